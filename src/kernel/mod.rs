@@ -1,0 +1,3 @@
+//! Kernel knowledge: `.config` files, CONFIG predicates, toolchains.
+
+pub mod predicate;

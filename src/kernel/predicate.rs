@@ -1,0 +1,5 @@
+//! Predicates over CONFIG symbols.
+
+/// A parsed predicate.
+#[derive(Clone, Debug)]
+pub struct Predicate;

@@ -1,0 +1,11 @@
+//! kiln: a declarative build-graph engine with a cache, for kernel CI.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! graph.ron, rules/*.ron --parse--> Spec --expand--> Graph --decide--> Plan --execute--> Events --record--> store
+//! ```
+
+pub mod digest;
+pub mod kernel;
+pub mod spec;

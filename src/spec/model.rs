@@ -1,0 +1,432 @@
+//! The spec as values. Field by field, this is `docs/graph-ron.md` and `docs/rules.md`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::diagnostic::{Sources, Spanned};
+
+/// Names in the order the spec gives them do not matter: all maps are sorted, so that equal specs are equal.
+pub type Named<T> = BTreeMap<String, Spanned<T>>;
+
+/// Everything that was read: the project and its rules.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The directory of `graph.ron`: every relative path starts here.
+    pub root: PathBuf,
+    /// The texts, for diagnostics raised later.
+    pub texts: Sources,
+    /// `graph.ron`, its imports merged in.
+    pub project: Project,
+    /// `rules/*.ron`, by file stem.
+    pub rules: Named<Rule>,
+}
+
+/// `graph.ron`.
+#[derive(Clone, Debug, Default)]
+pub struct Project {
+    /// Source trees by name.
+    pub sources: Named<Source>,
+    /// Architectures by name (the first part is Gentoo's word; `kernel` is kbuild's).
+    pub archs: Named<Arch>,
+    /// Toolchains by name.
+    pub toolchains: Named<Toolchain>,
+    /// Named lists of CONFIG fixups, taken up in other lists as `"@name"`.
+    pub fixups: Named<Vec<Spanned<String>>>,
+    /// Named configurations; any other name in `defconfigs` that ends in `config` is a kbuild target as it is.
+    pub configs: Named<Config>,
+    /// Parts that builds share through `extends`.
+    pub presets: Named<BuildPart>,
+    /// The matrix.
+    pub builds: Vec<Spanned<BuildPart>>,
+    /// Boards by name.
+    pub boards: Named<Board>,
+    /// Labs by name.
+    pub labs: Named<Lab>,
+    /// Tests by name.
+    pub tests: Named<Test>,
+    /// Actions that are no part of the matrix: the node is `RULE:NAME`.
+    pub actions: Named<ActionEntry>,
+    /// Bounds of the named pools that rules draw on.
+    pub pools: Named<u32>,
+    /// Cache settings.
+    pub cache: CacheSettings,
+}
+
+/// Where a source tree comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// `Dir("path")`: a directory, taken as it is.
+    Dir { path: Spanned<PathBuf> },
+    /// `Git(path: "path", rev: "v6.12")`: a checkout. Without `rev` its files as they are, without `.git`; with `rev`
+    /// that commit's files, exported by kiln.
+    Git { path: Spanned<PathBuf>, rev: Option<Spanned<String>> },
+    /// `Tarball(path: "x.tar.xz", digest: "sha256:..." | "blake3:...", strip: 1)`.
+    Tarball { path: Spanned<PathBuf>, digest: Spanned<TarballDigest>, strip: u32 },
+}
+
+/// The digest a tarball must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TarballDigest {
+    /// `sha256:HEX`, as kernel.org publishes.
+    Sha256([u8; 32]),
+    /// `blake3:HEX`.
+    Blake3(crate::digest::Digest),
+}
+
+/// An architecture.
+#[derive(Clone, Debug)]
+pub struct Arch {
+    /// kbuild's `ARCH=` value. Default: the arch's own name.
+    pub kernel: Option<Spanned<String>>,
+    /// The boot image, relative to O=. Default: `vmlinux`.
+    pub image: String,
+    /// kbuild targets that make it. Default: `["all"]`.
+    pub targets: Vec<String>,
+    /// Free attributes for rules of the user's own: `{arch.NAME}`.
+    pub attrs: BTreeMap<String, AttrValue>,
+}
+
+/// A free attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttrValue {
+    /// One text.
+    Text(String),
+    /// A list of texts.
+    List(Vec<String>),
+}
+
+/// A family of compilers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compiler {
+    /// `Gcc(..)`: `PREFIXgcc` and binutils with the same prefix.
+    Gcc,
+    /// `Clang(..)`: `clang` and LLVM's binutils.
+    Clang,
+}
+
+/// A toolchain: one compiler for a number of arches.
+#[derive(Clone, Debug)]
+pub struct Toolchain {
+    /// The family.
+    pub compiler: Compiler,
+    /// arch -> cross prefix (`""` for the host's own).
+    pub targets: BTreeMap<String, Spanned<String>>,
+    /// Make variables, `NAME=VALUE`, after ARCH= and CROSS_COMPILE=.
+    pub make: Vec<Spanned<String>>,
+    /// Directories looked in before the system's own.
+    pub path: Vec<Spanned<PathBuf>>,
+}
+
+/// A named configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The kbuild target it starts from: `allnoconfig`, `defconfig`, ...
+    pub base: Spanned<String>,
+    /// Config fragments, merged in order.
+    pub fragments: Vec<Spanned<PathBuf>>,
+    /// Fixups of its own, before the build's.
+    pub fixups: Vec<Spanned<String>>,
+}
+
+/// An entry of `builds` or `presets`. Lists of what it `extends` come first, its own are appended.
+#[derive(Clone, Debug, Default)]
+pub struct BuildPart {
+    /// Names of presets.
+    pub extends: Vec<Spanned<String>>,
+    /// Names of sources.
+    pub sources: Vec<Spanned<String>>,
+    /// Names of arches.
+    pub archs: Vec<Spanned<String>>,
+    /// Names in `configs`, or kbuild targets.
+    pub defconfigs: Vec<Spanned<String>>,
+    /// Names of toolchains.
+    pub toolchains: Vec<Spanned<String>>,
+    /// `SYMBOL=VALUE` or `@name`.
+    pub fixups: Vec<Spanned<String>>,
+    /// Values for parameters of rules, by parameter name.
+    pub params: BTreeMap<String, Spanned<ParamValue>>,
+    /// Combinations to leave out: every axis named must be equal.
+    pub exclude: Vec<Spanned<AxisFilter>>,
+    /// Single combinations to add: all four axes are named.
+    pub include: Vec<Spanned<AxisFilter>>,
+}
+
+/// `(source: "..", arch: "..", defconfig: "..", toolchain: "..")`, each optional where it filters.
+#[derive(Clone, Debug, Default)]
+pub struct AxisFilter {
+    /// Source name.
+    pub source: Option<Spanned<String>>,
+    /// Arch name.
+    pub arch: Option<Spanned<String>>,
+    /// Config name or kbuild target.
+    pub defconfig: Option<Spanned<String>>,
+    /// Toolchain name.
+    pub toolchain: Option<Spanned<String>>,
+}
+
+/// A board: required CONFIGs and how to boot.
+#[derive(Clone, Debug)]
+pub struct Board {
+    /// A predicate over CONFIG symbols: the only criterion.
+    pub requires: Spanned<crate::kernel::predicate::Predicate>,
+    /// LAVA's word for the kind of device.
+    pub device_type: Spanned<String>,
+    /// Which output of the kernel it boots. Default `image`.
+    pub image: Spanned<String>,
+    /// How QEMU boots it, where it does.
+    pub qemu: Option<Spanned<Qemu>>,
+    /// Names of labs. Not empty.
+    pub labs: Vec<Spanned<String>>,
+    /// Names of tests. Not empty.
+    pub tests: Vec<Spanned<String>>,
+    /// Free attributes: `{board.NAME}`.
+    pub attrs: BTreeMap<String, AttrValue>,
+}
+
+/// A QEMU machine.
+#[derive(Clone, Debug)]
+pub struct Qemu {
+    /// `qemu-system-...`
+    pub program: Spanned<String>,
+    /// Arguments that make the machine: `["-M", "pc", "-m", "128"]`.
+    pub args: Vec<String>,
+    /// The kernel command line.
+    pub cmdline: String,
+}
+
+/// A lab.
+#[derive(Clone, Debug)]
+pub enum Lab {
+    /// `Qemu(slots: 2)`: this machine, so many boots at once.
+    Qemu { slots: u32 },
+}
+
+/// A test.
+#[derive(Clone, Debug)]
+pub enum Test {
+    /// `Console(marker: "BOOT-OK", time_limit: "2min")`: the marker must appear on the console.
+    Console { marker: Spanned<String>, time_limit: Duration },
+}
+
+/// An entry of `actions`.
+#[derive(Clone, Debug)]
+pub struct ActionEntry {
+    /// The rule.
+    pub rule: Spanned<String>,
+    /// Parameter values.
+    pub params: BTreeMap<String, Spanned<ParamValue>>,
+}
+
+/// A parameter's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParamValue {
+    /// A text, path or node name.
+    Text(String),
+    /// A whole number.
+    Int(i64),
+    /// Yes or no.
+    Bool(bool),
+    /// A list of texts.
+    List(Vec<String>),
+}
+
+/// Cache settings.
+#[derive(Clone, Debug)]
+pub struct CacheSettings {
+    /// The cache's home, relative to the project. Default `cache`.
+    pub path: PathBuf,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self { path: PathBuf::from("cache") }
+    }
+}
+
+/// `rules/NAME.ron`.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// What it is for, shown to people; not part of any key.
+    pub doc: String,
+    /// What runs it.
+    pub kind: Kind,
+    /// The axes it is instantiated over: one node for each combination that the matrix has. `None`: only through
+    /// `actions`. The node's name is `RULE:` and the axis values joined by `/`.
+    pub per: Option<Vec<Spanned<Axis>>>,
+    /// Where the values of axis `board` come from: an output that is a JSON list of names.
+    pub expand: Option<Spanned<OutputRef>>,
+    /// Declared parameters.
+    pub params: Named<Param>,
+    /// Host programs it runs, by name or template; part of the key with the libraries they load.
+    pub tools: Vec<Spanned<Template>>,
+    /// Host files or directories it reads; part of the key.
+    pub host: Vec<Spanned<PathBuf>>,
+    /// Inputs by name: `{in.NAME}` is the path inside the sandbox.
+    pub inputs: Named<Input>,
+    /// Environment on top of the fixed one.
+    pub env: BTreeMap<String, Spanned<Template>>,
+    /// Commands, run in turn; an argument that is one list placeholder is spliced.
+    pub steps: Vec<Spanned<Vec<Spanned<Template>>>>,
+    /// Outputs by name.
+    pub outputs: Named<Output>,
+    /// Directory below `out/` at which the outputs appear. `None`: they stay in the cache.
+    pub export: Option<Spanned<Template>>,
+    /// What the sandbox lets in.
+    pub sandbox: SandboxSettings,
+    /// What a run takes.
+    pub resources: Resources,
+    /// After which a run is killed.
+    pub time_limit: Option<Duration>,
+    /// How often a run whose outcome is infra is tried again.
+    pub retries: u32,
+    /// What counts as what.
+    pub outcome: OutcomePolicy,
+}
+
+/// What runs a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `steps`, in the sandbox.
+    Command,
+    /// kiln itself: which boards can a `.config` boot.
+    Match,
+    /// kiln itself: one boot job on a lab.
+    Job,
+}
+
+/// An axis of the matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Axis {
+    /// Source tree.
+    Source,
+    /// Architecture.
+    Arch,
+    /// Configuration.
+    Defconfig,
+    /// Toolchain.
+    Toolchain,
+    /// Board (only with `expand`).
+    Board,
+    /// Test (only with `Board`).
+    Test,
+}
+
+/// A declared parameter.
+#[derive(Clone, Debug)]
+pub struct Param {
+    /// Its type.
+    pub ty: ParamType,
+    /// Its value where none is given.
+    pub default: Option<Spanned<ParamValue>>,
+    /// For people.
+    pub doc: String,
+}
+
+/// The type of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamType {
+    /// Any text.
+    Str,
+    /// A whole number.
+    Int,
+    /// `true` or `false`.
+    Bool,
+    /// A path inside the project.
+    Path,
+    /// The name of an action, `RULE:NAME`.
+    Node,
+    /// A list of texts.
+    Strs,
+    /// A list of paths.
+    Paths,
+}
+
+/// A reference to an output of another rule's node: the node with the same values on the axes both have.
+#[derive(Clone, Debug)]
+pub struct OutputRef {
+    /// The rule (or, as a `{param}` of type `Node`, a whole node name).
+    pub rule: Spanned<Template>,
+    /// The output's name.
+    pub output: Spanned<Template>,
+}
+
+/// An input.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// `Source("{source}")`: a source tree, mounted read-only.
+    Source(Spanned<Template>),
+    /// `File("path or {param}")`: a file or directory of the project.
+    File(Spanned<Template>),
+    /// `Output(rule: "config", output: "config")`.
+    Output(OutputRef),
+    /// `Concat(files: "{list of paths}", lines: "{list}")`: one file, the files' bytes and then the lines.
+    Concat { files: Option<Spanned<Template>>, lines: Option<Spanned<Template>> },
+}
+
+/// An output, relative to `{out}`.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// What it is.
+    pub shape: OutputShape,
+    /// Whether it may be missing.
+    pub optional: bool,
+    /// Its name under `out/`. Default: the last part of the path (for a tree: the output's name).
+    pub name: Option<Spanned<Template>>,
+}
+
+/// What an output is.
+#[derive(Clone, Debug)]
+pub enum OutputShape {
+    /// `File("path")`
+    File(Spanned<Template>),
+    /// `Tree("path")`: a directory and all in it.
+    Tree(Spanned<Template>),
+    /// `Glob("**/*.ko")`: a tree of the files that match.
+    Glob(Spanned<Template>),
+}
+
+/// What the sandbox lets in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SandboxSettings {
+    /// Whether the host's network can be reached. Default: no.
+    pub network: bool,
+}
+
+/// What a run takes.
+#[derive(Clone, Debug)]
+pub struct Resources {
+    /// Cores. Default 1.
+    pub cpu: u32,
+    /// Bytes of memory. Default 0: not counted.
+    pub memory: u64,
+    /// Slots of named pools.
+    pub pools: BTreeMap<String, Spanned<u32>>,
+    /// Whether it is a GNU make that shares the jobserver. Default: no.
+    pub jobserver: bool,
+}
+
+/// What counts as what. A step that exits 0 goes on; any other code is `fail`, a signal or the time limit `infra`.
+#[derive(Clone, Debug, Default)]
+pub struct OutcomePolicy {
+    /// Exit codes that are `infra` instead of `fail`.
+    pub infra_codes: Vec<i32>,
+    /// Whether a `fail` is recorded and not run again until an input changes. Default: no.
+    pub cache_fail: bool,
+}
+
+/// A text with `{placeholders}`; `{{` and `}}` stand for the braces themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Template {
+    /// The parts in order.
+    pub parts: Vec<Part>,
+}
+
+/// A part of a template.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// Text as it is.
+    Text(String),
+    /// `{name}`, without the braces: `in.source`, `arch.make`, a parameter's name.
+    Hole(String),
+}
