@@ -8,4 +8,5 @@
 
 pub mod digest;
 pub mod kernel;
+pub mod lab;
 pub mod spec;

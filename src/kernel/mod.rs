@@ -1,3 +1,5 @@
 //! Kernel knowledge: `.config` files, CONFIG predicates, toolchains.
 
+pub mod config;
+pub mod matching;
 pub mod predicate;

@@ -290,11 +290,11 @@ impl<'a> Parser<'a> {
 
     fn take(&mut self, token: &str) -> bool {
         self.blanks();
-        let taken = self.text[self.at..].starts_with(token);
-        if taken {
+        let found = self.text[self.at..].starts_with(token);
+        if found {
             self.at += token.len();
         }
-        taken
+        found
     }
 
     fn peek(&self) -> Option<u8> {

@@ -47,7 +47,7 @@ fn represent(test: &Test, values: &mut Vec<String>) {
         Constant::Number(Number { value, .. }) => {
             values.extend([*value, value - 1, value + 1].map(|number| number.to_string()));
         }
-        Constant::Text(text) => values.push(quote(text)),
+        Constant::Text(wanted) => values.push(quote(wanted)),
     }
 }
 

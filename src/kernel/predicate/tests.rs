@@ -242,7 +242,7 @@ fn naive(expr: &Expr, config: &Values) -> bool {
             };
             let equal = match &test.constant {
                 Constant::Number(wanted) => number.map(i128::from) == Some(wanted.value),
-                Constant::Text(text) => found == quote(text),
+                Constant::Text(wanted) => found == quote(wanted),
                 other => found == other.to_string(),
             };
             let Constant::Number(Number { value, .. }) = test.constant else {

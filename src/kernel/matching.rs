@@ -1,0 +1,36 @@
+//! Which boards can boot a kernel: those whose predicate its final `.config` satisfies, and no other criterion.
+
+use super::predicate::{Lookup, Predicate};
+
+/// For each board, in the order given: `Ok` if the configuration can boot it, else the part of the board's predicate
+/// that fails, with the values found.
+///
+/// `config` is a whole `.config` or a [projection](super::config::KConfig::projection) of it onto the predicates'
+/// symbols: the answer is the same.
+pub fn match_boards<'a>(
+    config: &dyn Lookup,
+    boards: &[(&'a str, &Predicate)],
+) -> Vec<(&'a str, Result<(), String>)> {
+    boards.iter().map(|(name, requires)| (*name, requires.failing(config).map_or(Ok(()), Err))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::config::KConfig;
+
+    #[test]
+    fn each_board_gets_its_answer_and_a_projection_the_same() {
+        let pc = Predicate::parse("X86_64 && SERIAL_8250_CONSOLE").unwrap();
+        let virt = Predicate::parse("ARM64 && SERIAL_AMBA_PL011_CONSOLE").unwrap();
+        let boards = [("pc", &pc), ("virt", &virt)];
+        let (config, _) = KConfig::parse(
+            b"CONFIG_X86_64=y\nCONFIG_SERIAL_8250_CONSOLE=y\nCONFIG_SERIAL_AMBA_PL011_CONSOLE=m\n",
+        );
+        let failing = "ARM64=y (is not set) && SERIAL_AMBA_PL011_CONSOLE=y (is m)".to_owned();
+        let expected = vec![("pc", Ok(())), ("virt", Err(failing))];
+        assert_eq!(match_boards(&config, &boards), expected);
+        let symbols = pc.symbols().into_iter().chain(virt.symbols());
+        assert_eq!(match_boards(&config.projection(symbols), &boards), expected);
+    }
+}

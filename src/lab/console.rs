@@ -1,0 +1,265 @@
+//! Watches a kernel's console until it is clear how the boot went.
+//!
+//! [`Console`] is a state machine: bytes and the time go in, a verdict comes out. It never looks at a clock, so its
+//! tests never wait. [`watch`] drives it from a pipe.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::{Deserialize, Serialize};
+
+/// How much of a line is kept. A longer one is read in pieces that overlap.
+const MAX_LINE: usize = 4096;
+
+/// How many characters of a line a verdict quotes.
+const MAX_QUOTE: usize = 500;
+
+/// How long to go on reading after a panic or an oops: what comes then says where it happened.
+const AFTERMATH: Duration = Duration::from_secs(2);
+
+/// What the kernel prints when it gives up.
+const PANIC: &str = "Kernel panic - not syncing";
+
+/// What the kernel prints when it has hurt itself but goes on: on x86 and others, arm, all (BUG, lockups), MMU faults.
+const OOPSES: [&str; 4] = ["Oops:", "Internal error:", "BUG: ", "Unable to handle kernel"];
+
+/// How a boot went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConsoleVerdict {
+    /// The marker appeared.
+    Passed {
+        /// Time from the start.
+        after: Duration,
+    },
+    /// The kernel gave up.
+    Panic {
+        /// The line that says so.
+        line: String,
+    },
+    /// The kernel hurt itself; whether it went on does not matter.
+    Oops {
+        /// The first line that says so.
+        line: String,
+    },
+    /// Time was up, after some output.
+    Hang {
+        /// The last line of it.
+        last_line: String,
+    },
+    /// Time was up, and nothing was ever printed.
+    Silent,
+    /// The machine ended before the marker appeared.
+    Ended,
+}
+
+impl ConsoleVerdict {
+    /// Whether this is a pass. Everything else is a fail.
+    pub fn passed(&self) -> bool {
+        matches!(self, Self::Passed { .. })
+    }
+}
+
+impl fmt::Display for ConsoleVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Passed { after } => write!(f, "booted to the marker in {:.1} s", after.as_secs_f64()),
+            Self::Panic { line } => write!(f, "the kernel panicked: {line}"),
+            Self::Oops { line } => write!(f, "the kernel oopsed: {line}"),
+            Self::Hang { last_line } => write!(f, "no marker in time; the last line was: {last_line}"),
+            Self::Silent => f.write_str("the console stayed silent until time was up"),
+            Self::Ended => f.write_str("the machine ended before the marker appeared"),
+        }
+    }
+}
+
+/// The state machine.
+#[derive(Clone, Debug)]
+pub struct Console {
+    marker: Vec<u8>,
+    started: Instant,
+    deadline: Instant,
+    /// The line so far, or its last part.
+    line: Vec<u8>,
+    /// How much of `line` was searched for the marker.
+    searched: usize,
+    last_line: String,
+    fault: Option<ConsoleVerdict>,
+    verdict: Option<ConsoleVerdict>,
+}
+
+impl Console {
+    /// Starts watching for `marker`, which may appear anywhere in a line.
+    pub fn new(marker: &str, time_limit: Duration, now: Instant) -> Self {
+        Self {
+            marker: marker.as_bytes().to_vec(),
+            started: now,
+            deadline: now + time_limit,
+            line: Vec::new(),
+            searched: 0,
+            last_line: String::new(),
+            fault: None,
+            verdict: None,
+        }
+    }
+
+    /// When [`tick`](Self::tick) has to be called if nothing is printed until then.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Takes what was printed. Once there is a verdict it stays.
+    pub fn feed(&mut self, bytes: &[u8], now: Instant) -> Option<&ConsoleVerdict> {
+        // Carriage returns end lines too: consoles send `\r\n` and `\r\r\n`, and some programs rewrite their line.
+        for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            if self.verdict.is_some() {
+                break;
+            }
+            self.take(piece, now);
+        }
+        self.tick(now)
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now: Instant) -> Option<&ConsoleVerdict> {
+        if self.verdict.is_none() && now >= self.deadline {
+            self.end_line(now);
+            self.verdict = Some(self.fault.take().unwrap_or_else(|| match self.last_line.as_str() {
+                "" => ConsoleVerdict::Silent,
+                line => ConsoleVerdict::Hang { last_line: line.to_owned() },
+            }));
+        }
+        self.verdict.as_ref()
+    }
+
+    /// The machine has ended, and all it printed was fed.
+    pub fn finish(&mut self, now: Instant) -> ConsoleVerdict {
+        self.end_line(now);
+        self.verdict.clone().or_else(|| self.fault.clone()).unwrap_or(ConsoleVerdict::Ended)
+    }
+
+    fn take(&mut self, piece: &[u8], now: Instant) {
+        let (text, ends) = match piece.split_last() {
+            Some((b'\n' | b'\r', text)) => (text, true),
+            _ => (piece, false),
+        };
+        for part in text.chunks(MAX_LINE) {
+            self.line.extend_from_slice(part);
+            self.look_for_marker(now);
+            if self.line.len() > MAX_LINE + self.overlap() {
+                self.judge_line(now);
+                let surplus = self.line.len() - self.overlap();
+                self.line.drain(..surplus);
+                self.searched = 0;
+            }
+        }
+        if ends {
+            self.end_line(now);
+        }
+    }
+
+    /// What is kept of a line that is too long, so that nothing is torn apart: more than any text that is looked for.
+    fn overlap(&self) -> usize {
+        self.marker.len().max(128)
+    }
+
+    /// Looks before the line ends: a program may print the marker and never end its line.
+    fn look_for_marker(&mut self, now: Instant) {
+        let from = self.searched.saturating_sub(self.marker.len());
+        self.searched = self.line.len();
+        let Some(at) = find(&self.line[from..], &self.marker) else { return };
+        // After an oops a marker is worth nothing, even in the oops' own line: nobody promised that the kernel ends
+        // its line before a program prints.
+        if self.verdict.is_none() && self.fault.is_none() && fault_in(&self.line[..from + at]).is_none() {
+            self.verdict = Some(ConsoleVerdict::Passed { after: now - self.started });
+        }
+    }
+
+    fn end_line(&mut self, now: Instant) {
+        self.judge_line(now);
+        self.line.clear();
+        self.searched = 0;
+    }
+
+    fn judge_line(&mut self, now: Instant) {
+        let text = readable(&self.line);
+        if text.is_empty() {
+            return;
+        }
+        if self.fault.is_none() && self.verdict.is_none() {
+            self.fault = fault_in(&self.line);
+            if self.fault.is_some() {
+                self.deadline = self.deadline.min(now + AFTERMATH);
+            }
+        }
+        self.last_line = text;
+    }
+}
+
+fn fault_in(line: &[u8]) -> Option<ConsoleVerdict> {
+    if contains(line, PANIC.as_bytes()) {
+        return Some(ConsoleVerdict::Panic { line: readable(line) });
+    }
+    // `DEBUG: ` is no bug.
+    let starts = |at: usize| at == 0 || !line[at - 1].is_ascii_alphanumeric();
+    let oops = |sign: &&str| (0..line.len()).any(|at| line[at..].starts_with(sign.as_bytes()) && starts(at));
+    OOPSES.iter().any(|sign| oops(&sign)).then(|| ConsoleVerdict::Oops { line: readable(line) })
+}
+
+fn contains(text: &[u8], wanted: &[u8]) -> bool {
+    find(text, wanted).is_some()
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    // A window must not be empty, and an empty marker is in no line.
+    if wanted.is_empty() { None } else { text.windows(wanted.len()).position(|window| window == wanted) }
+}
+
+/// A line as people can read it: valid UTF-8, without control characters, of bearable length.
+fn readable(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    text.trim().chars().filter(|char| !char.is_control()).take(MAX_QUOTE).collect()
+}
+
+/// Watches `source` until there is a verdict, and copies all that is read to `log`.
+///
+/// A `source` that ends is a machine that ended. The caller stops the machine afterwards.
+pub fn watch(
+    source: &mut (impl Read + AsFd),
+    console: &mut Console,
+    log: &mut dyn Write,
+) -> io::Result<ConsoleVerdict> {
+    let mut buffer = [0; 8192];
+    loop {
+        // One more than the whole milliseconds: to wake up early would be to spin.
+        let wait = console.deadline().saturating_duration_since(Instant::now()).as_millis() + 1;
+        let wait = PollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX));
+        let ready = match poll(&mut [PollFd::new(source.as_fd(), PollFlags::POLLIN)], wait) {
+            Ok(ready) => ready > 0,
+            Err(Errno::EINTR) => false,
+            Err(error) => return Err(error.into()),
+        };
+        let verdict = if ready {
+            match source.read(&mut buffer) {
+                Ok(0) => return Ok(console.finish(Instant::now())),
+                Ok(length) => {
+                    log.write_all(&buffer[..length])?;
+                    console.feed(&buffer[..length], Instant::now())
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
+                Err(error) => return Err(error),
+            }
+        } else {
+            console.tick(Instant::now())
+        };
+        if let Some(verdict) = verdict {
+            return Ok(verdict.clone());
+        }
+    }
+}

@@ -1,0 +1,186 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const MARKER: &str = "KILN-BOOT-OK";
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Feeds chunks one second apart.
+fn boot(chunks: &[&[u8]]) -> (Console, Instant) {
+    let mut now = Instant::now();
+    let mut console = Console::new(MARKER, LIMIT, now);
+    for chunk in chunks {
+        now += Duration::from_secs(1);
+        console.feed(chunk, now);
+    }
+    (console, now)
+}
+
+/// The verdict when the machine ends after the last chunk.
+fn ended(chunks: &[&[u8]]) -> ConsoleVerdict {
+    let (mut console, now) = boot(chunks);
+    console.finish(now)
+}
+
+/// The verdict when the machine goes on in silence.
+fn waited(chunks: &[&[u8]]) -> ConsoleVerdict {
+    let (mut console, _) = boot(chunks);
+    let deadline = console.deadline();
+    assert!(console.verdict.is_some() || console.tick(deadline - Duration::from_nanos(1)).is_none());
+    console.tick(deadline).unwrap().clone()
+}
+
+fn passed(seconds: u64) -> ConsoleVerdict {
+    ConsoleVerdict::Passed { after: Duration::from_secs(seconds) }
+}
+
+#[test]
+fn the_marker_passes_wherever_it_is() {
+    assert_eq!(ended(&[b"Linux version\r\n", b"KILN-BOOT-OK x86_64 6.1\r\n"]), passed(2));
+    assert_eq!(ended(&[b"noise KILN-BOOT-OK"]), passed(1));
+    assert_eq!(ended(&[b"KILN-", b"BOOT", b"-OK"]), passed(3));
+    assert_eq!(ended(&[b"\xff\xfe\x00KILN-BOOT-OK\xff"]), passed(1));
+    assert_eq!(ended(&[b"KILN-BOOT-OK\n", b"Kernel panic - not syncing: too late\n"]), passed(1));
+}
+
+#[test]
+fn the_marker_is_found_in_a_line_without_end() {
+    let long = vec![b'x'; 1_000_000];
+    let (mut console, now) = boot(&[&long, b"KILN-BO", b"OT-OK"]);
+    assert!(console.line.len() < 10_000);
+    assert_eq!(console.finish(now), passed(3));
+    for before in 8180..8220 {
+        let mut text = vec![b'x'; before];
+        text.extend(b"Kernel panic - not syncing: x\n");
+        assert!(matches!(ended(&[&text]), ConsoleVerdict::Panic { .. }), "{before}");
+        text.truncate(before);
+        text.extend(b"KILN-BOOT-OK");
+        assert_eq!(ended(&[&text]), passed(1), "{before}");
+    }
+}
+
+#[test]
+fn panics_and_oopses_fail_after_their_aftermath() {
+    let panic = ConsoleVerdict::Panic { line: "[ 0.5] Kernel panic - not syncing: VFS".into() };
+    assert_eq!(ended(&[b"[ 0.5] Kernel panic - not", b" syncing: VFS\r\n", b"CPU: 0\r\n"]), panic);
+    assert_eq!(waited(&[b"[ 0.5] Kernel panic - not syncing: VFS\n"]), panic);
+    for line in [
+        "Oops: 0002 [#1]",
+        "Internal error: Oops - undefined",
+        "[1.0] BUG: soft lockup",
+        "Unable to handle kernel paging request",
+    ] {
+        let expected = ConsoleVerdict::Oops { line: line.into() };
+        let bytes = format!("{line}\n");
+        assert_eq!(waited(&[bytes.as_bytes()]), expected);
+        assert_eq!(ended(&[bytes.as_bytes(), b"Kernel panic - not syncing: Fatal exception\n"]), expected);
+        assert_eq!(
+            ended(&[bytes.as_bytes(), b"KILN-BOOT-OK\n"]),
+            expected,
+            "a marker after an oops is worth nothing"
+        );
+        let (console, now) = boot(&[bytes.as_bytes()]);
+        assert_eq!(console.deadline(), now + AFTERMATH);
+    }
+    assert_eq!(ended(&[b"DEBUG: fine\nKILN-BOOT-OK\n"]), passed(1));
+}
+
+#[test]
+fn an_aftermath_does_not_outlast_the_limit() {
+    let start = Instant::now();
+    let mut console = Console::new(MARKER, LIMIT, start);
+    console.feed(b"BUG: x\n", start + LIMIT - Duration::from_secs(1));
+    assert_eq!(console.deadline(), start + LIMIT);
+}
+
+#[test]
+fn silence_hang_and_end_are_told_apart() {
+    assert_eq!(waited(&[]), ConsoleVerdict::Silent);
+    assert_eq!(waited(&[b"\r\n\0\r\n"]), ConsoleVerdict::Silent);
+    assert_eq!(waited(&[b"Booting\r\n\r\n"]), ConsoleVerdict::Hang { last_line: "Booting".into() });
+    assert_eq!(waited(&[b"a\nlogin: "]), ConsoleVerdict::Hang { last_line: "login:".into() });
+    assert_eq!(ended(&[]), ConsoleVerdict::Ended);
+    assert_eq!(ended(&[b"Booting\n"]), ConsoleVerdict::Ended);
+    assert_eq!(
+        ended(&[b"Kernel panic - not syncing: no newline"]),
+        ConsoleVerdict::Panic { line: "Kernel panic - not syncing: no newline".into() }
+    );
+}
+
+#[test]
+fn chatter_does_not_move_the_limit() {
+    let start = Instant::now();
+    let mut console = Console::new(MARKER, LIMIT, start);
+    for second in 1..60 {
+        assert_eq!(console.feed(b"still here\n", start + Duration::from_secs(second)), None);
+    }
+    let hang = ConsoleVerdict::Hang { last_line: "still here".into() };
+    assert_eq!(console.feed(b"still here\n", start + LIMIT), Some(&hang));
+}
+
+#[test]
+fn verdicts_are_sentences_and_survive_storage() {
+    let verdicts = [
+        (passed(3), "booted to the marker in 3.0 s"),
+        (ConsoleVerdict::Panic { line: "p".into() }, "the kernel panicked: p"),
+        (ConsoleVerdict::Oops { line: "o".into() }, "the kernel oopsed: o"),
+        (ConsoleVerdict::Hang { last_line: "l".into() }, "no marker in time; the last line was: l"),
+        (ConsoleVerdict::Silent, "the console stayed silent until time was up"),
+        (ConsoleVerdict::Ended, "the machine ended before the marker appeared"),
+    ];
+    for (verdict, sentence) in verdicts {
+        assert_eq!(verdict.to_string(), sentence);
+        assert_eq!(verdict.passed(), matches!(verdict, ConsoleVerdict::Passed { .. }));
+        let json = serde_json::to_string(&verdict).unwrap();
+        assert_eq!(serde_json::from_str::<ConsoleVerdict>(&json).unwrap(), verdict);
+        let bytes = postcard::to_allocvec(&verdict).unwrap();
+        assert_eq!(postcard::from_bytes::<ConsoleVerdict>(&bytes).unwrap(), verdict);
+    }
+}
+
+#[test]
+fn a_pipe_is_watched_and_logged() {
+    let watched = |text: &'static [u8], limit, keep_open: bool| {
+        let (mut reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(text).unwrap();
+        let open = keep_open.then_some(writer);
+        let mut log = Vec::new();
+        let mut console = Console::new(MARKER, limit, Instant::now());
+        let verdict = watch(&mut reader, &mut console, &mut log).unwrap();
+        drop(open);
+        assert_eq!(log, text);
+        verdict
+    };
+    assert!(watched(b"hello\nKILN-BOOT-OK\n", LIMIT, true).passed());
+    assert_eq!(watched(b"hello\n", LIMIT, false), ConsoleVerdict::Ended);
+    let short = Duration::from_millis(20);
+    assert_eq!(watched(b"hello\n", short, true), ConsoleVerdict::Hang { last_line: "hello".into() });
+}
+
+proptest! {
+    #[test]
+    fn chunks_do_not_matter(text in "(KILN-BOOT-OK|KILN|Oops: x|Kernel panic - not syncing|\r|\n|x|é){0,12}", cuts in prop::collection::vec(1..9_usize, 0..40)) {
+        let now = Instant::now();
+        let mut whole = Console::new(MARKER, LIMIT, now);
+        whole.feed(text.as_bytes(), now);
+        let mut pieces = Console::new(MARKER, LIMIT, now);
+        let mut rest = text.as_bytes();
+        for cut in cuts {
+            let (piece, after) = rest.split_at(cut.min(rest.len()));
+            pieces.feed(piece, now);
+            rest = after;
+        }
+        pieces.feed(rest, now);
+        prop_assert_eq!(whole.finish(now), pieces.finish(now));
+    }
+
+    #[test]
+    fn no_bytes_can_break_it(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..10)) {
+        let now = Instant::now();
+        let mut console = Console::new(MARKER, LIMIT, now);
+        for chunk in chunks {
+            console.feed(&chunk, now);
+        }
+        console.finish(now);
+    }
+}

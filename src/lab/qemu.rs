@@ -1,0 +1,77 @@
+//! The command line that boots a kernel in QEMU.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+/// What is booted, and on what machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Boot<'a> {
+    /// `qemu-system-...`
+    pub program: &'a str,
+    /// Arguments that make the machine: `-M pc -m 128`.
+    pub args: &'a [String],
+    /// The kernel image.
+    pub kernel: &'a Path,
+    /// The initramfs.
+    pub initrd: Option<&'a Path>,
+    /// The kernel command line.
+    pub cmdline: &'a str,
+}
+
+impl Boot<'_> {
+    /// The argument vector, program first.
+    ///
+    /// The console comes on standard output; there is no display, no monitor and, because of `-nodefaults`, no
+    /// network card and no other device that the board did not ask for. A restart of the guest ends QEMU.
+    pub fn argv(&self) -> Vec<OsString> {
+        let mut argv = vec![OsString::from(self.program)];
+        argv.extend(self.args.iter().map(OsString::from));
+        argv.extend(["-nographic", "-nodefaults", "-serial", "stdio", "-no-reboot"].map(OsString::from));
+        argv.extend([OsString::from("-kernel"), self.kernel.into()]);
+        if let Some(initrd) = self.initrd {
+            argv.extend([OsString::from("-initrd"), initrd.into()]);
+        }
+        if !self.cmdline.is_empty() {
+            argv.extend(["-append", self.cmdline].map(OsString::from));
+        }
+        argv
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_board_becomes_a_command() {
+        let args = ["-M", "pc", "-m", "128"].map(str::to_owned);
+        let boot = Boot {
+            program: "qemu-system-x86_64",
+            args: &args,
+            kernel: Path::new("/kiln/in/image"),
+            initrd: Some(Path::new("/kiln/in/initramfs")),
+            cmdline: "console=ttyS0 panic=-1",
+        };
+        let expected = [
+            "qemu-system-x86_64",
+            "-M",
+            "pc",
+            "-m",
+            "128",
+            "-nographic",
+            "-nodefaults",
+            "-serial",
+            "stdio",
+            "-no-reboot",
+            "-kernel",
+            "/kiln/in/image",
+            "-initrd",
+            "/kiln/in/initramfs",
+            "-append",
+            "console=ttyS0 panic=-1",
+        ];
+        assert_eq!(boot.argv(), expected);
+        let bare = Boot { initrd: None, cmdline: "", ..boot };
+        assert_eq!(bare.argv(), expected[..12]);
+    }
+}
