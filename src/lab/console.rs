@@ -208,8 +208,8 @@ fn fault_in(line: &[u8]) -> Option<ConsoleVerdict> {
     }
     // `DEBUG: ` is no bug.
     let starts = |at: usize| at == 0 || !line[at - 1].is_ascii_alphanumeric();
-    let oops = |sign: &&str| (0..line.len()).any(|at| line[at..].starts_with(sign.as_bytes()) && starts(at));
-    OOPSES.iter().any(|sign| oops(&sign)).then(|| ConsoleVerdict::Oops { line: readable(line) })
+    let oops = |sign: &str| (0..line.len()).any(|at| line[at..].starts_with(sign.as_bytes()) && starts(at));
+    OOPSES.iter().any(|sign| oops(sign)).then(|| ConsoleVerdict::Oops { line: readable(line) })
 }
 
 fn contains(text: &[u8], wanted: &[u8]) -> bool {

@@ -1,0 +1,5 @@
+#include <linux/serial.h>
+#ifdef CONFIG_SERIAL_8250_CONSOLE
+int console_8250 = 1;
+#endif
+struct uart port_8250;

@@ -1,0 +1,2 @@
+#include <linux/kernel.h>
+#error this driver does not compile

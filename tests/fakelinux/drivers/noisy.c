@@ -1,0 +1,2 @@
+#warning this driver has seen better days
+int noisy;

@@ -1,0 +1,2 @@
+#include <linux/virtio.h>
+struct virtio_device *devices[4];

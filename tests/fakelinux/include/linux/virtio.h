@@ -1,0 +1,2 @@
+#include <linux/kernel.h>
+struct virtio_device { int id; };

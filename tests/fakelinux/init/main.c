@@ -1,0 +1,13 @@
+#include <linux/kernel.h>
+#ifdef CONFIG_SMP
+#include <linux/smp.h>
+#endif
+
+// Where it all begins.
+void start_kernel(void)
+{
+	printk("Hello");
+#ifndef CONFIG_BLK_DEV_INITRD
+	panic("no init found");
+#endif
+}

@@ -1,0 +1,1 @@
+const char release[] = CONFIG_LOCALVERSION;
