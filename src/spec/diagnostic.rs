@@ -57,3 +57,57 @@ pub struct Diagnostic {
     /// What to do next.
     pub help: Option<String>,
 }
+
+impl<T> Spanned<T> {
+    /// Another value at the same place.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Spanned<U> {
+        Spanned { value: change(self.value), span: self.span }
+    }
+}
+
+impl Diagnostic {
+    /// An error that blames nothing yet.
+    #[must_use]
+    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, code, message: message.into(), labels: Vec::new(), help: None }
+    }
+
+    /// A lint that blames nothing yet.
+    #[must_use]
+    pub fn lint(code: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Lint, ..Self::error(code, message) }
+    }
+
+    /// Adds a place and what to say there.
+    #[must_use]
+    pub fn label(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.labels.push((span, text.into()));
+        self
+    }
+
+    /// Says what to do next.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Says what to do next, if anything.
+    #[must_use]
+    pub fn maybe_help(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+}
+
+impl Sources {
+    /// Adds a file.
+    ///
+    /// # Panics
+    /// If there are more than 2^32 files.
+    pub fn add(&mut self, path: PathBuf, text: Arc<str>) -> FileId {
+        let id = FileId(u32::try_from(self.files.len()).expect("fewer than 2^32 files"));
+        self.files.push((path, text));
+        id
+    }
+}

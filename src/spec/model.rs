@@ -57,12 +57,27 @@ pub struct Project {
 #[derive(Clone, Debug)]
 pub enum Source {
     /// `Dir("path")`: a directory, taken as it is.
-    Dir { path: Spanned<PathBuf> },
+    Dir {
+        /// Where it is.
+        path: Spanned<PathBuf>,
+    },
     /// `Git(path: "path", rev: "v6.12")`: a checkout. Without `rev` its files as they are, without `.git`; with `rev`
     /// that commit's files, exported by kiln.
-    Git { path: Spanned<PathBuf>, rev: Option<Spanned<String>> },
+    Git {
+        /// Where the checkout is.
+        path: Spanned<PathBuf>,
+        /// The commit, by any name git knows it.
+        rev: Option<Spanned<String>>,
+    },
     /// `Tarball(path: "x.tar.xz", digest: "sha256:..." | "blake3:...", strip: 1)`.
-    Tarball { path: Spanned<PathBuf>, digest: Spanned<TarballDigest>, strip: u32 },
+    Tarball {
+        /// Where the archive is.
+        path: Spanned<PathBuf>,
+        /// What it must hash to.
+        digest: Spanned<TarballDigest>,
+        /// Leading parts to take off every path in it. Default 1.
+        strip: u32,
+    },
 }
 
 /// The digest a tarball must have.
@@ -199,14 +214,22 @@ pub struct Qemu {
 #[derive(Clone, Debug)]
 pub enum Lab {
     /// `Qemu(slots: 2)`: this machine, so many boots at once.
-    Qemu { slots: u32 },
+    Qemu {
+        /// Boots at once. Default 1.
+        slots: u32,
+    },
 }
 
 /// A test.
 #[derive(Clone, Debug)]
 pub enum Test {
     /// `Console(marker: "BOOT-OK", time_limit: "2min")`: the marker must appear on the console.
-    Console { marker: Spanned<String>, time_limit: Duration },
+    Console {
+        /// What must appear.
+        marker: Spanned<String>,
+        /// After which the boot has failed. Default two minutes.
+        time_limit: Duration,
+    },
 }
 
 /// An entry of `actions`.
@@ -312,6 +335,75 @@ pub enum Axis {
     Test,
 }
 
+impl Axis {
+    /// All axes, in the order of a build's id; a board and a test come after.
+    pub const ALL: [Self; 6] =
+        [Self::Source, Self::Arch, Self::Defconfig, Self::Toolchain, Self::Board, Self::Test];
+
+    /// The axes of a build.
+    pub const BUILD: [Self; 4] = [Self::Source, Self::Arch, Self::Defconfig, Self::Toolchain];
+
+    /// The axis as `per` and placeholders write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Arch => "arch",
+            Self::Defconfig => "defconfig",
+            Self::Toolchain => "toolchain",
+            Self::Board => "board",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl Rule {
+    /// Whether the rule has one node for each value of the axis.
+    pub fn has_axis(&self, axis: Axis) -> bool {
+        self.axes().any(|own| own == axis)
+    }
+
+    /// The axes, in the order of the node's name.
+    pub fn axes(&self) -> impl Iterator<Item = Axis> {
+        self.per.iter().flatten().map(|axis| axis.value)
+    }
+
+    /// Whether there is one node for each build (and maybe board and test).
+    pub fn is_per_build(&self) -> bool {
+        Axis::BUILD.into_iter().all(|axis| self.has_axis(axis))
+    }
+}
+
+impl ParamType {
+    /// The type as rule files write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Str => "Str",
+            Self::Int => "Int",
+            Self::Bool => "Bool",
+            Self::Path => "Path",
+            Self::Node => "Node",
+            Self::Strs => "Strs",
+            Self::Paths => "Paths",
+        }
+    }
+
+    /// Whether a value is of this type.
+    pub const fn admits(self, value: &ParamValue) -> bool {
+        matches!(
+            (self, value),
+            (Self::Str | Self::Path | Self::Node, ParamValue::Text(_))
+                | (Self::Int, ParamValue::Int(_))
+                | (Self::Bool, ParamValue::Bool(_))
+                | (Self::Strs | Self::Paths, ParamValue::List(_))
+        )
+    }
+
+    /// Whether its values are lists.
+    pub const fn is_list(self) -> bool {
+        matches!(self, Self::Strs | Self::Paths)
+    }
+}
+
 /// A declared parameter.
 #[derive(Clone, Debug)]
 pub struct Param {
@@ -361,7 +453,12 @@ pub enum Input {
     /// `Output(rule: "config", output: "config")`.
     Output(OutputRef),
     /// `Concat(files: "{list of paths}", lines: "{list}")`: one file, the files' bytes and then the lines.
-    Concat { files: Option<Spanned<Template>>, lines: Option<Spanned<Template>> },
+    Concat {
+        /// Files of the project.
+        files: Option<Spanned<Template>>,
+        /// Lines after them.
+        lines: Option<Spanned<Template>>,
+    },
 }
 
 /// An output, relative to `{out}`.

@@ -1,0 +1,99 @@
+//! Entries of `actions`: their rules, their values, and cycles among them.
+
+use std::collections::HashMap;
+
+use super::Checker;
+use super::cycle::{Edge, cycles, describe};
+use crate::spec::diagnostic::{Diagnostic, Span};
+use crate::spec::model::{ActionEntry, Input, ParamType, ParamValue, Rule};
+
+impl<'s> Checker<'s, '_> {
+    pub(super) fn actions(&mut self) {
+        let spec = self.spec;
+        for (name, action) in &spec.project.actions {
+            let entry = &action.value;
+            let Some(rule) = spec.rules.get(&entry.rule.value) else {
+                self.dangling("rule", &entry.rule.value, entry.rule.span, "rules", spec.rules.keys());
+                continue;
+            };
+            if rule.value.per.is_some() {
+                let message = format!("the rule `{}` has axes: the matrix makes its nodes", entry.rule.value);
+                let diagnostic =
+                    Diagnostic::error("rule-has-axes", message).label(entry.rule.span, "not for actions");
+                let diagnostic = diagnostic.label(rule.span, "this rule has `per`");
+                self.push(diagnostic.help(format!("take out `{name}`, or `per` of the rule")));
+                continue;
+            }
+            self.action_params(&entry.rule.value, &rule.value, &entry.params, action.span);
+            self.outputs_of_nodes(&rule.value, entry);
+        }
+        self.action_cycles();
+    }
+
+    /// Outputs that the rule takes of the nodes it is given.
+    fn outputs_of_nodes(&mut self, rule: &Rule, entry: &ActionEntry) {
+        for input in rule.inputs.values() {
+            let Input::Output(reference) = &input.value else { continue };
+            let Some(output) = reference.output.value.literal() else { continue };
+            let Some((node, span)) =
+                reference.rule.value.whole_hole().and_then(|hole| node_given(rule, entry, hole))
+            else {
+                continue;
+            };
+            let target =
+                node.split_once(':').and_then(|(target, _)| Some((target, self.spec.rules.get(target)?)));
+            if let Some((target, declared)) = target
+                && !declared.value.outputs.contains_key(output)
+                && !self.broken.contains(output)
+            {
+                let message = format!("the rule `{target}` has no output `{output}`");
+                let diagnostic = Diagnostic::error("dangling-reference", message)
+                    .label(span, "this node lacks it")
+                    .label(reference.output.span, "needed here");
+                let known = declared.value.outputs.keys().map(String::as_str);
+                self.push(diagnostic.help(crate::spec::suggest::help(output, "outputs", known)));
+            }
+        }
+    }
+
+    fn action_cycles(&mut self) {
+        let spec = self.spec;
+        // What each rule adds to the edges of its actions: worked out once a rule, not once an action.
+        let mut of_rule: HashMap<&str, (Vec<&str>, Vec<Edge<'_>>)> = HashMap::new();
+        for (name, rule) in &spec.rules {
+            let params = rule.value.params.iter().filter(|(_, param)| param.value.ty == ParamType::Node);
+            let inputs = rule.value.inputs.values().filter_map(|input| match &input.value {
+                Input::Output(reference) => {
+                    let (_, action) = reference.rule.value.literal()?.split_once(':')?;
+                    Some((action, reference.rule.span))
+                }
+                _ => None,
+            });
+            of_rule.insert(name, (params.map(|(name, _)| name.as_str()).collect(), inputs.collect()));
+        }
+        let actions = &spec.project.actions;
+        let found = cycles(actions.keys().map(String::as_str), |name| {
+            let Some(action) = actions.get(name).map(|action| &action.value) else { return Vec::new() };
+            let Some((params, fixed)) = of_rule.get(action.rule.value.as_str()) else { return Vec::new() };
+            let Some(rule) = spec.rules.get(&action.rule.value) else { return Vec::new() };
+            let given = params.iter().filter_map(|param| {
+                let (node, span) = node_given(&rule.value, action, param)?;
+                Some((node.split_once(':')?.1, span))
+            });
+            given.chain(fixed.iter().copied()).collect()
+        });
+        for cycle in found {
+            self.push(describe("action-cycle", "actions need each other", &cycle));
+        }
+    }
+}
+
+/// The node that an action, or else the default, gives for a parameter.
+fn node_given<'a>(rule: &'a Rule, entry: &'a ActionEntry, param: &str) -> Option<(&'a str, Span)> {
+    let declared = rule.params.get(param).filter(|param| param.value.ty == ParamType::Node)?;
+    let value = entry.params.get(param).or(declared.value.default.as_ref())?;
+    match &value.value {
+        ParamValue::Text(node) => Some((node, value.span)),
+        _ => None,
+    }
+}

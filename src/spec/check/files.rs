@@ -1,0 +1,36 @@
+//! Files of the project that the spec names. Source trees are not looked at: that they are missing is no mistake in
+//! the spec.
+
+use std::path::Path;
+
+use super::Checker;
+use crate::spec::diagnostic::{Diagnostic, Span};
+use crate::spec::model::Input;
+
+impl Checker<'_, '_> {
+    pub(super) fn files(&mut self) {
+        let spec = self.spec;
+        let fragments = spec.project.configs.values().flat_map(|config| &config.value.fragments);
+        for fragment in fragments {
+            self.exists(&fragment.value, fragment.span);
+        }
+        for rule in spec.rules.values() {
+            for input in rule.value.inputs.values() {
+                if let Input::File(path) = &input.value
+                    && let Some(literal) = path.value.literal()
+                {
+                    self.exists(Path::new(literal), path.span);
+                }
+            }
+        }
+    }
+
+    fn exists(&mut self, path: &Path, span: Span) {
+        let Err(error) = self.spec.root.join(path).metadata() else { return };
+        let text = error.to_string();
+        let why = text.split(" (os error").next().unwrap_or_default();
+        let message = format!("can't find {}: {why}", path.display());
+        let diagnostic = Diagnostic::error("missing-file", message).label(span, "not there");
+        self.push(diagnostic.help("paths are relative to the directory of graph.ron"));
+    }
+}

@@ -1,0 +1,117 @@
+//! Placeholders: do they exist, may they stand there, is a list where a text must be.
+
+use super::Checker;
+use crate::spec::diagnostic::{Diagnostic, Spanned};
+use crate::spec::holes::{Holes, Kind};
+use crate::spec::model::{Input, OutputShape, Rule, Template};
+use crate::spec::suggest;
+
+/// Where a template stands.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Whether it is filled in when the action runs: only then `in.NAME` and `out` are known.
+    run: bool,
+    /// Whether a placeholder alone may be a list.
+    list: bool,
+}
+
+const ARGUMENT: Place = Place { run: true, list: true };
+const RUN_TEXT: Place = Place { run: true, list: false };
+const TEXT: Place = Place { run: false, list: false };
+const LIST: Place = Place { run: false, list: true };
+
+impl Checker<'_, '_> {
+    pub(super) fn templates(&mut self, rule: &Rule, holes: &Holes) {
+        for argument in rule.steps.iter().flat_map(|step| &step.value) {
+            self.template(argument, ARGUMENT, holes);
+        }
+        for value in rule.env.values() {
+            self.template(value, RUN_TEXT, holes);
+        }
+        for tool in &rule.tools {
+            self.template(tool, LIST, holes);
+        }
+        for input in rule.inputs.values() {
+            match &input.value {
+                Input::Source(source) => {
+                    self.template(source, TEXT, holes);
+                    self.source_name(source);
+                }
+                Input::File(path) => self.template(path, TEXT, holes),
+                Input::Output(reference) => self.template(&reference.output, TEXT, holes),
+                Input::Concat { files, lines } => {
+                    for list in files.iter().chain(lines) {
+                        self.template(list, LIST, holes);
+                    }
+                }
+            }
+        }
+        for output in rule.outputs.values() {
+            let (OutputShape::File(path) | OutputShape::Tree(path) | OutputShape::Glob(path)) =
+                &output.value.shape;
+            self.template(path, TEXT, holes);
+            if let Some(name) = &output.value.name {
+                self.template(name, TEXT, holes);
+            }
+        }
+        if let Some(export) = &rule.export {
+            self.template(export, TEXT, holes);
+        }
+        if let Some(expand) = &rule.expand {
+            self.template(&expand.value.output, TEXT, holes);
+        }
+    }
+
+    fn source_name(&mut self, source: &Spanned<Template>) {
+        let sources = &self.spec.project.sources;
+        if let Some(name) = source.value.literal()
+            && !sources.contains_key(name)
+        {
+            self.dangling("source", name, source.span, "sources", sources.keys());
+        }
+    }
+
+    fn template(&mut self, template: &Spanned<Template>, place: Place, holes: &Holes) {
+        let whole = template.value.whole_hole().is_some();
+        for hole in template.value.holes() {
+            if let Some(kind) = holes.fixed.get(hole) {
+                if *kind == Kind::List && !(place.list && whole) {
+                    let message = format!("`{{{hole}}}` is a list, and can't be part of a text");
+                    let label = if whole { "a text is needed here" } else { "a list can't be joined" };
+                    let help = if place.list {
+                        "make it an item of its own: its texts are then put in one by one"
+                    } else {
+                        "lists may stand in steps, in tools and in `Concat`"
+                    };
+                    self.push(
+                        Diagnostic::error("list-in-text", message).label(template.span, label).help(help),
+                    );
+                }
+            } else if holes.run.contains_key(hole) && !place.run {
+                let message = format!("`{{{hole}}}` is known only when the action runs");
+                let diagnostic =
+                    Diagnostic::error("too-early", message).label(template.span, "needed before that");
+                self.push(diagnostic.help("it may stand in `steps` and `env`"));
+            } else if !holes.run.contains_key(hole) {
+                self.unknown_hole(hole, template, place, holes);
+            }
+        }
+    }
+
+    fn unknown_hole(&mut self, hole: &str, template: &Spanned<Template>, place: Place, holes: &Holes) {
+        let bare = hole.strip_prefix("in.").unwrap_or(hole);
+        let attribute = hole.split_once('.').map_or(hole, |(_, name)| name);
+        if self.broken.contains(bare) || self.broken.contains(attribute) {
+            return;
+        }
+        let run = holes.run.keys().filter(|_| place.run);
+        let known = holes.fixed.keys().chain(run).map(String::as_str);
+        let help = match holes.partial.get(hole) {
+            Some(why) => why.clone(),
+            None => suggest::help(hole, "placeholders", known),
+        };
+        let message = format!("there is no placeholder `{{{hole}}}`");
+        let diagnostic = Diagnostic::error("unknown-placeholder", message);
+        self.push(diagnostic.label(template.span, "not known in this rule").help(help));
+    }
+}

@@ -1,0 +1,393 @@
+//! `graph.ron` and the files it imports.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::collections::{NameRule, named};
+use super::scalars::{Fixup, Positive};
+use super::{Context, Decode, Fields, VERSION};
+use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
+use crate::spec::model::{
+    ActionEntry, Arch, AxisFilter, Board, BuildPart, CacheSettings, Compiler, Config, Lab, Project, Qemu,
+    Source, Test, Toolchain,
+};
+use crate::spec::syntax::{Node, NodeKind};
+
+/// One file of the project, before its imports are merged in.
+pub(in crate::spec) struct Document {
+    /// Files to merge in, relative to the project.
+    pub(in crate::spec) imports: Vec<Spanned<PathBuf>>,
+    /// What the file itself says.
+    pub(in crate::spec) project: Project,
+    /// The cache settings and where they stand, if the file has any.
+    pub(in crate::spec) cache: Option<CacheDecl>,
+}
+
+/// Cache settings, with the place that merging needs.
+pub(in crate::spec) type CacheDecl = Spanned<CacheSettings>;
+
+impl Decode for Document {
+    const EXPECTED: &'static str = "a project: `(version: 1, ..)`";
+    const PLURAL: &'static str = "projects";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
+        check_version(&mut fields, context)?;
+        let imports = fields.or_default("import", context);
+        let cache = fields.optional("cache", context);
+        let mut project = Project {
+            sources: names(&mut fields, "sources", context),
+            archs: names(&mut fields, "archs", context),
+            toolchains: names(&mut fields, "toolchains", context),
+            configs: names(&mut fields, "configs", context),
+            presets: names(&mut fields, "presets", context),
+            builds: fields.or_default("builds", context),
+            boards: names(&mut fields, "boards", context),
+            labs: names(&mut fields, "labs", context),
+            tests: names(&mut fields, "tests", context),
+            ..Project::default()
+        };
+        if let Some(field) = fields.take("fixups") {
+            let lists = named::<Vec<Spanned<Fixup>>>(&field.value, NameRule::Plain, context);
+            project.fixups = lists.into_iter().map(|(name, list)| (name, list.map(plain))).collect();
+        }
+        if let Some(field) = fields.take("actions") {
+            project.actions = named(&field.value, NameRule::Path, context);
+        }
+        if let Some(field) = fields.take("pools") {
+            let pools = named::<Positive>(&field.value, NameRule::Plain, context);
+            project.pools = pools.into_iter().map(|(name, pool)| (name, pool.map(|n| n.0))).collect();
+        }
+        fields.finish(context);
+        Some(Self { imports, project, cache })
+    }
+}
+
+/// Takes `version` and refuses any but ours: the rest of such a file would only yield misleading complaints.
+pub(super) fn check_version(fields: &mut Fields<'_, '_>, context: &mut Context) -> Option<()> {
+    let Some(field) = fields.take("version") else {
+        let diagnostic = Diagnostic::error("missing-field", "the field `version` is missing");
+        let label = format!("expected `version: {VERSION}` in here");
+        context.diagnostics.push(diagnostic.label(fields.head(), label));
+        return Some(());
+    };
+    let version = i64::decode(&field.value, context)?;
+    if version == VERSION {
+        return Some(());
+    }
+    let message = format!("this file is of version {version}, and this kiln reads version {VERSION}");
+    let diagnostic = Diagnostic::error("unknown-version", message);
+    let help =
+        if version > VERSION { "use a newer kiln" } else { "see docs/graph-ron.md for the current format" };
+    context.report(diagnostic.label(field.value.span, format!("expected {VERSION}")).help(help))
+}
+
+fn names<T: Decode>(
+    fields: &mut Fields<'_, '_>,
+    name: &'static str,
+    context: &mut Context,
+) -> crate::spec::model::Named<T> {
+    fields.take(name).map(|field| named(&field.value, NameRule::Plain, context)).unwrap_or_default()
+}
+
+fn plain(list: Vec<Spanned<Fixup>>) -> Vec<Spanned<String>> {
+    list.into_iter().map(|fixup| fixup.map(|fixup| fixup.0)).collect()
+}
+
+/// The name and node of `Name(..)` or `Name`.
+fn variant<'n, 's>(
+    node: &'n Node<'s>,
+    expected: &str,
+    context: &mut Context,
+) -> Option<(&'n Node<'s>, &'s str, Span)> {
+    let node = node.unwrapped();
+    match &node.kind {
+        NodeKind::Struct { name: Some(name), .. } | NodeKind::Tuple { name: Some(name), .. } => {
+            Some((node, name.text, name.span))
+        }
+        NodeKind::Ident(word) => Some((node, word, node.span)),
+        _ => context.wrong_type(node, expected),
+    }
+}
+
+impl Decode for Source {
+    const EXPECTED: &'static str = "`Dir(..)`, `Git(..)` or `Tarball(..)`";
+    const PLURAL: &'static str = "`Dir(..)`, `Git(..)` or `Tarball(..)`";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let (node, name, span) = variant(node, Self::EXPECTED, context)?;
+        if let (NodeKind::Tuple { items, .. }, "Dir") = (&node.kind, name) {
+            return match items.as_slice() {
+                [path] => Spanned::decode(path, context).map(|path| Self::Dir { path }),
+                _ => context.wrong_type(node, "`Dir(\"path\")`"),
+            };
+        }
+        if let NodeKind::Tuple { .. } = node.kind
+            && matches!(name, "Git" | "Tarball")
+        {
+            return context.wrong_type(node, &format!("`{name}(path: .., ..)`"));
+        }
+        let mut fields = Fields::of_variant(node);
+        let source = match name {
+            "Dir" => fields.required("path", context).map(|path| Self::Dir { path }),
+            "Git" => {
+                let path = fields.required("path", context);
+                let rev = fields.optional("rev", context);
+                path.map(|path| Self::Git { path, rev })
+            }
+            "Tarball" => {
+                let path = fields.required("path", context);
+                let digest = fields.required("digest", context);
+                let strip = fields.optional("strip", context).unwrap_or(1);
+                path.zip(digest).map(|(path, digest)| Self::Tarball { path, digest, strip })
+            }
+            _ => return context.unknown_variant(span, name, &["Dir", "Git", "Tarball"]),
+        };
+        fields.finish(context);
+        source
+    }
+}
+
+impl Decode for Arch {
+    const EXPECTED: &'static str = "an arch: `(kernel: .., image: .., targets: [..])`";
+    const PLURAL: &'static str = "archs";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
+        let arch = Self {
+            kernel: fields.optional("kernel", context),
+            image: fields.optional("image", context).unwrap_or_else(|| "vmlinux".into()),
+            targets: fields.optional("targets", context).unwrap_or_else(|| vec!["all".into()]),
+            attrs: fields.or_default("attrs", context),
+        };
+        fields.finish(context);
+        Some(arch)
+    }
+}
+
+impl Decode for Toolchain {
+    const EXPECTED: &'static str = "`Gcc(..)` or `Clang(..)`";
+    const PLURAL: &'static str = "`Gcc(..)` or `Clang(..)`";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let (node, name, span) = variant(node, Self::EXPECTED, context)?;
+        let compiler = match name {
+            "Gcc" => Compiler::Gcc,
+            "Clang" => Compiler::Clang,
+            _ => return context.unknown_variant(span, name, &["Gcc", "Clang"]),
+        };
+        if let NodeKind::Tuple { .. } = node.kind {
+            return context.wrong_type(node, &format!("`{name}(targets: {{..}})`"));
+        }
+        let mut fields = Fields::of_variant(node);
+        let targets = fields.required("targets", context);
+        let make: Vec<Spanned<String>> = fields.or_default("make", context);
+        let path = fields.or_default("path", context);
+        fields.finish(context);
+        for variable in &make {
+            let name = variable.value.split_once('=').map(|(name, _)| name);
+            let fixed = name.is_some_and(|name| matches!(name, "ARCH" | "CROSS_COMPILE" | "O"));
+            if fixed || name.is_none_or(str::is_empty) {
+                let message = format!("`{}` is not a make variable to set here", variable.value);
+                let label = if fixed { "kiln sets this itself" } else { "expected `NAME=VALUE`" };
+                context
+                    .diagnostics
+                    .push(Diagnostic::error("bad-make-variable", message).label(variable.span, label));
+            }
+        }
+        targets.map(|targets| Self { compiler, targets, make, path })
+    }
+}
+
+impl Decode for Config {
+    const EXPECTED: &'static str = "a config: `(base: .., fragments: [..], fixups: [..])`";
+    const PLURAL: &'static str = "configs";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
+        let base = fields.required("base", context);
+        let fragments = fields.or_default("fragments", context);
+        let fixups = plain(fields.or_default("fixups", context));
+        fields.finish(context);
+        base.map(|base| Self { base, fragments, fixups })
+    }
+}
+
+impl Decode for BuildPart {
+    const EXPECTED: &'static str =
+        "a build: `(sources: [..], archs: [..], defconfigs: [..], toolchains: [..])`";
+    const PLURAL: &'static str = "builds";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
+        let part = Self {
+            extends: fields.or_default("extends", context),
+            sources: fields.or_default("sources", context),
+            archs: fields.or_default("archs", context),
+            defconfigs: fields.or_default("defconfigs", context),
+            toolchains: fields.or_default("toolchains", context),
+            fixups: plain(fields.or_default("fixups", context)),
+            params: fields.or_default("params", context),
+            exclude: fields.or_default("exclude", context),
+            include: fields.or_default("include", context),
+        };
+        fields.finish(context);
+        Some(part)
+    }
+}
+
+impl Decode for AxisFilter {
+    const EXPECTED: &'static str = "`(source: .., arch: .., defconfig: .., toolchain: ..)`";
+    const PLURAL: &'static str = "`(source: .., arch: .., defconfig: .., toolchain: ..)`";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
+        let filter = Self {
+            source: fields.optional("source", context),
+            arch: fields.optional("arch", context),
+            defconfig: fields.optional("defconfig", context),
+            toolchain: fields.optional("toolchain", context),
+        };
+        fields.finish(context);
+        Some(filter)
+    }
+}
+
+/// A list that makes no sense without items.
+fn not_empty<T>(
+    fields: &mut Fields<'_, '_>,
+    name: &'static str,
+    why: &str,
+    context: &mut Context,
+) -> Option<Vec<T>>
+where
+    Vec<T>: Decode,
+{
+    let field = fields.take(name);
+    let Some(field) = field else {
+        // Taken again for the complaint that it is missing.
+        return fields.required(name, context);
+    };
+    let list = Vec::<T>::decode(&field.value, context)?;
+    if let NodeKind::List(items) = &field.value.unwrapped().kind
+        && items.is_empty()
+    {
+        let diagnostic = Diagnostic::error("empty-list", format!("`{name}` is empty: {why}"));
+        context.diagnostics.push(diagnostic.label(field.value.span, "expected at least one"));
+    }
+    Some(list)
+}
+
+impl Decode for Board {
+    const EXPECTED: &'static str = "a board: `(requires: .., device_type: .., labs: [..], tests: [..])`";
+    const PLURAL: &'static str = "boards";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
+        let requires = fields.required("requires", context);
+        let device_type = fields.required("device_type", context);
+        let image = fields.optional("image", context);
+        let head = fields.head();
+        let qemu = fields.optional("qemu", context);
+        let labs = not_empty(&mut fields, "labs", "it could boot nowhere", context);
+        let tests = not_empty(&mut fields, "tests", "a boot would show nothing", context);
+        let attrs = fields.or_default("attrs", context);
+        fields.finish(context);
+        Some(Self {
+            requires: requires?,
+            device_type: device_type?,
+            image: image.unwrap_or_else(|| Spanned { value: "image".into(), span: head }),
+            qemu,
+            labs: labs?,
+            tests: tests?,
+            attrs,
+        })
+    }
+}
+
+impl Decode for Qemu {
+    const EXPECTED: &'static str = "`(program: .., args: [..], cmdline: ..)`";
+    const PLURAL: &'static str = "QEMU machines";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
+        let program = fields.required("program", context);
+        let args = fields.or_default("args", context);
+        let cmdline = fields.or_default("cmdline", context);
+        fields.finish(context);
+        program.map(|program| Self { program, args, cmdline })
+    }
+}
+
+impl Decode for Lab {
+    const EXPECTED: &'static str = "`Qemu(slots: 1)`";
+    const PLURAL: &'static str = "labs";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let (node, name, span) = variant(node, Self::EXPECTED, context)?;
+        if name != "Qemu" {
+            return context.unknown_variant(span, name, &["Qemu"]);
+        }
+        if let NodeKind::Tuple { .. } = node.kind {
+            return context.wrong_type(node, Self::EXPECTED);
+        }
+        let mut fields = Fields::of_variant(node);
+        let slots = fields.optional("slots", context).unwrap_or(Positive(1)).0;
+        fields.finish(context);
+        Some(Self::Qemu { slots })
+    }
+}
+
+/// How long a boot may take where the test does not say.
+const BOOT_TIME_LIMIT: Duration = Duration::from_secs(120);
+
+impl Decode for Test {
+    const EXPECTED: &'static str = "`Console(marker: .., time_limit: ..)`";
+    const PLURAL: &'static str = "tests";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let (node, name, span) = variant(node, Self::EXPECTED, context)?;
+        if name != "Console" {
+            return context.unknown_variant(span, name, &["Console"]);
+        }
+        if let NodeKind::Tuple { .. } = node.kind {
+            return context.wrong_type(node, Self::EXPECTED);
+        }
+        let mut fields = Fields::of_variant(node);
+        let marker: Option<Spanned<String>> = fields.required("marker", context);
+        let time_limit = fields.optional("time_limit", context).unwrap_or(BOOT_TIME_LIMIT);
+        fields.finish(context);
+        let marker = marker?;
+        if marker.value.is_empty() {
+            let diagnostic = Diagnostic::error("empty-text", "the marker is empty: any boot would pass");
+            context.diagnostics.push(diagnostic.label(marker.span, "expected a text"));
+        }
+        Some(Self::Console { marker, time_limit })
+    }
+}
+
+impl Decode for ActionEntry {
+    const EXPECTED: &'static str = "an action: `(rule: .., params: {..})`";
+    const PLURAL: &'static str = "actions";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
+        let rule = fields.required("rule", context);
+        let params: BTreeMap<_, _> = fields.or_default("params", context);
+        fields.finish(context);
+        rule.map(|rule| Self { rule, params })
+    }
+}
+
+impl Decode for CacheSettings {
+    const EXPECTED: &'static str = "`(path: ..)`";
+    const PLURAL: &'static str = "cache settings";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
+        let path = fields.optional("path", context);
+        fields.finish(context);
+        Some(path.map_or_else(Self::default, |path| Self { path }))
+    }
+}

@@ -1,0 +1,113 @@
+//! Which placeholders a rule may use, and which of them are lists.
+
+use std::collections::BTreeMap;
+
+use super::model::{AttrValue, Axis, Project, Rule};
+
+/// What a placeholder holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    List,
+}
+
+use Kind::{List, Text};
+
+/// The placeholders that come with an axis, besides the axis itself.
+pub(super) const fn of_axis(axis: Axis) -> &'static [(&'static str, Kind)] {
+    match axis {
+        Axis::Source => &[],
+        Axis::Arch => {
+            &[("arch.kernel", Text), ("arch.image", Text), ("arch.targets", List), ("arch.make", List)]
+        }
+        Axis::Defconfig => &[("defconfig.base", Text), ("defconfig.fragments", List)],
+        Axis::Toolchain => &[
+            ("toolchain.make", List),
+            ("toolchain.prefix", Text),
+            ("toolchain.cc", Text),
+            ("toolchain.cflags", List),
+            ("toolchain.tools", List),
+        ],
+        Axis::Board => &[
+            ("board.device_type", Text),
+            ("board.image", Text),
+            ("board.qemu", Text),
+            ("board.args", List),
+            ("board.cmdline", Text),
+        ],
+        Axis::Test => &[("test.marker", Text), ("test.time_limit", Text)],
+    }
+}
+
+/// The placeholders that need all four axes of a build.
+const OF_BUILD: [(&str, Kind); 2] = [("fixups", List), ("fixups.lines", List)];
+
+/// The placeholders of a rule.
+#[derive(Debug, Default)]
+pub(super) struct Holes {
+    /// Those that are bound before anything runs: axes, attributes, parameters.
+    pub(super) fixed: BTreeMap<String, Kind>,
+    /// Those that are bound when it runs: `out`, `in.NAME`.
+    pub(super) run: BTreeMap<String, Kind>,
+    /// Attributes that some archs or boards lack, or that are a text here and a list there; and why not.
+    pub(super) partial: BTreeMap<String, String>,
+}
+
+impl Holes {
+    pub(super) fn of(project: &Project, rule: &Rule) -> Self {
+        let mut holes = Self::default();
+        for axis in rule.axes() {
+            holes.fixed.insert(axis.name().into(), Text);
+            holes.fixed.extend(of_axis(axis).iter().map(|(name, kind)| ((*name).into(), *kind)));
+        }
+        if rule.is_per_build() {
+            holes.fixed.extend(OF_BUILD.map(|(name, kind)| (name.into(), kind)));
+        } else if rule.has_axis(Axis::Toolchain) && !rule.has_axis(Axis::Arch) {
+            // Prefix and tools are another for each arch.
+            for name in ["make", "prefix", "cc", "cflags", "tools"] {
+                let name = format!("toolchain.{name}");
+                holes.fixed.remove(&name);
+                holes.partial.insert(name, "it depends on the arch, and the rule has no axis `arch`".into());
+            }
+        }
+        if rule.has_axis(Axis::Arch) {
+            let all = project.archs.iter().map(|(name, arch)| (name.as_str(), &arch.value.attrs));
+            holes.attributes(Axis::Arch, all);
+        }
+        if rule.has_axis(Axis::Board) {
+            let all = project.boards.iter().map(|(name, board)| (name.as_str(), &board.value.attrs));
+            holes.attributes(Axis::Board, all);
+        }
+        for (name, param) in &rule.params {
+            let kind = if param.value.ty.is_list() { List } else { Text };
+            holes.fixed.insert(name.clone(), kind);
+        }
+        holes.run.insert("out".into(), Text);
+        holes.run.extend(rule.inputs.keys().map(|name| (format!("in.{name}"), Text)));
+        holes
+    }
+
+    fn attributes<'p>(
+        &mut self,
+        axis: Axis,
+        all: impl Iterator<Item = (&'p str, &'p BTreeMap<String, AttrValue>)> + Clone,
+    ) {
+        let kind = |value: &AttrValue| match value {
+            AttrValue::Text(_) => Text,
+            AttrValue::List(_) => List,
+        };
+        for (attr, value) in all.clone().flat_map(|(_, attrs)| attrs) {
+            let hole = format!("{}.{attr}", axis.name());
+            let lacking = all.clone().find(|(_, attrs)| !attrs.contains_key(attr));
+            let mixed =
+                all.clone().filter_map(|(_, attrs)| attrs.get(attr)).any(|other| kind(other) != kind(value));
+            if let Some((name, _)) = lacking {
+                self.partial.insert(hole, format!("the {} `{name}` has no attribute `{attr}`", axis.name()));
+            } else if mixed {
+                self.partial.insert(hole, "it is a text here and a list there".into());
+            } else {
+                self.fixed.entry(hole).or_insert(kind(value));
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! RON with spans: text in, a tree of [`Node`]s out.
+//!
+//! The reader accepts a subset of RON (no chars, no byte strings, no raw identifiers), and what it accepts means the
+//! same as to the `ron` crate; a property test holds it to that. It is our own because every mistake of a file must
+//! be reported, each with its place, and the `ron` crate stops at the first.
+
+mod reader;
+mod scalar;
+
+use std::borrow::Cow;
+
+use super::diagnostic::{Diagnostic, FileId, Span};
+
+/// How deep lists, maps and structs may nest.
+pub const MAX_DEPTH: u32 = 128;
+
+/// A value and where it stands. Texts are borrowed from the source wherever they have no escapes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node<'s> {
+    /// All of it, from the first byte to the last.
+    pub span: Span,
+    /// What it is.
+    pub kind: NodeKind<'s>,
+}
+
+/// What a [`Node`] is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NodeKind<'s> {
+    /// `(a: 1)` or `Name(a: 1)`; also `()` and `Name()`.
+    Struct {
+        /// The name before the parenthesis.
+        name: Option<Name<'s>>,
+        /// The fields as written.
+        fields: Vec<Field<'s>>,
+    },
+    /// `(1, 2)` or `Name("x")`. Never empty.
+    Tuple {
+        /// The name before the parenthesis.
+        name: Option<Name<'s>>,
+        /// The items.
+        items: Vec<Node<'s>>,
+    },
+    /// `{"key": value}`
+    Map(Vec<(Node<'s>, Node<'s>)>),
+    /// `[1, 2]`
+    List(Vec<Node<'s>>),
+    /// A bare word: `Command`, `None`.
+    Ident(&'s str),
+    /// `"text"`, `r"text"` or `r#"text"#`.
+    Str(Cow<'s, str>),
+    /// A whole number.
+    Int(i64),
+    /// A number with a fraction or exponent.
+    Float(f64),
+    /// `true` or `false`.
+    Bool(bool),
+    /// What could not be read; a diagnostic says so already.
+    Bad,
+}
+
+/// A word and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Name<'s> {
+    /// The word.
+    pub text: &'s str,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// A field of a struct.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field<'s> {
+    /// Its name.
+    pub name: Name<'s>,
+    /// Its value.
+    pub value: Node<'s>,
+}
+
+impl<'s> Node<'s> {
+    /// `x` for `Some(x)`: both are written, and both mean a value that is there.
+    #[must_use]
+    pub fn unwrapped(&self) -> &Self {
+        match &self.kind {
+            NodeKind::Tuple { name: Some(name), items } if name.text == "Some" && items.len() == 1 => {
+                items[0].unwrapped()
+            }
+            _ => self,
+        }
+    }
+
+    /// A short range to point at: the name or the opening delimiter of what may span many lines.
+    #[must_use]
+    pub fn head(&self) -> Span {
+        match &self.kind {
+            NodeKind::Struct { name: Some(name), .. } | NodeKind::Tuple { name: Some(name), .. } => name.span,
+            NodeKind::Struct { .. } | NodeKind::Tuple { .. } | NodeKind::Map(_) | NodeKind::List(_) => {
+                Span { end: self.span.end.min(self.span.start + 1), ..self.span }
+            }
+            _ => self.span,
+        }
+    }
+
+    /// What it is, for people: "a list", "the text \"x\"".
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match &self.kind {
+            NodeKind::Struct { name: Some(name), .. } | NodeKind::Tuple { name: Some(name), .. } => {
+                format!("`{}(..)`", name.text)
+            }
+            NodeKind::Struct { name: None, .. } => "a struct".into(),
+            NodeKind::Tuple { name: None, .. } => "a tuple".into(),
+            NodeKind::Map(_) => "a map".into(),
+            NodeKind::List(_) => "a list".into(),
+            NodeKind::Ident(word) => format!("the word `{word}`"),
+            NodeKind::Str(_) => "a text".into(),
+            NodeKind::Int(_) => "a number".into(),
+            NodeKind::Float(_) => "a number with a fraction".into(),
+            NodeKind::Bool(_) => "a yes or no".into(),
+            NodeKind::Bad => "something unreadable".into(),
+        }
+    }
+
+    /// The text, if it is one.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match &self.kind {
+            NodeKind::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a file. The node is there even when the file has mistakes: whatever could be made out, the rest
+/// [`NodeKind::Bad`]. `None`: the file holds no value at all.
+///
+/// # Panics
+/// If the text is longer than 4 GiB, which no offset can express; whoever reads the file checks that.
+#[must_use]
+pub fn parse(file: FileId, text: &str) -> (Option<Node<'_>>, Vec<Diagnostic>) {
+    reader::Reader::new(file, text).read()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! Specs through the front door: files in, values or rendered mistakes out.
+
+use std::fs;
+use std::path::Path;
+
+use kiln::spec::{self, Value, diagnostic::Severity, render};
+
+fn fixture(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spec").join(name)
+}
+
+fn rendered(root: &Path) -> String {
+    let loaded = spec::load(root);
+    render::text(&loaded.diagnostics, &loaded.texts, 110, false)
+}
+
+/// A project of one graph.ron.
+fn project(graph: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("graph.ron"), graph).unwrap();
+    dir
+}
+
+#[test]
+fn a_good_spec_has_nothing_to_complain_about() {
+    let loaded = spec::load(&fixture("good"));
+    assert_eq!(rendered(&fixture("good")), "");
+    let spec = loaded.spec.expect("no errors");
+    let builds = spec::builds(&spec);
+    let ids: Vec<_> = builds.iter().map(spec::Build::id).collect();
+    insta::assert_snapshot!(ids.join("\n"));
+    let clang = builds.iter().find(|build| build.id() == "linux/amd64/tiny/clang").unwrap();
+    assert_eq!(clang.fixups, ["PRINTK=y", "SERIAL_8250_CONSOLE=y", "DEBUG_INFO=n", "SERIAL_8250=m"]);
+    let bindings = spec::bindings(&spec, clang, Some("pc"), Some("boot"));
+    let lines = bindings.iter().map(|(name, value)| match value {
+        Value::Text(text) => format!("{name} = {text}"),
+        Value::List(list) => format!("{name} = {list:?}"),
+    });
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn all_mistakes_are_reported_in_one_go() {
+    let loaded = spec::load(&fixture("bad"));
+    assert!(loaded.spec.is_none());
+    insta::assert_snapshot!(render::text(&loaded.diagnostics, &loaded.texts, 110, false));
+}
+
+#[test]
+fn all_syntax_errors_are_reported_in_one_go() {
+    insta::assert_snapshot!(rendered(&fixture("syntax")));
+}
+
+#[test]
+fn a_missing_spec_says_how_to_make_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = rendered(dir.path());
+    assert!(text.contains("there is no graph.ron in") && text.contains("kiln init"), "{text}");
+}
+
+#[test]
+fn files_that_are_not_text_are_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("graph.ron"), b"(\nversion: \xff)").unwrap();
+    assert!(rendered(dir.path()).contains("can't read graph.ron: not UTF-8: line 2"));
+
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("graph.ron")).unwrap();
+    assert!(rendered(dir.path()).contains("can't read graph.ron: Is a directory"));
+}
+
+#[test]
+fn import_cycles_are_named_whole() {
+    let dir = project("(version: 1, import: [\"a.ron\"])");
+    fs::write(dir.path().join("a.ron"), "(version: 1, import: [\"./b.ron\"])").unwrap();
+    fs::write(dir.path().join("b.ron"), "(version: 1, import: [\"a.ron\"])").unwrap();
+    let text = rendered(dir.path());
+    assert!(text.contains("files import each other: a.ron -> b.ron -> a.ron"), "{text}");
+}
+
+#[test]
+fn a_file_imported_on_two_ways_is_merged_once() {
+    let dir = project("(version: 1, import: [\"a.ron\", \"b.ron\"])");
+    fs::write(dir.path().join("a.ron"), "(version: 1, import: [\"b.ron\"])").unwrap();
+    fs::write(dir.path().join("b.ron"), "(version: 1, pools: {\"p\": 1})").unwrap();
+    let loaded = spec::load(dir.path());
+    assert!(loaded.spec.is_some(), "{:?}", loaded.diagnostics);
+    assert_eq!(loaded.diagnostics.iter().map(|d| d.code).collect::<Vec<_>>(), ["unused-pool"]);
+}
+
+#[test]
+fn imports_that_are_not_there_or_outside_are_reported() {
+    let dir = project("(version: 1, import: [\"none.ron\", \"../x.ron\", \"/etc/passwd\"])");
+    let loaded = spec::load(dir.path());
+    let codes: Vec<_> = loaded.diagnostics.iter().map(|d| d.code).collect();
+    assert_eq!(codes, ["missing-file", "bad-path", "bad-path"]);
+}
+
+#[test]
+fn json_has_file_line_and_column() {
+    let dir = project("(\n  version: 1,\n  bords: {},\n)");
+    let loaded = spec::load(dir.path());
+    insta::assert_snapshot!(
+        serde_json::to_string_pretty(&render::json(&loaded.diagnostics, &loaded.texts)).unwrap()
+    );
+}
+
+#[test]
+fn a_long_line_is_cut_around_the_mistake() {
+    let filler = "x".repeat(5_000_000);
+    let dir = project(&format!(
+        "(version: 1, cache: (path: \"{filler}\"), bords: {{}}, pools: {{\"{filler}\": 0}})"
+    ));
+    let text = rendered(dir.path());
+    assert!(text.len() < 10_000, "{} bytes", text.len());
+    assert!(text.contains("did you mean `boards`?") && text.contains("graph.ron:1:5000028"), "{text}");
+}
+
+#[test]
+fn a_thousand_mistakes_are_counted_not_shown() {
+    let fields: String = (0..1000).map(|n| format!("f{n}: 1, ")).collect();
+    let dir = project(&format!("(version: 1, {fields})"));
+    let text = rendered(dir.path());
+    assert!(text.ends_with("and 950 more\n"));
+}
+
+#[test]
+fn color_is_only_there_when_asked_for() {
+    let dir = project("(version: 2)");
+    let loaded = spec::load(dir.path());
+    assert!(render::text(&loaded.diagnostics, &loaded.texts, 80, true).contains('\u{1b}'));
+    assert!(!render::text(&loaded.diagnostics, &loaded.texts, 80, false).contains('\u{1b}'));
+    assert_eq!(loaded.diagnostics[0].code, "unknown-version");
+    assert_eq!(loaded.diagnostics[0].severity, Severity::Error);
+}
