@@ -245,9 +245,11 @@ impl Loader<'_> {
     fn parse<T: Decode>(&mut self, file: &Path, text: Arc<str>) -> Option<Spanned<T>> {
         let id = self.texts.add(file.to_owned(), text.clone());
         let (node, mistakes) = syntax::parse(id, &text);
-        self.unreadable |= mistakes.iter().any(|mistake| mistake.code == "syntax");
+        let unclosed = mistakes.iter().any(|mistake| mistake.code == syntax::UNCLOSED);
+        self.unreadable |= unclosed || mistakes.iter().any(|mistake| mistake.code == "syntax");
         self.context.diagnostics.extend(mistakes);
-        let value = node.and_then(|node| Spanned::decode(&node, &mut self.context));
+        // Where the nesting is a guess, what would be said about the values is noise.
+        let value = node.filter(|_| !unclosed).and_then(|node| Spanned::decode(&node, &mut self.context));
         self.unreadable |= value.is_none();
         value
     }

@@ -11,7 +11,7 @@ use miette::{
 use super::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
 
 /// So many diagnostics are shown in full; the rest is counted.
-const SHOWN: usize = 50;
+const SHOWN: usize = 200;
 
 /// Lines longer than this are cut to a window around the place, in bytes.
 const LONG_LINE: usize = 400;
@@ -31,6 +31,11 @@ pub fn text(diagnostics: &[Diagnostic], sources: &Sources, width: usize, color: 
         if handler.render_report(&mut out, &report).is_err() {
             // Never lose a diagnostic to its decoration.
             out.push_str(&diagnostic.message);
+        }
+        for note in &report.notes {
+            if handler.render_report(&mut out, note).is_err() {
+                out.push_str(note.message);
+            }
         }
         out.push('\n');
     }
@@ -193,7 +198,7 @@ impl SourceCode for Index<'_> {
     }
 }
 
-/// A diagnostic as miette wants it: labels in the file of the first one; those in other files follow as notes.
+/// A diagnostic as miette wants it: labels in the file of the first one; those in other files follow as reports of their own.
 struct Report<'d> {
     message: &'d str,
     code: Option<&'static str>,
@@ -277,12 +282,5 @@ impl miette::Diagnostic for Report<'_> {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         Some(Box::new(self.labels.iter().cloned()))
-    }
-
-    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
-        if self.notes.is_empty() {
-            return None;
-        }
-        Some(Box::new(self.notes.iter().map(|note| note as &dyn miette::Diagnostic)))
     }
 }

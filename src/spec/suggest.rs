@@ -2,8 +2,11 @@
 
 /// The name among `known` that `written` is likely a typo of.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // One edit in three letters is a typo; more is another word.
-    let budget = (written.chars().count() / 3).max(1);
+    // One edit in three letters is a typo; more is another word. A single letter is always another word.
+    let budget = match written.chars().count() {
+        0 | 1 => 0,
+        letters => (letters / 3).max(1),
+    };
     known
         .into_iter()
         .filter(|name| name.len().abs_diff(written.len()) <= budget)

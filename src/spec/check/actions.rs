@@ -1,6 +1,6 @@
 //! Entries of `actions`: their rules, their values, and cycles among them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Checker;
 use super::cycle::{Edge, cycles, describe};
@@ -10,6 +10,7 @@ use crate::spec::model::{ActionEntry, Input, ParamType, ParamValue, Rule};
 impl<'s> Checker<'s, '_> {
     pub(super) fn actions(&mut self) {
         let spec = self.spec;
+        let mut told = HashSet::new();
         for (name, action) in &spec.project.actions {
             let entry = &action.value;
             let Some(rule) = spec.rules.get(&entry.rule.value) else {
@@ -25,13 +26,13 @@ impl<'s> Checker<'s, '_> {
                 continue;
             }
             self.action_params(&entry.rule.value, &rule.value, &entry.params, action.span);
-            self.outputs_of_nodes(&rule.value, entry);
+            self.outputs_of_nodes(&rule.value, entry, &mut told);
         }
         self.action_cycles();
     }
 
     /// Outputs that the rule takes of the nodes it is given.
-    fn outputs_of_nodes(&mut self, rule: &Rule, entry: &ActionEntry) {
+    fn outputs_of_nodes(&mut self, rule: &Rule, entry: &ActionEntry, told: &mut HashSet<(Span, &'s str)>) {
         for input in rule.inputs.values() {
             let Input::Output(reference) = &input.value else { continue };
             let Some(output) = reference.output.value.literal() else { continue };

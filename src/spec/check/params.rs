@@ -35,9 +35,12 @@ impl Checker<'_, '_> {
             }
         }
         let mut missing = Vec::new();
-        for (span, part) in &self.flat {
-            for (rule, value) in spec.rules.iter().filter(|(_, rule)| rule.value.is_per_build()) {
-                missing.extend(lacking(rule, &value.value, *span, |name| part.params.contains_key(name)));
+        for (rule, value) in spec.rules.iter().filter(|(_, rule)| rule.value.is_per_build()) {
+            for (name, param) in value.value.params.iter().filter(|(_, param)| param.value.default.is_none())
+            {
+                let lacking = self.flat.iter().filter(|(_, part)| !part.params.contains_key(name));
+                let spans: Vec<_> = lacking.map(|(span, _)| *span).collect();
+                missing.extend(lacking_param(rule, name, param, &spans));
             }
         }
         for (rule, value) in spec.rules.iter().filter(|(_, rule)| rule.value.per.is_some()) {
@@ -91,7 +94,12 @@ impl Checker<'_, '_> {
                 self.push(Diagnostic::error("unknown-param", message).label(value.span, label).help(help));
             }
         }
-        self.diagnostics.extend(lacking(rule, declared, span, |name| given.contains_key(name)));
+        let params = declared.params.iter();
+        for (name, param) in
+            params.filter(|(name, param)| param.value.default.is_none() && !given.contains_key(*name))
+        {
+            self.diagnostics.extend(lacking_param(rule, name, param, &[span]));
+        }
     }
 
     /// One value against its declaration.
@@ -148,15 +156,17 @@ impl Checker<'_, '_> {
     }
 }
 
-/// Parameters without a default that nothing gives a value to.
-fn lacking(rule: &str, declared: &Rule, span: Span, given: impl Fn(&str) -> bool) -> Vec<Diagnostic> {
-    let params = declared.params.iter();
-    let lacking = params.filter(|(name, param)| param.value.default.is_none() && !given(name));
-    let report = |(name, param): (&String, &Spanned<Param>)| {
-        let message = format!("the parameter `{name}` of rule `{rule}` is not given a value");
-        let label = format!("expected `params: {{\"{name}\": ..}}` in here");
-        let diagnostic = Diagnostic::error("missing-param", message).label(span, label);
-        diagnostic.label(param.span, format!("{}, without a default", param.value.ty.expects()))
-    };
-    lacking.map(report).collect()
+/// A parameter without a default that some builds, or an action, give no value to.
+fn lacking_param(rule: &str, name: &str, param: &Spanned<Param>, spans: &[Span]) -> Option<Diagnostic> {
+    // More labels than this help nobody.
+    const LABELS: usize = 8;
+    if spans.is_empty() {
+        return None;
+    }
+    let message = format!("the parameter `{name}` of rule `{rule}` is not given a value");
+    let mut diagnostic = Diagnostic::error("missing-param", message);
+    for span in spans.iter().take(LABELS) {
+        diagnostic = diagnostic.label(*span, format!("expected `params: {{\"{name}\": ..}}` in here"));
+    }
+    Some(diagnostic.label(param.span, format!("{}, without a default", param.value.ty.expects())))
 }

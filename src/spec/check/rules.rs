@@ -184,6 +184,8 @@ impl Checker<'_, '_> {
         }
         let missing: Vec<_> =
             declared.value.axes().filter(|axis| !rule.has_axis(*axis)).map(Axis::name).collect();
+        // A typo in `per` is reported where it is.
+        let missing: Vec<_> = missing.into_iter().filter(|axis| !self.broken.contains(*axis)).collect();
         if !missing.is_empty() {
             let names = suggest::list(missing);
             let message = format!("the rule `{target}` has more axes than `{name}`: {names}");

@@ -100,8 +100,8 @@ impl Checker<'_, '_> {
 
     fn unknown_hole(&mut self, hole: &str, template: &Spanned<Template>, place: Place, holes: &Holes) {
         let bare = hole.strip_prefix("in.").unwrap_or(hole);
-        let attribute = hole.split_once('.').map_or(hole, |(_, name)| name);
-        if self.broken.contains(bare) || self.broken.contains(attribute) {
+        let (axis, attribute) = hole.split_once('.').unwrap_or((hole, hole));
+        if [bare, axis, attribute].into_iter().any(|name| self.broken.contains(name)) {
             return;
         }
         let run = holes.run.keys().filter(|_| place.run);

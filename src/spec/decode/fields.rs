@@ -81,7 +81,7 @@ impl<'n, 's> Fields<'n, 's> {
     ) -> Option<T> {
         let Some(field) = self.take(name) else {
             let message = format!("the field `{name}` is missing");
-            let label = format!("expected `{name}: ` and {} in here", T::EXPECTED);
+            let label = format!("expected `{name}: ..` in here: {}", T::EXPECTED);
             return context.report(Diagnostic::error("missing-field", message).label(self.head, label));
         };
         T::decode(&field.value, context)

@@ -296,11 +296,12 @@ impl Decode for Board {
         fields.finish(context);
         Some(Self {
             requires: requires?,
-            device_type: device_type?,
+            // Reported already; the rest of the board is still worth checking.
+            device_type: device_type.unwrap_or_else(|| Spanned { value: String::new(), span: head }),
             image: image.unwrap_or_else(|| Spanned { value: "image".into(), span: head }),
             qemu,
-            labs: labs?,
-            tests: tests?,
+            labs: labs.unwrap_or_default(),
+            tests: tests.unwrap_or_default(),
             attrs,
         })
     }

@@ -106,17 +106,11 @@ impl Decode for Param {
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let mut fields = Fields::of(node, Self::EXPECTED, context)?;
         let ty: Option<ParamType> = fields.required("type", context);
-        let mut default: Option<Spanned<ParamValue>> = fields.optional("default", context);
+        let default: Option<Spanned<ParamValue>> = fields.optional("default", context);
         let doc = fields.or_default("doc", context);
         fields.finish(context);
-        let ty = ty?;
-        if let Some(value) = default.take_if(|value| !ty.admits(&value.value)) {
-            let message =
-                format!("the default is {}, and the type is `{}`", value.value.describe(), ty.name());
-            let label = format!("expected {}", ty.expects());
-            context.diagnostics.push(Diagnostic::error("param-type", message).label(value.span, label));
-        }
-        Some(Self { ty, default, doc })
+        // Whether the default is of that type is checked with all other values.
+        ty.map(|ty| Self { ty, default, doc })
     }
 }
 

@@ -336,6 +336,7 @@ impl Decode for Axis {
             let names = Self::ALL.map(Self::name);
             let message = format!("`{text}` is not an axis");
             let help = suggest::help(&text, "axes", names);
+            context.broken.extend(suggest::nearest(&text, names).map(str::to_owned));
             let diagnostic = Diagnostic::error("unknown-axis", message).label(node.span, "not an axis");
             context.report(diagnostic.help(help))
         })

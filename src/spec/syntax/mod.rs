@@ -14,6 +14,9 @@ use super::diagnostic::{Diagnostic, FileId, Span};
 /// How deep lists, maps and structs may nest.
 pub const MAX_DEPTH: u32 = 128;
 
+/// The code of mistakes after which the nesting of the rest of the file is a guess.
+pub const UNCLOSED: &str = "unclosed";
+
 /// A value and where it stands. Texts are borrowed from the source wherever they have no escapes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node<'s> {

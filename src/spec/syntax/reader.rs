@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Field, MAX_DEPTH, Name, Node, NodeKind};
+use super::{Field, MAX_DEPTH, Name, Node, NodeKind, UNCLOSED};
 use crate::spec::diagnostic::{Diagnostic, FileId, Span};
 
 /// Extensions of RON that change nothing for us: `Some(x)` and `x` are both read as `x` anyway.
@@ -249,7 +249,8 @@ impl<'s> Reader<'s> {
         if !self.ended {
             self.error("syntax", what, after, "expected `:` and a value after this");
         }
-        false
+        // Most often the colon was forgotten; then what follows is the value.
+        found.is_some_and(begins_value)
     }
 
     /// Takes the opening delimiter; `None` where that is too deep.
@@ -265,7 +266,7 @@ impl<'s> Reader<'s> {
     /// Nothing in there is looked at; the caller gets the end of the file.
     fn too_deep(&mut self, start: usize) -> Node<'s> {
         let span = self.one_char();
-        self.error("syntax", "values nest too deep", span, format!("this is the {}th level", MAX_DEPTH + 1));
+        self.error(UNCLOSED, "values nest too deep", span, format!("this is the {}th level", MAX_DEPTH + 1));
         self.ended = true;
         self.at = self.text.len();
         self.node(start, NodeKind::Bad)
@@ -301,7 +302,7 @@ impl<'s> Reader<'s> {
                     let span = self.one_char();
                     let (open, close) = delimiters(close);
                     self.error(
-                        "syntax",
+                        UNCLOSED,
                         format!("`{open}` is not closed"),
                         span,
                         format!("expected `{close}` here"),
@@ -312,14 +313,16 @@ impl<'s> Reader<'s> {
                     return Next::End;
                 }
                 b')' | b']' | b'}' => {
+                    // It closes nothing at all, so it was meant for ours.
                     let span = self.one_char();
                     self.at += 1;
-                    self.error(
-                        "syntax",
-                        "this closes nothing",
-                        span,
-                        format!("expected `{}`", close as char),
-                    );
+                    let (open, close) = delimiters(close);
+                    let message = format!("`{open}` is closed by `{}`", byte as char);
+                    self.error("syntax", message, span, format!("expected `{close}`"));
+                    let start = Span { end: to_u32(opened + 1), ..self.span(opened) };
+                    self.label(start, "opened here");
+                    self.open.pop();
+                    return Next::End;
                 }
                 _ if comma => return Next::Item,
                 _ => {
@@ -354,7 +357,7 @@ impl<'s> Reader<'s> {
         self.ended = true;
         let (open, close) = delimiters(close);
         let start = Span { end: to_u32(opened + 1), ..self.span(opened) };
-        self.error("syntax", format!("`{open}` is not closed"), start, "opened here");
+        self.error(UNCLOSED, format!("`{open}` is not closed"), start, "opened here");
         self.help(format!("add `{close}` where it ends"));
     }
 
@@ -464,7 +467,7 @@ impl<'s> Reader<'s> {
                 (Some(_), _) => self.at += 1,
                 (None, _) => {
                     let span = Span { end: to_u32(start + 2), ..self.span(start) };
-                    self.error("syntax", "this comment is not closed", span, "opened here");
+                    self.error(UNCLOSED, "this comment is not closed", span, "opened here");
                     self.help("add `*/` where it ends");
                     self.ended = true;
                     return;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::reader::Reader;
-use super::{Node, NodeKind};
+use super::{Node, NodeKind, UNCLOSED};
 use crate::spec::diagnostic::Span;
 
 impl<'s> Reader<'s> {
@@ -106,7 +106,7 @@ impl<'s> Reader<'s> {
         let line = self.text[start..].find('\n').map_or(self.text.len(), |n| start + n);
         self.at = line;
         let span = Span { end: self.one_after(start), ..self.span(start) };
-        self.error("syntax", "this text is not closed", span, "opened here");
+        self.error(UNCLOSED, "this text is not closed", span, "opened here");
         self.help(format!("add `{end}` where it ends"));
         self.node(start, NodeKind::Bad)
     }
