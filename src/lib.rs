@@ -7,6 +7,7 @@
 //! ```
 
 pub mod digest;
+pub mod exec;
 pub mod kernel;
 pub mod lab;
 pub mod spec;

@@ -1,0 +1,74 @@
+//! How a sandbox ended, and what it cost.
+
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
+use serde::{Deserialize, Serialize};
+
+/// How a sandbox ended, and what it cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// How it ended.
+    pub end: End,
+    /// What it cost.
+    pub usage: Usage,
+}
+
+/// How a sandbox ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// Every step exited with 0.
+    AllStepsPassed,
+    /// A step exited with another code; those after it did not run.
+    StepExited {
+        /// Its place in [`SandboxSpec::steps`](super::SandboxSpec::steps).
+        step: usize,
+        /// The code.
+        code: i32,
+    },
+    /// A step was ended by a signal; those after it did not run.
+    StepSignaled {
+        /// Its place in [`SandboxSpec::steps`](super::SandboxSpec::steps).
+        step: usize,
+        /// The signal's number.
+        signal: i32,
+    },
+    /// The sandbox as a whole was killed: by a [`Killer`](super::Killer), or (if none was used) by someone on the
+    /// host, such as the kernel's out-of-memory killer.
+    Killed,
+}
+
+/// What the steps and all their descendants cost.
+///
+/// Of a sandbox that was [killed](End::Killed), processes still alive at that moment are not included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Processor time in user mode.
+    pub user: Duration,
+    /// Processor time in the kernel.
+    pub system: Duration,
+    /// The peak memory of the largest single process (not of all together).
+    pub max_rss_bytes: u64,
+    /// From the start of the first step to the end of the last process.
+    pub wall: Duration,
+}
+
+impl Usage {
+    /// What this process's children, and theirs, have cost by now: those that were waited for.
+    pub(super) fn of_children(wall: Duration) -> Self {
+        // The call fails for invalid arguments only, and these are constants.
+        let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return Self { wall, ..Self::default() } };
+        Self {
+            user: duration(usage.user_time()),
+            system: duration(usage.system_time()),
+            // Linux counts in KiB.
+            max_rss_bytes: u64::try_from(usage.max_rss()).unwrap_or(0) * 1024,
+            wall,
+        }
+    }
+}
+
+fn duration(time: TimeVal) -> Duration {
+    Duration::from_micros(u64::try_from(time.num_microseconds()).unwrap_or(0))
+}

@@ -1,0 +1,121 @@
+//! Init: PID 1 of the sandbox. It builds the root, gives up all privilege, and runs the steps.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{Mode, umask};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Pid, chdir, setsid};
+
+use super::error::{During, Failure, Stage, errno};
+use super::wire::{self, FromInit, Go};
+use super::{End, Exit, SandboxSpec, Step, Usage, privileges, root};
+
+/// Does all that init does. The helper is at the other end of `helper`; should it go, init must go too.
+///
+/// The result is init's exit code, which nobody reads: what there is to say went through the socket.
+pub(super) fn main(spec: &SandboxSpec, helper: &UnixStream) -> i32 {
+    match serve(spec, helper) {
+        Ok(()) => 0,
+        Err(failure) => {
+            let _ = wire::send(helper, &FromInit::Ended(Err(failure)));
+            1
+        }
+    }
+}
+
+fn serve(spec: &SandboxSpec, helper: &UnixStream) -> Result<(), Failure> {
+    die_with_helper(helper)?;
+    umask(Mode::from_bits_truncate(0o022));
+    setsid().during(Stage::Other, || "start a session".to_owned())?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).during(Stage::Other, || "forbid core dumps".to_owned())?;
+    root::build(spec)?;
+    privileges::drop_all()?;
+    // Steps are of the same user: keep them from tracing init, and from reaching kiln's binary as /proc/1/exe.
+    prctl::set_dumpable(false).during(Stage::Other, || "hide init from steps".to_owned())?;
+
+    // From here on an error of the socket means that the helper is gone, and nobody is left to tell.
+    if wire::send(helper, &FromInit::Ready).is_err() || !matches!(wire::receive(helper), Ok(Some(Go))) {
+        return Ok(());
+    }
+    let start = Instant::now();
+    let end = run(spec);
+    end_the_rest();
+    let exit = end.map(|end| Exit { end, usage: Usage::of_children(start.elapsed()) });
+    let _ = wire::send(helper, &FromInit::Ended(exit));
+    Ok(())
+}
+
+/// Has the kernel kill this process when the helper dies.
+fn die_with_helper(helper: &UnixStream) -> Result<(), Failure> {
+    prctl::set_pdeathsig(Signal::SIGKILL).during(Stage::Other, || "tie init to the helper".to_owned())?;
+    // If the helper died before, the signal never comes. Its process id, 0 from in here, does not tell; that its end
+    // of the socket is closed does.
+    let mut ends = [PollFd::new(helper.as_fd(), PollFlags::empty())];
+    poll(&mut ends, PollTimeout::ZERO).during(Stage::Other, || "look for the helper".to_owned())?;
+    if ends[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)) {
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+/// Runs the steps, up to the first that fails.
+fn run(spec: &SandboxSpec) -> Result<End, Failure> {
+    for (index, step) in spec.steps.iter().enumerate() {
+        match wait_for(start(index, step, spec)?)? {
+            WaitStatus::Exited(_, 0) => {}
+            WaitStatus::Exited(_, code) => return Ok(End::StepExited { step: index, code }),
+            WaitStatus::Signaled(_, signal, _) => {
+                return Ok(End::StepSignaled { step: index, signal: signal as i32 });
+            }
+            status => unreachable!("waitpid reports {status:?} only if asked to"),
+        }
+    }
+    Ok(End::AllStepsPassed)
+}
+
+fn start(index: usize, step: &Step, spec: &SandboxSpec) -> Result<Pid, Failure> {
+    // Not left to `Command`, which would not tell a missing directory from a missing program.
+    chdir(&step.cwd).during(Stage::Input, || format!("enter {} (step {index})", step.cwd.display()))?;
+    let (program, arguments) = step.argv.split_first().expect("the spec was validated");
+    let child = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(spec.env.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .spawn()
+        .map_err(|error| Failure::Exec { step: index, program: program.clone(), errno: errno(&error) })?;
+    Ok(Pid::from_raw(child.id().cast_signed()))
+}
+
+/// Waits for `child` to end, and meanwhile for every orphan that the kernel gives to PID 1.
+fn wait_for(child: Pid) -> Result<WaitStatus, Failure> {
+    loop {
+        match waitpid(None, None) {
+            Ok(status) if status.pid() == Some(child) => return Ok(status),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error).during(Stage::Other, || "wait for a step".to_owned()),
+        }
+    }
+}
+
+/// Kills whatever the steps left running, and waits for it, so that its cost is counted.
+///
+/// The end of PID 1 would kill it as well, but the kernel then discards what it has used.
+fn end_the_rest() {
+    let everyone = Pid::from_raw(-1);
+    loop {
+        // Fails when there is nobody but init.
+        let _ = kill(everyone, Signal::SIGKILL);
+        if waitpid(None, None) == Err(Errno::ECHILD) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The mounts of this namespace: listing them, and restricting those below a path.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+
+use super::error::{During, Failure, Stage};
+
+/// Binds `from`, with all that is mounted below it, to `to`, and adds `flags` to each of these mounts.
+pub(super) fn bind(from: &Path, to: &Path, flags: MsFlags) -> Result<(), Failure> {
+    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+        .during(Stage::Mount, || format!("bind-mount {}", to.display()))?;
+    restrict(to, flags)
+}
+
+/// Adds `flags` to the mount at `top` and to each below it.
+///
+/// The kernel applies the flags of a bind mount to its top alone, so a tree bound read-only would still have
+/// writable corners. (`mount_setattr` does it in one call, but only from Linux 5.12.)
+pub(super) fn restrict(top: &Path, flags: MsFlags) -> Result<(), Failure> {
+    let text =
+        fs::read("/proc/self/mountinfo").during(Stage::Proc, || "read /proc/self/mountinfo".to_owned())?;
+    for mounted in parse(&text).filter(|mounted| mounted.path.starts_with(top)) {
+        // Flags not repeated would be taken away, which a user namespace refuses for those that came from outside.
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | mounted.flags | flags;
+        match mount(None::<&str>, &mounted.path, None::<&str>, flags, None::<&str>) {
+            // Another mount lies over it, or a directory on the way is closed to us: steps cannot get there either.
+            Err(Errno::ENOENT | Errno::EINVAL | Errno::EACCES) if mounted.path != top => {}
+            result => result.during(Stage::Mount, || format!("restrict mount {}", mounted.path.display()))?,
+        }
+    }
+    Ok(())
+}
+
+/// Mounts a new tmpfs with the given options.
+pub(super) fn tmpfs(at: &Path, flags: MsFlags, options: &str) -> Result<(), Failure> {
+    mount(Some("kiln"), at, Some("tmpfs"), flags, Some(options))
+        .during(Stage::Mount, || format!("mount a tmpfs on {}", at.display()))
+}
+
+/// Moves the mount points of the namespace out of reach of the host's changes, and the host out of reach of ours.
+pub(super) fn make_private() -> io::Result<()> {
+    Ok(mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Mounted {
+    path: PathBuf,
+    /// Those that belong to the mount and that a remount must repeat; how it updates access times is kept unless
+    /// told otherwise.
+    flags: MsFlags,
+}
+
+/// Parses `mountinfo` (see proc(5)): the fifth field is where, the sixth how.
+fn parse(text: &[u8]) -> impl Iterator<Item = Mounted> {
+    text.split(|&byte| byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|&byte| byte == b' ').skip(4);
+        Some(Mounted { path: unescape(fields.next()?), flags: flags(fields.next()?) })
+    })
+}
+
+fn flags(options: &[u8]) -> MsFlags {
+    options
+        .split(|&byte| byte == b',')
+        .map(|option| match option {
+            b"ro" => MsFlags::MS_RDONLY,
+            b"nosuid" => MsFlags::MS_NOSUID,
+            b"nodev" => MsFlags::MS_NODEV,
+            b"noexec" => MsFlags::MS_NOEXEC,
+            _ => MsFlags::empty(),
+        })
+        .collect()
+}
+
+/// Undoes the octal escapes (`\040` is a space) with which the kernel keeps fields apart.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, tail)) = rest.split_first() {
+        let escaped = if first == b'\\' { tail.get(..3).and_then(octal) } else { None };
+        bytes.push(escaped.unwrap_or(first));
+        rest = if escaped.is_some() { &tail[3..] } else { tail };
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+fn octal(digits: &[u8]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mountinfo_lines_give_path_and_flags() {
+        let text =
+            b"36 35 98:0 /mnt1 /a\\040b\\134 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n\
+                     37 35 0:5 / /src ro,nosuid,nodev,noexec,relatime - tmpfs x rw\n";
+        let mounts: Vec<_> = parse(text).collect();
+        let all = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        assert_eq!(
+            mounts,
+            [
+                Mounted { path: "/a b\\".into(), flags: MsFlags::empty() },
+                Mounted { path: "/src".into(), flags: all },
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_escape_is_left_alone() {
+        assert_eq!(unescape(b"/a\\9x\\04"), PathBuf::from("/a\\9x\\04"));
+    }
+}

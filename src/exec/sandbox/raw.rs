@@ -1,0 +1,58 @@
+//! Every `unsafe` of the sandbox, each with the reason why it holds.
+//!
+//! All of this runs in the helper or in init, which have a single thread.
+
+use std::io;
+use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::unistd::{ForkResult, dup2_raw};
+
+/// Splits the helper in two.
+pub(super) fn fork() -> nix::Result<ForkResult> {
+    // SAFETY: what a forked child must not do is use locks that a thread which no longer exists was holding, the
+    // allocator's among them. The helper has never had a second thread.
+    unsafe { nix::unistd::fork() }
+}
+
+/// Takes ownership of a descriptor that the kernel has just made for us.
+pub(super) fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: callers pass what `recvmsg` or `fcntl(F_DUPFD_CLOEXEC)` returned, once, so it is open and nobody
+    // else's.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Makes `target` a copy of `fd` that survives `exec`.
+pub(super) fn place(fd: impl AsFd, target: RawFd) -> nix::Result<()> {
+    // SAFETY: this would be unsound if some value owned `target`, which would then refer to another file. Callers
+    // have moved all descriptors they own above the highest target, and closed all others.
+    let placed = unsafe { dup2_raw(fd, target) }?;
+    // It stays open under its number: nobody's, and everybody's.
+    let _ = placed.into_raw_fd();
+    Ok(())
+}
+
+/// Gives all signals their default action, whatever kiln's parent chose: a step that ignores SIGINT because kiln was
+/// started by `nohup` or in a shell's background would not be the same step.
+pub(super) fn reset_signals() -> nix::Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in Signal::iterator() {
+        // SIGPIPE stays ignored in helper and init, which learn of closed sockets by `EPIPE`; the standard library
+        // restores it in what they execute.
+        if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE) {
+            // SAFETY: no handler is installed that could run in a bad moment; the default action replaces one that
+            // nothing in this process relies on.
+            unsafe { sigaction(signal, &default) }?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets the NIS domain name, which `uname` reports beside the host name.
+pub(super) fn set_domain_name(name: &str) -> io::Result<()> {
+    // SAFETY: pointer and length describe `name`, which outlives the call.
+    let result = unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) };
+    Errno::result(result).map(drop).map_err(io::Error::from)
+}

@@ -1,0 +1,277 @@
+//! Kiln's side of a sandbox: prepare, start, wait, kill.
+
+use std::fs::File;
+use std::io::{self, PipeReader};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::wire::{self, Go, Report};
+use super::{Exit, HELPER_ARGUMENT, Mode, SandboxError, SandboxSpec};
+
+/// Makes sandboxes.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    helper: PathBuf,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Where the standard output and error of steps go: both to the same place, in the order of writing.
+#[derive(Debug)]
+pub enum Output {
+    /// Into this file.
+    File(File),
+    /// Into a pipe, to be read from [`Running::take_output`]. A pipe that nobody reads fills, and stops the steps.
+    Piped,
+}
+
+impl Sandbox {
+    /// Sandboxes whose helper is the running program: its `main` has to call
+    /// [`helper_main`](super::helper_main).
+    pub fn new() -> Self {
+        // Not the path it was started by, where an upgrade may have put another version meanwhile.
+        Self::with_helper("/proc/self/exe")
+    }
+
+    /// Sandboxes with another program as helper, for programs that are not kiln, such as tests.
+    pub fn with_helper(helper: impl Into<PathBuf>) -> Self {
+        Self { helper: helper.into() }
+    }
+
+    /// Brings up a sandbox and runs the steps in it.
+    pub fn spawn(&self, spec: &SandboxSpec, output: Output) -> Result<Running, SandboxError> {
+        self.prepare(spec, output)?.start()
+    }
+
+    /// Brings up a sandbox, and runs nothing in it yet.
+    pub fn prepare(&self, spec: &SandboxSpec, output: Output) -> Result<Prepared, SandboxError> {
+        spec.validate()?;
+        let failed = |source| SandboxError::Helper { helper: self.helper.clone(), source };
+        let (mut link, output) = self.start_helper(output).map_err(failed)?;
+        match wire::send_with_fds(&link.control, spec, &spec.inherit) {
+            // A helper that is gone has left its reason in the socket, or in how it ended.
+            Err(error) if error.raw_os_error() != Some(Errno::EPIPE as i32) => return Err(failed(error)),
+            _ => {}
+        }
+        match link.receive()? {
+            Report::Ready { init_pid, mode } => {
+                link.init_pid = init_pid;
+                Ok(Prepared { link, mode, output })
+            }
+            Report::Ended(Err(failure)) => Err(failure.into()),
+            // Killed by someone else before it was up.
+            Report::Ended(Ok(_)) => Err(link.lost()),
+        }
+    }
+
+    fn start_helper(&self, output: Output) -> io::Result<(Link, Option<PipeReader>)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let (reader, stdout) = match output {
+            Output::File(file) => (None, OwnedFd::from(file)),
+            Output::Piped => {
+                let (reader, writer) = io::pipe()?;
+                (Some(reader), OwnedFd::from(writer))
+            }
+        };
+        let child = Command::new(&self.helper)
+            .arg0("kiln")
+            .arg(HELPER_ARGUMENT)
+            // Kiln's environment is not for steps, not even in the memory of their PID 1.
+            .env_clear()
+            .stdin(OwnedFd::from(theirs))
+            .stderr(stdout.try_clone()?)
+            .stdout(stdout)
+            // A Ctrl-C at the terminal is for kiln alone, which decides what it means for each sandbox.
+            .process_group(0)
+            .spawn()?;
+        Ok((Link { control: Arc::new(ours), child, init_pid: 0 }, reader))
+    }
+}
+
+/// The helper, and the socket to it. Dropping it kills the sandbox, and waits until all of it is gone.
+#[derive(Debug)]
+struct Link {
+    control: Arc<UnixStream>,
+    child: Child,
+    init_pid: i32,
+}
+
+impl Link {
+    fn killer(&self) -> Killer {
+        Killer { control: Arc::clone(&self.control) }
+    }
+
+    fn receive(&mut self) -> Result<Report, SandboxError> {
+        match wire::receive(&self.control) {
+            Ok(Some(report)) => Ok(report),
+            Ok(None) | Err(_) => Err(self.lost()),
+        }
+    }
+
+    fn lost(&mut self) -> SandboxError {
+        self.killer().kill();
+        match self.child.wait() {
+            Ok(status) => SandboxError::HelperLost { status },
+            Err(source) => SandboxError::Helper { helper: PathBuf::from("/proc/self/exe"), source },
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.killer().kill();
+        // It has already been waited for if the sandbox ended in order; then this returns at once.
+        let _ = self.child.wait();
+    }
+}
+
+/// A sandbox that stands, in which nothing runs yet. Dropping it takes it down.
+#[derive(Debug)]
+pub struct Prepared {
+    link: Link,
+    mode: Mode,
+    output: Option<PipeReader>,
+}
+
+impl Prepared {
+    /// By what right the sandbox was made.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The process id, on this side, of the sandbox's PID 1.
+    pub fn init_pid(&self) -> i32 {
+        self.link.init_pid
+    }
+
+    /// The sandbox's root as kiln can reach it: `root().join("src")` is the mount that steps see as `/src`, so a
+    /// fanotify mark put there sees all that steps open in it, and nothing else. For root only: to an ordinary user,
+    /// PID 1 is closed.
+    pub fn root(&self) -> PathBuf {
+        Path::new("/proc").join(self.init_pid().to_string()).join("root")
+    }
+
+    /// What kills the sandbox.
+    pub fn killer(&self) -> Killer {
+        self.link.killer()
+    }
+
+    /// Lets the steps run.
+    pub fn start(mut self) -> Result<Running, SandboxError> {
+        match wire::send(&self.link.control, &Go) {
+            // Killed meanwhile: `wait` will say so.
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(Errno::EPIPE as i32) => {}
+            Err(_) => return Err(self.link.lost()),
+        }
+        Ok(Running { link: self.link, mode: self.mode, output: self.output, exit: None })
+    }
+}
+
+/// A sandbox whose steps run. Dropping it kills them, and waits until they are gone.
+#[derive(Debug)]
+pub struct Running {
+    link: Link,
+    mode: Mode,
+    output: Option<PipeReader>,
+    exit: Option<Exit>,
+}
+
+impl Running {
+    /// By what right the sandbox was made.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The process id, on this side, of the sandbox's PID 1. Valid until a wait has returned the exit.
+    pub fn init_pid(&self) -> i32 {
+        self.link.init_pid
+    }
+
+    /// The reading end of [`Output::Piped`], once. It ends when the sandbox does.
+    pub fn take_output(&mut self) -> Option<PipeReader> {
+        self.output.take()
+    }
+
+    /// What kills the sandbox.
+    pub fn killer(&self) -> Killer {
+        self.link.killer()
+    }
+
+    /// Waits until the sandbox has ended and all its processes are gone.
+    pub fn wait(&mut self) -> Result<Exit, SandboxError> {
+        if let Some(exit) = self.exit {
+            return Ok(exit);
+        }
+        let report = self.link.receive()?;
+        // The report is the helper's last act.
+        let _ = self.link.child.wait();
+        match report {
+            Report::Ended(Ok(exit)) => Ok(*self.exit.insert(exit)),
+            Report::Ended(Err(failure)) => Err(failure.into()),
+            Report::Ready { .. } => Err(self.link.lost()),
+        }
+    }
+
+    /// As [`wait`](Self::wait), but at most for `timeout`: `None` if the sandbox still runs then.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<Exit>, SandboxError> {
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if self.exit.is_some() || readable(&self.link.control, left) {
+                return self.wait().map(Some);
+            }
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// As [`wait`](Self::wait), but without waiting: `None` if the sandbox still runs.
+    pub fn try_wait(&mut self) -> Result<Option<Exit>, SandboxError> {
+        self.wait_timeout(Duration::ZERO)
+    }
+}
+
+/// Waits until there is something to read; may return early.
+fn readable(socket: &UnixStream, timeout: Option<Duration>) -> bool {
+    let timeout = match timeout {
+        // Rounded up: else the last millisecond would be spent turning in circles.
+        Some(timeout) => {
+            PollTimeout::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
+        }
+        None => PollTimeout::NONE,
+    };
+    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, timeout).is_ok_and(|ready| ready > 0)
+}
+
+/// Kills a sandbox, from any thread, at any time.
+#[derive(Clone, Debug)]
+pub struct Killer {
+    control: Arc<UnixStream>,
+}
+
+impl Killer {
+    /// Kills every process of the sandbox (SIGKILL). Returns at once: [`Running::wait`] tells when they are gone.
+    ///
+    /// May be called any number of times, before and after the end: no process id is used here, so none can be
+    /// mistaken for another's. It hangs up on the helper, which kills its own child.
+    pub fn kill(&self) {
+        // Fails only if that was done before, or if the helper has ended.
+        let _ = self.control.shutdown(Shutdown::Write);
+    }
+}
