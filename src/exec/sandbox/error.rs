@@ -146,6 +146,7 @@ fn help(stage: Stage, errno: Errno) -> String {
         }
         (Stage::Input, Errno::ENOENT) => "check that the path exists".to_owned(),
         (Stage::Input, Errno::EACCES) => "check that the user who runs kiln may read the path".to_owned(),
+        (Stage::Input, Errno::ELOOP) => "a symlink cannot be masked: mask what it points to".to_owned(),
         (Stage::Mount, Errno::ENOENT | Errno::EROFS | Errno::ENOTDIR) => {
             "a mount point in a read-only mount must exist there already: create it, or mount elsewhere".to_owned()
         }

@@ -103,7 +103,7 @@ enum Side {
 fn split() -> Result<(Mode, Side), Failure> {
     // A directory that kiln runs in may have to be unmounted while a sandbox runs.
     chdir("/").during(Stage::Other, || "enter /".to_owned())?;
-    raw::reset_signals().during(Stage::Other, || "reset signals".to_owned())?;
+    raw::reset_signals();
     let mode = Mode::current()?;
     mode.enter()?;
     unshare(CloneFlags::CLONE_NEWPID).during(Stage::Namespaces, || "create a PID namespace".to_owned())?;

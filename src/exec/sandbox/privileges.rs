@@ -5,6 +5,7 @@ use std::io;
 
 use caps::errors::CapsError;
 use caps::{CapSet, Capability};
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, getegid, geteuid, setgroups, setresgid, setresuid};
@@ -42,7 +43,11 @@ impl Mode {
 /// Groups and a real user other than root's (as `sudo` and setuid programs leave them) would show inside.
 fn become_plain_root() -> Result<(), Failure> {
     let (user, group) = (Uid::from_raw(0), Gid::from_raw(0));
-    setgroups(&[]).during(Stage::Other, || "give up supplementary groups".to_owned())?;
+    match setgroups(&[]) {
+        // Root of a user namespace that forbids it: there they stay, as in the other mode, without a name.
+        Err(Errno::EPERM) => {}
+        result => result.during(Stage::Other, || "give up supplementary groups".to_owned())?,
+    }
     setresgid(group, group, group).during(Stage::Other, || "become group 0".to_owned())?;
     setresuid(user, user, user).during(Stage::Other, || "become user 0".to_owned())
 }
@@ -78,5 +83,5 @@ pub(super) fn drop_all() -> Result<(), Failure> {
 /// The crate tells errors as text alone; refusal is the one reason the kernel has for these calls.
 fn as_io(error: CapsError) -> io::Error {
     drop(error);
-    io::Error::from_raw_os_error(nix::errno::Errno::EPERM as i32)
+    io::Error::from_raw_os_error(Errno::EPERM as i32)
 }

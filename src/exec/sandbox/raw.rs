@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{ForkResult, dup2_raw};
 
 /// Splits the helper in two.
@@ -36,18 +35,14 @@ pub(super) fn place(fd: impl AsFd, target: RawFd) -> nix::Result<()> {
 
 /// Gives all signals their default action, whatever kiln's parent chose: a step that ignores SIGINT because kiln was
 /// started by `nohup` or in a shell's background would not be the same step.
-pub(super) fn reset_signals() -> nix::Result<()> {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator() {
-        // SIGPIPE stays ignored in helper and init, which learn of closed sockets by `EPIPE`; the standard library
-        // restores it in what they execute.
-        if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE) {
-            // SAFETY: no handler is installed that could run in a bad moment; the default action replaces one that
-            // nothing in this process relies on.
-            unsafe { sigaction(signal, &default) }?;
-        }
+pub(super) fn reset_signals() {
+    // SIGPIPE stays ignored in helper and init, which learn of closed sockets by `EPIPE`; the standard library
+    // restores it in what they execute.
+    for signal in (1..=libc::SIGRTMAX()).filter(|&signal| signal != libc::SIGPIPE) {
+        // SAFETY: this installs no handler that could run at a bad moment. It fails for SIGKILL, SIGSTOP and the two
+        // that belong to the C library, none of which needs it.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
-    Ok(())
 }
 
 /// Sets the NIS domain name, which `uname` reports beside the host name.

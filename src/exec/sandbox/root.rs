@@ -5,7 +5,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -200,7 +200,7 @@ fn mask(path: &Path) -> Result<(), Failure> {
     if kind.is_dir() {
         return tmpfs(path, READ_ONLY, "mode=0555,size=4k");
     }
-    if kind.is_symlink() || kind.is_socket() {
+    if kind.is_symlink() {
         // A mount would cover what the symlink points to and leave the symlink.
         return Err(Errno::ELOOP).during(Stage::Input, operation);
     }
