@@ -10,4 +10,5 @@ pub mod digest;
 pub mod exec;
 pub mod kernel;
 pub mod lab;
+pub mod source;
 pub mod spec;

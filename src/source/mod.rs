@@ -1,0 +1,33 @@
+//! Source trees as content: what a directory tree holds, by digest, kept up to date by one stat of each file.
+//!
+//! ```text
+//! root --walk + stat cache--> Snapshot --listings--> store --diff--> what changed between two trees
+//! ```
+//!
+//! * [`Snapshot`] is the state of a whole tree. Every directory has a [`Listing`], whose digest covers everything
+//!   below it, so two equal directories anywhere are equal by one comparison.
+//! * [`FileDigests`] is the same for single files anywhere on the host.
+//! * [`diff`] says what differs between two trees, and looks only into directories that differ.
+//!
+//! Stat results are a cache of digests, never the truth; when they may be believed is [`stat`]'s to say.
+
+mod diff;
+mod envelope;
+mod error;
+mod file_digests;
+mod hash;
+mod listing;
+mod snapshot;
+mod stat;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod tree_cache;
+mod walk;
+
+pub use diff::{Change, ChangeKind, EntryType, Listings, MissingListing, diff};
+pub use envelope::ColdReason;
+pub use error::{Problem, ProblemKind, SourceError};
+pub use file_digests::{FileDigests, Guard, Remembered};
+pub use listing::{BadListing, Entry, Kind, Listing, Special};
+pub use snapshot::{CacheState, CacheWrite, Snapshot, SnapshotOptions, SnapshotStats};

@@ -1,0 +1,248 @@
+//! Snapshots: the state of a whole directory tree.
+
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, fstat};
+use nix::sys::statfs::fstatfs;
+
+use crate::digest::Digest;
+
+use super::envelope::ColdReason;
+use super::error::{Collector, SourceError};
+use super::listing::{Kind, Listing};
+use super::stat::{Clock, Stat};
+use super::tree::{Node, Tree};
+use super::tree_cache;
+use super::walk::{Tally, Walk};
+
+/// How to take a snapshot.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SnapshotOptions<'a> {
+    /// Where the stat cache of this tree is kept; outside of the tree. Without one, every file is read.
+    pub cache_file: Option<&'a Path>,
+    /// Names to leave out of the root directory, such as `.git`.
+    pub ignore: &'a [&'a str],
+}
+
+/// The state of a directory tree: every entry of every directory, and the digest of each.
+pub struct Snapshot {
+    tree: Tree,
+    stats: SnapshotStats,
+}
+
+/// What a snapshot found, and what it had to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotStats {
+    /// Regular files in the tree.
+    pub files: u64,
+    /// Directories, with the root.
+    pub dirs: u64,
+    /// Symbolic links.
+    pub symlinks: u64,
+    /// Pipes, sockets and devices.
+    pub specials: u64,
+    /// Files that were read, as the cache did not vouch for them.
+    pub hashed_files: u64,
+    /// How many bytes were read from them.
+    pub hashed_bytes: u64,
+    /// Directories whose names were read.
+    pub listed_dirs: u64,
+    /// What the stat cache was good for.
+    pub cache: CacheState,
+    /// What became of the stat cache.
+    pub write: CacheWrite,
+}
+
+/// What a stat cache was good for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CacheState {
+    /// None was asked for.
+    Off,
+    /// It was read.
+    Warm,
+    /// It was of no use, so every file was read.
+    Cold {
+        /// Why.
+        reason: ColdReason,
+    },
+}
+
+/// What became of a stat cache after a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CacheWrite {
+    /// There was nothing new to write.
+    Unchanged,
+    /// It was replaced.
+    Written,
+    /// It could not be written. The snapshot is right all the same, but the next will be as slow.
+    Failed(String),
+}
+
+impl Snapshot {
+    /// Takes a snapshot of the tree at `root`.
+    ///
+    /// A tree that changes meanwhile gives a state between the old and the new one; the next snapshot sees all of it.
+    pub fn take(root: &Path, options: &SnapshotOptions<'_>) -> Result<Self, SourceError> {
+        let refused = |errno| match errno {
+            Errno::ENOENT => SourceError::Missing { root: root.to_owned() },
+            Errno::ENOTDIR => SourceError::NotADirectory { root: root.to_owned() },
+            errno => SourceError::Root { root: root.to_owned(), source: errno.into() },
+        };
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = open(root, flags, Mode::empty()).map_err(refused)?;
+        let clock = Clock::of(fstatfs(&fd).map_err(refused)?.filesystem_type());
+        // From here on, what changes has other times than what is remembered.
+        let moment = clock.begin();
+        let stat = Stat::new(&fstat(&fd).map_err(refused)?);
+
+        let (known, cache) = match options.cache_file.map(|file| tree_cache::load(file, options.ignore)) {
+            None => (None, CacheState::Off),
+            Some(Ok(tree)) => (Some(tree), CacheState::Warm),
+            Some(Err(reason)) => (None, CacheState::Cold { reason }),
+        };
+        let walk = Walk {
+            root: fd,
+            ignore: options.ignore,
+            moment,
+            names_kept_on: clock.names_kept().then_some(stat.dev),
+            problems: Collector::default(),
+            tally: Tally::default(),
+        };
+        let tree = walk.run(stat, known.as_ref());
+        if let Some(error) = walk.problems.into_error(root.to_owned()) {
+            return Err(error);
+        }
+        let tree = tree.ok_or_else(|| SourceError::Missing { root: root.to_owned() })?;
+
+        let write = match options.cache_file {
+            Some(file) if !known.is_some_and(|known| is_same(&known, &tree)) => {
+                match tree_cache::save(file, options.ignore, &tree) {
+                    Ok(()) => CacheWrite::Written,
+                    Err(error) => CacheWrite::Failed(error.to_string()),
+                }
+            }
+            _ => CacheWrite::Unchanged,
+        };
+        let stats = SnapshotStats {
+            files: tree.top.counts.files,
+            dirs: tree.top.counts.dirs,
+            symlinks: tree.top.counts.symlinks,
+            specials: tree.top.counts.specials,
+            hashed_files: walk.tally.hashed_files.into_inner(),
+            hashed_bytes: walk.tally.hashed_bytes.into_inner(),
+            listed_dirs: walk.tally.listed_dirs.into_inner(),
+            cache,
+            write,
+        };
+        Ok(Self { tree, stats })
+    }
+
+    /// The digest of the tree: that of its root directory's listing.
+    pub fn digest(&self) -> Digest {
+        self.tree.top.digest
+    }
+
+    /// What was found and done.
+    pub const fn stats(&self) -> &SnapshotStats {
+        &self.stats
+    }
+
+    /// What is at `path`, relative to the root; a directory's digest is that of its listing. The path `""` is the
+    /// root. Links are not followed, neither the last nor any on the way, and `..` leads nowhere.
+    pub fn lookup(&self, path: &Path) -> Option<Kind<'_>> {
+        self.find(path).map(|(kind, _)| kind)
+    }
+
+    /// The listing of the directory at `path`.
+    pub fn listing(&self, path: &Path) -> Option<Listing> {
+        self.find(path)?.1.map(|node| node.listing())
+    }
+
+    fn find(&self, path: &Path) -> Option<(Kind<'_>, Option<&Arc<Node>>)> {
+        let top = &self.tree.top;
+        let mut found = (Kind::Dir { digest: top.digest }, Some(top));
+        for component in path.components() {
+            match component {
+                Component::CurDir => {}
+                Component::Normal(name) => found = found.1?.get(name.as_bytes())?,
+                Component::RootDir | Component::ParentDir | Component::Prefix(_) => return None,
+            }
+        }
+        Some(found)
+    }
+
+    /// Every listing of the tree, those of subdirectories before those of the directories that hold them.
+    pub fn listings(&self) -> impl Iterator<Item = (Digest, Listing)> {
+        self.listings_unless(|_| false)
+    }
+
+    /// The listings that are not `known` yet. Below a known directory nothing is looked at, so recording a tree that
+    /// differs little from a recorded one takes as long as the difference is large.
+    ///
+    /// Subdirectories come first: whoever stores the listings in this order may conclude from one that is stored
+    /// that all below it are.
+    pub fn listings_unless(
+        &self,
+        mut known: impl FnMut(&Digest) -> bool,
+    ) -> impl Iterator<Item = (Digest, Listing)> {
+        let mut stack: Vec<(&Node, usize)> = Vec::new();
+        if !known(&self.tree.top.digest) {
+            stack.push((&self.tree.top, 0));
+        }
+        std::iter::from_fn(move || {
+            loop {
+                let (node, next) = stack.last_mut()?;
+                match node.children.get(*next) {
+                    Some(child) => {
+                        *next += 1;
+                        if !known(&child.digest) {
+                            stack.push((child, 0));
+                        }
+                    }
+                    None => {
+                        let done = (node.digest, node.listing());
+                        stack.pop();
+                        return Some(done);
+                    }
+                }
+            }
+        })
+    }
+
+    /// Calls `visit` with the path and kind of each entry below the root, directories before what they hold, in the
+    /// order of names; ends with what `visit` breaks with.
+    pub fn each<B>(&self, mut visit: impl FnMut(&[u8], Kind<'_>) -> ControlFlow<B>) -> Option<B> {
+        fn dir<B>(
+            node: &Node,
+            path: &mut Vec<u8>,
+            visit: &mut impl FnMut(&[u8], Kind<'_>) -> ControlFlow<B>,
+        ) -> ControlFlow<B> {
+            let mut children = node.children.iter();
+            let above = path.len();
+            for entry in node.entries() {
+                if above > 0 {
+                    path.push(b'/');
+                }
+                path.extend_from_slice(entry.name);
+                visit(path, entry.kind)?;
+                if matches!(entry.kind, Kind::Dir { .. })
+                    && let Some(child) = children.next()
+                {
+                    dir(child, path, visit)?;
+                }
+                path.truncate(above);
+            }
+            ControlFlow::Continue(())
+        }
+        dir(&self.tree.top, &mut Vec::new(), &mut visit).break_value()
+    }
+}
+
+fn is_same(known: &Tree, tree: &Tree) -> bool {
+    Arc::ptr_eq(&known.top, &tree.top) && known.stat == tree.stat && known.settled == tree.settled
+}
