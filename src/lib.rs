@@ -8,6 +8,7 @@
 
 pub mod digest;
 pub mod exec;
+pub mod host;
 pub mod kernel;
 pub mod lab;
 pub mod source;

@@ -18,7 +18,7 @@ use crate::digest::Digest;
 use super::envelope::{self, ColdReason, Magic};
 use super::hash::hash_file;
 use super::snapshot::{Snapshot, SnapshotOptions};
-use super::stat::{Clock, FileType, Stat};
+use super::stat::{Clock, FileType, Stat, now};
 use super::{CacheState, SourceError};
 
 const MAGIC: Magic = *b"kilnfd\0\x01";
@@ -60,6 +60,13 @@ pub struct Remembered {
     pub components: Vec<(PathBuf, Digest)>,
     /// Directories in which another answer could have been found. If one changed, the question is open again.
     pub guards: Vec<(PathBuf, Option<Guard>)>,
+}
+
+/// A question under way.
+#[derive(Debug)]
+pub struct Question {
+    key: Digest,
+    asked: i64,
 }
 
 /// A directory as it was: its names are the same for as long as this is.
@@ -138,29 +145,28 @@ impl FileDigests {
         Snapshot::take(path, &SnapshotOptions { cache_file: Some(&cache_file), ignore: &[] })
     }
 
-    /// What was remembered under that key, unless a guard has changed since. Whether the components are what they
-    /// were is for the caller to see.
-    pub fn remembered(&self, key: &Digest) -> Option<Remembered> {
-        let found = self.state().remembered.get(key).cloned()?;
-        let holds = found.guards.iter().all(|(path, guard)| Guard::of(path) == *guard);
-        holds.then_some(found)
+    /// Asks a question that `key` stands for. The answer, if one is remembered and no guard has changed since;
+    /// whether its components are what they were is for the caller to see.
+    pub fn ask(&self, key: Digest) -> (Question, Option<Remembered>) {
+        let question = Question { key, asked: now() };
+        let found = self.state().remembered.get(&key).cloned();
+        let holds = |found: &Remembered| found.guards.iter().all(|(path, guard)| Guard::of(path) == *guard);
+        (question, found.filter(holds))
     }
 
-    /// Remembers an answer under a key that stands for the question. The guards are taken here; an answer that was
-    /// found while a guarded directory was changing is not remembered.
-    pub fn remember(&self, key: Digest, components: Vec<(PathBuf, Digest)>, guarded: Vec<PathBuf>) {
+    /// Remembers the answer that was found to a question. If a guarded directory changed since it was asked (or just
+    /// before, see [`super::stat`]), the answer may be half old and half new, and is not remembered.
+    pub fn remember(&self, question: Question, components: Vec<(PathBuf, Digest)>, guarded: Vec<PathBuf>) {
         let mut guards = Vec::with_capacity(guarded.len());
         for path in guarded {
             let guard = Guard::of(&path);
-            if let Some(guard) = guard
-                && !guard.settled(&path)
-            {
+            if guard.is_some_and(|guard| !guard.settled(&path, question.asked)) {
                 return;
             }
             guards.push((path, guard));
         }
         let mut state = self.state();
-        state.remembered.insert(key, Remembered { components, guards });
+        state.remembered.insert(question.key, Remembered { components, guards });
         state.changed = true;
     }
 
@@ -222,10 +228,10 @@ impl Guard {
         Some(Self { dev: stat.dev, ino: stat.ino, mtime: stat.mtime, ctime: stat.ctime })
     }
 
-    fn settled(&self, path: &Path) -> bool {
+    fn settled(&self, path: &Path, asked: i64) -> bool {
         let Ok(fs) = nix::sys::statfs::statfs(path) else { return false };
         let stat = Stat { dev: 0, ino: 0, size: 0, mtime: self.mtime, ctime: self.ctime, mode: 0 };
-        Clock::of(fs.filesystem_type()).begin().settled(&stat)
+        Clock::of(fs.filesystem_type()).moment(asked).settled(&stat)
     }
 }
 
@@ -284,18 +290,22 @@ mod tests {
         fs::create_dir(&watched).unwrap();
         let digests = FileDigests::open(&dir.path().join("cache"));
         let key = Digest::of_bytes(b"question");
-        let remember = || digests.remember(key, Vec::new(), vec![watched.clone(), absent.clone()]);
+        let remembered = || digests.ask(key).1;
+        let remember =
+            || digests.remember(digests.ask(key).0, Vec::new(), vec![watched.clone(), absent.clone()]);
         remember();
-        assert_eq!(digests.remembered(&key), None, "the directory is too new to be believed");
+        assert_eq!(remembered(), None, "the directory is too new to be believed");
         sleep(Duration::from_millis(80));
         remember();
-        assert!(digests.remembered(&key).is_some());
+        assert!(remembered().is_some());
         fs::create_dir(&absent).unwrap();
-        assert_eq!(digests.remembered(&key), None, "a place to look at came into being");
+        assert_eq!(remembered(), None, "a place to look at came into being");
         sleep(Duration::from_millis(80));
-        remember();
+        let (question, _) = digests.ask(key);
         fs::write(watched.join("new"), "").unwrap();
-        assert_eq!(digests.remembered(&key), None);
+        sleep(Duration::from_millis(80));
+        digests.remember(question, Vec::new(), vec![watched.clone()]);
+        assert_eq!(remembered(), None, "it changed while the answer was sought");
     }
 
     #[test]

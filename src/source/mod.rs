@@ -28,6 +28,6 @@ mod walk;
 pub use diff::{Change, ChangeKind, EntryType, Listings, MissingListing, diff};
 pub use envelope::ColdReason;
 pub use error::{Problem, ProblemKind, SourceError};
-pub use file_digests::{FileDigests, Guard, Remembered};
+pub use file_digests::{FileDigests, Guard, Question, Remembered};
 pub use listing::{BadListing, Entry, Kind, Listing, Special};
 pub use snapshot::{CacheState, CacheWrite, Snapshot, SnapshotOptions, SnapshotStats};

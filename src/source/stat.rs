@@ -98,14 +98,22 @@ impl Clock {
         self.names_kept
     }
 
-    /// Starts to look at files: those that are as they were before `now` may be remembered.
+    /// Starts to look at files: those that are as they were before now may be remembered.
     pub fn begin(self) -> Moment {
-        let now = clock_gettime(ClockId::CLOCK_REALTIME).map_or(i64::MIN, |time| {
-            time.tv_sec().saturating_mul(1_000_000_000).saturating_add(time.tv_nsec())
-        });
+        self.moment(now())
+    }
+
+    /// The moment for what is looked at from `now` on.
+    pub fn moment(self, now: i64) -> Moment {
         let slack = i64::try_from(self.slack.as_nanos()).unwrap_or(i64::MAX);
         Moment(now.saturating_sub(slack))
     }
+}
+
+/// The time of this host, in nanoseconds. Without a clock it is so long ago that nothing is ever believed.
+pub fn now() -> i64 {
+    clock_gettime(ClockId::CLOCK_REALTIME)
+        .map_or(i64::MIN, |time| time.tv_sec().saturating_mul(1_000_000_000).saturating_add(time.tv_nsec()))
 }
 
 /// The moment that files must be older than for their stat to be believed next time.

@@ -1,0 +1,289 @@
+//! Programs of the host, by all that runs when they run.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::packages::package_of;
+use super::path::{HostPath, HostPathError};
+use super::survey::Survey;
+use crate::digest::{Digest, Domain, Hasher};
+use crate::source::FileDigests;
+
+/// Where programs are looked for after the directories asked for: the search path of a login shell of root.
+pub const FIXED_DIRS: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// A program with its libraries, interpreter and helpers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolIdentity {
+    /// Where it was found.
+    pub program: PathBuf,
+    /// The files and directories that it consists of, by path, and the digest of each.
+    pub components: Vec<(PathBuf, Digest)>,
+    /// The digest of all of them.
+    pub digest: Digest,
+}
+
+/// A program that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// It is not there.
+    #[error("the program `{program}` is not installed{}", install(package.as_deref()))]
+    Missing {
+        /// Its name.
+        program: String,
+        /// The Debian package that has it, if it is one of the usual ones.
+        package: Option<String>,
+        /// Where it was looked for.
+        searched: Vec<PathBuf>,
+    },
+    /// It, or a part of it, cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Unreadable {
+        /// Which part.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A compiler cannot be run.
+    #[error("`{} {question}` cannot be run", driver.display())]
+    Ask {
+        /// The compiler.
+        driver: PathBuf,
+        /// What it was to tell.
+        question: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A directory that it consists of cannot be read.
+    #[error(transparent)]
+    Path(#[from] HostPathError),
+}
+
+fn install(package: Option<&str>) -> String {
+    package.map(|package| format!(" (on Debian: apt install {package})")).unwrap_or_default()
+}
+
+impl ToolIdentity {
+    /// Finds `program` in `path_dirs`, or else in [`FIXED_DIRS`], and all that it consists of.
+    ///
+    /// Finding that out takes tens of milliseconds for a compiler, which has to be asked. The answer is remembered
+    /// together with all that it rests on, so that later on a stat of each component is enough.
+    pub fn resolve(program: &str, path_dirs: &[PathBuf], files: &FileDigests) -> Result<Self, ToolError> {
+        let dirs: Vec<PathBuf> =
+            path_dirs.iter().cloned().chain(FIXED_DIRS.iter().map(PathBuf::from)).collect();
+        let missing = || ToolError::Missing {
+            program: program.to_owned(),
+            package: package_of(program),
+            searched: dirs.clone(),
+        };
+        let path = find(Path::new(program), &dirs).ok_or_else(missing)?;
+        let failed = |source| ToolError::Unreadable { path: path.clone(), source };
+        let real = path.canonicalize().map_err(failed)?;
+        let mut key = Hasher::new(Domain::Tool);
+        key.text("components").bytes(path.as_os_str().as_bytes()).bytes(real.as_os_str().as_bytes());
+        key.digest(&files.digest(&real).map_err(failed)?);
+        for dir in &dirs {
+            key.bytes(dir.as_os_str().as_bytes());
+        }
+
+        let (question, answer) = files.ask(key.finish());
+        if let Some(answer) = answer
+            && answer.components.iter().all(|(path, digest)| is_as_it_was(path, digest, files))
+        {
+            return Ok(Self::new(path, answer.components));
+        }
+        let mut survey = Survey::new(files, &dirs);
+        survey.program(&path)?;
+        let (components, guards) = survey.finish();
+        files.remember(question, components.clone(), guards);
+        Ok(Self::new(path, components))
+    }
+
+    fn new(program: PathBuf, components: Vec<(PathBuf, Digest)>) -> Self {
+        let mut hasher = Hasher::new(Domain::Tool);
+        hasher.text("tool").bytes(program.as_os_str().as_bytes()).number(components.len() as u64);
+        for (path, digest) in &components {
+            hasher.bytes(path.as_os_str().as_bytes()).digest(digest);
+        }
+        Self { program, digest: hasher.finish(), components }
+    }
+}
+
+fn is_as_it_was(path: &Path, digest: &Digest, files: &FileDigests) -> bool {
+    HostPath::resolve(path, files).is_ok_and(|now| now.digest() == *digest)
+}
+
+/// The first executable file of that name, as a shell would find it.
+pub(super) fn find(program: &Path, dirs: &[PathBuf]) -> Option<PathBuf> {
+    let executable = |path: &PathBuf| {
+        path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+    };
+    if program.components().count() > 1 {
+        return Some(program.to_owned()).filter(executable);
+    }
+    dirs.iter().map(|dir| dir.join(program)).find(executable)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::thread::sleep;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::host::survey::Family;
+
+    struct Bench {
+        dir: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self { dir: tempfile::tempdir().unwrap() }
+        }
+
+        fn files(&self) -> FileDigests {
+            FileDigests::open(&self.dir.path().join("cache/files"))
+        }
+
+        fn bin(&self) -> PathBuf {
+            self.dir.path().join("bin")
+        }
+
+        fn script(&self, name: &str, text: &str) {
+            fs::create_dir_all(self.bin()).unwrap();
+            fs::write(self.bin().join(name), text).unwrap();
+            fs::set_permissions(self.bin().join(name), Permissions::from_mode(0o755)).unwrap();
+        }
+
+        fn resolve(&self, program: &str) -> ToolIdentity {
+            ToolIdentity::resolve(program, &[self.bin()], &self.files()).unwrap()
+        }
+    }
+
+    fn has(tool: &ToolIdentity, name: &str) -> bool {
+        tool.components.iter().any(|(path, _)| path.to_string_lossy().contains(name))
+    }
+
+    #[test]
+    fn a_missing_program_names_its_package() {
+        let bench = Bench::new();
+        let error = ToolIdentity::resolve("qemu-system-mips", &[], &bench.files());
+        if let Err(error) = error {
+            let text =
+                "the program `qemu-system-mips` is not installed (on Debian: apt install qemu-system-mips)";
+            assert_eq!(error.to_string(), text);
+        }
+        let error = ToolIdentity::resolve("no-such-program", &[], &bench.files()).unwrap_err();
+        assert_eq!(error.to_string(), "the program `no-such-program` is not installed");
+    }
+
+    #[test]
+    fn a_script_is_its_interpreter_too() {
+        let bench = Bench::new();
+        bench.script("tool", "#!/usr/bin/env -S helper -x\n");
+        bench.script("helper", "#!/bin/sh\n");
+        let before = bench.resolve("tool");
+        assert!(
+            has(&before, "bin/helper") && has(&before, "bin/env") && has(&before, "libc.so"),
+            "{before:?}"
+        );
+        bench.script("helper", "#!/bin/sh -e\n");
+        assert_ne!(bench.resolve("tool").digest, before.digest);
+    }
+
+    #[test]
+    fn scripts_that_run_each_other_come_to_an_end() {
+        let bench = Bench::new();
+        let at = |name: &str| bench.bin().join(name).display().to_string();
+        bench.script("a", &format!("#!{}\n", at("b")));
+        bench.script("b", &format!("#!{}\n", at("a")));
+        assert_eq!(bench.resolve("a").components.len(), 2);
+    }
+
+    /// A compiler that says on each run that it was run.
+    fn compiler(bench: &Bench) -> PathBuf {
+        let log = bench.dir.path().join("log");
+        let helpers = bench.dir.path().join("helpers");
+        fs::create_dir_all(helpers.join("include")).unwrap();
+        fs::write(helpers.join("cc1"), "#!/bin/sh\n").unwrap();
+        fs::set_permissions(helpers.join("cc1"), Permissions::from_mode(0o755)).unwrap();
+        fs::write(helpers.join("include/stddef.h"), "").unwrap();
+        let (log_path, dir) = (log.display(), helpers.display());
+        bench.script(
+            "my-gcc-12",
+            &format!(
+                "#!/bin/sh\necho \"$1\" >>{log_path}\ncase $1 in\n\
+                 *search-dirs) echo 'programs: ={dir}';;\n\
+                 *=cc1|*=include) echo {dir}/${{1#*=}};;\n*) echo ${{1#*=}};;\nesac\n"
+            ),
+        );
+        log
+    }
+
+    #[test]
+    fn a_compiler_is_asked_once_and_its_helpers_count() {
+        let bench = Bench::new();
+        let log = compiler(&bench);
+        sleep(Duration::from_millis(80));
+        let files = bench.files();
+        let resolve =
+            |files: &FileDigests| ToolIdentity::resolve("my-gcc-12", &[bench.bin()], files).unwrap();
+        let first = resolve(&files);
+        assert!(has(&first, "helpers/cc1") && has(&first, "helpers/include"), "{first:?}");
+        assert!(has(&first, "/bin"), "the bare name of `as` is looked for on the path");
+        files.save().unwrap();
+
+        fs::remove_file(&log).unwrap();
+        assert_eq!(resolve(&bench.files()), first);
+        assert!(!log.exists(), "no process was run");
+
+        fs::write(bench.dir.path().join("helpers/include/stddef.h"), "#define NULL 0").unwrap();
+        let second = resolve(&bench.files());
+        assert_ne!(second.digest, first.digest);
+        sleep(Duration::from_millis(80));
+        // A place where gcc looks for programs changed, so it may now answer otherwise.
+        fs::remove_file(&log).unwrap();
+        fs::write(bench.dir.path().join("helpers/specs"), "").unwrap();
+        resolve(&bench.files());
+        assert!(log.exists());
+    }
+
+    #[test]
+    fn the_compiler_of_this_host_is_known_to_its_last_library() {
+        let bench = Bench::new();
+        let files = bench.files();
+        let start = Instant::now();
+        let Ok(gcc) = ToolIdentity::resolve("gcc", &[], &files) else {
+            eprintln!("skipped: no gcc on this host");
+            return;
+        };
+        let cold = start.elapsed();
+        for part in ["/cc1", "/collect2", "libc.so.6", "libgcc.a", "ld-linux", "/include"] {
+            assert!(has(&gcc, part), "{part} in {gcc:#?}");
+        }
+        files.save().unwrap();
+        let start = Instant::now();
+        assert_eq!(ToolIdentity::resolve("gcc", &[], &bench.files()).unwrap(), gcc);
+        eprintln!("{} components, cold {cold:?}, warm {:?}", gcc.components.len(), start.elapsed());
+    }
+
+    #[test]
+    fn compilers_are_known_by_name() {
+        for (name, family) in [
+            ("gcc", Some(Family::Gcc)),
+            ("x86_64-linux-gnu-gcc-12", Some(Family::Gcc)),
+            ("g++-12.2", Some(Family::Gcc)),
+            ("clang-16", Some(Family::Clang)),
+            ("clang++", Some(Family::Clang)),
+            ("gcc-ar-12", None),
+            ("ccache", None),
+            ("make", None),
+        ] {
+            assert_eq!(Family::of(name), family, "{name}");
+        }
+    }
+}
