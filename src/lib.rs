@@ -13,3 +13,4 @@ pub mod kernel;
 pub mod lab;
 pub mod source;
 pub mod spec;
+pub mod store;

@@ -97,7 +97,7 @@ pub enum BadListing {
 
 impl Listing {
     /// The listing of these entries, which must be sorted by name.
-    pub(super) fn encode<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Self {
+    pub fn encode<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Self {
         let mut out = vec![VERSION];
         for entry in entries {
             encode_entry(&mut out, &entry);

@@ -1,0 +1,19 @@
+//! The encoding of values that only kiln reads: a version byte, then postcard.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+const FORMAT: u8 = 1;
+
+/// The bytes of a value.
+pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    postcard::to_extend(value, vec![FORMAT]).expect("plain data always encodes")
+}
+
+/// The value of some bytes. `None` for another version, for damage, and where something is left over: the row that
+/// holds them is then a miss.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let (&FORMAT, body) = bytes.split_first()? else { return None };
+    let (value, rest) = postcard::take_from_bytes(body).ok()?;
+    rest.is_empty().then_some(value)
+}

@@ -1,0 +1,52 @@
+//! Directory listings: digest -> canonical bytes. In the index rather than the CAS, as they are many and small.
+
+use rusqlite::OptionalExtension;
+
+use super::error::StoreError;
+use super::{Batch, Store};
+use crate::digest::Digest;
+use crate::source::Listing;
+
+impl Store {
+    /// The listing of that digest. A damaged one is removed, so that it can be put again, and is a miss.
+    pub fn listing(&self, digest: &Digest) -> Result<Option<Listing>, StoreError> {
+        self.read_index(|index| {
+            let bytes: Option<Vec<u8>> = index
+                .prepare_cached("SELECT bytes FROM listing WHERE digest = ?1")?
+                .query_row([digest.as_bytes()], |row| row.get(0))
+                .optional()?;
+            let Some(bytes) = bytes else { return Ok(None) };
+            match Listing::decode(bytes) {
+                Ok(listing) if listing.digest() == *digest => Ok(Some(listing)),
+                _ => {
+                    index.execute("DELETE FROM listing WHERE digest = ?1", [digest.as_bytes()])?;
+                    Ok(None)
+                }
+            }
+        })
+    }
+
+    /// Keeps listings, each as its digest and canonical bytes, in one transaction.
+    pub fn put_listings<'a>(
+        &self,
+        listings: impl IntoIterator<Item = (&'a Digest, &'a [u8])>,
+    ) -> Result<(), StoreError> {
+        self.batch(|batch| batch.put_listings(listings))
+    }
+}
+
+impl Batch<'_> {
+    /// Keeps listings, each as its digest and canonical bytes. Those already there are left alone.
+    pub fn put_listings<'a>(
+        &mut self,
+        listings: impl IntoIterator<Item = (&'a Digest, &'a [u8])>,
+    ) -> Result<(), StoreError> {
+        self.write(|index| {
+            let mut insert = index.prepare_cached("INSERT OR IGNORE INTO listing VALUES (?1, ?2)")?;
+            for (digest, bytes) in listings {
+                insert.execute((digest.as_bytes(), bytes))?;
+            }
+            Ok(())
+        })
+    }
+}
