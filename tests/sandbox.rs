@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -391,6 +391,14 @@ fn what_is_missing_is_named() {
     assert!(!Path::new("/usr/no-such-mount-point").exists());
     assert!(error.help().unwrap().contains("mount point"), "{error:?}");
 
+    let source = host.subdir("source");
+    std::os::unix::fs::symlink("file", source.join("link")).unwrap();
+    spec.mounts = vec![mount(&source, "/src", Access::ReadOnly)];
+    spec.mask = vec!["/src/link".into()];
+    let error = host.sandbox.spawn(&spec, Output::Piped).unwrap_err();
+    assert!(error.to_string().contains("/src/link"), "{error}");
+    assert!(error.help().unwrap().contains("symlink"), "{error:?}");
+
     let mut spec = shell("true");
     spec.steps[0].cwd = "/no/such/directory".into();
     let error = host.spawn(&spec).wait().unwrap_err();
@@ -446,6 +454,7 @@ fn nonsense_is_refused_before_anything_runs() {
     refused(|spec| spec.mounts = vec![mount(Path::new("/usr"), "relative", Access::ReadOnly)]);
     refused(|spec| spec.mounts = vec![mount(Path::new("/usr"), "/a/../b", Access::ReadOnly)]);
     refused(|spec| spec.mounts = vec![mount(Path::new("/usr"), "/", Access::ReadOnly)]);
+    refused(|spec| spec.mounts = vec![mount(Path::new("/usr"), "/.host/usr", Access::ReadOnly)]);
     refused(|spec| spec.mask = vec!["/".into()]);
     refused(|spec| spec.steps[0].argv.clear());
     refused(|spec| spec.steps[0].argv.push("a\0b".into()));
@@ -513,6 +522,18 @@ fn a_kill_reaches_all_and_may_be_repeated() {
         running.killer().kill();
         assert_eq!(running.wait().unwrap(), exit);
     }
+}
+
+#[test]
+fn a_kill_from_outside_is_told_from_a_failure() {
+    let host = Host::any();
+    let mut running = host.spawn(&shell("sleep 1000"));
+    let init = running.init_pid().to_string();
+    assert!(Command::new("kill").args(["-KILL", &init]).status().unwrap().success());
+    assert_eq!(running.wait().unwrap().end, End::Killed);
+    // Steps cannot do that: for PID 1, only signals from outside are deadly.
+    let output = host.output("kill -KILL 1; kill -TERM 1; echo alive", |_| ());
+    assert_eq!(output, "alive\n");
 }
 
 #[test]
@@ -680,6 +701,18 @@ fn output_goes_to_a_file_in_order() {
         running.wait().unwrap();
         assert_eq!(fs::read_to_string(path).unwrap(), "one\ntwo\nthree\n");
     }
+}
+
+#[test]
+fn the_helper_is_the_running_program_unless_told_otherwise() {
+    let mut log = tempfile::tempfile().unwrap();
+    let error = Sandbox::new().spawn(&shell("true"), Output::File(log.try_clone().unwrap())).unwrap_err();
+    // This program, as every test's, takes the argument for a filter that no test's name contains.
+    assert!(matches!(error, SandboxError::HelperLost { status } if status.success()), "{error}");
+    let mut text = String::new();
+    log.rewind().unwrap();
+    log.read_to_string(&mut text).unwrap();
+    assert!(text.contains("running 0 tests"), "{text}");
 }
 
 #[test]

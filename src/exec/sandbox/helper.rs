@@ -12,7 +12,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, chdir, close, dup2_stdin};
 
 use super::error::{During, Failure, Stage};
@@ -49,11 +49,12 @@ fn serve() -> io::Result<i32> {
                 close(fd)?;
             }
             let end = Watch { control: &control, init: &init, pid, mode }.until_the_end()?;
-            wire::send(&control, &Report::Ended(end))?;
+            // Where kiln is gone there is nobody to tell, and nothing left to do.
+            let _ = wire::send(&control, &Report::Ended(end));
             Ok(0)
         }
         Err(failure) => {
-            wire::send(&control, &Report::Ended(Err(failure)))?;
+            let _ = wire::send(&control, &Report::Ended(Err(failure)));
             Ok(0)
         }
     }
@@ -152,15 +153,21 @@ impl Watch<'_> {
             }
         }
         // The kernel lets PID 1 be waited for only when all others of its namespace are gone.
-        waitpid(self.pid, None)?;
+        let status = waitpid(self.pid, None)?;
         // Init may have had its say in the same moment.
         while let Ok(Some(message)) = wire::receive(self.init) {
             if let FromInit::Ended(result) = message {
                 end = Some(result);
             }
         }
-        let wall = start.map_or(Duration::ZERO, |start| start.elapsed());
-        Ok(end.unwrap_or_else(|| Ok(Exit { end: End::Killed, usage: Usage::of_children(wall) })))
+        Ok(end.unwrap_or_else(|| match status {
+            WaitStatus::Signaled(..) => {
+                let wall = start.map_or(Duration::ZERO, |start| start.elapsed());
+                Ok(Exit { end: End::Killed, usage: Usage::of_children(wall) })
+            }
+            _ => Err(Errno::EPROTO)
+                .during(Stage::Other, || "run PID 1, which ended without a report".to_owned()),
+        }))
     }
 
     /// The next thing that happens, or `None` when init has closed its end, as it does by ending.

@@ -20,6 +20,12 @@ use super::{Access, SandboxSpec, network, raw};
 /// Where the host's root is while ours is built.
 const HOST: &str = "/.host";
 
+/// Where the file that covers masked ones is while it is put there.
+const EMPTY: &str = "/.empty";
+
+/// What no mount may be put at or below: it would reach the host itself.
+pub(super) const RESERVED: [&str; 2] = [HOST, EMPTY];
+
 /// Any directory that every host has and that no mount source needs before the pivot.
 const STAGING: &str = "/tmp";
 
@@ -204,7 +210,7 @@ fn mask(path: &Path) -> Result<(), Failure> {
         // A mount would cover what the symlink points to and leave the symlink.
         return Err(Errno::ELOOP).during(Stage::Input, operation);
     }
-    let empty = Path::new("/.empty");
+    let empty = Path::new(EMPTY);
     create_file(empty)?;
     bind(empty, path, READ_ONLY)?;
     // The mount keeps the file; the root loses its name.

@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::SandboxError;
 use super::wire::{os_path, os_paths};
+use super::{SandboxError, root};
 
 /// As many descriptors as one message over a Unix socket can carry (`SCM_MAX_FD`).
 const MAX_INHERIT: usize = 253;
@@ -118,6 +118,9 @@ fn inside(what: &str, path: &Path) -> Result<(), SandboxError> {
     let below_root = path.is_absolute() && path.components().count() > 1;
     require(names && below_root && no_nul(path.as_os_str()), || {
         format!("{what} {} is not an absolute path below / without `..`", path.display())
+    })?;
+    require(!root::RESERVED.iter().any(|reserved| path.starts_with(reserved)), || {
+        format!("{what} {} is at a place that the sandbox needs for itself", path.display())
     })
 }
 
