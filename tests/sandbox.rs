@@ -460,6 +460,7 @@ fn nonsense_is_refused_before_anything_runs() {
     refused(|spec| spec.steps[0].argv.push("a\0b".into()));
     refused(|spec| spec.env.push(("A=B".into(), "c".into())));
     refused(|spec| spec.inherit = vec![1]);
+    refused(|spec| spec.inherit = vec![7, 7]);
 }
 
 #[test]

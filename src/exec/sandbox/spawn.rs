@@ -97,13 +97,15 @@ impl Sandbox {
             // A Ctrl-C at the terminal is for kiln alone, which decides what it means for each sandbox.
             .process_group(0)
             .spawn()?;
-        Ok((Link { control: Arc::new(ours), child, init_pid: 0 }, reader))
+        let link = Link { helper: self.helper.clone(), control: Arc::new(ours), child, init_pid: 0 };
+        Ok((link, reader))
     }
 }
 
 /// The helper, and the socket to it. Dropping it kills the sandbox, and waits until all of it is gone.
 #[derive(Debug)]
 struct Link {
+    helper: PathBuf,
     control: Arc<UnixStream>,
     child: Child,
     init_pid: i32,
@@ -125,7 +127,7 @@ impl Link {
         self.killer().kill();
         match self.child.wait() {
             Ok(status) => SandboxError::HelperLost { status },
-            Err(source) => SandboxError::Helper { helper: PathBuf::from("/proc/self/exe"), source },
+            Err(source) => SandboxError::Helper { helper: self.helper.clone(), source },
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What to run, and where.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -109,7 +110,9 @@ impl SandboxSpec {
         })?;
         require(self.inherit.iter().all(|&fd| fd > 2), || {
             "descriptors to inherit must be above 2, which are the standard streams".to_owned()
-        })
+        })?;
+        let distinct: BTreeSet<_> = self.inherit.iter().collect();
+        require(distinct.len() == self.inherit.len(), || "a descriptor to inherit is named twice".to_owned())
     }
 }
 
