@@ -1,0 +1,658 @@
+//! Spec -> graph: instantiates every rule over its axes, and goes on when an expansion point's value is known.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use petgraph::graph::DiGraph;
+
+use super::{
+    Action, BindError, Bindings, Body, BoundRule, Expansion, Graph, Input, Node, NodeId, SourceNode,
+};
+use crate::digest::{Domain, Hasher};
+use crate::spec::model::{
+    self, Axis, Kind, OutputRef, OutputShape, Param, ParamValue, Part, Rule, Spec, Template,
+};
+use crate::spec::{self, Build};
+
+/// What expansion needs when it goes on later.
+#[derive(Debug)]
+pub(super) struct Seed {
+    spec: Arc<Spec>,
+    builds: Vec<Build>,
+}
+
+/// A graph that can't be made. The spec's checks find nearly all of these with a place in the file; what is left
+/// is what only shows once everything is bound.
+#[derive(Debug, thiserror::Error)]
+pub enum ExpandError {
+    /// A template can't be filled in.
+    #[error("{node}: {source}")]
+    Bind {
+        /// The node.
+        node: String,
+        /// Why.
+        source: BindError,
+    },
+    /// A parameter has no value.
+    #[error("{node}: rule {rule} needs a value for parameter {param}; give it in `params`")]
+    MissingParam {
+        /// The node.
+        node: String,
+        /// Its rule.
+        rule: String,
+        /// The parameter.
+        param: String,
+    },
+    /// Two builds that share a node want different values in it.
+    #[error("{node} is shared by {first} and {second}, which give parameter {param} different values")]
+    ParamConflict {
+        /// The node.
+        node: String,
+        /// The parameter.
+        param: String,
+        /// One build.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// An input names a node that does not exist.
+    #[error("{node}: input {input} names {missing}, which is no node of this graph")]
+    NoSuchNode {
+        /// The node.
+        node: String,
+        /// Its input.
+        input: String,
+        /// The name.
+        missing: String,
+    },
+    /// An input names an output that the node does not have.
+    #[error("{node}: input {input} wants output {output} of {from}, which has only: {known}")]
+    NoSuchOutput {
+        /// The node.
+        node: String,
+        /// Its input.
+        input: String,
+        /// The other node.
+        from: String,
+        /// The output.
+        output: String,
+        /// What there is.
+        known: String,
+    },
+    /// Two nodes have one name.
+    #[error("two nodes are named {0}")]
+    SameName(String),
+    /// Two nodes put their outputs at one place.
+    #[error("{first} and {second} both put an output at out/{}", path.display())]
+    SamePlace {
+        /// One node.
+        first: String,
+        /// The other.
+        second: String,
+        /// The place below `out/`.
+        path: PathBuf,
+    },
+    /// A circle.
+    #[error("the graph has a cycle: {}", .0.join(" -> "))]
+    Cycle(Vec<String>),
+    /// An expansion point's value names something the spec does not have.
+    #[error("{point}: {value:?} is no board of this spec")]
+    NoSuchBoard {
+        /// The expansion point.
+        point: String,
+        /// The value.
+        value: String,
+    },
+}
+
+/// A node whose references are still names.
+struct Draft {
+    name: Arc<str>,
+    body: DraftBody,
+}
+
+enum DraftBody {
+    Action { action: Action, refs: Vec<(Arc<str>, DraftRef)> },
+    Expansion { rule: Arc<BoundRule>, from: String, output: Arc<str>, build: usize },
+    Source(SourceNode),
+}
+
+/// An input that names a node.
+struct DraftRef {
+    node: String,
+    output: Arc<str>,
+}
+
+/// Makes the graph of a spec.
+pub fn expand(spec: Arc<Spec>) -> Result<Graph, ExpandError> {
+    let builds = spec::builds(&spec);
+    let rules: BTreeMap<&str, Arc<BoundRule>> =
+        spec.rules.iter().map(|(name, rule)| (name.as_str(), bound(name, &rule.value))).collect();
+    let mut drafts = Vec::with_capacity(builds.len() * rules.len() + spec.project.actions.len());
+    for (name, source) in &spec.project.sources {
+        if made_by_node(&source.value) {
+            drafts.push(source_draft(name, &source.value));
+        }
+    }
+    for rule in rules.values() {
+        matrix_drafts(&spec, &builds, &rules, rule, &mut drafts)?;
+    }
+    for (name, entry) in &spec.project.actions {
+        let rule = &rules[entry.value.rule.value.as_str()];
+        let name = format!("{}:{name}", rule.name);
+        let mut bindings = Bindings::default();
+        bind_params(&name, rule, &mut bindings, |param| {
+            entry.value.params.get(param).map(|value| &value.value)
+        })?;
+        drafts.push(action_draft(&rules, rule, name, bindings, Arc::from([]), &BTreeMap::new())?);
+    }
+    drop(rules);
+    let mut graph = Graph {
+        graph: DiGraph::with_capacity(drafts.len(), drafts.len()),
+        by_name: HashMap::with_capacity(drafts.len()),
+        seed: Seed { spec, builds },
+        expanded: BTreeMap::new(),
+    };
+    for draft in in_order(drafts)? {
+        add(&mut graph, draft)?;
+    }
+    no_shared_places(&graph)?;
+    Ok(graph)
+}
+
+impl Graph {
+    /// Replaces an expansion point by the nodes of these boards, which depend on all that it depended on.
+    pub fn expand(&mut self, point: NodeId, boards: &[String]) -> Result<Vec<NodeId>, ExpandError> {
+        let Body::Expansion(expansion) = &self.node(point).body else {
+            unreachable!("only expansion points are expanded");
+        };
+        let (rule, from) = (Arc::clone(&expansion.rule), expansion.from);
+        let spec = Arc::clone(&self.seed.spec);
+        let rules: BTreeMap<&str, Arc<BoundRule>> =
+            spec.rules.iter().map(|(name, rule)| (name.as_str(), bound(name, &rule.value))).collect();
+        let mut drafts = Vec::new();
+        {
+            let build = &self.seed.builds[expansion.build];
+            for board in boards {
+                let Some(declared) = spec.project.boards.get(board) else {
+                    return Err(ExpandError::NoSuchBoard {
+                        point: self.name(point).to_string(),
+                        value: board.clone(),
+                    });
+                };
+                for test in &declared.value.tests {
+                    let axes = axes_of(build, Some(board), Some(&test.value));
+                    let name = node_name(&rule, &axes);
+                    let mut bindings = Bindings(spec::bindings(&spec, build, Some(board), Some(&test.value)));
+                    bind_params(&name, &rule, &mut bindings, |param| build.params.get(param))?;
+                    drafts.push(action_draft(&rules, &rule, name, bindings, tool_path(&spec, build), &axes)?);
+                }
+            }
+        }
+        let mut added = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            let id = add(self, draft)?;
+            self.graph.update_edge(from.petgraph(), id.petgraph(), ());
+            added.push(id);
+        }
+        self.expanded.insert(point, added.clone());
+        Ok(added)
+    }
+}
+
+/// Adds the nodes of one rule: one for each combination of its axes that some build has.
+fn matrix_drafts(
+    spec: &Spec,
+    builds: &[Build],
+    rules: &BTreeMap<&str, Arc<BoundRule>>,
+    rule: &Arc<BoundRule>,
+    drafts: &mut Vec<Draft>,
+) -> Result<(), ExpandError> {
+    let Some(per) = &rule.rule.per else { return Ok(()) };
+    let per: BTreeSet<Axis> = per.iter().map(|axis| axis.value).collect();
+    let mut first_of: HashMap<String, usize> = HashMap::new();
+    for (index, build) in builds.iter().enumerate() {
+        let mut axes = axes_of(build, None, None);
+        axes.retain(|axis, _| per.contains(axis));
+        let name = if rule.rule.expand.is_some() {
+            format!("{}/*", node_name(rule, &axes))
+        } else {
+            node_name(rule, &axes)
+        };
+        if let Some(&first) = first_of.get(&name) {
+            same_params(&name, rule, &builds[first], build)?;
+            continue;
+        }
+        first_of.insert(name.clone(), index);
+        if let Some(expand) = &rule.rule.expand {
+            let bindings = Bindings(spec::bindings(spec, build, None, None));
+            let (from, output) = reference(&name, rules, &bindings, &axes, &expand.value)?;
+            drafts.push(Draft {
+                name: name.into(),
+                body: DraftBody::Expansion { rule: Arc::clone(rule), from, output, build: index },
+            });
+            continue;
+        }
+        let mut bindings = Bindings(spec::bindings(spec, build, None, None));
+        bindings.0.retain(|hole, _| belongs(hole, &per));
+        bind_params(&name, rule, &mut bindings, |param| build.params.get(param))?;
+        drafts.push(action_draft(rules, rule, name, bindings, tool_path(spec, build), &axes)?);
+    }
+    Ok(())
+}
+
+/// Whether a binding of a whole build is one of these axes, or an attribute of one.
+fn belongs(hole: &str, per: &BTreeSet<Axis>) -> bool {
+    let axis = match hole.split('.').next().unwrap_or(hole) {
+        "source" => Axis::Source,
+        "arch" => Axis::Arch,
+        "defconfig" => Axis::Defconfig,
+        "toolchain" => Axis::Toolchain,
+        "board" => Axis::Board,
+        "test" => Axis::Test,
+        // Fixups are a build's own: only a node of exactly one build has them.
+        _ => {
+            return [Axis::Source, Axis::Arch, Axis::Defconfig, Axis::Toolchain]
+                .iter()
+                .all(|axis| per.contains(axis));
+        }
+    };
+    per.contains(&axis)
+}
+
+fn same_params(name: &str, rule: &BoundRule, first: &Build, second: &Build) -> Result<(), ExpandError> {
+    match rule.rule.params.keys().find(|param| first.params.get(*param) != second.params.get(*param)) {
+        None => Ok(()),
+        Some(param) => Err(ExpandError::ParamConflict {
+            node: name.to_owned(),
+            param: param.clone(),
+            first: first.id(),
+            second: second.id(),
+        }),
+    }
+}
+
+fn bind_params<'a>(
+    node: &str,
+    rule: &'a BoundRule,
+    bindings: &mut Bindings,
+    given: impl Fn(&str) -> Option<&'a ParamValue>,
+) -> Result<(), ExpandError> {
+    for (param, Param { default, .. }) in rule.rule.params.iter().map(|(name, param)| (name, &param.value)) {
+        let value = given(param).or(default.as_ref().map(|default| &default.value)).ok_or_else(|| {
+            ExpandError::MissingParam {
+                node: node.to_owned(),
+                rule: rule.name.to_string(),
+                param: param.clone(),
+            }
+        })?;
+        bindings.bind(param, value);
+    }
+    Ok(())
+}
+
+fn action_draft(
+    rules: &BTreeMap<&str, Arc<BoundRule>>,
+    rule: &Arc<BoundRule>,
+    name: String,
+    bindings: Bindings,
+    tool_path: Arc<[PathBuf]>,
+    axes: &BTreeMap<Axis, String>,
+) -> Result<Draft, ExpandError> {
+    let fail = |source| ExpandError::Bind { node: name.clone(), source };
+    let mut inputs = Vec::with_capacity(rule.rule.inputs.len());
+    let mut refs = Vec::new();
+    for (input, declared) in &rule.rule.inputs {
+        let input: Arc<str> = input.as_str().into();
+        let bound = match &declared.value {
+            model::Input::Source(template) => {
+                let source = bindings.text(&template.value).map_err(fail)?;
+                Input::Source { name: source.into(), made_by: None }
+            }
+            model::Input::File(template) => {
+                Input::File(PathBuf::from(bindings.text(&template.value).map_err(fail)?))
+            }
+            model::Input::Concat { files, lines } => {
+                let list = |template: &Option<crate::spec::diagnostic::Spanned<Template>>| {
+                    template.as_ref().map_or(Ok(Vec::new()), |template| bindings.list(&template.value))
+                };
+                Input::Concat {
+                    files: list(files).map_err(fail)?.into_iter().map(PathBuf::from).collect(),
+                    lines: list(lines).map_err(fail)?,
+                }
+            }
+            model::Input::Output(output) => {
+                let (node, output) = reference(&name, rules, &bindings, axes, output)?;
+                refs.push((input, DraftRef { node, output }));
+                continue;
+            }
+        };
+        inputs.push((input, bound));
+    }
+    let export = rule.rule.export.as_ref().map(|template| bindings.text(&template.value)).transpose();
+    let tools: Result<Vec<_>, _> =
+        rule.rule.tools.iter().map(|template| bindings.list(&template.value)).collect();
+    let action = Action {
+        rule: Arc::clone(rule),
+        inputs,
+        export: export.map_err(fail)?.map(PathBuf::from),
+        tools: tools.map_err(fail)?.concat(),
+        tool_path,
+        bindings,
+    };
+    Ok(Draft { name: name.into(), body: DraftBody::Action { action, refs } })
+}
+
+/// The node and output that a reference means, for a node with these axes.
+fn reference(
+    node: &str,
+    rules: &BTreeMap<&str, Arc<BoundRule>>,
+    bindings: &Bindings,
+    axes: &BTreeMap<Axis, String>,
+    reference: &OutputRef,
+) -> Result<(String, Arc<str>), ExpandError> {
+    let fail = |source| ExpandError::Bind { node: node.to_owned(), source };
+    let rule = bindings.text(&reference.rule.value).map_err(fail)?;
+    let output = bindings.text(&reference.output.value).map_err(fail)?;
+    let name = match rules.get(rule.as_str()) {
+        Some(other) => {
+            let per = other.rule.per.iter().flatten().map(|axis| axis.value);
+            let axes = per.filter_map(|axis| Some((axis, axes.get(&axis)?.clone()))).collect();
+            node_name(other, &axes)
+        }
+        None => rule,
+    };
+    Ok((name, output.into()))
+}
+
+fn source_draft(name: &str, source: &model::Source) -> Draft {
+    Draft {
+        name: source_node_name(name).into(),
+        body: DraftBody::Source(SourceNode { source: name.into(), origin: source.clone() }),
+    }
+}
+
+fn source_node_name(source: &str) -> String {
+    format!("source:{source}")
+}
+
+/// Whether a source has to be made before it can be read.
+fn made_by_node(source: &model::Source) -> bool {
+    match source {
+        model::Source::Dir { .. } | model::Source::Git { rev: None, .. } => false,
+        model::Source::Git { rev: Some(_), .. } | model::Source::Tarball { .. } => true,
+    }
+}
+
+fn axes_of(build: &Build, board: Option<&str>, test: Option<&str>) -> BTreeMap<Axis, String> {
+    let mut axes = BTreeMap::from([
+        (Axis::Source, build.source.clone()),
+        (Axis::Arch, build.arch.clone()),
+        (Axis::Defconfig, build.defconfig.clone()),
+        (Axis::Toolchain, build.toolchain.clone()),
+    ]);
+    axes.extend(board.map(|board| (Axis::Board, board.to_owned())));
+    axes.extend(test.map(|test| (Axis::Test, test.to_owned())));
+    axes
+}
+
+/// `RULE:` and the values of the rule's axes, in the rule's order; a rule without axes has the one node `RULE:all`.
+fn node_name(rule: &BoundRule, axes: &BTreeMap<Axis, String>) -> String {
+    let values: Vec<&str> =
+        rule.rule.per.iter().flatten().filter_map(|axis| axes.get(&axis.value).map(String::as_str)).collect();
+    if values.is_empty() {
+        format!("{}:all", rule.name)
+    } else {
+        format!("{}:{}", rule.name, values.join("/"))
+    }
+}
+
+fn tool_path(spec: &Spec, build: &Build) -> Arc<[PathBuf]> {
+    spec.project
+        .toolchains
+        .get(&build.toolchain)
+        .map(|toolchain| toolchain.value.path.iter().map(|dir| spec.root.join(&dir.value)).collect())
+        .unwrap_or_default()
+}
+
+/// Orders drafts so that each comes after those it names.
+fn in_order(drafts: Vec<Draft>) -> Result<Vec<Draft>, ExpandError> {
+    let mut places: HashMap<Arc<str>, usize> = HashMap::with_capacity(drafts.len());
+    for (place, draft) in drafts.iter().enumerate() {
+        if places.insert(Arc::clone(&draft.name), place).is_some() {
+            return Err(ExpandError::SameName(draft.name.to_string()));
+        }
+    }
+    let mut waits_for = vec![0_usize; drafts.len()];
+    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); drafts.len()];
+    for (place, draft) in drafts.iter().enumerate() {
+        for (input, name) in draft.names() {
+            let Some(&dep) = places.get(name.as_str()) else {
+                return Err(ExpandError::NoSuchNode {
+                    node: draft.name.to_string(),
+                    input: input.to_owned(),
+                    missing: name,
+                });
+            };
+            waits_for[place] += 1;
+            readers[dep].push(place);
+        }
+    }
+    let mut ready: VecDeque<usize> = (0..drafts.len()).filter(|&place| waits_for[place] == 0).collect();
+    let mut order = Vec::with_capacity(drafts.len());
+    while let Some(place) = ready.pop_front() {
+        order.push(place);
+        for &reader in &readers[place] {
+            waits_for[reader] -= 1;
+            if waits_for[reader] == 0 {
+                ready.push_back(reader);
+            }
+        }
+    }
+    if order.len() < drafts.len() {
+        return Err(ExpandError::Cycle(cycle(&drafts, &places, &waits_for)));
+    }
+    let mut drafts: Vec<Option<Draft>> = drafts.into_iter().map(Some).collect();
+    Ok(order.into_iter().map(|place| drafts[place].take().expect("each place once")).collect())
+}
+
+/// A whole cycle among the drafts that still wait: every one of them waits for another that does.
+fn cycle(drafts: &[Draft], places: &HashMap<Arc<str>, usize>, waits_for: &[usize]) -> Vec<String> {
+    let mut at = waits_for.iter().position(|&count| count > 0).expect("some draft waits");
+    let mut walked: Vec<usize> = Vec::new();
+    while !walked.contains(&at) {
+        walked.push(at);
+        let next = drafts[at].names().into_iter().map(|(_, name)| places[name.as_str()]);
+        at = next.filter(|&dep| waits_for[dep] > 0).next().expect("it waits for one that waits");
+    }
+    let start = walked.iter().position(|&place| place == at).expect("the walk came back to it");
+    let circle = walked[start..].iter().chain([&at]);
+    circle.map(|&place| drafts[place].name.to_string()).collect()
+}
+
+impl Draft {
+    /// The names of the nodes it reads, each with the input that does.
+    fn names(&self) -> Vec<(&str, String)> {
+        match &self.body {
+            DraftBody::Action { refs, .. } => {
+                refs.iter().map(|(input, reference)| (&**input, reference.node.clone())).collect()
+            }
+            DraftBody::Expansion { from, .. } => vec![("expand", from.clone())],
+            DraftBody::Source(_) => Vec::new(),
+        }
+    }
+}
+
+fn add(graph: &mut Graph, draft: Draft) -> Result<NodeId, ExpandError> {
+    let Draft { name, body } = draft;
+    let mut deps = Vec::new();
+    let mut output_of = |graph: &Graph, input: &str, node: &str, output: &Arc<str>| {
+        let id = graph.find(node).ok_or_else(|| ExpandError::NoSuchNode {
+            node: name.to_string(),
+            input: input.to_owned(),
+            missing: node.to_owned(),
+        })?;
+        let action = graph.node(id).action();
+        let has = action.is_some_and(|action| action.rule.rule.outputs.contains_key(&**output));
+        if !has {
+            let known = action.map(|action| action.rule.rule.outputs.keys().cloned().collect::<Vec<_>>());
+            return Err(ExpandError::NoSuchOutput {
+                node: name.to_string(),
+                input: input.to_owned(),
+                from: node.to_owned(),
+                output: output.to_string(),
+                known: known.unwrap_or_default().join(", "),
+            });
+        }
+        deps.push(id);
+        Ok(id)
+    };
+    let body = match body {
+        DraftBody::Source(source) => Body::Source(source),
+        DraftBody::Expansion { rule, from, output, build } => {
+            let from = output_of(graph, "expand", &from, &output)?;
+            Body::Expansion(Expansion { rule, from, output, build })
+        }
+        DraftBody::Action { mut action, refs } => {
+            for (input, DraftRef { node, output }) in refs {
+                let node = output_of(graph, &input, &node, &output)?;
+                action.inputs.push((input, Input::Output { node, output }));
+            }
+            for (_, input) in &mut action.inputs {
+                if let Input::Source { name, made_by } = input {
+                    *made_by = graph.find(&source_node_name(name));
+                    deps.extend(*made_by);
+                }
+            }
+            action.inputs.sort_by(|a, b| a.0.cmp(&b.0));
+            Body::Action(Arc::new(action))
+        }
+    };
+    // An expansion point waits for all that the nodes it stands for read, so that they are placed after those.
+    if let Body::Expansion(expansion) = &body {
+        let build = &graph.seed.builds[expansion.build];
+        let axes = axes_of(build, None, None);
+        for input in expansion.rule.rule.inputs.values() {
+            if let model::Input::Output(reference) = &input.value
+                && let Some(rule) = reference.rule.value.literal()
+                && let Some(other) = graph.seed.spec.rules.get(rule)
+            {
+                let per = other.value.per.iter().flatten().map(|axis| axis.value);
+                let values: Vec<&str> = per.filter_map(|axis| axes.get(&axis).map(String::as_str)).collect();
+                deps.extend(graph.find(&format!("{rule}:{}", values.join("/"))));
+            }
+        }
+    }
+    Ok(graph.add(Node { name, body }, deps))
+}
+
+/// Checks that no two nodes put an output at one place below `out/`.
+fn no_shared_places(graph: &Graph) -> Result<(), ExpandError> {
+    let mut taken: HashMap<PathBuf, NodeId> = HashMap::new();
+    for id in graph.ids() {
+        let Some(action) = graph.node(id).action() else { continue };
+        for path in action.places() {
+            if let Some(first) = taken.insert(path.clone(), id) {
+                return Err(ExpandError::SamePlace {
+                    first: graph.name(first).to_string(),
+                    second: graph.name(id).to_string(),
+                    path,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Action {
+    /// Where its outputs appear below `out/`.
+    fn places(&self) -> Vec<PathBuf> {
+        let Some(export) = &self.export else { return Vec::new() };
+        self.rule
+            .rule
+            .outputs
+            .iter()
+            .filter_map(|(name, output)| Some(export.join(self.output_name(name, &output.value)?)))
+            .collect()
+    }
+
+    /// The name that an output has below `out/`.
+    pub fn output_name(&self, output: &str, declared: &model::Output) -> Option<String> {
+        if let Some(name) = &declared.name {
+            return self.bindings.text(&name.value).ok();
+        }
+        match &declared.shape {
+            OutputShape::File(path) => {
+                let path = self.bindings.text(&path.value).ok()?;
+                Some(path.rsplit('/').next().unwrap_or(&path).to_owned())
+            }
+            OutputShape::Tree(_) | OutputShape::Glob(_) => Some(output.to_owned()),
+        }
+    }
+}
+
+fn bound(name: &str, rule: &Rule) -> Arc<BoundRule> {
+    let parts = rule_parts(rule);
+    let mut hasher = Hasher::new(Domain::Rule);
+    for (part, text) in &parts {
+        hasher.text(part).text(text);
+    }
+    Arc::new(BoundRule {
+        name: name.into(),
+        rule: rule.clone(),
+        digest: hasher.finish(),
+        parts,
+        key_holes: key_holes(rule),
+    })
+}
+
+/// What of a rule decides what a run does. Limits, retries and resources do not: a build that was given more time
+/// makes the same bits.
+fn rule_parts(rule: &Rule) -> Vec<(&'static str, String)> {
+    // JSON keeps apart what a join would run together: ["a b"] is not ["a", "b"].
+    let json = |texts: Vec<String>| serde_json::to_string(&texts).expect("texts are JSON");
+    let steps =
+        rule.steps.iter().map(|step| json(step.value.iter().map(|arg| arg.value.to_string()).collect()));
+    let env = rule.env.iter().map(|(name, value)| json(vec![name.clone(), value.value.to_string()]));
+    let outputs = rule.outputs.iter().map(|(name, output)| {
+        let (shape, path) = match &output.value.shape {
+            OutputShape::File(path) => ("file", path),
+            OutputShape::Tree(path) => ("tree", path),
+            OutputShape::Glob(path) => ("glob", path),
+        };
+        let optional = if output.value.optional { "optional" } else { "required" };
+        json(vec![name.clone(), shape.to_owned(), path.value.to_string(), optional.to_owned()])
+    });
+    let network = if rule.sandbox.network { "yes" } else { "no" };
+    vec![
+        ("kind", format!("{:?}", rule.kind).to_lowercase()),
+        ("steps", steps.collect::<Vec<_>>().join("\n")),
+        ("env", env.collect::<Vec<_>>().join("\n")),
+        ("outputs", outputs.collect::<Vec<_>>().join("\n")),
+        ("network", network.to_owned()),
+    ]
+}
+
+/// The placeholders whose values reach what a run does. A value that is bound but never used changes nothing.
+fn key_holes(rule: &Rule) -> Vec<String> {
+    let steps = rule.steps.iter().flat_map(|step| step.value.iter().map(|argument| &argument.value));
+    let env = rule.env.values().map(|value| &value.value);
+    let outputs = rule.outputs.values().map(|output| match &output.value.shape {
+        OutputShape::File(path) | OutputShape::Tree(path) | OutputShape::Glob(path) => &path.value,
+    });
+    let mut holes: BTreeSet<&str> = steps
+        .chain(env)
+        .chain(outputs)
+        .flat_map(|template| &template.parts)
+        .filter_map(|part| match part {
+            Part::Hole(hole) if hole != "out" && !hole.starts_with("in.") => Some(hole.as_str()),
+            Part::Hole(_) | Part::Text(_) => None,
+        })
+        .collect();
+    holes.extend(rule.kind.bindings());
+    if rule.kind != Kind::Command {
+        holes.extend(rule.params.keys().map(String::as_str));
+    }
+    holes.into_iter().map(str::to_owned).collect()
+}

@@ -1,0 +1,120 @@
+//! Targets: which nodes does a command line mean?
+//!
+//! A target is a node's whole name, a glob over names, `RULE:` for all nodes of a rule, or a build's identity
+//! (`source/arch/defconfig/toolchain`) for all nodes of that build.
+
+use globset::{Glob, GlobMatcher};
+
+use super::{Body, Graph, NodeId};
+
+/// Which nodes are wanted. Nodes that appear later, by expansion, are asked for by name too.
+#[derive(Debug, Default)]
+pub struct Selection {
+    /// Empty: all.
+    targets: Vec<Target>,
+}
+
+#[derive(Debug)]
+struct Target {
+    /// Matches whole names.
+    matcher: GlobMatcher,
+    /// What every matching name starts with.
+    prefix: String,
+}
+
+/// A target that means nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum UnknownTarget {
+    /// No node has such a name.
+    #[error("no node is named {target:?}")]
+    NoMatch {
+        /// As typed.
+        target: String,
+        /// Names that are like it.
+        similar: Vec<String>,
+    },
+    /// Not a glob.
+    #[error("{target:?} is not a glob: {reason}")]
+    BadGlob {
+        /// As typed.
+        target: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Selection {
+    /// Reads targets, and checks that each means something in this graph.
+    pub fn parse(targets: &[String], graph: &Graph) -> Result<Self, Vec<UnknownTarget>> {
+        let mut selection = Self::default();
+        let mut unknown = Vec::new();
+        for text in targets {
+            match Target::parse(text) {
+                Ok(target) if graph.ids().any(|id| target.wants(graph, id)) => selection.targets.push(target),
+                Ok(_) => unknown
+                    .push(UnknownTarget::NoMatch { target: text.clone(), similar: similar(text, graph) }),
+                Err(error) => unknown.push(error),
+            }
+        }
+        if unknown.is_empty() { Ok(selection) } else { Err(unknown) }
+    }
+
+    /// Whether a node is asked for by name. An expansion point is, when a node that it may become is.
+    pub fn wants(&self, graph: &Graph, id: NodeId) -> bool {
+        self.targets.is_empty() || self.targets.iter().any(|target| target.wants(graph, id))
+    }
+
+    /// The wanted nodes with all they need, those depended on first.
+    pub fn nodes(&self, graph: &Graph) -> Vec<NodeId> {
+        if self.targets.is_empty() {
+            return graph.ids().collect();
+        }
+        graph.closure(graph.ids().filter(|&id| self.wants(graph, id)))
+    }
+}
+
+impl Target {
+    fn parse(text: &str) -> Result<Self, UnknownTarget> {
+        let pattern = if text.ends_with(':') {
+            format!("{text}*")
+        } else if text.contains(':') {
+            text.to_owned()
+        } else {
+            format!("*:{{{text},{text}/*}}")
+        };
+        let glob = Glob::new(&pattern).map_err(|error| UnknownTarget::BadGlob {
+            target: text.to_owned(),
+            reason: error.kind().to_string(),
+        })?;
+        let prefix = pattern.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default().to_owned();
+        Ok(Self { matcher: glob.compile_matcher(), prefix })
+    }
+
+    fn wants(&self, graph: &Graph, id: NodeId) -> bool {
+        let node = graph.node(id);
+        if self.matcher.is_match(&*node.name) {
+            return true;
+        }
+        match &node.body {
+            Body::Expansion(_) if graph.expansion(id).is_none() => {
+                let stem = node.name.trim_end_matches('*');
+                self.prefix.starts_with(stem) || (!self.prefix.is_empty() && stem.starts_with(&self.prefix))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Up to three names that a person may have meant.
+fn similar(target: &str, graph: &Graph) -> Vec<String> {
+    let mut scored: Vec<(f64, &str)> = graph
+        .ids()
+        .map(|id| {
+            let name: &str = graph.name(id);
+            (strsim::jaro_winkler(target, name), name)
+        })
+        .filter(|(score, _)| *score > 0.7)
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
+}
