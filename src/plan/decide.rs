@@ -1,0 +1,276 @@
+//! The one decision function: what is to happen to a node, given what its dependencies have come to.
+
+use std::sync::Arc;
+
+use super::manifest::{Manifest, Val, What};
+use super::reason::{Reason, compare};
+use super::verdict::{Basis, Decision, Keys, Known, Verdict};
+use super::world::{PlanError, World};
+use crate::digest::{Digest, Domain, Hasher};
+use crate::graph::{Action, Body, Graph, Input, Node, NodeId, SourceNode};
+use crate::store::{Artifact, NodeState, Outcome, PathEntry, Placed};
+
+/// What other nodes have come to so far: in a plan, or in a run.
+pub trait Progress {
+    /// A node that this one depends on.
+    fn state(&self, id: NodeId) -> State<'_>;
+}
+
+/// What a node has come to.
+#[derive(Debug)]
+pub enum State<'a> {
+    /// It has a result.
+    Known(&'a Known),
+    /// It has not run yet.
+    Pending,
+    /// It never will have a result.
+    Failed,
+}
+
+/// Decides a node. `lost`: a blob of its known result is gone, so that result does not count.
+pub fn decide(
+    world: &World<'_>,
+    graph: &Graph,
+    id: NodeId,
+    progress: &impl Progress,
+    lost: bool,
+) -> Result<Decision, PlanError> {
+    if let Some(verdict) = waits(graph, id, progress) {
+        return Ok(Decision { verdict, basis: None });
+    }
+    let node = graph.node(id);
+    match &node.body {
+        Body::Action(action) => decide_action(world, graph, node, action, progress, lost),
+        Body::Source(source) => decide_source(world, node, source),
+        Body::Expansion(_) => Ok(Decision::expanded()),
+    }
+}
+
+/// The values an expansion point stands for, or the decision that they can't be known yet.
+pub fn boards(
+    world: &World<'_>,
+    graph: &Graph,
+    id: NodeId,
+    progress: &impl Progress,
+) -> Result<Result<Vec<String>, Decision>, PlanError> {
+    let Body::Expansion(expansion) = &graph.node(id).body else {
+        unreachable!("only asked of expansion points");
+    };
+    Ok(match progress.state(expansion.from) {
+        State::Pending => Err(Decision { verdict: Verdict::Unknown(vec![expansion.from]), basis: None }),
+        State::Failed => Err(Decision { verdict: Verdict::Blocked(expansion.from), basis: None }),
+        State::Known(known) if known.outcome != Outcome::Pass => {
+            Err(Decision { verdict: Verdict::Blocked(expansion.from), basis: None })
+        }
+        State::Known(known) => Ok(world.expansion_values(known, &expansion.output, graph.name(id))?),
+    })
+}
+
+/// The verdict of a node that can't be looked at yet.
+fn waits(graph: &Graph, id: NodeId, progress: &impl Progress) -> Option<Verdict> {
+    let mut pending = Vec::new();
+    for dep in graph.deps(id) {
+        match progress.state(dep) {
+            State::Known(known) if known.outcome == Outcome::Pass => {}
+            State::Known(_) | State::Failed => return Some(Verdict::Blocked(dep)),
+            State::Pending => pending.push(dep),
+        }
+    }
+    pending.sort_unstable();
+    (!pending.is_empty()).then_some(Verdict::Unknown(pending))
+}
+
+fn decide_action(
+    world: &World<'_>,
+    graph: &Graph,
+    node: &Node,
+    action: &Action,
+    progress: &impl Progress,
+    lost: bool,
+) -> Result<Decision, PlanError> {
+    let manifest = manifest(world, graph, node, action, progress)?;
+    let action_key = manifest.action_key();
+    let strong = strong_key(action_key, &manifest);
+    let previous = world.previous.get(&*node.name);
+    let verdict = verdict(world, node, action, &manifest, strong, previous, lost)?;
+    let basis = Basis { keys: Keys { action: action_key, strong }, manifest };
+    Ok(Decision { verdict, basis: Some(Arc::new(basis)) })
+}
+
+fn verdict(
+    world: &World<'_>,
+    node: &Node,
+    action: &Action,
+    manifest: &Manifest,
+    strong: Digest,
+    previous: Option<&NodeState>,
+    lost: bool,
+) -> Result<Verdict, PlanError> {
+    let counts = |outcome: Outcome| match outcome {
+        Outcome::Pass => true,
+        Outcome::Fail => action.rule.rule.outcome.cache_fail,
+        Outcome::Infra | Outcome::Skipped | Outcome::Cancelled => false,
+    };
+    if world.forced.contains(&*node.name) {
+        return Ok(Verdict::Stale(vec![Reason::Forced]));
+    }
+    let mut place_again = vec![Reason::SeenBefore];
+    if let Some(state) = previous.filter(|state| state.strong_key == Some(strong) && counts(state.outcome))
+        && let Some(record) = state.record()
+    {
+        let misplaced = misplaced(world, &record.placed);
+        if misplaced.is_empty() && !lost {
+            let outputs = record.outputs.into();
+            return Ok(Verdict::Fresh(Known { outcome: state.outcome, outputs, run: Some(state.run) }));
+        }
+        place_again = misplaced;
+    }
+    if let Some(result) = world.store.result(&strong)?
+        && counts(result.outcome)
+    {
+        let mut gone = Vec::new();
+        for (output, artifact) in &result.outputs {
+            if !world.store.has_artifact(artifact)? {
+                gone.push(Reason::BlobMissing { output: output.clone() });
+            }
+        }
+        if !gone.is_empty() {
+            return Ok(Verdict::Stale(gone));
+        }
+        let outputs = result.outputs.into();
+        return Ok(Verdict::Cached(
+            Known { outcome: result.outcome, outputs, run: Some(result.run) },
+            place_again,
+        ));
+    }
+    Ok(Verdict::Stale(why_stale(world, node, manifest)?))
+}
+
+/// What differs from the last run.
+fn why_stale(world: &World<'_>, node: &Node, manifest: &Manifest) -> Result<Vec<Reason>, PlanError> {
+    let Some(last) = world.last_run(&node.name)? else {
+        return Ok(vec![Reason::NeverRan]);
+    };
+    let mut reasons = compare(&last.fields, &manifest.all_fields(), world);
+    if last.outcome != Outcome::Pass || reasons.is_empty() {
+        reasons.insert(0, Reason::LastRun { outcome: last.outcome });
+    }
+    Ok(reasons)
+}
+
+/// What below `out/` is not as kiln left it. One `lstat` a file: content is looked at only where that differs.
+fn misplaced(world: &World<'_>, placed: &[Placed]) -> Vec<Reason> {
+    placed
+        .iter()
+        .filter(|placed| {
+            !std::fs::symlink_metadata(world.out.join(&placed.path))
+                .is_ok_and(|now| placed.is_untouched(&now))
+        })
+        .map(|placed| Reason::Misplaced { path: placed.path.clone().into() })
+        .collect()
+}
+
+/// All that is declared of an action, with values as they are now.
+fn manifest(
+    world: &World<'_>,
+    graph: &Graph,
+    node: &Node,
+    action: &Action,
+    progress: &impl Progress,
+) -> Result<Manifest, PlanError> {
+    let mut manifest = Manifest::new(Arc::clone(&action.rule));
+    for hole in &action.rule.key_holes {
+        let value = action.bindings.get(hole).map_or(Val::Absent, Val::from);
+        manifest.add(What::Binding(hole.clone()), value);
+    }
+    for program in &action.tools {
+        let tool = world.tool(program, &action.tool_path, &node.name)?;
+        manifest.add(What::Tool(program.clone()), Val::Digest(tool.digest));
+        for (path, digest) in &tool.components {
+            manifest.add_detail(What::Host(path.clone()), Val::Digest(*digest));
+        }
+    }
+    for path in &action.rule.rule.host {
+        manifest.add(What::Host(path.value.clone()), world.host_path(&path.value)?);
+    }
+    let output = |node: NodeId, output: &str| match progress.state(node) {
+        State::Known(known) => {
+            known.outputs.iter().find(|(name, _)| name == output).map(|(_, artifact)| *artifact)
+        }
+        State::Pending | State::Failed => None,
+    };
+    let read = |input: &str| {
+        let artifact = action.inputs.iter().find_map(|(name, declared)| match declared {
+            Input::Output { node, output: wanted } if &**name == input => output(*node, wanted),
+            _ => None,
+        });
+        world.read_artifact(artifact.as_ref(), input, &node.name)
+    };
+    let projected = world.projection.project(action, &read)?;
+    for (name, value) in projected.fields {
+        manifest.add(What::Projected(name), Val::Text(value));
+    }
+    for (input, declared) in &action.inputs {
+        if projected.inputs.contains(&**input) {
+            continue;
+        }
+        let input = input.to_string();
+        match declared {
+            Input::Source { name, .. } => {
+                let digest = world.source(name)?.digest();
+                manifest.add(What::Source { input, source: name.to_string() }, Val::Digest(digest));
+            }
+            Input::File(path) => {
+                let digest = world.project_path(path, &node.name)?;
+                manifest.add(What::File { input, path: path.clone() }, Val::Digest(digest));
+            }
+            Input::Concat { files, lines } => {
+                for path in files {
+                    let digest = world.project_path(path, &node.name)?;
+                    let input = input.clone();
+                    manifest.add(What::File { input, path: path.clone() }, Val::Digest(digest));
+                }
+                manifest.add(What::Lines { input }, Val::List(lines.clone()));
+            }
+            Input::Output { node, output: wanted } => {
+                let value = output(*node, wanted).map_or(Val::Absent, |artifact| artifact_value(&artifact));
+                let node = graph.name(*node).to_string();
+                manifest.add(What::Output { input, node, output: wanted.to_string() }, value);
+            }
+        }
+    }
+    Ok(manifest)
+}
+
+/// An artifact as a field. Whether a file is executable is part of what a reader sees.
+fn artifact_value(artifact: &Artifact) -> Val {
+    match artifact {
+        Artifact::File { digest, executable: false, .. } | Artifact::Tree { digest, .. } => {
+            Val::Digest(*digest)
+        }
+        Artifact::File { digest, executable: true, .. } => Val::Text(format!("executable {digest}")),
+        Artifact::Absent => Val::Absent,
+    }
+}
+
+/// The second phase: the key of what the paths of the path set hold now.
+fn strong_key(action: Digest, manifest: &Manifest) -> Digest {
+    let paths = manifest.path_set();
+    let mut hasher = Hasher::new(Domain::StrongKey);
+    hasher.digest(&action).digest(&paths.digest());
+    for PathEntry::Tree { input } in paths.entries() {
+        let tree = manifest.trees().find(|(name, _)| name == input).map(|(_, digest)| digest);
+        hasher.digest(&tree.expect("the path set was made from these inputs"));
+    }
+    hasher.finish()
+}
+
+fn decide_source(world: &World<'_>, node: &Node, source: &SourceNode) -> Result<Decision, PlanError> {
+    let tree = world.source_tree(&source.source)?;
+    let verdict = if tree.root.is_dir() && !world.forced.contains(&*node.name) {
+        Verdict::Fresh(Known { outcome: Outcome::Pass, outputs: Arc::from([]), run: None })
+    } else {
+        Verdict::Stale(vec![Reason::NotUnpacked])
+    };
+    Ok(Decision { verdict, basis: None })
+}

@@ -1,0 +1,203 @@
+//! The manifest of an action: all that is declared of it, field by field.
+//!
+//! One value feeds both the action key and its explanation, so that an explanation can't miss what the key saw.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, Domain, Hasher};
+use crate::graph::{BoundRule, Value};
+use crate::store::{PathEntry, PathSet};
+
+/// Raised when the sandbox or the engine changes in a way that can change what an action makes.
+const ENGINE_VERSION: u64 = 1;
+
+/// What a field is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum What {
+    /// A part of the rule.
+    Rule(String),
+    /// The value of a placeholder.
+    Binding(String),
+    /// A host program, with all that it loads.
+    Tool(String),
+    /// A file that belongs to a host program, or a declared host path.
+    Host(PathBuf),
+    /// A file or directory of the project.
+    File {
+        /// The input.
+        input: String,
+        /// Relative to the project.
+        path: PathBuf,
+    },
+    /// Lines that the spec gives.
+    Lines {
+        /// The input.
+        input: String,
+    },
+    /// Another node's output.
+    Output {
+        /// The input.
+        input: String,
+        /// The other node.
+        node: String,
+        /// Its output.
+        output: String,
+    },
+    /// What a built-in kind looks at inside an input, such as one CONFIG symbol.
+    Projected(String),
+    /// A source tree.
+    Source {
+        /// The input.
+        input: String,
+        /// The source's name.
+        source: String,
+    },
+}
+
+/// A field's value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Val {
+    /// A text.
+    Text(String),
+    /// A list of texts.
+    List(Vec<String>),
+    /// The digest of content.
+    Digest(Digest),
+    /// Something that is not there.
+    Absent,
+}
+
+/// A field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Field {
+    /// What it is about.
+    pub what: What,
+    /// Its value.
+    pub value: Val,
+}
+
+/// All that is declared of an action.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    rule: Arc<BoundRule>,
+    /// Without the rule's parts and without what only explains.
+    fields: Vec<Field>,
+    /// Files behind a tool's digest: they explain it, and reach the key through it.
+    details: Vec<Field>,
+}
+
+impl Manifest {
+    /// The manifest of a node of that rule, without fields as yet.
+    pub fn new(rule: Arc<BoundRule>) -> Self {
+        Self { rule, fields: Vec::new(), details: Vec::new() }
+    }
+
+    /// Adds a field.
+    pub fn add(&mut self, what: What, value: Val) {
+        self.fields.push(Field { what, value });
+    }
+
+    /// Adds what lies behind a field: it is kept for explanations and is not hashed itself.
+    pub fn add_detail(&mut self, what: What, value: Val) {
+        self.details.push(Field { what, value });
+    }
+
+    /// The key: equal for two actions that would do the same.
+    pub fn action_key(&self) -> Digest {
+        let mut hasher = Hasher::new(Domain::ActionKey);
+        hasher.number(ENGINE_VERSION).digest(&self.rule.digest).number(self.fields.len() as u64);
+        for field in &self.fields {
+            field.what.hash(&mut hasher);
+            // A source tree is told apart by its path set, not here: that is the second phase of the lookup.
+            if !matches!(field.what, What::Source { .. }) {
+                field.value.hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+
+    /// The source trees among the fields: input name and the tree's digest.
+    pub fn trees(&self) -> impl Iterator<Item = (&str, Digest)> {
+        self.fields.iter().filter_map(|field| match (&field.what, &field.value) {
+            (What::Source { input, .. }, Val::Digest(digest)) => Some((input.as_str(), *digest)),
+            _ => None,
+        })
+    }
+
+    /// The paths that the action is taken to read, while nothing has told which it did: every source tree, whole.
+    pub fn path_set(&self) -> PathSet {
+        PathSet::new(self.trees().map(|(input, _)| PathEntry::Tree { input: input.to_owned() }).collect())
+    }
+
+    /// Every field, in the form that is stored with a run.
+    pub fn encode(&self) -> Vec<u8> {
+        let json = serde_json::to_vec(&self.all_fields()).expect("fields are JSON");
+        zstd::encode_all(json.as_slice(), 3).expect("compressing in memory can't fail")
+    }
+
+    /// The fields of a stored manifest; `None` where they can't be read.
+    pub fn decode(bytes: &[u8]) -> Option<Vec<Field>> {
+        serde_json::from_reader(zstd::Decoder::new(bytes).ok()?).ok()
+    }
+
+    /// Every field, the rule's parts first: what is stored with a run, to explain the next.
+    pub fn all_fields(&self) -> Vec<Field> {
+        let parts = self.rule.parts.iter().map(|(part, text)| Field {
+            what: What::Rule((*part).to_owned()),
+            value: Val::Text(text.clone()),
+        });
+        parts.chain(self.fields.iter().cloned()).chain(self.details.iter().cloned()).collect()
+    }
+}
+
+impl What {
+    /// Names of nodes, of sources and of project files are left out: an action that reads the same bytes under the
+    /// same input is the same action.
+    fn hash(&self, hasher: &mut Hasher) {
+        match self {
+            Self::Rule(part) => hasher.number(0).text(part),
+            Self::Binding(hole) => hasher.number(1).text(hole),
+            Self::Tool(program) => hasher.number(2).text(program),
+            Self::Host(path) => hasher.number(3).bytes(path.as_os_str().as_encoded_bytes()),
+            Self::File { input, .. } => hasher.number(4).text(input),
+            Self::Lines { input } => hasher.number(5).text(input),
+            Self::Output { input, .. } => hasher.number(6).text(input),
+            Self::Projected(name) => hasher.number(7).text(name),
+            Self::Source { input, .. } => hasher.number(8).text(input),
+        };
+    }
+}
+
+impl Val {
+    fn hash(&self, hasher: &mut Hasher) {
+        match self {
+            Self::Text(text) => {
+                hasher.number(0).text(text);
+            }
+            Self::List(list) => {
+                hasher.number(1).number(list.len() as u64);
+                for text in list {
+                    hasher.text(text);
+                }
+            }
+            Self::Digest(digest) => {
+                hasher.number(2).digest(digest);
+            }
+            Self::Absent => {
+                hasher.number(3);
+            }
+        }
+    }
+}
+
+impl From<&Value> for Val {
+    fn from(value: &Value) -> Self {
+        match value {
+            Value::Text(text) => Self::Text(text.clone()),
+            Value::List(list) => Self::List(list.clone()),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The plan: for every node a verdict with its reasons. `kiln plan` prints it, `kiln build` goes on with it, and both
+//! take every decision in [`decide`], so that a dry run can't disagree with the run.
+
+mod decide;
+mod estimate;
+pub mod manifest;
+mod reason;
+mod verdict;
+mod world;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+pub use decide::{Progress, State, boards, decide};
+pub use estimate::{Estimate, estimate};
+pub use reason::{Reason, compare};
+pub use verdict::{Basis, Decision, Keys, Known, Outputs, Verdict};
+pub use world::{LastRun, PlanError, Projected, Projection, SourceTree, World};
+
+use crate::graph::{Body, Graph, NodeId, Selection};
+use crate::store::Outcome;
+
+/// What is to happen to every wanted node.
+#[derive(Debug)]
+pub struct Plan {
+    /// The wanted nodes, those depended on first.
+    nodes: Vec<NodeId>,
+    /// By node; `None` for nodes that are not wanted.
+    decisions: Vec<Option<Decision>>,
+}
+
+impl Plan {
+    /// The wanted nodes, those depended on first.
+    pub fn nodes(&self) -> &[NodeId] {
+        &self.nodes
+    }
+
+    /// A node's decision; `None` where it is not wanted.
+    pub fn decision(&self, id: NodeId) -> Option<&Decision> {
+        self.decisions.get(id.index())?.as_ref()
+    }
+
+    /// A wanted node's verdict.
+    pub fn verdict(&self, id: NodeId) -> &Verdict {
+        &self.decision(id).expect("the node is part of the plan").verdict
+    }
+
+    /// Whether nothing runs and nothing is put in place.
+    pub fn is_fresh(&self) -> bool {
+        self.nodes.iter().all(|&id| matches!(self.verdict(id), Verdict::Fresh(_) | Verdict::Blocked(_)))
+    }
+
+    fn set(&mut self, id: NodeId, decision: Decision) {
+        if self.decisions.len() <= id.index() {
+            self.decisions.resize_with(id.index() + 1, || None);
+        }
+        self.decisions[id.index()] = Some(decision);
+    }
+}
+
+impl Progress for Plan {
+    fn state(&self, id: NodeId) -> decide::State<'_> {
+        match &self.decision(id).expect("a node is decided after those it depends on").verdict {
+            Verdict::Fresh(known) | Verdict::Cached(known, _) => decide::State::Known(known),
+            Verdict::Stale(_) | Verdict::Unknown(_) => decide::State::Pending,
+            Verdict::Blocked(_) => decide::State::Failed,
+        }
+    }
+}
+
+/// Decides every wanted node. Expansion points whose value is known are expanded in the graph.
+pub fn plan(world: &World<'_>, graph: &mut Graph, selection: &Selection) -> Result<Plan, PlanError> {
+    // Results of which a blob is gone, though a node that runs wants to read it.
+    let mut lost = HashSet::new();
+    loop {
+        let plan = pass(world, graph, selection, &lost)?;
+        let found = lost_blobs(world, graph, &plan)?;
+        if found.is_subset(&lost) {
+            return Ok(plan);
+        }
+        lost.extend(found);
+    }
+}
+
+fn pass(
+    world: &World<'_>,
+    graph: &mut Graph,
+    selection: &Selection,
+    lost: &HashSet<NodeId>,
+) -> Result<Plan, PlanError> {
+    let mut plan = Plan { nodes: selection.nodes(graph), decisions: Vec::new() };
+    plan.decisions.resize_with(graph.len(), || None);
+    let mut next = 0;
+    while let Some(&id) = plan.nodes.get(next) {
+        next += 1;
+        if let Body::Expansion(_) = graph.node(id).body
+            && graph.expansion(id).is_none()
+        {
+            let decision = match decide::boards(world, graph, id, &plan)? {
+                Ok(boards) => {
+                    for new in graph.expand(id, &boards)? {
+                        if selection.wants(graph, new) {
+                            plan.nodes.push(new);
+                        }
+                    }
+                    Decision::expanded()
+                }
+                Err(decision) => decision,
+            };
+            plan.set(id, decision);
+        } else {
+            let decision = decide(world, graph, id, &plan, lost.contains(&id))?;
+            plan.set(id, decision);
+        }
+    }
+    Ok(plan)
+}
+
+/// Nodes that are known, and of whose outputs one that may be read is not in the cache.
+fn lost_blobs(world: &World<'_>, graph: &Graph, plan: &Plan) -> Result<HashSet<NodeId>, PlanError> {
+    let mut lost = HashSet::new();
+    for &id in plan.nodes.iter().filter(|&&id| plan.verdict(id).may_run()) {
+        for dep in graph.deps(id) {
+            if let Some(known) = plan.verdict(dep).known()
+                && !world.all_there(&known.outputs)?
+            {
+                lost.insert(dep);
+            }
+        }
+    }
+    Ok(lost)
+}
+
+impl Decision {
+    /// An expansion point that has become its nodes.
+    pub fn expanded() -> Self {
+        Self {
+            verdict: Verdict::Fresh(Known { outcome: Outcome::Pass, outputs: Arc::from([]), run: None }),
+            basis: None,
+        }
+    }
+}

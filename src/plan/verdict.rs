@@ -1,0 +1,91 @@
+//! Verdicts: what is to happen to a node.
+
+use std::sync::Arc;
+
+use super::manifest::Manifest;
+use super::reason::Reason;
+use crate::digest::Digest;
+use crate::graph::NodeId;
+use crate::store::{Artifact, Outcome, RunId};
+
+/// A node's outputs by name.
+pub type Outputs = Arc<[(String, Artifact)]>;
+
+/// What is to happen to a node.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Nothing: its last result stands, and is in place.
+    Fresh(Known),
+    /// It need not run: its result is in this machine's cache, and is put in place.
+    Cached(Known, Vec<Reason>),
+    /// It runs.
+    Stale(Vec<Reason>),
+    /// Not known until these have run.
+    Unknown(Vec<NodeId>),
+    /// It can't run: what it needs has failed, in this run or in one that is recorded.
+    Blocked(NodeId),
+}
+
+/// A result that is known without running anything.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Pass or fail.
+    pub outcome: Outcome,
+    /// Its outputs.
+    pub outputs: Outputs,
+    /// The run that they come from; `None` for what is not run.
+    pub run: Option<RunId>,
+}
+
+/// The keys of an action whose inputs are known.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys {
+    /// The digest of all that is declared.
+    pub action: Digest,
+    /// With what it reads of its sources.
+    pub strong: Digest,
+}
+
+/// A verdict with what led to it.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Key and manifest, where the inputs are known.
+    pub basis: Option<Arc<Basis>>,
+}
+
+/// What a run of the node will be recorded under.
+#[derive(Debug)]
+pub struct Basis {
+    /// Its keys.
+    pub keys: Keys,
+    /// What the keys are made of.
+    pub manifest: Manifest,
+}
+
+impl Verdict {
+    /// The verdict in one word.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Fresh(_) => "fresh",
+            Self::Cached(..) => "cached",
+            Self::Stale(_) => "stale",
+            Self::Unknown(_) => "unknown",
+            Self::Blocked(_) => "blocked",
+        }
+    }
+
+    /// The result, where it is known already.
+    pub const fn known(&self) -> Option<&Known> {
+        match self {
+            Self::Fresh(known) | Self::Cached(known, _) => Some(known),
+            Self::Stale(_) | Self::Unknown(_) | Self::Blocked(_) => None,
+        }
+    }
+
+    /// Whether the node is, or may be, going to run.
+    pub const fn may_run(&self) -> bool {
+        matches!(self, Self::Stale(_) | Self::Unknown(_))
+    }
+}

@@ -1,0 +1,386 @@
+//! The world as decisions see it: the spec, the store, the source trees and the host, each looked at once a run.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::manifest::{Field, Manifest, Val};
+use super::verdict::Known;
+use crate::digest::{Digest, Domain, Hasher};
+use crate::graph::{Action, ExpandError};
+use crate::host::{HostPath, HostPathError, HostState, ToolError, ToolIdentity, git};
+use crate::source::{FileDigests, Listing, Listings, Snapshot, SnapshotOptions, SourceError};
+use crate::spec::model::{self, Spec, TarballDigest};
+use crate::store::{Artifact, BlobError, NodeState, Outcome, ProjectId, Store, StoreError};
+
+/// What decisions look at.
+pub struct World<'a> {
+    /// The spec.
+    pub spec: &'a Spec,
+    /// The cache.
+    pub store: &'a Store,
+    /// The directory in which outputs appear.
+    pub out: PathBuf,
+    /// How built-in kinds look into their inputs.
+    pub projection: &'a dyn Projection,
+    /// Every node's last recorded state.
+    pub previous: HashMap<String, NodeState>,
+    /// Names of nodes that run whatever is known.
+    pub forced: HashSet<String>,
+    project: ProjectId,
+    trees: BTreeMap<String, OnceLock<SourceTree>>,
+    snapshots: BTreeMap<String, OnceLock<Snapshot>>,
+    /// Listings of the snapshots, for explanations.
+    listings: OnceLock<HashMap<Digest, Listing>>,
+    files: FileDigests,
+    tools: Mutex<HashMap<(String, PathBuf), Arc<ToolIdentity>>>,
+    project_paths: Mutex<HashMap<PathBuf, Digest>>,
+    host_paths: Mutex<HashMap<PathBuf, Val>>,
+}
+
+/// How built-in kinds look into their inputs, so that a node depends on what it looks at and on no more.
+pub trait Projection: Sync {
+    /// What this action looks at. `read` yields the content of one of its inputs.
+    fn project(
+        &self,
+        action: &Action,
+        read: &dyn Fn(&str) -> Result<Vec<u8>, PlanError>,
+    ) -> Result<Projected, PlanError>;
+}
+
+/// What a built-in kind looks at.
+#[derive(Debug, Default)]
+pub struct Projected {
+    /// Name and value of each thing.
+    pub fields: Vec<(String, String)>,
+    /// The inputs that these fields stand for: they do not count themselves.
+    pub inputs: HashSet<String>,
+}
+
+/// Where a source tree is.
+#[derive(Debug, Clone)]
+pub struct SourceTree {
+    /// Its root.
+    pub root: PathBuf,
+    /// Entries of the root that are not part of it.
+    pub ignore: &'static [&'static str],
+}
+
+/// Why no plan can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A source tree can't be read.
+    #[error("source {name}: {source}")]
+    Source {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: SourceError,
+    },
+    /// A commit can't be found.
+    #[error("source {name}: {}: {message}", path.display())]
+    Git {
+        /// The source.
+        name: String,
+        /// The repository.
+        path: PathBuf,
+        /// What git said.
+        message: String,
+    },
+    /// A program is missing.
+    #[error("{node}: {source}")]
+    Tool {
+        /// A node that runs it.
+        node: String,
+        /// Why.
+        source: ToolError,
+    },
+    /// A project file can't be read.
+    #[error("{node}: cannot read {}: {source}", path.display())]
+    File {
+        /// The node that reads it.
+        node: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An input can't be read from the cache.
+    #[error("{node}: input {input}: {source}")]
+    Blob {
+        /// The node.
+        node: String,
+        /// Its input.
+        input: String,
+        /// Why.
+        source: BlobError,
+    },
+    /// An input is not what a built-in kind can use.
+    #[error("{node}: {message}")]
+    Unusable {
+        /// The node.
+        node: String,
+        /// Why.
+        message: String,
+    },
+    /// A host path can't be read.
+    #[error(transparent)]
+    Host(#[from] HostPathError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The graph can't be expanded.
+    #[error(transparent)]
+    Expand(#[from] ExpandError),
+}
+
+/// The last run of a node, as far as explanations need it.
+#[derive(Debug)]
+pub struct LastRun {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was declared of it then.
+    pub fields: Vec<Field>,
+}
+
+impl<'a> World<'a> {
+    /// Looks at nothing yet, but for the store's record of this project.
+    pub fn new(
+        spec: &'a Spec,
+        store: &'a Store,
+        projection: &'a dyn Projection,
+        forced: HashSet<String>,
+    ) -> Result<Self, PlanError> {
+        let project = store.project(&spec.root)?;
+        Ok(Self {
+            spec,
+            store,
+            out: spec.root.join("out"),
+            projection,
+            previous: store.load_nodes(project)?,
+            forced,
+            project,
+            trees: spec.project.sources.keys().map(|name| (name.clone(), OnceLock::new())).collect(),
+            snapshots: spec.project.sources.keys().map(|name| (name.clone(), OnceLock::new())).collect(),
+            listings: OnceLock::new(),
+            files: FileDigests::open(&store.stat_dir().join("files")),
+            tools: Mutex::default(),
+            project_paths: Mutex::default(),
+            host_paths: Mutex::default(),
+        })
+    }
+
+    /// The project's id in the store.
+    pub const fn project(&self) -> ProjectId {
+        self.project
+    }
+
+    /// Where a source tree is, or will be once its node has run.
+    pub fn source_tree(&self, name: &str) -> Result<&SourceTree, PlanError> {
+        let cell = &self.trees[name];
+        if let Some(tree) = cell.get() {
+            return Ok(tree);
+        }
+        let tree = match &self.spec.project.sources[name].value {
+            model::Source::Dir { path } => SourceTree { root: self.spec.root.join(&path.value), ignore: &[] },
+            model::Source::Git { path, rev: None } => {
+                SourceTree { root: self.spec.root.join(&path.value), ignore: &[".git"] }
+            }
+            model::Source::Git { path, rev: Some(rev) } => {
+                let path = self.spec.root.join(&path.value);
+                let commit = git::commit(&path, &rev.value).map_err(|message| PlanError::Git {
+                    name: name.to_owned(),
+                    path: path.clone(),
+                    message,
+                })?;
+                SourceTree { root: self.made_source(&format!("git {commit}"), 0), ignore: &[] }
+            }
+            model::Source::Tarball { digest, strip, .. } => {
+                let digest = match &digest.value {
+                    TarballDigest::Sha256(bytes) => format!("sha256 {bytes:02x?}"),
+                    TarballDigest::Blake3(digest) => format!("blake3 {digest}"),
+                };
+                SourceTree { root: self.made_source(&digest, *strip), ignore: &[] }
+            }
+        };
+        Ok(cell.get_or_init(|| tree))
+    }
+
+    /// The directory of a source that a node makes: named by what it is made of, so that its being there says that it
+    /// is complete.
+    fn made_source(&self, of: &str, strip: u32) -> PathBuf {
+        let key = Hasher::new(Domain::ActionKey).text("source").text(of).number(strip.into()).finish();
+        self.store.home().join("sources").join(key.to_string())
+    }
+
+    /// A source tree as it is now. It is walked once a run.
+    pub fn source(&self, name: &str) -> Result<&Snapshot, PlanError> {
+        let cell = &self.snapshots[name];
+        if let Some(snapshot) = cell.get() {
+            return Ok(snapshot);
+        }
+        let snapshot = self.walk(name)?;
+        Ok(cell.get_or_init(|| snapshot))
+    }
+
+    /// Walks a source tree again.
+    pub fn walk(&self, name: &str) -> Result<Snapshot, PlanError> {
+        let tree = self.source_tree(name)?;
+        let key = Digest::of_bytes(tree.root.as_os_str().as_encoded_bytes());
+        let cache_file = self.store.stat_dir().join(key.short());
+        let options = SnapshotOptions { cache_file: Some(&cache_file), ignore: tree.ignore };
+        Snapshot::take(&tree.root, &options)
+            .map_err(|source| PlanError::Source { name: name.to_owned(), source })
+    }
+
+    /// A host program, with all that it loads.
+    pub fn tool(&self, program: &str, dirs: &[PathBuf], node: &str) -> Result<Arc<ToolIdentity>, PlanError> {
+        let key = (program.to_owned(), dirs.iter().collect());
+        if let Some(tool) = self.tools.lock().expect("no panic while held").get(&key) {
+            return Ok(Arc::clone(tool));
+        }
+        let tool = ToolIdentity::resolve(program, dirs, &self.files)
+            .map_err(|source| PlanError::Tool { node: node.to_owned(), source })?;
+        let tool = Arc::new(tool);
+        self.tools.lock().expect("no panic while held").insert(key, Arc::clone(&tool));
+        Ok(tool)
+    }
+
+    /// A file or directory of the host, or that there is none.
+    pub fn host_path(&self, path: &Path) -> Result<Val, PlanError> {
+        if let Some(known) = self.host_paths.lock().expect("no panic while held").get(path) {
+            return Ok(known.clone());
+        }
+        let value = match HostPath::resolve(path, &self.files)?.state {
+            HostState::Absent => Val::Absent,
+            HostState::File(digest) | HostState::Dir(digest) => Val::Digest(digest),
+        };
+        self.host_paths.lock().expect("no panic while held").insert(path.to_owned(), value.clone());
+        Ok(value)
+    }
+
+    /// A file or directory of the project.
+    pub fn project_path(&self, path: &Path, node: &str) -> Result<Digest, PlanError> {
+        if let Some(known) = self.project_paths.lock().expect("no panic while held").get(path) {
+            return Ok(*known);
+        }
+        let digest = self.project_path_now(path, node)?;
+        self.project_paths.lock().expect("no panic while held").insert(path.to_owned(), digest);
+        Ok(digest)
+    }
+
+    /// The same, looked at again.
+    pub fn project_path_now(&self, path: &Path, node: &str) -> Result<Digest, PlanError> {
+        let absolute = self.spec.root.join(path);
+        if absolute.is_dir() {
+            let snapshot = self
+                .files
+                .tree(&absolute)
+                .map_err(|source| PlanError::Source { name: path.display().to_string(), source })?;
+            return Ok(snapshot.digest());
+        }
+        self.files.digest(&absolute).map_err(|source| PlanError::File {
+            node: node.to_owned(),
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Whether a file or directory of the project is another than it was when this run first looked.
+    pub fn changed(&self, path: &Path) -> bool {
+        let then = self.project_paths.lock().expect("no panic while held").get(path).copied();
+        then.is_none() || self.project_path_now(path, "").ok() != then
+    }
+
+    /// Whether all blobs of these outputs are in the cache.
+    pub fn all_there(&self, outputs: &[(String, Artifact)]) -> Result<bool, StoreError> {
+        for (_, artifact) in outputs {
+            if !self.store.has_artifact(artifact)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The listings of a manifest's source trees that the store does not have yet. With them, the next run can tell
+    /// which files differ.
+    pub fn new_listings(&self, manifest: &Manifest) -> Result<Vec<(Digest, Listing)>, StoreError> {
+        let mut listings = Vec::new();
+        for (_, tree) in manifest.trees() {
+            let snapshot =
+                self.snapshots.values().filter_map(OnceLock::get).find(|snapshot| snapshot.digest() == tree);
+            let Some(snapshot) = snapshot else { continue };
+            let mut failed = None;
+            listings.extend(snapshot.listings_unless(|digest| match self.store.has_listing(digest) {
+                Ok(known) => known,
+                Err(error) => {
+                    failed = Some(error);
+                    true
+                }
+            }));
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        Ok(listings)
+    }
+
+    /// The content of an input that is another node's output.
+    pub fn read_artifact(
+        &self,
+        artifact: Option<&Artifact>,
+        input: &str,
+        node: &str,
+    ) -> Result<Vec<u8>, PlanError> {
+        let fail = |message: &str| PlanError::Unusable {
+            node: node.to_owned(),
+            message: format!("{input} {message}"),
+        };
+        match artifact {
+            Some(Artifact::File { digest, size, .. }) => self
+                .store
+                .read(digest, *size)
+                .map_err(|source| PlanError::Blob { node: node.to_owned(), input: input.to_owned(), source }),
+            Some(Artifact::Tree { .. }) => Err(fail("is a directory, not a file")),
+            Some(Artifact::Absent) | None => Err(fail("was not made")),
+        }
+    }
+
+    /// The values that an expansion point stands for: a JSON list of texts in an output.
+    pub fn expansion_values(
+        &self,
+        known: &Known,
+        output: &str,
+        node: &str,
+    ) -> Result<Vec<String>, PlanError> {
+        let artifact = known.outputs.iter().find(|(name, _)| name == output).map(|(_, artifact)| artifact);
+        let bytes = self.read_artifact(artifact, output, node)?;
+        serde_json::from_slice(&bytes).map_err(|error| PlanError::Unusable {
+            node: node.to_owned(),
+            message: format!("output {output} is no JSON list of names: {error}"),
+        })
+    }
+
+    /// The run that a node's last known state comes from.
+    pub fn last_run(&self, node: &str) -> Result<Option<LastRun>, PlanError> {
+        let Some(state) = self.previous.get(node) else { return Ok(None) };
+        let Some(run) = self.store.run(state.run)? else { return Ok(None) };
+        let fields = run.manifest.as_deref().and_then(Manifest::decode);
+        Ok(fields.map(|fields| LastRun { outcome: state.outcome, fields }))
+    }
+
+    /// Keeps what was learnt of files, so that the next run need not hash them again. A failure costs time, no more.
+    pub fn save(&self) {
+        let _ = self.files.save();
+    }
+}
+
+/// Listings of trees as they are now and as they were recorded.
+impl Listings for World<'_> {
+    fn listing(&self, digest: &Digest) -> Option<Listing> {
+        let now = self.listings.get_or_init(|| {
+            self.snapshots.values().filter_map(OnceLock::get).flat_map(Snapshot::listings).collect()
+        });
+        now.get(digest).cloned().or_else(|| self.store.listing(digest).ok().flatten())
+    }
+}
