@@ -8,9 +8,12 @@
 
 pub mod digest;
 pub mod exec;
+pub mod graph;
 pub mod host;
 pub mod kernel;
+pub mod kinds;
 pub mod lab;
+pub mod plan;
 pub mod source;
 pub mod spec;
 pub mod store;

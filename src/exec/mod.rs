@@ -1,3 +1,31 @@
-//! Running actions: their processes and the sandbox these live in.
+//! Execution: carries out a plan.
+//!
+//! The scheduler ([`execute`]) is one thread: it decides, hands out cores, records, and tells its sinks. Every
+//! running action has a thread of its own ([`act`]), in which its sandbox is waited for.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `schedule.rs` | the scheduler |
+//! | `tokens.rs` | cores, memory, pools; the jobserver |
+//! | `act.rs` | one run of one action, from staging to placing |
+//! | `stage.rs` | its inputs, and the sandbox it runs in |
+//! | `collect.rs` | its outputs |
+//! | `place.rs` | `out/` |
+//! | `unpack.rs` | source trees from tarballs and commits |
+//! | `cancel.rs` | Ctrl-C |
+//! | `event.rs` | what is told to sinks |
 
+mod act;
+mod cancel;
+mod collect;
+pub mod event;
+mod place;
 pub mod sandbox;
+mod schedule;
+mod stage;
+mod tokens;
+mod unpack;
+
+pub use act::{Compute, Kinds, Runner, Watched, Watcher};
+pub use cancel::Cancel;
+pub use schedule::{ExecError, Options, execute};

@@ -5,6 +5,7 @@
 //! anything else must not.
 
 mod elf;
+pub mod git;
 mod libraries;
 mod packages;
 mod path;

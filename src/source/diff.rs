@@ -1,5 +1,6 @@
 //! What differs between two trees, told from their listings alone.
 
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::hash::BuildHasher;
@@ -42,7 +43,8 @@ pub struct Change {
 }
 
 /// What is different at a path. A file may have two changes: its content and its mode.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ChangeKind {
     /// There was nothing before. A change of its own for every entry below an added directory.
     Added(EntryType),
@@ -77,7 +79,8 @@ pub enum ChangeKind {
 }
 
 /// The kind of an entry, without its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum EntryType {
     /// A regular file.
     File,
@@ -103,18 +106,18 @@ impl Kind<'_> {
 
 /// What differs between the trees `old` and `new`, sorted by path, a directory before what it holds. Only
 /// directories that differ are looked into.
-pub fn diff(old: &Digest, new: &Digest, source: &impl Listings) -> Result<Vec<Change>, MissingListing> {
+pub fn diff(old: &Digest, new: &Digest, source: &dyn Listings) -> Result<Vec<Change>, MissingListing> {
     let mut diff = Diff { source, changes: Vec::new() };
     diff.dirs(Path::new(""), Some(old), Some(new))?;
     Ok(diff.changes)
 }
 
-struct Diff<'a, L> {
-    source: &'a L,
+struct Diff<'a> {
+    source: &'a dyn Listings,
     changes: Vec<Change>,
 }
 
-impl<L: Listings> Diff<'_, L> {
+impl Diff<'_> {
     /// The changes in a directory that may be new, or gone.
     fn dirs(
         &mut self,

@@ -35,7 +35,8 @@ pub enum Kind<'a> {
 }
 
 /// A file that is neither a regular file, a directory nor a symbolic link. It is never opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Special {
     /// A named pipe.
     Fifo,

@@ -318,6 +318,16 @@ pub enum Kind {
     Job,
 }
 
+impl Kind {
+    /// The placeholders whose values a built-in kind takes, though no template of the rule names them.
+    pub const fn bindings(self) -> &'static [&'static str] {
+        match self {
+            Self::Command | Self::Match => &[],
+            Self::Job => &["board.qemu", "board.args", "board.cmdline", "test.marker", "test.time_limit"],
+        }
+    }
+}
+
 /// An axis of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Axis {

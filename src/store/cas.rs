@@ -67,11 +67,6 @@ impl Store {
         fs::symlink_metadata(self.blob_path(digest)).is_ok_and(|stat| stat.is_file() && stat.len() == size)
     }
 
-    /// The size of a blob, if it is there.
-    pub(super) fn blob_size(&self, digest: &Digest) -> Option<u64> {
-        fs::symlink_metadata(self.blob_path(digest)).ok().filter(fs::Metadata::is_file).map(|stat| stat.len())
-    }
-
     /// Copies a blob to `dest`, replacing a file there. `dest` never holds anything but the right bytes.
     pub fn copy_out(&self, digest: &Digest, dest: &Path, executable: bool) -> Result<(), BlobError> {
         self.replace(

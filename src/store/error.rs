@@ -113,7 +113,8 @@ impl StoreError {
     }
 
     /// Sorts a failed file operation by what can be done about it.
-    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+    /// A failed file operation on something of the cache, or on something that is made from it.
+    pub fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::DiskFull { path },

@@ -26,6 +26,13 @@ impl Store {
         })
     }
 
+    /// Whether there is a listing of that digest. Whether it is whole is looked at when it is used.
+    pub fn has_listing(&self, digest: &Digest) -> Result<bool, StoreError> {
+        self.read_index(|index| {
+            index.prepare_cached("SELECT 1 FROM listing WHERE digest = ?1")?.exists([digest.as_bytes()])
+        })
+    }
+
     /// Keeps listings, each as its digest and canonical bytes, in one transaction.
     pub fn put_listings<'a>(
         &self,

@@ -135,6 +135,17 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Drops a result that has turned out to be of no use.
+    pub fn forget(&self, strong_key: &Digest) -> Result<(), StoreError> {
+        self.batch(|batch| {
+            batch.write(|index| {
+                index.execute("DELETE FROM result WHERE strong_key = ?1", [strong_key.as_bytes()]).map(|_| ())
+            })
+        })
+    }
+}
+
 fn read_result(row: &Row<'_>) -> rusqlite::Result<Option<StoredResult>> {
     let outputs = codec::decode(row.get_ref(2)?.as_blob()?);
     let outcome = Outcome::parse(row.get_ref(1)?.as_str()?);

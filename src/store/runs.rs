@@ -1,6 +1,7 @@
 //! Projects, the latest state of their nodes, and the record of their runs.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -30,6 +31,7 @@ pub struct RunId(pub(super) i64);
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It did what it should.
     Pass,
@@ -41,6 +43,12 @@ pub enum Outcome {
     Skipped,
     /// It was stopped.
     Cancelled,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl Outcome {

@@ -1,0 +1,55 @@
+//! Placing: a node's outputs appear under `out/`.
+//!
+//! They are copies: whoever edits one can't harm the cache, and the next run puts it right.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::graph::Action;
+use crate::store::{Artifact, BlobError, Placed, Store, StoreError};
+
+/// Puts outputs in place, and tells what is there now. Nothing, for a rule that does not export.
+pub(super) fn place(
+    store: &Store,
+    action: &Action,
+    outputs: &[(String, Artifact)],
+    out: &Path,
+) -> Result<Vec<Placed>, BlobError> {
+    let Some(export) = &action.export else { return Ok(Vec::new()) };
+    let mut placed = Vec::new();
+    for (output, artifact) in outputs {
+        let Some(declared) = action.rule.rule.outputs.get(output) else { continue };
+        let Some(name) = action.output_name(output, &declared.value) else { continue };
+        let relative = export.join(name);
+        let path = out.join(&relative);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(|source| BlobError::Store(StoreError::io(parent, source)))?;
+        }
+        store.place(artifact, &path)?;
+        for file in files(&path) {
+            let stat = fs::symlink_metadata(&file)
+                .map_err(|source| BlobError::Store(StoreError::io(&file, source)))?;
+            let below_out = file.strip_prefix(out).unwrap_or(&file).to_string_lossy().into_owned();
+            placed.push(Placed::new(below_out, *artifact, &stat));
+        }
+    }
+    Ok(placed)
+}
+
+/// A path, or all that is in it where it is a directory. Directories themselves are left out: what a user adds to
+/// one is not kiln's.
+fn files(path: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut left = vec![path.to_owned()];
+    while let Some(path) = left.pop() {
+        match fs::symlink_metadata(&path) {
+            Ok(stat) if stat.is_dir() => {
+                left.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+            }
+            Ok(_) => found.push(path),
+            Err(_) => {}
+        }
+    }
+    found.sort();
+    found
+}

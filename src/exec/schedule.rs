@@ -1,0 +1,677 @@
+//! The scheduler: starts what is ready, longest way to go first, and decides anew whatever waited for a node that
+//! has ended.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{Scope, scope};
+use std::time::{Duration, Instant};
+
+use super::act::{Done, Kinds, Stage, Task, act};
+use super::cancel::Cancel;
+use super::event::{Event, Finished, How, Summary};
+use super::place::place;
+use super::sandbox::Sandbox;
+use super::tokens::{Held, Tokens};
+use super::unpack::unpack;
+use crate::graph::{Body, Graph, NodeId, Selection};
+use crate::plan::{
+    Basis, Decision, Estimate, Known, Outputs, Plan, PlanError, Progress, Reason, State as Seen, Verdict,
+    World, boards, decide,
+};
+use crate::spec::model::{Kind, Resources};
+use crate::store::{LockGuard, NodeRecord, NodeState, Outcome, Placed, Run, RunId, StoreError, StoredResult};
+
+/// How long the scheduler sleeps at most: how late it may be to see Ctrl-C, or that another kiln is done.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How a plan is carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Cores to use.
+    pub jobs: usize,
+    /// Whether to go on with what does not depend on a node that failed.
+    pub keep_going: bool,
+}
+
+/// Why a run can't go on at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// A decision can't be made.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The jobserver's pipe.
+    #[error("the jobserver failed: {0}")]
+    Tokens(#[from] io::Error),
+}
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// In figures.
+    pub summary: Summary,
+    /// What each wanted node has come to.
+    pub nodes: Vec<(NodeId, Outcome, Option<String>)>,
+    /// A blob was lost that was thought to be there: what made it has to be planned again.
+    pub plan_again: bool,
+}
+
+/// Carries out a plan.
+#[expect(clippy::too_many_arguments, reason = "each is a thing of its own, and there is one caller")]
+pub fn execute(
+    world: &World<'_>,
+    graph: &mut Graph,
+    plan: &Plan,
+    selection: &Selection,
+    estimate: &Estimate,
+    options: Options,
+    kinds: &dyn Kinds,
+    emit: &mut dyn FnMut(&Event),
+    cancel: &Cancel,
+) -> Result<Ended, ExecError> {
+    let began = Instant::now();
+    let pools = world.spec.project.pools.iter().map(|(name, size)| (name.clone(), size.value));
+    let tokens = Tokens::new(options.jobs, memory_of_this_machine(), pools)?;
+    let stage =
+        Stage { world, sandbox: Sandbox::new(), kinds, jobserver: tokens.jobserver().clone(), cancel };
+    let (sender, receiver) = channel();
+    let mut scheduler = Scheduler {
+        stage: &stage,
+        world,
+        graph,
+        selection,
+        options,
+        emit,
+        tokens,
+        estimate,
+        wanted: plan.nodes().to_vec(),
+        states: Vec::new(),
+        ready: BinaryHeap::new(),
+        elsewhere: Vec::new(),
+        active: HashMap::new(),
+        messages: HashMap::new(),
+        summary: Summary::default(),
+        stopping: false,
+        plan_again: false,
+    };
+    scheduler.begin(plan);
+    scope(|scope| scheduler.run(scope, &sender, &receiver))?;
+    let mut ended = scheduler.end();
+    ended.summary.duration = began.elapsed();
+    Ok(ended)
+}
+
+struct Scheduler<'a, 'w> {
+    stage: &'a Stage<'a>,
+    world: &'a World<'w>,
+    graph: &'a mut Graph,
+    selection: &'a Selection,
+    options: Options,
+    emit: &'a mut dyn FnMut(&Event),
+    tokens: Tokens,
+    estimate: &'a Estimate,
+    wanted: Vec<NodeId>,
+    /// By node.
+    states: Vec<State>,
+    /// Ready nodes, those with the longest way to go first.
+    ready: BinaryHeap<(Duration, Reverse<NodeId>)>,
+    /// Ready nodes that another kiln is running.
+    elsewhere: Vec<NodeId>,
+    active: HashMap<NodeId, Active>,
+    messages: HashMap<NodeId, String>,
+    summary: Summary,
+    /// Nothing is started any more.
+    stopping: bool,
+    plan_again: bool,
+}
+
+enum State {
+    Unwanted,
+    Waiting,
+    Ready(Work),
+    Active,
+    Done(Known),
+    /// It has no result: it failed without one, or can't run.
+    Failed(Outcome),
+}
+
+/// What is to be done for a node.
+#[derive(Clone)]
+enum Work {
+    Run { basis: Arc<Basis>, reasons: Vec<Reason> },
+    Restore { basis: Arc<Basis>, known: Known },
+    Unpack { reasons: Vec<Reason> },
+}
+
+/// What an active node holds.
+struct Active {
+    held: Option<Held>,
+    lock: Option<LockGuard>,
+    work: Work,
+}
+
+enum Message {
+    Ran(NodeId, Box<Done>),
+    Restored(NodeId, Result<Vec<Placed>, String>),
+    Unpacked(NodeId, Duration, Result<(), String>),
+}
+
+impl Progress for Scheduler<'_, '_> {
+    fn state(&self, id: NodeId) -> Seen<'_> {
+        match &self.states[id.index()] {
+            State::Done(known) => Seen::Known(known),
+            State::Failed(_) => Seen::Failed,
+            State::Unwanted | State::Waiting | State::Ready(_) | State::Active => Seen::Pending,
+        }
+    }
+}
+
+impl<'a> Scheduler<'a, '_> {
+    fn begin(&mut self, plan: &Plan) {
+        self.states.resize_with(self.graph.len(), || State::Unwanted);
+        for &id in plan.nodes() {
+            let decision = plan.decision(id).expect("a plan decides all its nodes").clone();
+            self.take(id, decision);
+        }
+        let event = Event::Begun {
+            nodes: self.wanted.len(),
+            fresh: self.summary.fresh,
+            expected: self.estimate.wall,
+        };
+        (self.emit)(&event);
+    }
+
+    /// Takes over a decision: the plan's, or one that was made when a node had ended.
+    fn take(&mut self, id: NodeId, decision: Decision) {
+        let Decision { verdict, basis } = decision;
+        self.states[id.index()] = match (verdict, basis) {
+            (Verdict::Fresh(known), _) => {
+                let is_action = matches!(self.graph.node(id).body, Body::Action(_));
+                self.summary.fresh += usize::from(is_action);
+                if known.outcome == Outcome::Fail {
+                    self.count_failure(id);
+                }
+                State::Done(known)
+            }
+            (Verdict::Cached(known, _), Some(basis)) => self.make_ready(id, Work::Restore { basis, known }),
+            (Verdict::Stale(reasons), Some(basis)) => self.make_ready(id, Work::Run { basis, reasons }),
+            (Verdict::Stale(reasons), None) => self.make_ready(id, Work::Unpack { reasons }),
+            (Verdict::Blocked(by), _) => {
+                self.summary.skipped += 1;
+                let message = format!("needs {}", self.graph.name(by));
+                self.messages.insert(id, message);
+                State::Failed(Outcome::Skipped)
+            }
+            (Verdict::Unknown(_) | Verdict::Cached(..), _) => State::Waiting,
+        };
+    }
+
+    fn make_ready(&mut self, id: NodeId, work: Work) -> State {
+        let tail = self.estimate.tails.get(&id).copied().unwrap_or_default();
+        self.ready.push((tail, Reverse(id)));
+        State::Ready(work)
+    }
+
+    fn run<'scope>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'a>,
+        sender: &Sender<Message>,
+        receiver: &Receiver<Message>,
+    ) -> Result<(), ExecError> {
+        loop {
+            if self.stage.cancel.is_cancelled() {
+                self.stopping = true;
+                self.summary.interrupted = true;
+            }
+            if !self.stopping {
+                self.start_ready(scope, sender)?;
+            }
+            if self.active.is_empty() && (self.stopping || self.elsewhere.is_empty()) {
+                return Ok(());
+            }
+            match receiver.recv_timeout(TICK) {
+                Ok(message) => self.ended(message)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the scheduler holds a sender"),
+            }
+            while let Ok(message) = receiver.try_recv() {
+                self.ended(message)?;
+            }
+        }
+    }
+
+    /// Starts what is ready and fits.
+    fn start_ready<'scope>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'a>,
+        sender: &Sender<Message>,
+    ) -> Result<(), ExecError> {
+        for id in std::mem::take(&mut self.elsewhere) {
+            let tail = self.estimate.tails.get(&id).copied().unwrap_or_default();
+            self.ready.push((tail, Reverse(id)));
+        }
+        let mut later = Vec::new();
+        while let Some((tail, Reverse(id))) = self.ready.pop() {
+            let State::Ready(work) = &self.states[id.index()] else { continue };
+            let work = work.clone();
+            let Some(held) = self.tokens.take(&self.resources(id, &work))? else {
+                later.push((tail, Reverse(id)));
+                // Nothing else fits either, unless it was a pool that this one lacked.
+                if self.tokens.cores_are_taken() {
+                    break;
+                }
+                continue;
+            };
+            match self.start(id, work, scope, sender) {
+                Ok(Some(mut active)) => {
+                    active.held = Some(held);
+                    self.active.insert(id, active);
+                    self.states[id.index()] = State::Active;
+                }
+                Ok(None) => self.tokens.give_back(held)?,
+                Err(error) => {
+                    self.tokens.give_back(held)?;
+                    return Err(error);
+                }
+            }
+        }
+        self.ready.extend(later);
+        Ok(())
+    }
+
+    fn resources(&self, id: NodeId, work: &Work) -> Resources {
+        let one_core =
+            Resources { cpu: 1, memory: 0, pools: std::collections::BTreeMap::new(), jobserver: false };
+        match (work, self.graph.node(id).action()) {
+            (Work::Run { .. }, Some(action)) => action.rule.rule.resources.clone(),
+            _ => one_core,
+        }
+    }
+
+    /// Starts one node; `None` where another kiln has it.
+    fn start<'scope>(
+        &mut self,
+        id: NodeId,
+        work: Work,
+        scope: &'scope Scope<'scope, 'a>,
+        sender: &Sender<Message>,
+    ) -> Result<Option<Active>, ExecError> {
+        let node = self.graph.node(id);
+        let name = Arc::clone(&node.name);
+        let (stage, world, sender) = (self.stage, self.world, sender.clone());
+        match (&node.body, work) {
+            (Body::Action(action), Work::Run { basis, reasons }) => {
+                let action = Arc::clone(action);
+                let Some(lock) = world.store.try_lock(&basis.keys.strong, &name)? else {
+                    let holder = world.store.holder(&basis.keys.strong).unwrap_or_default();
+                    if self.messages.insert(id, holder.clone()).is_none() {
+                        (self.emit)(&Event::Waiting { node: name, holder });
+                    }
+                    self.elsewhere.push(id);
+                    return Ok(None);
+                };
+                self.messages.remove(&id);
+                // Whoever held the lock may have left the result.
+                if let Some(known) = self.made_elsewhere(&name, &basis)? {
+                    drop(lock);
+                    let work = Work::Restore { basis, known };
+                    self.states[id.index()] = State::Ready(work.clone());
+                    return self.start(id, work, scope, &sender);
+                }
+                let outputs: HashMap<NodeId, Outputs> = self
+                    .graph
+                    .deps(id)
+                    .filter_map(|dep| match &self.states[dep.index()] {
+                        State::Done(known) => Some((dep, Arc::clone(&known.outputs))),
+                        _ => None,
+                    })
+                    .collect();
+                let expected = self.estimate.durations.get(&id).copied();
+                (self.emit)(&Event::Started { node: Arc::clone(&name), reasons: reasons.clone(), expected });
+                let task_basis = Arc::clone(&basis);
+                scope.spawn(move || {
+                    let outputs_of = |id| outputs.get(&id).cloned().unwrap_or_else(|| Arc::from([]));
+                    let task =
+                        Task { name: &name, action: &action, basis: &task_basis, outputs_of: &outputs_of };
+                    let done = catch_unwind(AssertUnwindSafe(|| act(stage, &task))).unwrap_or_else(|_| {
+                        Done::new(Outcome::Infra).saying("kiln itself failed here: a bug")
+                    });
+                    let _ = sender.send(Message::Ran(id, Box::new(done)));
+                });
+                Ok(Some(Active { held: None, lock: Some(lock), work: Work::Run { basis, reasons } }))
+            }
+            (Body::Action(action), Work::Restore { basis, known }) => {
+                let action = Arc::clone(action);
+                let outputs = Arc::clone(&known.outputs);
+                scope.spawn(move || {
+                    let placed = place(world.store, &action, &outputs, &world.out);
+                    let _ = sender.send(Message::Restored(id, placed.map_err(|error| error.to_string())));
+                });
+                Ok(Some(Active { held: None, lock: None, work: Work::Restore { basis, known } }))
+            }
+            (Body::Source(source), Work::Unpack { reasons }) => {
+                let origin = source.origin.clone();
+                let root = world.source_tree(&source.source)?.root.clone();
+                let expected = self.estimate.durations.get(&id).copied();
+                (self.emit)(&Event::Started { node: name, reasons: reasons.clone(), expected });
+                scope.spawn(move || {
+                    let began = Instant::now();
+                    let made = unpack(world.store, &world.spec.root, &origin, &root);
+                    let made = made.map_err(|error| error.to_string());
+                    let _ = sender.send(Message::Unpacked(id, began.elapsed(), made));
+                });
+                Ok(Some(Active { held: None, lock: None, work: Work::Unpack { reasons } }))
+            }
+            _ => unreachable!("work is of its node's kind"),
+        }
+    }
+
+    /// A result that was recorded since the decision was made.
+    fn made_elsewhere(&self, name: &str, basis: &Basis) -> Result<Option<Known>, ExecError> {
+        if self.world.forced.contains(name) {
+            return Ok(None);
+        }
+        let Some(result) = self.world.store.result(&basis.keys.strong)? else { return Ok(None) };
+        let whole = result
+            .outputs
+            .iter()
+            .all(|(_, artifact)| self.world.store.has_artifact(artifact).unwrap_or(false));
+        let usable = whole && result.outcome == Outcome::Pass;
+        Ok(usable.then(|| Known {
+            outcome: result.outcome,
+            outputs: result.outputs.into(),
+            run: Some(result.run),
+        }))
+    }
+
+    fn ended(&mut self, message: Message) -> Result<(), ExecError> {
+        match message {
+            Message::Ran(id, done) => self.ran(id, *done),
+            Message::Restored(id, placed) => self.restored(id, placed),
+            Message::Unpacked(id, duration, made) => self.unpacked(id, duration, made),
+        }
+    }
+
+    fn release(&mut self, id: NodeId) -> Result<Active, ExecError> {
+        let mut active = self.active.remove(&id).expect("only active nodes end");
+        if let Some(held) = active.held.take() {
+            self.tokens.give_back(held)?;
+        }
+        Ok(active)
+    }
+
+    fn ran(&mut self, id: NodeId, done: Done) -> Result<(), ExecError> {
+        let active = self.release(id)?;
+        let Work::Run { basis, reasons } = &active.work else { unreachable!("it ran") };
+        let name = Arc::clone(self.graph.name(id));
+        let outputs: Outputs = done.outputs.clone().into();
+        let unchanged = done.outcome == Outcome::Pass
+            && self
+                .world
+                .previous
+                .get(&*name)
+                .and_then(NodeState::record)
+                .is_some_and(|before| before.outputs.as_slice() == &*outputs);
+        let run = self.record(&name, id, basis, reasons, &done)?;
+        // The lock goes only now: whoever waited for it finds the result.
+        drop(active);
+        if done.outcome == Outcome::Infra && done.lost.is_some() {
+            self.plan_again = true;
+            self.stopping = true;
+            let message = format!("{name}: {}; what makes it runs again", done.message.unwrap_or_default());
+            (self.emit)(&Event::Warning { message });
+            self.states[id.index()] = State::Failed(Outcome::Skipped);
+            return Ok(());
+        }
+        self.summary.ran += 1;
+        self.summary.unchanged += usize::from(unchanged);
+        let (how, state) = match done.outcome {
+            Outcome::Pass | Outcome::Fail if !done.outputs.is_empty() || done.outcome == Outcome::Pass => {
+                let known = Known { outcome: done.outcome, outputs, run: Some(run) };
+                (if unchanged { How::RanUnchanged } else { How::Ran }, State::Done(known))
+            }
+            outcome => (How::Ran, State::Failed(outcome)),
+        };
+        match done.outcome {
+            Outcome::Pass | Outcome::Skipped => {}
+            Outcome::Fail => self.count_failure(id),
+            Outcome::Infra => self.summary.infra += 1,
+            Outcome::Cancelled => self.summary.interrupted = true,
+        }
+        if done.outcome != Outcome::Pass && !self.options.keep_going {
+            self.stopping = true;
+        }
+        self.states[id.index()] = state;
+        if let Some(message) = &done.message {
+            self.messages.insert(id, message.clone());
+        }
+        (self.emit)(&Event::Finished(Finished {
+            node: name,
+            outcome: done.outcome,
+            how,
+            message: done.message,
+            duration: done.duration,
+            log_tail: done.log_tail,
+        }));
+        self.decide_readers(id)
+    }
+
+    /// Commits a run in one transaction: what it made, what it was made from, and what is in place now.
+    fn record(
+        &mut self,
+        name: &str,
+        id: NodeId,
+        basis: &Basis,
+        reasons: &[Reason],
+        done: &Done,
+    ) -> Result<RunId, ExecError> {
+        let action = self.graph.node(id).action().expect("an action ran");
+        let store = self.world.store;
+        let counts = done.outcome == Outcome::Pass
+            || done.outcome == Outcome::Fail && action.rule.rule.outcome.cache_fail;
+        let path_set = basis.manifest.path_set();
+        let run = Run {
+            node: name.to_owned(),
+            action_key: basis.keys.action,
+            strong_key: Some(basis.keys.strong),
+            outcome: done.outcome,
+            started: done.started,
+            duration: done.duration,
+            cpu: done.usage.user + done.usage.system,
+            max_rss: done.usage.max_rss_bytes,
+            reasons: serde_json::to_string(reasons).unwrap_or_default(),
+            manifest: Some(basis.manifest.encode()),
+            log: done.log,
+            pid: std::process::id(),
+        };
+        let listings = self.world.new_listings(&basis.manifest)?;
+        let project = self.world.project();
+        let run = store.batch(|batch| {
+            batch.put_listings(listings.iter().map(|(digest, listing)| (digest, listing.bytes())))?;
+            let id = batch.record_run(project, &run)?;
+            if counts {
+                let result = StoredResult {
+                    action_key: basis.keys.action,
+                    outcome: done.outcome,
+                    outputs: done.outputs.clone(),
+                    log: done.log,
+                    run: id,
+                };
+                batch.record(&basis.keys.strong, &path_set, &result)?;
+            }
+            if matches!(done.outcome, Outcome::Pass | Outcome::Fail) {
+                let record = NodeRecord { outputs: done.outputs.clone(), placed: done.placed.clone() };
+                let state = node_state(id, done.outcome, basis, &record);
+                batch.set_node(project, name, &state)?;
+            }
+            Ok(id)
+        })?;
+        Ok(run)
+    }
+
+    fn restored(&mut self, id: NodeId, placed: Result<Vec<Placed>, String>) -> Result<(), ExecError> {
+        let active = self.release(id)?;
+        let Work::Restore { basis, known } = active.work else { unreachable!("it was restored") };
+        let name = Arc::clone(self.graph.name(id));
+        let placed = match placed {
+            Ok(placed) => placed,
+            Err(message) => {
+                // The result turned out to be unusable: then it is as if there were none.
+                (self.emit)(&Event::Warning { message: format!("{name}: {message}; it runs again") });
+                let reasons = vec![Reason::LastRun { outcome: known.outcome }];
+                self.world.store.forget(&basis.keys.strong)?;
+                let state = self.make_ready(id, Work::Run { basis, reasons });
+                self.states[id.index()] = state;
+                return Ok(());
+            }
+        };
+        if let Some(run) = known.run {
+            let record = NodeRecord { outputs: known.outputs.to_vec(), placed };
+            let state = node_state(run, known.outcome, &basis, &record);
+            let project = self.world.project();
+            self.world.store.batch(|batch| batch.set_node(project, &name, &state))?;
+        }
+        self.summary.restored += 1;
+        if known.outcome == Outcome::Fail {
+            self.count_failure(id);
+        }
+        (self.emit)(&Event::Finished(Finished {
+            node: name,
+            outcome: known.outcome,
+            how: How::Restored,
+            message: None,
+            duration: Duration::ZERO,
+            log_tail: Vec::new(),
+        }));
+        self.states[id.index()] = State::Done(known);
+        self.decide_readers(id)
+    }
+
+    fn unpacked(
+        &mut self,
+        id: NodeId,
+        duration: Duration,
+        made: Result<(), String>,
+    ) -> Result<(), ExecError> {
+        self.release(id)?;
+        self.summary.ran += 1;
+        let name = Arc::clone(self.graph.name(id));
+        let (outcome, message) = match made {
+            Ok(()) => (Outcome::Pass, None),
+            Err(message) => (Outcome::Infra, Some(message)),
+        };
+        if outcome == Outcome::Pass {
+            let known = Known { outcome, outputs: Arc::from([]), run: None };
+            self.states[id.index()] = State::Done(known);
+        } else {
+            self.summary.infra += 1;
+            self.stopping |= !self.options.keep_going;
+            self.messages.insert(id, message.clone().unwrap_or_default());
+            self.states[id.index()] = State::Failed(outcome);
+        }
+        let log_tail = Vec::new();
+        let how = How::Ran;
+        (self.emit)(&Event::Finished(Finished { node: name, outcome, how, message, duration, log_tail }));
+        self.decide_readers(id)
+    }
+
+    fn count_failure(&mut self, id: NodeId) {
+        self.summary.failed += 1;
+        let action = self.graph.node(id).action();
+        if action.is_some_and(|action| action.rule.rule.kind == Kind::Job) {
+            self.summary.boots_failed += 1;
+        }
+    }
+
+    /// Decides what waited for this node, and for what those decisions settle at once.
+    fn decide_readers(&mut self, id: NodeId) -> Result<(), ExecError> {
+        let mut settled = vec![id];
+        while let Some(id) = settled.pop() {
+            let readers: Vec<NodeId> = self.graph.rdeps(id).collect();
+            for reader in readers {
+                if matches!(self.states[reader.index()], State::Waiting) {
+                    self.decide_one(reader, &mut settled)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn decide_one(&mut self, id: NodeId, settled: &mut Vec<NodeId>) -> Result<(), ExecError> {
+        let is_point = matches!(self.graph.node(id).body, Body::Expansion(_));
+        let decision = if is_point && self.graph.expansion(id).is_none() {
+            match boards(self.world, self.graph, id, self)? {
+                Ok(boards) => {
+                    self.expand(id, &boards, settled)?;
+                    Decision::expanded()
+                }
+                Err(decision) => decision,
+            }
+        } else {
+            decide(self.world, self.graph, id, self, false)?
+        };
+        self.take(id, decision);
+        if matches!(self.states[id.index()], State::Done(_) | State::Failed(_)) {
+            settled.push(id);
+        }
+        Ok(())
+    }
+
+    fn expand(
+        &mut self,
+        point: NodeId,
+        boards: &[String],
+        settled: &mut Vec<NodeId>,
+    ) -> Result<(), ExecError> {
+        let new = self.graph.expand(point, boards).map_err(PlanError::from)?;
+        self.states.resize_with(self.graph.len(), || State::Unwanted);
+        let wanted: Vec<NodeId> =
+            new.into_iter().filter(|&id| self.selection.wants(self.graph, id)).collect();
+        self.wanted.extend(&wanted);
+        let into = wanted.iter().map(|&id| Arc::clone(self.graph.name(id))).collect();
+        (self.emit)(&Event::Expanded { node: Arc::clone(self.graph.name(point)), into });
+        for &id in &wanted {
+            self.states[id.index()] = State::Waiting;
+            self.decide_one(id, settled)?;
+        }
+        Ok(())
+    }
+
+    fn end(mut self) -> Ended {
+        let mut nodes = Vec::with_capacity(self.wanted.len());
+        for &id in &self.wanted {
+            let outcome = match &self.states[id.index()] {
+                State::Done(known) => known.outcome,
+                State::Failed(outcome) => *outcome,
+                State::Unwanted | State::Waiting | State::Ready(_) | State::Active => {
+                    self.summary.skipped += 1;
+                    Outcome::Skipped
+                }
+            };
+            nodes.push((id, outcome, self.messages.remove(&id)));
+        }
+        Ended { summary: self.summary, nodes, plan_again: self.plan_again }
+    }
+}
+
+fn node_state(run: RunId, outcome: Outcome, basis: &Basis, record: &NodeRecord) -> NodeState {
+    let mut state = NodeState::new(run, outcome, basis.keys.action, record);
+    state.path_set = Some(basis.manifest.path_set().digest());
+    state.strong_key = Some(basis.keys.strong);
+    state
+}
+
+/// All of this machine's memory, in bytes; unbounded where that is not known.
+fn memory_of_this_machine() -> u64 {
+    let kib = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    kib.map_or(u64::MAX, |kib| kib * 1024)
+}

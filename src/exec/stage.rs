@@ -1,0 +1,223 @@
+//! Staging: an action's inputs, and the sandbox that it runs in.
+//!
+//! Inside, an action sees its inputs at `/kiln/in/NAME` and its output directory at `/kiln/out`, whatever they are
+//! called outside: what it makes can't depend on where the project or the cache is.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::sandbox::{Access, Mount, SandboxSpec, Step};
+use super::tokens::JobServer;
+use crate::graph::{Action, Bindings, Input, NodeId, Value};
+use crate::host::FIXED_DIRS;
+use crate::plan::{Outputs, PlanError, World};
+use crate::store::{Artifact, BlobError};
+
+const INPUTS: &str = "/kiln/in";
+const OUTPUT: &str = "/kiln/out";
+
+/// The directories of one run.
+#[derive(Debug)]
+pub(super) struct WorkDir {
+    root: PathBuf,
+}
+
+/// Why an action can't be staged.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StageError {
+    /// A blob is not in the cache, or is damaged: the node that makes it has to run again.
+    #[error("input {input}: {source}")]
+    Lost {
+        /// The node that makes it.
+        node: NodeId,
+        /// The input.
+        input: String,
+        /// What is wrong with it.
+        source: BlobError,
+    },
+    /// An input was not made.
+    #[error("input {input} was not made by the node it comes from")]
+    Absent {
+        /// The input.
+        input: String,
+    },
+    /// A blob can't be read for another reason.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// A source tree.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A template.
+    #[error(transparent)]
+    Bind(#[from] crate::graph::BindError),
+    /// A file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl WorkDir {
+    /// Lays it out in an empty directory.
+    pub(super) fn new(root: PathBuf) -> Result<Self, StageError> {
+        let work = Self { root };
+        for dir in [work.inputs(), work.out()] {
+            fs::create_dir(&dir).map_err(|source| StageError::Io { path: dir, source })?;
+        }
+        Ok(work)
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn out(&self) -> PathBuf {
+        self.root.join("out")
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    fn inputs(&self) -> PathBuf {
+        self.root.join("in")
+    }
+}
+
+/// Brings the inputs into the work directory, and describes the sandbox. `argv`: the steps, where they are not the
+/// rule's own.
+pub(super) fn stage(
+    world: &World<'_>,
+    action: &Action,
+    outputs_of: &dyn Fn(NodeId) -> Outputs,
+    work: &WorkDir,
+    argv: Option<Vec<Vec<OsString>>>,
+    jobserver: &JobServer,
+) -> Result<SandboxSpec, StageError> {
+    let mut spec = SandboxSpec { network: action.rule.rule.sandbox.network, ..SandboxSpec::default() };
+    let mut bindings = action.bindings.clone();
+    bindings.0.insert("out".to_owned(), Value::Text(OUTPUT.to_owned()));
+    spec.mounts.push(mount(work.out(), OUTPUT.into(), Access::ReadWrite));
+    for (input, declared) in &action.inputs {
+        let inside = Path::new(INPUTS).join(&**input);
+        bindings.0.insert(format!("in.{input}"), Value::Text(inside.display().to_string()));
+        let from = match declared {
+            Input::Source { name, .. } => {
+                let tree = world.source_tree(name)?;
+                spec.mask.extend(tree.ignore.iter().map(|entry| inside.join(entry)));
+                absolute(&tree.root)?
+            }
+            Input::File(path) => absolute(&world.spec.root.join(path))?,
+            Input::Concat { files, lines } => concat(world, &work.inputs().join(&**input), files, lines)?,
+            Input::Output { node, output } => {
+                let outputs = outputs_of(*node);
+                let artifact =
+                    outputs.iter().find(|(name, _)| *name == **output).map(|(_, artifact)| artifact);
+                let to = work.inputs().join(&**input);
+                match artifact {
+                    None | Some(Artifact::Absent) => {
+                        return Err(StageError::Absent { input: input.to_string() });
+                    }
+                    Some(artifact) => world.store.place(artifact, &to).map_err(|source| {
+                        if source.is_miss() {
+                            StageError::Lost { node: *node, input: input.to_string(), source }
+                        } else {
+                            StageError::Blob(source)
+                        }
+                    })?,
+                }
+                to
+            }
+        };
+        spec.mounts.push(mount(from, inside, Access::ReadOnly));
+    }
+    let cwd = PathBuf::from(OUTPUT);
+    let argv = match argv {
+        Some(argv) => argv,
+        None => rule_steps(action, &bindings)?,
+    };
+    spec.steps = argv.into_iter().map(|argv| Step { argv, cwd: cwd.clone() }).collect();
+    spec.env = environment(action, &bindings, &mut spec.mounts)?;
+    if action.rule.rule.resources.jobserver {
+        spec.env.push(("MAKEFLAGS".into(), jobserver.makeflags.clone().into()));
+        spec.inherit.clone_from(&jobserver.inherit);
+    }
+    Ok(spec)
+}
+
+/// Where an input is inside the sandbox.
+pub(super) fn inside(input: &str) -> PathBuf {
+    Path::new(INPUTS).join(input)
+}
+
+fn rule_steps(action: &Action, bindings: &Bindings) -> Result<Vec<Vec<OsString>>, StageError> {
+    let mut steps = Vec::with_capacity(action.rule.rule.steps.len());
+    for step in &action.rule.rule.steps {
+        let mut argv = Vec::with_capacity(step.value.len());
+        for argument in &step.value {
+            argv.extend(bindings.list(&argument.value)?.into_iter().map(OsString::from));
+        }
+        steps.push(argv);
+    }
+    Ok(steps)
+}
+
+/// The whole environment: fixed, then the rule's. A toolchain that is not in the system's directories is shown
+/// read-only at its own path, with all that lies beside its `bin`.
+fn environment(
+    action: &Action,
+    bindings: &Bindings,
+    mounts: &mut Vec<Mount>,
+) -> Result<Vec<(OsString, OsString)>, StageError> {
+    let mut path = String::new();
+    for dir in action.tool_path.iter() {
+        let dir = absolute(dir)?;
+        path.push_str(&format!("{}:", dir.display()));
+        let root = if dir.ends_with("bin") { dir.parent().unwrap_or(&dir).to_owned() } else { dir };
+        if !root.starts_with("/usr") && !root.starts_with("/opt") {
+            mounts.push(mount(root.clone(), root, Access::ReadOnly));
+        }
+    }
+    path.push_str(&FIXED_DIRS.join(":"));
+    let fixed = [("PATH", path.as_str()), ("HOME", "/tmp"), ("LC_ALL", "C"), ("TZ", "UTC")];
+    let mut env: Vec<(OsString, OsString)> =
+        fixed.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    for (name, value) in &action.rule.rule.env {
+        env.retain(|(fixed, _)| fixed != name.as_str());
+        env.push((name.into(), bindings.text(&value.value)?.into()));
+    }
+    Ok(env)
+}
+
+fn concat(world: &World<'_>, to: &Path, files: &[PathBuf], lines: &[String]) -> Result<PathBuf, StageError> {
+    let io_error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StageError::Io { path, source }
+    };
+    let mut file = fs::File::create(to).map_err(io_error(to))?;
+    for path in files {
+        let path = world.spec.root.join(path);
+        let bytes = fs::read(&path).map_err(io_error(&path))?;
+        file.write_all(&bytes).map_err(io_error(to))?;
+        if bytes.last().is_some_and(|&last| last != b'\n') {
+            file.write_all(b"\n").map_err(io_error(to))?;
+        }
+    }
+    for line in lines {
+        writeln!(file, "{line}").map_err(io_error(to))?;
+    }
+    Ok(to.to_owned())
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, StageError> {
+    fs::canonicalize(path).map_err(|source| StageError::Io { path: path.to_owned(), source })
+}
+
+const fn mount(from: PathBuf, to: PathBuf, access: Access) -> Mount {
+    Mount { from, to, access }
+}

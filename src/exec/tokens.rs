@@ -1,0 +1,236 @@
+//! Cores, memory and named pools: what running actions share.
+//!
+//! Cores are the tokens of one GNU make jobserver. Every action holds as many as its rule asks for; a `make` among
+//! them takes further ones from the same pipe, so that all builds together use the cores and no more. Only the
+//! scheduler takes tokens for actions, one action at a time, so no two can wait for each other.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::RawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Command;
+
+use jobserver::Client;
+use nix::fcntl::OFlag;
+
+use crate::spec::model::Resources;
+
+/// What there is to share.
+pub struct Tokens {
+    client: Client,
+    /// The pipe's read end, opened once more: taking a token must not wait, and the flag that says so would reach
+    /// every make if it were set on the descriptor they share.
+    reader: File,
+    jobserver: JobServer,
+    cores: usize,
+    memory: Budget,
+    pools: HashMap<String, Budget>,
+    held: usize,
+}
+
+struct Budget {
+    total: u64,
+    used: u64,
+}
+
+/// What a running action holds. Given back through [`Tokens::give_back`].
+pub struct Held {
+    cores: usize,
+    memory: u64,
+    pools: Vec<(String, u64)>,
+}
+
+impl Tokens {
+    /// As many cores as `jobs`, `memory` bytes, and the spec's pools.
+    pub fn new(jobs: usize, memory: u64, pools: impl IntoIterator<Item = (String, u32)>) -> io::Result<Self> {
+        let cores = jobs.max(1);
+        let client = Client::new(cores)?;
+        let jobserver = JobServer::of(&client)?;
+        let reader = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(format!("/proc/self/fd/{}", jobserver.inherit[0]))?;
+        Ok(Self {
+            client,
+            reader,
+            jobserver,
+            cores,
+            memory: Budget { total: memory, used: 0 },
+            pools: pools
+                .into_iter()
+                .map(|(name, total)| (name, Budget { total: u64::from(total), used: 0 }))
+                .collect(),
+            held: 0,
+        })
+    }
+
+    /// Takes what an action asks for, or nothing. What is more than there is at all counts as all there is: such an
+    /// action runs alone.
+    pub fn take(&mut self, resources: &Resources) -> io::Result<Option<Held>> {
+        let memory = resources.memory.min(self.memory.total);
+        let pools: BTreeMap<&str, u64> = resources
+            .pools
+            .iter()
+            .map(|(name, slots)| {
+                let total = self.pools.get(name).map_or(u64::MAX, |pool| pool.total);
+                (name.as_str(), u64::from(slots.value).min(total))
+            })
+            .collect();
+        let fits = self.memory.has(memory)
+            && pools.iter().all(|(name, slots)| self.pools.get(*name).is_none_or(|pool| pool.has(*slots)));
+        if !fits {
+            return Ok(None);
+        }
+        let wanted = (resources.cpu as usize).min(self.cores);
+        let cores = self.take_cores(wanted)?;
+        if cores < wanted {
+            self.give_cores(cores)?;
+            return Ok(None);
+        }
+        self.memory.used += memory;
+        let pools: Vec<(String, u64)> =
+            pools.into_iter().map(|(name, slots)| (name.to_owned(), slots)).collect();
+        for (name, slots) in &pools {
+            if let Some(pool) = self.pools.get_mut(name) {
+                pool.used += slots;
+            }
+        }
+        self.held += 1;
+        Ok(Some(Held { cores, memory, pools }))
+    }
+
+    /// Gives back what an action held.
+    pub fn give_back(&mut self, held: Held) -> io::Result<()> {
+        self.give_cores(held.cores)?;
+        self.memory.used -= held.memory;
+        for (name, slots) in held.pools {
+            if let Some(pool) = self.pools.get_mut(&name) {
+                pool.used -= slots;
+            }
+        }
+        self.held -= 1;
+        if self.held == 0 { self.settle() } else { Ok(()) }
+    }
+
+    /// A make that was killed takes its tokens with it, and a broken one may leave some of its own. When nothing
+    /// runs, the pipe must hold exactly the cores.
+    fn settle(&self) -> io::Result<()> {
+        let mut available = self.client.available()?;
+        while available < self.cores {
+            self.client.release_raw()?;
+            available += 1;
+        }
+        while available > self.cores {
+            self.client.acquire_raw()?;
+            available -= 1;
+        }
+        Ok(())
+    }
+
+    /// Whether no core is free at this moment.
+    pub fn cores_are_taken(&self) -> bool {
+        self.client.available().is_ok_and(|available| available == 0)
+    }
+
+    /// How a make takes part.
+    pub const fn jobserver(&self) -> &JobServer {
+        &self.jobserver
+    }
+
+    /// Takes up to that many tokens, without waiting.
+    fn take_cores(&mut self, wanted: usize) -> io::Result<usize> {
+        let mut tokens = vec![0; wanted];
+        match self.reader.read(&mut tokens) {
+            Ok(taken) => Ok(taken),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn give_cores(&self, count: usize) -> io::Result<()> {
+        (0..count).try_for_each(|_| self.client.release_raw())
+    }
+}
+
+/// How a make takes part in the jobserver.
+#[derive(Clone, Debug)]
+pub struct JobServer {
+    /// The value of `MAKEFLAGS`. GNU make reads `--jobserver-auth` since 4.2.
+    pub makeflags: String,
+    /// Descriptors that must be open under these numbers: the read end, then the write end.
+    pub inherit: Vec<RawFd>,
+}
+
+impl JobServer {
+    /// The crate tells these only to a command that it configures.
+    fn of(client: &Client) -> io::Result<Self> {
+        let mut command = Command::new("make");
+        client.configure_make(&mut command);
+        let makeflags = command
+            .get_envs()
+            .find_map(|(name, value)| (name == "MAKEFLAGS").then(|| value?.to_str())?)
+            .ok_or_else(|| io::Error::other("the jobserver names no MAKEFLAGS"))?;
+        let auth = makeflags.rsplit("--jobserver-auth=").next().unwrap_or_default();
+        let inherit: Vec<RawFd> = auth.split(',').filter_map(|fd| fd.trim().parse().ok()).collect();
+        if inherit.len() == 2 {
+            Ok(Self { makeflags: makeflags.to_owned(), inherit })
+        } else {
+            Err(io::Error::other(format!("the jobserver is no pipe: {makeflags}")))
+        }
+    }
+}
+
+impl Budget {
+    const fn has(&self, amount: u64) -> bool {
+        self.used + amount <= self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::diagnostic::{FileId, Span, Spanned};
+
+    fn resources(cpu: u32, memory: u64, pool: Option<u32>) -> Resources {
+        let span = Span { file: FileId(0), start: 0, end: 0 };
+        let pools =
+            pool.map(|slots| ("qemu".to_owned(), Spanned { value: slots, span })).into_iter().collect();
+        Resources { cpu, memory, pools, jobserver: false }
+    }
+
+    #[test]
+    fn takes_all_or_nothing() {
+        let mut tokens = Tokens::new(2, 100, [("qemu".to_owned(), 1)]).unwrap();
+        let first = tokens.take(&resources(1, 60, Some(1))).unwrap().unwrap();
+        assert!(tokens.take(&resources(1, 60, None)).unwrap().is_none(), "memory");
+        assert!(tokens.take(&resources(1, 10, Some(1))).unwrap().is_none(), "pool");
+        assert!(tokens.take(&resources(2, 10, None)).unwrap().is_none(), "cores");
+        let second = tokens.take(&resources(1, 40, None)).unwrap().unwrap();
+        tokens.give_back(first).unwrap();
+        tokens.give_back(second).unwrap();
+        assert_eq!(tokens.client.available().unwrap(), 2);
+    }
+
+    #[test]
+    fn more_than_there_is_runs_alone() {
+        let mut tokens = Tokens::new(2, 100, [("qemu".to_owned(), 1)]).unwrap();
+        let all = tokens.take(&resources(64, 1 << 40, Some(9))).unwrap().unwrap();
+        assert!(tokens.take(&resources(1, 0, None)).unwrap().is_none());
+        tokens.give_back(all).unwrap();
+    }
+
+    #[test]
+    fn lost_and_surplus_tokens_are_made_good() {
+        let mut tokens = Tokens::new(3, 0, []).unwrap();
+        let held = tokens.take(&resources(1, 0, None)).unwrap().unwrap();
+        tokens.client.acquire_raw().unwrap();
+        tokens.give_back(held).unwrap();
+        assert_eq!(tokens.client.available().unwrap(), 3);
+        let held = tokens.take(&resources(1, 0, None)).unwrap().unwrap();
+        tokens.client.release_raw().unwrap();
+        tokens.client.release_raw().unwrap();
+        tokens.give_back(held).unwrap();
+        assert_eq!(tokens.client.available().unwrap(), 3);
+    }
+}

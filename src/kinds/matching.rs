@@ -1,0 +1,55 @@
+//! Kind `Match`: which boards can boot a `.config`.
+
+use crate::exec::Compute;
+use crate::graph::Action;
+use crate::kernel::config::KConfig;
+use crate::kernel::matching::match_boards;
+use crate::kernel::predicate::Predicate;
+use crate::spec::model::Spec;
+
+/// The input that is looked at.
+pub(super) const CONFIG: &str = "config";
+
+/// The output: a JSON list of board names.
+const BOARDS: &str = "boards";
+
+/// The boards of a spec.
+pub(super) struct Matching<'a> {
+    boards: Vec<(&'a str, &'a Predicate)>,
+}
+
+impl<'a> Matching<'a> {
+    pub(super) fn new(spec: &'a Spec) -> Self {
+        let boards = spec.project.boards.iter();
+        Self { boards: boards.map(|(name, board)| (name.as_str(), &board.value.requires.value)).collect() }
+    }
+
+    /// What a match depends on: what the boards require, and the symbols that they name. The rest of the `.config` can
+    /// change without touching it.
+    pub(super) fn projection(&self, config: &[u8]) -> Vec<(String, String)> {
+        let (config, _) = KConfig::parse(config);
+        let symbols = self.boards.iter().flat_map(|(_, requires)| requires.symbols());
+        let values =
+            config.projection(symbols).into_iter().map(|(symbol, value)| (format!("CONFIG_{symbol}"), value));
+        let requires =
+            self.boards.iter().map(|(board, requires)| (format!("board {board}"), requires.to_string()));
+        values.chain(requires).collect()
+    }
+}
+
+impl Compute for Matching<'_> {
+    fn compute(
+        &self,
+        _action: &Action,
+        read: &dyn Fn(&str) -> Result<Vec<u8>, String>,
+    ) -> Result<Vec<(String, Vec<u8>)>, String> {
+        let bytes = read(CONFIG)?;
+        let (config, _) = KConfig::parse(&bytes);
+        let matched: Vec<&str> = match_boards(&config, &self.boards)
+            .into_iter()
+            .filter_map(|(board, verdict)| verdict.is_ok().then_some(board))
+            .collect();
+        let json = serde_json::to_vec(&matched).map_err(|error| error.to_string())?;
+        Ok(vec![(BOARDS.to_owned(), json)])
+    }
+}

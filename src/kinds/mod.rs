@@ -1,0 +1,53 @@
+//! The kinds of rules that need logic rather than a command, joined to the phases that run them.
+
+mod boot;
+mod matching;
+
+use std::collections::HashSet;
+
+use crate::exec::{Kinds, Runner};
+use crate::graph::Action;
+use crate::plan::{PlanError, Projected, Projection};
+use crate::spec::model::{Kind, Spec};
+
+use boot::Boot;
+use matching::Matching;
+
+/// All kinds, for one spec.
+pub struct AllKinds<'a> {
+    matching: Matching<'a>,
+    boot: Boot,
+}
+
+impl<'a> AllKinds<'a> {
+    /// The kinds as this spec's boards make them.
+    pub fn new(spec: &'a Spec) -> Self {
+        Self { matching: Matching::new(spec), boot: Boot }
+    }
+}
+
+impl Kinds for AllKinds<'_> {
+    fn runner(&self, kind: Kind) -> Runner<'_> {
+        match kind {
+            Kind::Command => Runner::Steps,
+            Kind::Match => Runner::Computed(&self.matching),
+            Kind::Job => Runner::Watched(&self.boot),
+        }
+    }
+}
+
+impl Projection for AllKinds<'_> {
+    fn project(
+        &self,
+        action: &Action,
+        read: &dyn Fn(&str) -> Result<Vec<u8>, PlanError>,
+    ) -> Result<Projected, PlanError> {
+        match action.rule.rule.kind {
+            Kind::Match => {
+                let fields = self.matching.projection(&read(matching::CONFIG)?);
+                Ok(Projected { fields, inputs: HashSet::from([matching::CONFIG.to_owned()]) })
+            }
+            Kind::Command | Kind::Job => Ok(Projected::default()),
+        }
+    }
+}
