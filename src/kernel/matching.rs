@@ -17,7 +17,7 @@ pub fn match_boards<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::config::KConfig;
+    use crate::kernel::config::{KConfig, Value};
 
     #[test]
     fn each_board_gets_its_answer_and_a_projection_the_same() {
@@ -32,5 +32,22 @@ mod tests {
         assert_eq!(match_boards(&config, &boards), expected);
         let symbols = pc.symbols().into_iter().chain(virt.symbols());
         assert_eq!(match_boards(&config.projection(symbols), &boards), expected);
+    }
+
+    /// A `.config` as Linux 6.1 wrote it.
+    #[test]
+    fn a_real_config_boots_its_board_and_no_other() {
+        let (config, problems) = KConfig::parse(include_bytes!("testdata/x86_64-tiny-pc.config"));
+        assert_eq!(problems, []);
+        assert_eq!(config.get("HZ"), Value::Int(250));
+        assert_eq!(config.get("PHYSICAL_START"), Value::Hex(0x100_0000));
+        assert!(matches!(config.get("CC_VERSION_TEXT"), Value::Text(text) if text.contains("gcc")));
+        let pc = Predicate::parse(
+            "X86_64 && TTY && SERIAL_8250_CONSOLE && BLK_DEV_INITRD && RD_GZIP && BINFMT_ELF",
+        );
+        let old = Predicate::parse("X86_32 && SERIAL_8250_CONSOLE");
+        let (pc, old) = (pc.unwrap(), old.unwrap());
+        let expected = vec![("pc", Ok(())), ("old", Err("X86_32=y (is not set)".to_owned()))];
+        assert_eq!(match_boards(&config, &[("pc", &pc), ("old", &old)]), expected);
     }
 }

@@ -27,8 +27,18 @@ const AFTERMATH: Duration = Duration::from_secs(2);
 /// What the kernel prints when it gives up.
 const PANIC: &str = "Kernel panic - not syncing";
 
-/// What the kernel prints when it has hurt itself but goes on: on x86 and others, arm, all (BUG, lockups), MMU faults.
-const OOPSES: [&str; 4] = ["Oops:", "Internal error:", "BUG: ", "Unable to handle kernel"];
+/// What the kernel prints when it has hurt itself but may go on.
+const OOPSES: [&str; 7] = [
+    // Most architectures, each with more words around it; `[#1]` counts and is the one thing that riscv has.
+    "Oops:",
+    "[#1]",
+    "Internal error:",
+    "Unable to handle kernel",
+    "Kernel Fault:",
+    // BUG(), sanitizers, lockups.
+    "kernel BUG at",
+    "BUG: ",
+];
 
 /// How a boot went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -66,12 +66,16 @@ fn panics_and_oopses_fail_after_their_aftermath() {
     let panic = ConsoleVerdict::Panic { line: "[ 0.5] Kernel panic - not syncing: VFS".into() };
     assert_eq!(ended(&[b"[ 0.5] Kernel panic - not", b" syncing: VFS\r\n", b"CPU: 0\r\n"]), panic);
     assert_eq!(waited(&[b"[ 0.5] Kernel panic - not syncing: VFS\n"]), panic);
-    for line in [
+    let oopses = [
         "Oops: 0002 [#1]",
+        "[    0.4] Oops [#1]",
+        "general protection fault, maybe for address 0x8: 0000 [#1]",
         "Internal error: Oops - undefined",
-        "[1.0] BUG: soft lockup",
+        "[1.0] watchdog: BUG: soft lockup",
+        "kernel BUG at mm/slab.c:1!",
         "Unable to handle kernel paging request",
-    ] {
+    ];
+    for line in oopses {
         let expected = ConsoleVerdict::Oops { line: line.into() };
         let bytes = format!("{line}\n");
         assert_eq!(waited(&[bytes.as_bytes()]), expected);
@@ -84,7 +88,7 @@ fn panics_and_oopses_fail_after_their_aftermath() {
         let (console, now) = boot(&[bytes.as_bytes()]);
         assert_eq!(console.deadline(), now + AFTERMATH);
     }
-    assert_eq!(ended(&[b"DEBUG: fine\nKILN-BOOT-OK\n"]), passed(1));
+    assert_eq!(ended(&[b"DEBUG: fine\nLinux version 6.1 #1 SMP\nKILN-BOOT-OK\n"]), passed(1));
 }
 
 #[test]
