@@ -7,7 +7,8 @@
  * registers it takes the call's number and arguments in, the registers it destroys, the numbers of four calls,
  * and whether the machine is ended by powering it off or by a restart (which QEMU turns into an end).
  *
- *     cc -static -nostdlib -ffreestanding -fno-stack-protector -fno-pic -no-pie -DARCH='"NAME"' -o init init.c
+ *     cc -static -nostdlib -ffreestanding -fno-stack-protector -fno-pic -no-pie -Wl,-e,_start \
+ *         -DARCH='"NAME"' -o init init.c
  */
 #ifndef ARCH
 #error "say -DARCH='\"name\"'"
