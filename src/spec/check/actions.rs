@@ -41,11 +41,13 @@ impl<'s> Checker<'s, '_> {
             else {
                 continue;
             };
-            let target =
-                node.split_once(':').and_then(|(target, _)| Some((target, self.spec.rules.get(target)?)));
+            // A node that does not exist is reported as such.
+            let action = node.split_once(':').and_then(|(_, name)| self.spec.project.actions.get(name));
+            let target = action.and_then(|action| self.spec.rules.get_key_value(&action.value.rule.value));
             if let Some((target, declared)) = target
                 && !declared.value.outputs.contains_key(output)
                 && !self.broken.contains(output)
+                && told.insert((reference.output.span, target))
             {
                 let message = format!("the rule `{target}` has no output `{output}`");
                 let diagnostic = Diagnostic::error("dangling-reference", message)

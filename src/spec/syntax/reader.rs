@@ -143,6 +143,7 @@ impl<'s> Reader<'s> {
                 if self.peek() == Some(b'(') {
                     return self.parenthesis(start, Some(name));
                 }
+                self.some_holds_one(Some(name), 0);
                 // Trivia was skipped to look for the parenthesis: the node ends with the word.
                 return Node { span: name.span, kind: NodeKind::Ident(text) };
             }
@@ -161,14 +162,23 @@ impl<'s> Reader<'s> {
                 }
             }
             self.duplicate_fields(&fields);
+            self.some_holds_one(name, 0);
             return self.node(start, NodeKind::Struct { name, fields });
         }
         let mut items = Vec::new();
         while let Next::Item = self.next(items.is_empty()) {
             items.push(self.value());
         }
+        self.some_holds_one(name, items.len());
         let kind = if items.is_empty() { NodeKind::Bad } else { NodeKind::Tuple { name, items } };
         self.node(start, kind)
+    }
+
+    /// `Some` is RON's own, and not a variant like any other.
+    fn some_holds_one(&mut self, name: Option<Name<'s>>, items: usize) {
+        if let Some(name) = name.filter(|name| name.text == "Some" && items != 1) {
+            self.error("syntax", "`Some` holds one value", name.span, "expected `Some(value)`");
+        }
     }
 
     /// Whether `word :` follows.
@@ -325,16 +335,18 @@ impl<'s> Reader<'s> {
                     return Next::End;
                 }
                 _ if comma => return Next::Item,
-                _ => {
-                    // Most often the comma was forgotten; then what follows is the next item.
+                _ if begins_value(byte) => {
+                    // Most often the comma was forgotten; then this is the next item.
                     let span = self.span_before();
                     self.error("syntax", "a comma is missing", span, "expected `,` after this");
-                    if begins_value(byte) {
-                        return Next::Item;
-                    }
+                    return Next::Item;
+                }
+                _ => {
                     let span = self.one_char();
+                    self.error("syntax", "this character has no meaning here", span, "expected `,`");
                     self.at = span.end as usize;
                     self.skip_junk();
+                    comma = true;
                 }
             }
         }
