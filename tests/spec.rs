@@ -133,3 +133,35 @@ fn color_is_only_there_when_asked_for() {
     assert_eq!(loaded.diagnostics[0].code, "unknown-version");
     assert_eq!(loaded.diagnostics[0].severity, Severity::Error);
 }
+
+#[test]
+#[ignore = "a measurement: cargo nextest run --release --run-ignored only -E 'binary(spec)'"]
+fn a_hundred_thousand_actions_load_fast() {
+    let entry = |n: u32| {
+        let on = n.saturating_sub(1);
+        format!(
+            "\"node-{n:06}\": (rule: \"step\", params: {{\"on\": \"step:node-{on:06}\", \"text\": \"some longer text here\"}}),\n"
+        )
+    };
+    let actions: String = (1..100_000).map(entry).collect();
+    let dir = project(&format!(
+        "(version: 1, actions: {{\"node-000000\": (rule: \"first\"), {} }})",
+        actions.replacen("step:node-000000", "first:node-000000", 1)
+    ));
+    fs::create_dir(dir.path().join("rules")).unwrap();
+    let rule = "version: 1, steps: [[\"true\"]], outputs: {\"o\": File(\"o\")}";
+    fs::write(dir.path().join("rules/first.ron"), format!("({rule})")).unwrap();
+    let params = "params: {\"on\": (type: Node), \"text\": (type: Str)}, inputs: {\"on\": Output(rule: \"{on}\", output: \"o\")}";
+    fs::write(dir.path().join("rules/step.ron"), format!("({rule}, {params})")).unwrap();
+    let start = std::time::Instant::now();
+    let loaded = spec::load(dir.path());
+    println!("{} bytes loaded in {:?}", actions.len(), start.elapsed());
+    assert!(loaded.spec.is_some(), "{:?}", &loaded.diagnostics[..1]);
+}
+
+/// The project in this repository is the first thing anybody reads.
+#[test]
+fn the_example_project_has_no_mistakes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    assert_eq!(rendered(root), "");
+}
