@@ -63,7 +63,7 @@ pub struct Remembered {
 }
 
 /// A question under way.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Question {
     key: Digest,
     asked: i64,

@@ -234,8 +234,7 @@ mod tests {
             Listing::encode(std::iter::once(Entry { name: b"l", kind: Kind::Symlink { target: b"to" } }));
         assert_eq!(listing.bytes(), b"\x01l\x01\0\0\0l\x02\0\0\0to");
         // A change of this digest is a change of the format: raise the version.
-        let digest = "f6cc72ef4f7f7a4d2f2b7a2bb7ca1b0e5a4b5d5e7d1d8f6f4e2d5a0b3c1e9f70";
-        assert_eq!(listing.digest().to_string().len(), digest.len());
+        assert_eq!(listing.digest().to_string(), "b2ad07058812d668710564c51cf6e6cd3a82f8e193e603ac7006121d0069bd37");
     }
 
     #[test]
@@ -257,7 +256,9 @@ mod tests {
         };
         let of = |names: &[&[u8]]| {
             let mut out = vec![VERSION];
-            names.iter().for_each(|name| out.extend(fifo(name)));
+            for name in names {
+                out.extend(fifo(name));
+            }
             Listing::decode(out)
         };
         assert!(of(&[b"a", b"b"]).is_ok());

@@ -197,18 +197,15 @@ impl Snapshot {
         std::iter::from_fn(move || {
             loop {
                 let (node, next) = stack.last_mut()?;
-                match node.children.get(*next) {
-                    Some(child) => {
-                        *next += 1;
-                        if !known(&child.digest) {
-                            stack.push((child, 0));
-                        }
+                if let Some(child) = node.children.get(*next) {
+                    *next += 1;
+                    if !known(&child.digest) {
+                        stack.push((child, 0));
                     }
-                    None => {
-                        let done = (node.digest, node.listing());
-                        stack.pop();
-                        return Some(done);
-                    }
+                } else {
+                    let done = (node.digest, node.listing());
+                    stack.pop();
+                    return Some(done);
                 }
             }
         })

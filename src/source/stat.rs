@@ -88,10 +88,11 @@ impl Clock {
 
     pub fn of(fs: FsType) -> Self {
         // ZFS is not in the Linux tree, and so not in the headers.
-        const ZFS: i64 = 0x2FC1_2FC1;
+        const ZFS: FsType = FsType(0x2FC1_2FC1);
         // Besides them, as ext2 and ext3 share the number of ext4: what a Linux build host keeps its sources on.
-        let local = [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC, TMPFS_MAGIC];
-        if local.contains(&fs) || i64::from(fs.0) == ZFS { Self::LOCAL } else { Self::OTHER }
+        let local =
+            [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC, TMPFS_MAGIC, ZFS];
+        if local.contains(&fs) { Self::LOCAL } else { Self::OTHER }
     }
 
     pub const fn names_kept(self) -> bool {

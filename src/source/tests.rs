@@ -129,7 +129,7 @@ fn a_file_changed_within_the_tick_of_its_snapshot_is_seen() {
 fn setting_the_times_back_hides_nothing() {
     let fixture = Fixture::sample();
     let file = fixture.at("src/a.c");
-    let old = SystemTime::now() - Duration::from_secs(3600);
+    let old = SystemTime::now() - Duration::from_hours(1);
     set_mtime(&file, old);
     sleep(SETTLE);
     let before = fixture.warm();
@@ -143,7 +143,7 @@ fn setting_the_times_back_hides_nothing() {
 #[test]
 fn files_from_the_future_are_read_each_time() {
     let fixture = Fixture::sample();
-    set_mtime(&fixture.at("src/a.c"), SystemTime::now() + Duration::from_secs(3600));
+    set_mtime(&fixture.at("src/a.c"), SystemTime::now() + Duration::from_hours(1));
     sleep(SETTLE);
     fixture.warm();
     let again = fixture.warm();
@@ -226,8 +226,8 @@ fn all_that_cannot_be_read_is_reported_at_once() {
         return as_nobody("source::tests::all_that_cannot_be_read_is_reported_at_once");
     }
     let fixture = Fixture::sample();
-    fs::set_permissions(fixture.at("src/a.c"), Permissions::from_mode(0)).unwrap();
-    fs::set_permissions(fixture.at("doc"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(fixture.at("src/a.c"), Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(fixture.at("doc"), Permissions::from_mode(0o000)).unwrap();
     let error = Snapshot::take(&fixture.root(), &SnapshotOptions::default()).err().unwrap();
     let SourceError::Unreadable { problems, total, .. } = &error else { panic!("{error}") };
     assert_eq!(*total, 2);
@@ -433,7 +433,7 @@ impl Edit {
             }
             Self::TouchFuture(path) => {
                 if at(path).symlink_metadata()?.is_file() {
-                    set_mtime(&at(path), SystemTime::now() + Duration::from_secs(60));
+                    set_mtime(&at(path), SystemTime::now() + Duration::from_mins(1));
                 }
                 Ok(())
             }

@@ -66,6 +66,12 @@ pub(super) struct Counts {
     pub specials: u64,
 }
 
+impl Record {
+    pub fn is_dir(&self) -> bool {
+        matches!(self.body, Body::Dir)
+    }
+}
+
 impl Name {
     pub fn bytes(self, names: &[u8]) -> &[u8] {
         let start = self.start as usize;
@@ -130,8 +136,8 @@ impl Node {
     /// The entry of that name, and the node of a directory.
     pub fn get(&self, name: &[u8]) -> Option<(Kind<'_>, Option<&Arc<Self>>)> {
         let at = self.records.binary_search_by(|record| record.name.bytes(&self.names).cmp(name)).ok()?;
-        let child = matches!(self.records[at].body, Body::Dir).then(|| {
-            let before = self.records[..at].iter().filter(|record| matches!(record.body, Body::Dir)).count();
+        let child = self.records[at].is_dir().then(|| {
+            let before = self.records[..at].iter().filter(|record| record.is_dir()).count();
             &self.children[before]
         });
         Some((kind(&self.records[at], child.map(|node| node.digest)), child))
@@ -145,7 +151,7 @@ fn entries<'a>(
 ) -> impl Iterator<Item = Entry<'a>> {
     let mut children = children.iter();
     records.iter().map(move |record| {
-        let child = matches!(record.body, Body::Dir).then(|| children.next()).flatten();
+        let child = record.is_dir().then(|| children.next()).flatten();
         Entry { name: record.name.bytes(names), kind: kind(record, child.map(|node| node.digest)) }
     })
 }

@@ -108,17 +108,19 @@ impl Walk<'_> {
 
         let old = known.map(|known| known.node);
         if let Some(node) = same_names {
-            let seen = self.stat_all(path, fd.as_fd(), &node.names, node.records.iter().map(|r| r.name), old);
-            return self.node(path, depth, fd, NodeNames::Known(node), &seen, old);
+            let order = node.records.iter().map(|record| record.name);
+            let seen = self.stat_all(path, fd.as_fd(), &node.names, order, old);
+            return Ok(self.look_below(fd, Looked { path, depth, names: Names::Known(node), seen, old }));
         }
         let mut dir = Dir::from_fd(fd).map_err(|errno| self.refused(path, b"", errno, true))?;
         let (names, order) = self.list(path, depth, &mut dir)?;
         self.tally.listed_dirs.fetch_add(1, Relaxed);
         let seen = self.stat_all(path, dir.as_fd(), &names, order.into_iter(), old);
-        match old.filter(|node| node.names == names) {
-            Some(node) => self.node(path, depth, dir, NodeNames::Known(node), &seen, old),
-            None => self.node(path, depth, dir, NodeNames::New(names), &seen, old),
-        }
+        let names = match old.filter(|node| node.names == names) {
+            Some(node) => Names::Known(node),
+            None => Names::New(names),
+        };
+        Ok(self.look_below(dir, Looked { path, depth, names, seen, old }))
     }
 
     /// The names in a directory, sorted.
@@ -170,112 +172,86 @@ impl Walk<'_> {
     }
 
     /// The node of a directory whose entries were stat-ed: the known one, if nothing changed.
-    fn node(
-        &self,
-        path: &[u8],
-        depth: usize,
-        dir: impl AsFd,
-        names: NodeNames<'_>,
-        seen: &[Seen],
-        old: Option<&Arc<Node>>,
-    ) -> Result<Arc<Node>, LeftOut> {
-        let record = |seen: &Seen| Some(&old?.records[seen.known? as usize]);
-        let unread: Vec<&Seen> = seen
-            .iter()
-            .filter(|seen| seen.stat.file_type() != FileType::Dir)
-            .filter(|seen| !record(seen).is_some_and(|record| record.settled && record.stat == seen.stat))
-            .collect();
-        let read = self.read_all(path, dir.as_fd(), names.text(), &unread);
+    fn look_below(&self, dir: impl AsFd, looked: Looked<'_>) -> Arc<Node> {
+        let unread: Vec<&Seen> = looked.seen.iter().filter(|seen| !looked.is_vouched_for(seen)).collect();
+        let read = self.read_all(looked.path, dir.as_fd(), looked.names.text(), &unread);
         drop(dir);
-        let walked = self.children(path, depth, names.text(), seen, old);
+        let walked = self.children(&looked);
 
-        if let (NodeNames::Known(node), true) = (&names, read.is_empty())
-            && self.nothing_changed(node, seen, &walked)
+        if let (Names::Known(node), true) = (&looked.names, read.is_empty())
+            && self.nothing_changed(node, &looked.seen, &walked)
         {
-            return Ok(Arc::clone(node));
+            return Arc::clone(node);
         }
         let mut read = read.into_iter();
         let mut walked = walked.into_iter();
-        let mut unread = unread.into_iter().peekable();
-        let mut records = Vec::with_capacity(seen.len());
+        let mut records = Vec::with_capacity(looked.seen.len());
         let mut children = Vec::new();
-        for seen in seen {
-            if unread.next_if(|next| std::ptr::eq(*next, seen)).is_some() {
-                records.extend(read.next().flatten());
-            } else if seen.stat.file_type() == FileType::Dir {
+        for seen in &looked.seen {
+            if seen.is_dir() {
                 if let Some(Ok(child)) = walked.next() {
                     children.push(child);
-                    let known = known_dir(seen, old);
-                    let settled = self.settled(&seen.stat, known);
-                    records.push(Record { name: seen.name, settled, stat: seen.stat, body: Body::Dir });
+                    records.push(self.dir_record(seen, looked.record(seen)));
                 }
-            } else if let Some(record) = record(seen) {
-                records.push(Record { name: seen.name, ..record.clone() });
+            } else if looked.is_vouched_for(seen) {
+                records
+                    .extend(looked.record(seen).map(|record| Record { name: seen.name, ..record.clone() }));
+            } else {
+                records.extend(read.next().flatten());
             }
         }
         // What had to be read again may turn out to be what it was.
-        if let NodeNames::Known(node) = &names
+        if let Names::Known(node) = &looked.names
             && *node.records == *records
             && node.children.iter().zip(&children).all(|(a, b)| Arc::ptr_eq(a, b))
         {
-            return Ok(Arc::clone(node));
+            return Arc::clone(node);
         }
-        Ok(Arc::new(Node::new(
-            names.into_text(records.len(), seen.len(), &mut records),
-            records.into(),
-            children.into(),
-        )))
+        let names = looked.names.only_of(&mut records);
+        Arc::new(Node::new(names, records.into(), children.into()))
+    }
+
+    fn dir_record(&self, seen: &Seen, known: Option<&Record>) -> Record {
+        let still = known.is_some_and(|record| record.settled && record.stat == seen.stat);
+        let settled = still || self.moment.settled(&seen.stat);
+        Record { name: seen.name, settled, stat: seen.stat, body: Body::Dir }
     }
 
     /// Whether a directory of which nothing had to be read is as it was, down to the last subdirectory.
     fn nothing_changed(&self, node: &Node, seen: &[Seen], walked: &[Result<Arc<Node>, LeftOut>]) -> bool {
         let mut children = node.children.iter().zip(walked);
-        seen.len() == node.records.len()
-            && seen.iter().zip(&node.records).all(|(seen, record)| {
-                match (seen.stat.file_type(), &record.body) {
-                    (FileType::Dir, Body::Dir) => {
-                        seen.stat == record.stat
-                            && (record.settled || !self.moment.settled(&seen.stat))
-                            && children
-                                .next()
-                                .is_some_and(|(a, b)| b.as_ref().is_ok_and(|b| Arc::ptr_eq(a, b)))
-                    }
-                    (FileType::Dir, _) | (_, Body::Dir) => false,
-                    // It was not read, so its stat is the record's.
-                    _ => true,
-                }
-            })
+        let mut is_same = |(seen, record): (&Seen, &Record)| {
+            if !seen.is_dir() {
+                // It was not read, so its stat is the record's.
+                return true;
+            }
+            *record == self.dir_record(seen, Some(record))
+                && children.next().is_some_and(|(a, b)| b.as_ref().is_ok_and(|b| Arc::ptr_eq(a, b)))
+        };
+        seen.len() == node.records.len() && seen.iter().zip(&node.records).all(&mut is_same)
     }
 
-    fn children(
-        &self,
-        path: &[u8],
-        depth: usize,
-        names: &[u8],
-        seen: &[Seen],
-        old: Option<&Arc<Node>>,
-    ) -> Vec<Result<Arc<Node>, LeftOut>> {
+    fn children(&self, looked: &Looked<'_>) -> Vec<Result<Arc<Node>, LeftOut>> {
         // The node of a known directory is found by its place among the directories, counted on the way.
-        let mut at = 0;
-        let mut place = 0;
+        let (mut at, mut place) = (0, 0);
         let mut dirs = Vec::new();
-        for seen in seen.iter().filter(|seen| seen.stat.file_type() == FileType::Dir) {
-            let known = old.zip(seen.known).and_then(|(node, index)| {
-                let record = &node.records[index as usize];
-                matches!(record.body, Body::Dir).then(|| {
-                    place += node.records[at..index as usize]
-                        .iter()
-                        .filter(|record| matches!(record.body, Body::Dir))
-                        .count();
-                    at = index as usize;
-                    Known { stat: &record.stat, settled: record.settled, node: &node.children[place] }
+        for seen in looked.seen.iter().filter(|seen| seen.is_dir()) {
+            let known = looked.old.zip(seen.known).and_then(|(node, index)| {
+                let index = index as usize;
+                let record = &node.records[index];
+                place += node.records[at..index].iter().filter(|record| record.is_dir()).count();
+                at = index;
+                record.is_dir().then(|| Known {
+                    stat: &record.stat,
+                    settled: record.settled,
+                    node: &node.children[place],
                 })
             });
             dirs.push((seen, known));
         }
         let walk = |(seen, known): &(&Seen, Option<Known<'_>>)| {
-            let path = join(path, seen.name.bytes(names));
-            self.dir(&path, depth + 1, &seen.stat, *known)
+            let path = join(looked.path, seen.name.bytes(looked.names.text()));
+            self.dir(&path, looked.depth + 1, &seen.stat, *known)
         };
         match &dirs[..] {
             [] => Vec::new(),
@@ -350,14 +326,40 @@ impl Walk<'_> {
     }
 }
 
+/// A directory of which every entry was stat-ed.
+struct Looked<'a> {
+    path: &'a [u8],
+    depth: usize,
+    names: Names<'a>,
+    seen: Vec<Seen>,
+    old: Option<&'a Arc<Node>>,
+}
+
+impl<'a> Looked<'a> {
+    fn record(&self, seen: &Seen) -> Option<&'a Record> {
+        Some(&self.old?.records[seen.known? as usize])
+    }
+
+    /// Whether the entry need not be read: the cache knows it, or it is walked into.
+    fn is_vouched_for(&self, seen: &Seen) -> bool {
+        seen.is_dir() || self.record(seen).is_some_and(|record| record.settled && record.stat == seen.stat)
+    }
+}
+
+impl Seen {
+    fn is_dir(&self) -> bool {
+        self.stat.file_type() == FileType::Dir
+    }
+}
+
 /// The names of the node to be made.
-enum NodeNames<'a> {
+enum Names<'a> {
     /// Those of this node.
     Known(&'a Arc<Node>),
     New(Box<[u8]>),
 }
 
-impl NodeNames<'_> {
+impl Names<'_> {
     fn text(&self) -> &[u8] {
         match self {
             Self::Known(node) => &node.names,
@@ -365,30 +367,21 @@ impl NodeNames<'_> {
         }
     }
 
-    /// The names of those entries only that were not left out.
-    fn into_text(self, kept: usize, seen: usize, records: &mut [Record]) -> Box<[u8]> {
-        let all = match self {
-            Self::Known(node) => node.names.clone(),
-            Self::New(names) => names,
-        };
-        let complete = kept == seen
-            && records.last().map_or(0, |last| last.name.start as usize + usize::from(last.name.len) + 1)
-                == all.len();
-        if complete {
-            return all;
+    /// The names of these entries, without those of entries that were left out.
+    fn only_of(self, records: &mut [Record]) -> Box<[u8]> {
+        let length: usize = records.iter().map(|record| usize::from(record.name.len) + 1).sum();
+        match self {
+            Self::New(names) if names.len() == length => names,
+            Self::Known(node) if node.names.len() == length => node.names.clone(),
+            all => {
+                let mut names = Vec::with_capacity(length);
+                for record in records {
+                    record.name = push_name(&mut names, record.name.bytes(all.text()));
+                }
+                names.into()
+            }
         }
-        let mut names = Vec::with_capacity(all.len());
-        for record in records {
-            record.name = push_name(&mut names, record.name.bytes(&all));
-        }
-        names.into()
     }
-}
-
-fn known_dir<'a>(seen: &Seen, old: Option<&'a Arc<Node>>) -> Option<Known<'a>> {
-    let node = old?;
-    let record = &node.records[seen.known? as usize];
-    Some(Known { stat: &record.stat, settled: record.settled, node })
 }
 
 /// A path below the root; either part may be empty.
