@@ -234,7 +234,10 @@ mod tests {
             Listing::encode(std::iter::once(Entry { name: b"l", kind: Kind::Symlink { target: b"to" } }));
         assert_eq!(listing.bytes(), b"\x01l\x01\0\0\0l\x02\0\0\0to");
         // A change of this digest is a change of the format: raise the version.
-        assert_eq!(listing.digest().to_string(), "b2ad07058812d668710564c51cf6e6cd3a82f8e193e603ac7006121d0069bd37");
+        assert_eq!(
+            listing.digest().to_string(),
+            "b2ad07058812d668710564c51cf6e6cd3a82f8e193e603ac7006121d0069bd37"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +15,7 @@ use nix::unistd::mkfifo;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::tree::{Body, Node};
 use super::*;
 use crate::digest::Digest;
 
@@ -122,6 +124,43 @@ fn a_file_changed_within_the_tick_of_its_snapshot_is_seen() {
             warm.lookup(Path::new("f")),
             Some(Kind::File { executable: false, size: 4, digest: expected })
         );
+    }
+}
+
+/// Kernels since 6.13 tell times apart that were one tick before, so there nothing is ever racy. This makes it so: a
+/// cache that is wrong about a file, and about the names in a directory, under stats that are right.
+#[test]
+fn only_what_is_settled_is_believed() {
+    fn forge(node: &Node, settled: bool) -> Node {
+        let mut records = node.records.to_vec();
+        for record in &mut records {
+            record.settled = settled;
+            if matches!(record.body, Body::File(_)) {
+                record.body = Body::File(Digest::of_bytes(b"wrong"));
+            }
+        }
+        let children: Vec<_> = node.children.iter().map(|child| Arc::new(forge(child, settled))).collect();
+        // The last name of a directory that has no subdirectories is forgotten.
+        let mut names = node.names.to_vec();
+        if let (true, Some(last)) = (children.is_empty(), records.pop()) {
+            names.truncate(last.name.start as usize);
+        }
+        Node::new(names.into(), records.into(), children.into())
+    }
+    let fixture = Fixture::new();
+    for file in ["dir/a", "dir/b", "dir/sub/a", "dir/sub/b"] {
+        fs::create_dir_all(fixture.at(file).parent().unwrap()).unwrap();
+        fs::write(fixture.at(file), "right").unwrap();
+    }
+    sleep(SETTLE);
+    let right = fixture.warm().digest();
+    for settled in [false, true] {
+        let mut tree = tree_cache::load(&fixture.cache(), &[]).unwrap();
+        tree.settled = settled;
+        tree.top = Arc::new(forge(&tree.top, settled));
+        tree_cache::save(&fixture.cache(), &[], &tree).unwrap();
+        // That the forgery is believed when it is called settled shows that it is a good one.
+        assert_eq!(fixture.warm().digest() == right, !settled);
     }
 }
 
@@ -376,7 +415,7 @@ enum Edit {
     Symlink(usize, usize),
     Delete(usize),
     MakeDir(usize),
-    /// Changes a file and sets its mtime back to what it was.
+    /// Changes a file that the cache vouches for, and sets its mtime back to what it was.
     Sneak(usize, u8),
     TouchFuture(usize),
     Settle,
@@ -395,7 +434,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         1 => (path.clone(), path.clone()).prop_map(|(a, b)| Edit::Symlink(a, b)),
         2 => path.clone().prop_map(Edit::Delete),
         2 => path.clone().prop_map(Edit::MakeDir),
-        3 => (path.clone(), any::<u8>()).prop_map(|(p, byte)| Edit::Sneak(p, byte)),
+        1 => (path.clone(), any::<u8>()).prop_map(|(p, byte)| Edit::Sneak(p, byte)),
         1 => path.prop_map(Edit::TouchFuture),
         1 => Just(Edit::Settle),
         4 => Just(Edit::Snapshot),
@@ -426,6 +465,8 @@ impl Edit {
                 let path = at(path);
                 let before = path.symlink_metadata()?;
                 if before.is_file() {
+                    sleep(SETTLE);
+                    fixture.warm();
                     fs::write(&path, vec![*byte; usize::try_from(before.len()).unwrap()])?;
                     set_mtime(&path, before.modified()?);
                 }
@@ -447,11 +488,15 @@ impl Edit {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn no_walk_of_edits_makes_the_cache_show(edits in prop::collection::vec(edit(), 1..40)) {
         let fixture = Fixture::new();
+        fs::create_dir_all(fixture.at("d/e")).unwrap();
+        for file in ["a", "b", "d/a", "d/e/f"] {
+            fs::write(fixture.at(file), file).unwrap();
+        }
         let mut last: Option<Snapshot> = None;
         for edit in &edits {
             let _ = edit.apply(&fixture);
