@@ -142,7 +142,9 @@ fn only_what_is_settled_is_believed() {
         let children: Vec<_> = node.children.iter().map(|child| Arc::new(forge(child, settled))).collect();
         // The last name of a directory that has no subdirectories is forgotten.
         let mut names = node.names.to_vec();
-        if let (true, Some(last)) = (children.is_empty(), records.pop()) {
+        if children.is_empty()
+            && let Some(last) = records.pop()
+        {
             names.truncate(last.name.start as usize);
         }
         Node::new(names.into(), records.into(), children.into())
@@ -160,7 +162,9 @@ fn only_what_is_settled_is_believed() {
         tree.top = Arc::new(forge(&tree.top, settled));
         tree_cache::save(&fixture.cache(), &[], &tree).unwrap();
         // That the forgery is believed when it is called settled shows that it is a good one.
-        assert_eq!(fixture.warm().digest() == right, !settled);
+        let forged = fixture.warm();
+        assert_eq!(forged.stats().cache, CacheState::Warm);
+        assert_eq!(forged.digest() == right, !settled);
     }
 }
 
