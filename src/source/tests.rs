@@ -169,6 +169,42 @@ fn only_what_is_settled_is_believed() {
 }
 
 #[test]
+fn what_is_new_is_not_settled() {
+    fn settled(node: &Node) -> bool {
+        node.records.iter().any(|record| record.settled) || node.children.iter().any(|child| settled(child))
+    }
+    let fixture = Fixture::sample();
+    fixture.warm();
+    let tree = tree_cache::load(&fixture.cache(), &[]).unwrap();
+    assert!(!tree.settled && !settled(&tree.top), "neither files nor the names in directories");
+}
+
+#[test]
+fn a_tree_that_changes_meanwhile_is_seen_as_it_ends() {
+    let fixture = Fixture::sample();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut round = 0u32;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                round += 1;
+                // A file comes and goes, another changes and keeps its size, and a directory moves.
+                fs::write(fixture.at("src/comes"), "x").unwrap();
+                fs::write(fixture.at("src/a.c"), format!("{round:08}")).unwrap();
+                fs::rename(fixture.at("src/net"), fixture.at("doc/net")).unwrap();
+                fs::remove_file(fixture.at("src/comes")).unwrap();
+                fs::rename(fixture.at("doc/net"), fixture.at("src/net")).unwrap();
+            }
+        });
+        for _ in 0..200 {
+            fixture.warm();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(fixture.warm().digest(), fixture.cold().digest());
+}
+
+#[test]
 fn setting_the_times_back_hides_nothing() {
     let fixture = Fixture::sample();
     let file = fixture.at("src/a.c");
