@@ -143,7 +143,8 @@ impl Store {
     /// Runs `write` in one transaction: all that it wrote is kept if it succeeds, and nothing otherwise.
     ///
     /// A transaction costs some 50 µs and a row some 5, so whoever records thousands of nodes does it in batches of
-    /// thousands. Other writers wait meanwhile; readers do not.
+    /// thousands. Other writers wait meanwhile, as do all other uses of the index by this process: `write` must go through
+    /// the batch alone.
     pub fn batch<T>(
         &self,
         write: impl FnOnce(&mut Batch<'_>) -> Result<T, StoreError>,

@@ -1,0 +1,942 @@
+//! The store through its public interface: what it keeps, and what it makes of damage, crashes and company.
+
+use std::fs::{self, File, Permissions};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use kiln::digest::{Digest, Domain, Hasher};
+use kiln::source::listing::{Entry, EntryKind, Listing, SpecialKind};
+use kiln::store::{
+    Artifact, BlobError, NodeRecord, NodeState, Outcome, PATH_SETS_PER_KEY, PathEntry, PathSet, Placed,
+    ProjectId, Run, Store, StoreError, StoredResult, TreeLimit, Warning,
+};
+use proptest::prelude::*;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+/// A directory for a test, and the store in it.
+fn store() -> (TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("cache")).unwrap();
+    (dir, store)
+}
+
+fn key(text: &str) -> Digest {
+    Hasher::new(Domain::ActionKey).text(text).finish()
+}
+
+fn whole_tree(input: &str) -> PathSet {
+    PathSet::new(vec![PathEntry::Tree { input: input.to_owned() }])
+}
+
+fn a_run(node: &str, outcome: Outcome, millis: u64) -> Run {
+    Run {
+        node: node.to_owned(),
+        action_key: key(node),
+        strong_key: Some(key("strong")),
+        outcome,
+        started: UNIX_EPOCH + Duration::from_millis(1_790_000_000_000),
+        duration: Duration::from_millis(millis),
+        cpu: Duration::from_millis(millis * 2),
+        max_rss: 1 << 30,
+        reasons: "[]".to_owned(),
+        manifest: Some(b"opaque".to_vec()),
+        log: None,
+        pid: std::process::id(),
+    }
+}
+
+fn blob_path(store: &Store, digest: &Digest) -> PathBuf {
+    let hex = digest.to_string();
+    store.home().join("cas").join(&hex[..2]).join(hex)
+}
+
+/// The names in a directory, sorted.
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+// ---- What it keeps ----
+
+#[test]
+fn a_new_cache_keeps_out_of_git_and_says_its_version() {
+    let (_dir, store) = store();
+    assert_eq!(fs::read_to_string(store.home().join(".gitignore")).unwrap(), "*\n");
+    assert_eq!(fs::read_to_string(store.home().join("VERSION")).unwrap(), "kiln cache 1\n");
+    assert!(store.warnings().is_empty());
+}
+
+#[test]
+fn a_directory_of_something_else_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("thesis.tex"), "").unwrap();
+    let error = Store::open(dir.path()).unwrap_err();
+    assert!(matches!(&error, StoreError::NotACache { entry, .. } if entry == "thesis.tex"), "{error}");
+    assert_eq!(names(dir.path()), ["thesis.tex"]);
+
+    // What a project may track in its cache directory is no hindrance, and stays as it is.
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("README.md"), "").unwrap();
+    fs::write(dir.path().join(".gitignore"), "*\n!README.md\n").unwrap();
+    drop(Store::open(dir.path()).unwrap());
+    assert_eq!(fs::read_to_string(dir.path().join(".gitignore")).unwrap(), "*\n!README.md\n");
+}
+
+#[test]
+fn files_come_out_as_they_went_in() {
+    let (dir, store) = store();
+    // Below and above the size from which hashing is done in parallel.
+    for size in [0, 1, 70_000, 3_000_000] {
+        let from = dir.path().join("from");
+        let content: Vec<u8> = (0..size).map(|n: u32| n.to_le_bytes()[n as usize % 4]).collect();
+        fs::write(&from, &content).unwrap();
+        let blob = store.put_file(&from).unwrap();
+        assert_eq!((blob.digest, blob.size), (Digest::of_bytes(&content), u64::from(size)));
+        assert_eq!(store.put_bytes(&content).unwrap(), blob);
+        assert!(store.has(&blob.digest, blob.size));
+        assert!(!store.has(&blob.digest, blob.size + 1));
+        assert_eq!(fs::metadata(blob_path(&store, &blob.digest)).unwrap().mode() & 0o777, 0o444);
+
+        let to = dir.path().join("new/dir/to");
+        store.copy_out(&blob.digest, &to, size == 1).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), content);
+        assert_eq!(fs::metadata(&to).unwrap().mode() & 0o777, if size == 1 { 0o755 } else { 0o644 });
+        assert_eq!(store.read(&blob.digest, blob.size).unwrap(), content);
+        if size > 0 {
+            assert!(matches!(store.read(&blob.digest, blob.size - 1), Err(BlobError::TooLarge)));
+        }
+    }
+    assert!(matches!(store.read(&key("none"), 10), Err(BlobError::Missing)));
+    assert!(matches!(store.copy_out(&key("none"), &dir.path().join("x"), false), Err(BlobError::Missing)));
+    assert_eq!(names(&dir.path().join("new/dir")), ["to"], "nothing is left beside what was copied out");
+}
+
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let (dir, store) = store();
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for path in [fifo.as_path(), dir.path()] {
+        let error = store.put_file(path).unwrap_err();
+        assert!(matches!(error, StoreError::NotKeepable { .. }), "{error}");
+    }
+    let error = store.put_file(&dir.path().join("none")).unwrap_err();
+    assert!(matches!(error, StoreError::NotReadable { .. }), "{error}");
+}
+
+fn sample_tree(root: &Path) {
+    fs::create_dir_all(root.join("a/b/empty")).unwrap();
+    fs::write(root.join("a/file"), "content").unwrap();
+    fs::write(root.join("a/same"), "content").unwrap();
+    fs::write(root.join("a/b/tool"), "#!/bin/sh\n").unwrap();
+    fs::set_permissions(root.join("a/b/tool"), Permissions::from_mode(0o755)).unwrap();
+    symlink("../file", root.join("a/b/up")).unwrap();
+    fs::write(root.join("left-out"), "").unwrap();
+    // Enough of them for the store to sync them all at once.
+    for number in 0..50 {
+        fs::write(root.join(format!("a/b/{number}")), number.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn trees_come_out_as_they_went_in() {
+    let (dir, store) = store();
+    let from = dir.path().join("from");
+    sample_tree(&from);
+    let tree = store.put_tree(&from, &|path| path != Path::new("left-out")).unwrap();
+    let Artifact::Tree { digest, files, bytes } = tree else { panic!("{tree:?}") };
+    assert_eq!((files, bytes), (53, 7 + 7 + 10 + 10 + 80));
+    assert!(store.has_artifact(&tree).unwrap());
+
+    let to = dir.path().join("out/to");
+    for _ in 0..2 {
+        store.place(&tree, &to).unwrap();
+        assert_eq!(names(&to), ["a"]);
+        assert_eq!(fs::read_link(to.join("a/b/up")).unwrap(), Path::new("../file"));
+        assert_eq!(fs::read_to_string(to.join("a/b/up")).unwrap(), "content");
+        assert!(to.join("a/b/empty").is_dir());
+        assert_eq!(fs::metadata(to.join("a/b/tool")).unwrap().mode() & 0o777, 0o755);
+        assert_eq!(store.put_tree(&to, &|_| true).unwrap(), tree);
+        // The second time it takes the place of a tree that has something else in it.
+        fs::write(to.join("a/more"), "").unwrap();
+    }
+    assert_eq!(names(&dir.path().join("out")), ["to"]);
+
+    // Less than the tree has is not enough.
+    let too_little = TreeLimit { files: files - 1, bytes };
+    assert!(matches!(store.copy_tree_out(&digest, too_little, &to), Err(BlobError::TooLarge)));
+
+    // A file takes the place of a tree, and nothing that of a file.
+    let blob = store.put_bytes(b"file").unwrap();
+    store.place(&Artifact::file(blob, false), &to).unwrap();
+    assert_eq!(fs::read(&to).unwrap(), b"file");
+    store.place(&tree, &to).unwrap();
+    assert!(to.is_dir());
+    store.place(&Artifact::Absent, &to).unwrap();
+    assert_eq!(names(&dir.path().join("out")), [""; 0]);
+
+    fs::remove_file(blob_path(&store, &Digest::of_bytes(b"content"))).unwrap();
+    assert!(!store.has_artifact(&tree).unwrap());
+    assert!(matches!(store.place(&tree, &to), Err(BlobError::Missing)));
+}
+
+#[test]
+fn trees_that_depend_on_their_place_are_refused() {
+    let (dir, store) = store();
+    let root = dir.path().join("tree");
+    for target in ["/etc/passwd", "..", "../sibling", "sub/../../x"] {
+        fs::create_dir_all(root.join("sub")).unwrap();
+        symlink(target, root.join("link")).unwrap();
+        let error = store.put_tree(&root, &|_| true).unwrap_err();
+        assert!(matches!(error, StoreError::NotKeepable { .. }), "{target}: {error}");
+        fs::remove_dir_all(&root).unwrap();
+    }
+    fs::create_dir(&root).unwrap();
+    nix::unistd::mkfifo(&root.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(matches!(store.put_tree(&root, &|_| true), Err(StoreError::NotKeepable { .. })));
+    assert!(store.put_tree(&root, &|path| path != Path::new("fifo")).is_ok());
+}
+
+#[test]
+fn results_are_found_in_two_phases() {
+    let (_dir, store) = store();
+    let result = StoredResult {
+        action_key: key("action"),
+        outcome: Outcome::Pass,
+        outputs: vec![
+            ("image".to_owned(), Artifact::file(store.put_bytes(b"image").unwrap(), false)),
+            ("modules".to_owned(), Artifact::Absent),
+        ],
+        log: Some(store.put_bytes(b"log").unwrap()),
+        run: run_id(&store),
+    };
+    store.batch(|batch| batch.record(&key("strong"), &whole_tree("linux"), &result)).unwrap();
+    assert_eq!(store.path_sets(&key("action")).unwrap(), [whole_tree("linux")]);
+    assert_eq!(store.path_set(&whole_tree("linux").digest()).unwrap(), Some(whole_tree("linux")));
+    assert_eq!(store.result(&key("strong")).unwrap(), Some(result.clone()));
+    assert_eq!(store.result(&key("other")).unwrap(), None);
+
+    // Newest first, each once, and no more than the bound.
+    for number in 0..40 {
+        let set = whole_tree(&format!("input {number}"));
+        store.batch(|batch| batch.record(&key(&number.to_string()), &set, &result)).unwrap();
+    }
+    store.batch(|batch| batch.record(&key("again"), &whole_tree("input 30"), &result)).unwrap();
+    let sets = store.path_sets(&key("action")).unwrap();
+    assert_eq!(sets.len(), PATH_SETS_PER_KEY as usize);
+    assert_eq!(sets[..3], ["input 30", "input 39", "input 38"].map(whole_tree));
+    assert_eq!(sets.iter().filter(|set| **set == whole_tree("input 30")).count(), 1);
+
+    // An outcome that says nothing of the action is not kept.
+    let infra = StoredResult { outcome: Outcome::Infra, ..result };
+    store.batch(|batch| batch.record(&key("infra"), &whole_tree("linux"), &infra)).unwrap();
+    assert_eq!(store.result(&key("infra")).unwrap(), None);
+}
+
+fn project(store: &Store) -> ProjectId {
+    store.project(store.home().parent().unwrap()).unwrap()
+}
+
+fn run_id(store: &Store) -> RunId {
+    let project = project(store);
+    store.batch(|batch| batch.record_run(project, &a_run("some", Outcome::Pass, 1))).unwrap()
+}
+
+#[test]
+fn nodes_and_runs_are_remembered_by_project() {
+    let (dir, store) = store();
+    let project = store.project(dir.path()).unwrap();
+    assert_eq!(store.project(&dir.path().join("cache/..")).unwrap(), project);
+    let other = store.project(Path::new("/")).unwrap();
+    assert_ne!(other, project);
+
+    let placed = dir.path().join("placed");
+    fs::write(&placed, "placed").unwrap();
+    let artifact = Artifact::file(store.put_file(&placed).unwrap(), false);
+    let record = NodeRecord {
+        outputs: vec![("image".to_owned(), artifact)],
+        placed: vec![Placed::new(
+            "arm64/Image".to_owned(),
+            artifact,
+            &fs::symlink_metadata(&placed).unwrap(),
+        )],
+    };
+    let state = store
+        .batch(|batch| {
+            let run = batch.record_run(project, &a_run("kernel/arm64", Outcome::Pass, 70))?;
+            let mut state = NodeState::new(run, Outcome::Pass, key("action"), &record);
+            state.strong_key = Some(key("strong"));
+            batch.set_node(project, "kernel/arm64", &state)?;
+            Ok(state)
+        })
+        .unwrap();
+    assert_eq!(store.node(project, "kernel/arm64").unwrap().as_ref(), Some(&state));
+    assert_eq!(store.load_nodes(project).unwrap().get("kernel/arm64"), Some(&state));
+    assert_eq!(state.record().unwrap(), record);
+    assert!(store.load_nodes(other).unwrap().is_empty());
+    assert!(record.placed[0].is_untouched(&fs::symlink_metadata(&placed).unwrap()));
+    fs::set_permissions(&placed, Permissions::from_mode(0o600)).unwrap();
+    assert!(!record.placed[0].is_untouched(&fs::symlink_metadata(&placed).unwrap()));
+
+    for (outcome, millis) in
+        [(Outcome::Fail, 1), (Outcome::Pass, 10), (Outcome::Pass, 90), (Outcome::Cancelled, 2)]
+    {
+        store.batch(|batch| batch.record_run(project, &a_run("kernel/arm64", outcome, millis))).unwrap();
+    }
+    let runs = store.runs(project, "kernel/arm64", 3).unwrap();
+    assert_eq!(
+        runs.iter().map(|(_, run)| run.outcome.as_str()).collect::<Vec<_>>(),
+        ["cancelled", "pass", "pass"]
+    );
+    assert_eq!(runs[1].1, a_run("kernel/arm64", Outcome::Pass, 90));
+    assert_eq!(store.run(runs[1].0).unwrap().as_ref(), Some(&runs[1].1));
+    let expected = |millis| Some(Duration::from_millis(millis));
+    assert_eq!(store.durations(project).unwrap().get("kernel/arm64").copied(), expected(70));
+    for _ in 0..5 {
+        store.batch(|batch| batch.record_run(project, &a_run("kernel/arm64", Outcome::Pass, 5))).unwrap();
+    }
+    assert_eq!(store.durations(project).unwrap().get("kernel/arm64").copied(), expected(5));
+}
+
+#[test]
+fn a_batch_that_fails_leaves_nothing() {
+    let (_dir, store) = store();
+    let listing = Listing::default().encode();
+    let digest = Listing::digest_of(&listing);
+    let failed: Result<(), _> = store.batch(|batch| {
+        batch.put_listings([(&digest, listing.as_slice())])?;
+        Err(StoreError::DiskFull { path: PathBuf::new() })
+    });
+    assert!(failed.is_err());
+    assert_eq!(store.listing(&digest).unwrap(), None);
+    store.put_listings([(&digest, listing.as_slice())]).unwrap();
+    store.put_listings([(&digest, listing.as_slice())]).unwrap();
+    assert_eq!(store.listing(&digest).unwrap(), Some(listing));
+}
+
+// ---- Damage ----
+
+#[test]
+fn a_damaged_blob_is_a_miss_and_is_set_aside() {
+    let (dir, store) = store();
+    let content = vec![7u8; 100_000];
+    for damage in ["flip", "truncate"] {
+        let blob = store.put_bytes(&content).unwrap();
+        let path = blob_path(&store, &blob.digest);
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        match damage {
+            "flip" => file.write_all_at(&[6], 50_000).unwrap(),
+            _ => file.set_len(99_999).unwrap(),
+        }
+        let dest = dir.path().join("dest");
+        fs::write(&dest, "before").unwrap();
+        match store.copy_out(&blob.digest, &dest, false).unwrap_err() {
+            BlobError::Damaged { moved_to } => {
+                assert!(moved_to.starts_with(store.home().join("cas/damaged")))
+            }
+            error => panic!("{damage}: {error}"),
+        }
+        assert_eq!(fs::read(&dest).unwrap(), b"before", "what was there is untouched");
+        assert!(!store.has(&blob.digest, blob.size));
+        assert!(matches!(store.read(&blob.digest, blob.size), Err(BlobError::Missing)));
+    }
+    // The producer ran again.
+    let blob = store.put_bytes(&content).unwrap();
+    assert_eq!(store.read(&blob.digest, blob.size).unwrap(), content);
+}
+
+#[test]
+fn damaged_rows_are_misses_and_can_be_put_again() {
+    let (_dir, store) = store();
+    let listing = Listing::default().encode();
+    let digest = Listing::digest_of(&listing);
+    let result = StoredResult {
+        action_key: key("action"),
+        outcome: Outcome::Pass,
+        outputs: vec![],
+        log: None,
+        run: run_id(&store),
+    };
+    let put = || {
+        store.put_listings([(&digest, listing.as_slice())]).unwrap();
+        store.batch(|batch| batch.record(&key("strong"), &whole_tree("linux"), &result)).unwrap();
+    };
+    put();
+    let index = Connection::open(store.home().join("index.sqlite")).unwrap();
+    index
+        .execute_batch(
+            "UPDATE listing SET bytes = x'00'; UPDATE path_set SET body = x'ff'; UPDATE result SET outputs = x'0101';",
+        )
+        .unwrap();
+    assert_eq!(store.listing(&digest).unwrap(), None);
+    assert_eq!(store.path_sets(&key("action")).unwrap(), []);
+    assert_eq!(store.result(&key("strong")).unwrap(), None);
+    put();
+    assert_eq!(store.listing(&digest).unwrap(), Some(listing.clone()));
+    assert_eq!(store.path_sets(&key("action")).unwrap(), [whole_tree("linux")]);
+    assert_eq!(store.result(&key("strong")).unwrap(), Some(result.clone()));
+}
+
+/// Puts enough in a cache for its index to have many pages, and closes it.
+fn filled_cache() -> (TempDir, PathBuf) {
+    let (dir, store) = store();
+    let project = store.project(dir.path()).unwrap();
+    store
+        .batch(|batch| {
+            (0..2000).try_for_each(|n| {
+                batch.record_run(project, &a_run(&format!("node {n}"), Outcome::Pass, n)).map(|_| ())
+            })
+        })
+        .unwrap();
+    let index = store.home().join("index.sqlite");
+    (dir, index)
+}
+
+#[test]
+fn an_index_beyond_use_is_set_aside() {
+    let truncate = |keep: u64| move |file: &File| file.set_len(keep).unwrap();
+    let damages: [Box<dyn Fn(&File)>; 4] = [
+        Box::new(truncate(10)),
+        Box::new(truncate(5000)),
+        Box::new(|file| file.set_len(file.metadata().unwrap().len() / 2).unwrap()),
+        Box::new(|file| file.write_all_at(b"this is no database", 0).unwrap()),
+    ];
+    for (number, damage) in damages.iter().enumerate() {
+        let (dir, index) = filled_cache();
+        damage(&File::options().write(true).open(&index).unwrap());
+        let store = Store::open(&dir.path().join("cache")).unwrap();
+        let [Warning::IndexSetAside { moved_to, .. }] = store.warnings() else { panic!("damage {number}") };
+        assert!(moved_to.ends_with("index.sqlite.damaged-1") && moved_to.exists());
+        let project = store.project(dir.path()).unwrap();
+        assert!(store.runs(project, "node 1", 9).unwrap().is_empty());
+        drop(store);
+        assert!(Store::open(&dir.path().join("cache")).unwrap().warnings().is_empty());
+    }
+}
+
+#[test]
+fn damage_met_in_use_is_mended_by_the_next_open() {
+    let (dir, index) = filled_cache();
+    // All but the first pages, which opening reads.
+    let file = File::options().write(true).open(&index).unwrap();
+    let len = file.metadata().unwrap().len();
+    let first = 20 * 4096;
+    file.write_all_at(&vec![0xa5; usize::try_from(len).unwrap() - first], first as u64).unwrap();
+
+    let home = dir.path().join("cache");
+    let store = Store::open(&home).unwrap();
+    assert!(store.warnings().is_empty());
+    let project = store.project(dir.path()).unwrap();
+    let error = (0..2000)
+        .find_map(|n| store.runs(project, &format!("node {n}"), 9).err())
+        .expect("the damage to be met");
+    assert!(matches!(error, StoreError::IndexDamaged { .. }), "{error}");
+    assert!(error.help().unwrap().contains("again"));
+    drop(store);
+    assert_eq!(Store::open(&home).unwrap().warnings().len(), 1);
+    assert!(Store::open(&home).unwrap().warnings().is_empty());
+}
+
+#[test]
+fn another_version_is_refused_and_left_alone() {
+    let (dir, index) = filled_cache();
+    let home = dir.path().join("cache");
+    let refused = |found: &str| {
+        let error = Store::open(&home).unwrap_err();
+        assert!(matches!(&error, StoreError::OtherVersion { found: text, .. } if text == found), "{error}");
+        assert!(error.help().unwrap().contains("kiln clean --cache"));
+    };
+    fs::write(home.join("VERSION"), "kiln cache 2\n").unwrap();
+    refused("2");
+    fs::write(home.join("VERSION"), "kiln cache 1\n").unwrap();
+    Connection::open(&index).unwrap().pragma_update(None, "user_version", 7).unwrap();
+    refused("7");
+    Connection::open(&index).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    // A crash may leave it empty.
+    fs::write(home.join("VERSION"), "").unwrap();
+    let store = Store::open(&home).unwrap();
+    let project = store.project(dir.path()).unwrap();
+    assert_eq!(store.runs(project, "node 1", 9).unwrap().len(), 1);
+}
+
+// ---- Places that can't be written ----
+
+#[test]
+fn a_place_that_can_not_be_written_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = Store::open(&file.join("cache")).unwrap_err();
+    assert!(matches!(error, StoreError::NotWritable { .. }), "{error}");
+    assert!(error.to_string().contains(file.to_str().unwrap()) && error.help().is_some());
+}
+
+/// A file system of its own, unmounted at the end.
+struct Mount(TempDir);
+
+impl Mount {
+    /// `None`, with a word on why, where this user may not mount.
+    fn tmpfs(options: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(dir.path()).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(dir)),
+            other => {
+                eprintln!("skipped: can't mount a tmpfs: {other:?}");
+                None
+            }
+        }
+    }
+
+    fn remount(&self, options: &str) {
+        let done =
+            Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(self.0.path()).status();
+        assert!(done.unwrap().success());
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_read_only_file_system_is_named() {
+    let Some(mount) = Mount::tmpfs("size=8M") else { return };
+    let home = mount.0.path().join("cache");
+    drop(Store::open(&home).unwrap());
+    mount.remount("ro");
+    let error = Store::open(&home).unwrap_err();
+    assert!(matches!(error, StoreError::NotWritable { .. }), "{error}");
+    assert!(error.help().is_some());
+}
+
+#[test]
+fn a_full_disk_costs_what_did_not_fit() {
+    let Some(mount) = Mount::tmpfs("size=1M") else { return };
+    let home = mount.0.path().join("cache");
+    let store = Store::open(&home).unwrap();
+    let project = store.project(mount.0.path()).unwrap();
+    let kept = store.put_bytes(b"kept").unwrap();
+
+    let source = tempfile::tempdir().unwrap();
+    let large = source.path().join("large");
+    fs::write(&large, vec![1; 4 << 20]).unwrap();
+    let full = |error: StoreError| {
+        assert!(matches!(error, StoreError::DiskFull { .. }), "{error:?}");
+        assert!(error.help().is_some());
+    };
+    full(store.put_file(&large).unwrap_err());
+    full(store.put_tree(source.path(), &|_| true).unwrap_err());
+    // The failed ones left no room taken; now fill it, so that the index gets none.
+    let error = (0..10_000u32)
+        .find_map(|n| store.put_bytes(&[n.to_le_bytes().as_slice(), &[0; 1020]].concat()).err())
+        .expect("the disk to fill");
+    full(error);
+    let error = (0..10_000)
+        .find_map(|n| {
+            store
+                .batch(|batch| batch.record_run(project, &a_run(&format!("node {n}"), Outcome::Pass, 1)))
+                .err()
+        })
+        .expect("the index to find no room");
+    full(error);
+
+    // What was there before is there still, and with room again it goes on.
+    assert_eq!(store.read(&kept.digest, 9).unwrap(), b"kept");
+    mount.remount("size=16M");
+    store.batch(|batch| batch.record_run(project, &a_run("after", Outcome::Pass, 1))).unwrap();
+    store.put_file(&large).unwrap();
+    drop(store);
+    let store = Store::open(&home).unwrap();
+    assert!(store.warnings().is_empty());
+    assert_eq!(store.runs(project, "after", 9).unwrap().len(), 1);
+}
+
+// ---- Company, and sudden death ----
+
+/// Runs the test `name` of this file in a process of its own, where `KILN_TEST_HOME` tells it to play its part.
+fn child(name: &str, home: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env("KILN_TEST_HOME", home)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until a child has printed this line.
+fn wait_for(child: &mut Child, line: &str) {
+    let out = BufReader::new(child.stdout.as_mut().unwrap());
+    assert!(out.lines().any(|read| read.unwrap().ends_with(line)), "the child never said {line:?}");
+}
+
+/// The home, where this process is such a child.
+fn played_by_child() -> Option<PathBuf> {
+    std::env::var_os("KILN_TEST_HOME").map(PathBuf::from)
+}
+
+#[test]
+fn child_that_puts_until_it_is_killed() {
+    let Some(home) = played_by_child() else { return };
+    let store = Store::open(&home).unwrap();
+    let project = store.project(Path::new("/")).unwrap();
+    let work = store.fresh_work_dir("kernel/arm64").unwrap();
+    fs::create_dir(work.join("read-only")).unwrap();
+    fs::write(work.join("read-only/file"), "").unwrap();
+    fs::set_permissions(work.join("read-only"), Permissions::from_mode(0o555)).unwrap();
+    let _lock = store.try_lock(&key("lock"), "kernel/arm64").unwrap().unwrap();
+    println!("ready");
+    for n in 0u64.. {
+        let blob = store.put_bytes(&n.to_le_bytes().repeat(20_000)).unwrap();
+        let mut run = a_run("node", Outcome::Pass, n);
+        run.log = Some(blob);
+        store.batch(|batch| batch.record_run(project, &run)).unwrap();
+    }
+}
+
+#[test]
+fn a_killed_process_leaves_a_good_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("cache");
+    for round in 0..6u64 {
+        let mut child = child("child_that_puts_until_it_is_killed", &home);
+        wait_for(&mut child, "ready");
+        std::thread::sleep(Duration::from_millis(3 + 17 * round));
+        {
+            // The living are left alone.
+            let store = Store::open(&home).unwrap();
+            assert_eq!(names(&home.join("work")).len(), 1);
+            assert!(store.try_lock(&key("lock"), "me").unwrap().is_none());
+            assert_eq!(store.holder(&key("lock")).unwrap(), format!("{} kernel/arm64", child.id()));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let store = Store::open(&home).unwrap();
+        assert!(store.warnings().is_empty());
+        assert!(names(&home.join("work")).is_empty(), "what the dead left in work/ is removed");
+        assert_eq!(names(&home.join("tmp")).len(), 1, "and in tmp/, but for our own");
+        assert!(store.try_lock(&key("lock"), "me").unwrap().is_some(), "and its lock is free");
+        // Whatever a row names is there and whole.
+        let project = store.project(Path::new("/")).unwrap();
+        for (_, run) in store.runs(project, "node", 10_000).unwrap() {
+            let log = run.log.unwrap();
+            assert_eq!(store.read(&log.digest, log.size).unwrap().len() as u64, log.size);
+        }
+    }
+}
+
+/// Puts and reads the same things as all others do at the same time.
+fn hammer(home: &Path) {
+    for round in 0..10u32 {
+        let store = Store::open(home).unwrap();
+        assert!(store.warnings().is_empty());
+        let project = store.project(Path::new("/")).unwrap();
+        for n in 0..20 {
+            let content = format!("{round} {n}").repeat(1000);
+            let blob = store.put_bytes(content.as_bytes()).unwrap();
+            let result = StoredResult {
+                action_key: key("action"),
+                outcome: Outcome::Pass,
+                outputs: vec![("out".to_owned(), Artifact::file(blob, false))],
+                log: None,
+                run: store
+                    .batch(|batch| batch.record_run(project, &a_run("node", Outcome::Pass, 1)))
+                    .unwrap(),
+            };
+            let strong = key(&format!("{round} {n}"));
+            let set = whole_tree(&n.to_string());
+            store.batch(|batch| batch.record(&strong, &set, &result)).unwrap();
+            let found = store.result(&strong).unwrap().unwrap();
+            assert_eq!(found.outputs, result.outputs);
+            assert_eq!(store.read(&blob.digest, blob.size).unwrap(), content.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn child_that_hammers() {
+    if let Some(home) = played_by_child() {
+        hammer(&home);
+    }
+}
+
+#[test]
+fn threads_and_processes_share_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("cache");
+    let mut children: Vec<Child> = (0..2).map(|_| child("child_that_hammers", &home)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| hammer(&home));
+        }
+    });
+    for child in &mut children {
+        let mut out = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        assert!(child.wait().unwrap().success(), "{out}");
+    }
+    let store = Store::open(&home).unwrap();
+    let project = store.project(Path::new("/")).unwrap();
+    assert_eq!(store.runs(project, "node", 10_000).unwrap().len(), 4 * 200);
+    assert_eq!(names(&home.join("tmp")).len(), 1);
+}
+
+#[test]
+fn one_at_a_time_has_a_lock() {
+    let (_dir, store) = store();
+    let other = Store::open(store.home()).unwrap();
+    let guard = store.try_lock(&key("lock"), "kernel").unwrap().unwrap();
+    assert!(other.try_lock(&key("lock"), "me").unwrap().is_none());
+    assert!(other.try_lock(&key("another"), "me").unwrap().is_some());
+    assert_eq!(other.holder(&key("lock")).unwrap(), format!("{} kernel", std::process::id()));
+    drop(guard);
+    assert_eq!(other.holder(&key("lock")), None);
+    assert!(names(&store.home().join("locks")).is_empty());
+
+    // Many take it in turn, and the name is removed each time: no two may ever have it at once.
+    let held = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut taken = 0;
+                while taken < 100 {
+                    if let Some(_guard) = store.try_lock(&key("lock"), "thread").unwrap() {
+                        assert_eq!(held.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                        std::thread::yield_now();
+                        held.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                        taken += 1;
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn work_directories_are_new_and_within() {
+    let (_dir, store) = store();
+    let dirs = ["a/b", "a/b", "..", "", "/", &"long".repeat(100), "\u{e9}\n"]
+        .map(|n| store.fresh_work_dir(n).unwrap());
+    for dir in &dirs {
+        assert!(dir.starts_with(store.home().join("work")) && !dir.ends_with(".."));
+        assert!(names(dir).is_empty());
+    }
+    kiln::store::remove_tree(&dirs[0]).unwrap();
+    kiln::store::remove_tree(&dirs[0]).unwrap();
+    let home = store.home().to_owned();
+    drop(store);
+    assert!(names(&home.join("work")).is_empty() && names(&home.join("tmp")).is_empty());
+}
+
+// ---- Hostile content ----
+
+#[test]
+fn hostile_listings_write_nothing() {
+    let (dir, store) = store();
+    let blob = store.put_bytes(b"evil").unwrap();
+    let file = EntryKind::File { digest: blob.digest, executable: false };
+    let link = |target: &str| EntryKind::Symlink(target.as_bytes().to_vec());
+    let put = |entries: Vec<(&str, EntryKind)>| {
+        let entries =
+            entries.into_iter().map(|(name, kind)| Entry { name: name.as_bytes().to_vec(), kind }).collect();
+        let bytes = Listing { entries }.encode();
+        let digest = Listing::digest_of(&bytes);
+        store.put_listings([(&digest, bytes.as_slice())]).unwrap();
+        digest
+    };
+    let limit = TreeLimit { files: 1000, bytes: 1000 };
+    let dest = dir.path().join("out/dest");
+    let mut hostile = vec![
+        put(vec![("x", EntryKind::Special(SpecialKind::Block))]),
+        put(vec![("x", link("/etc"))]),
+        put(vec![("x", link("../y"))]),
+        put(vec![("x", link(""))]),
+        // Through a symlink: the same name twice, first a link and then a directory.
+        put(vec![("x", link(".")), ("x", file.clone())]),
+        put(vec![("b", file.clone()), ("a", file.clone())]),
+    ];
+    for name in ["", ".", "..", "/etc/evil", "a/b", "../evil", "a\0b"] {
+        hostile.push(put(vec![(name, file.clone())]));
+    }
+    for digest in hostile {
+        let below = put(vec![("d", EntryKind::Dir(digest))]);
+        for digest in [digest, below] {
+            match store.copy_tree_out(&digest, limit, &dest) {
+                Err(error @ BlobError::Hostile { .. }) => assert!(error.is_miss()),
+                // One level down this one is all right.
+                Ok(()) if digest == below => kiln::store::remove_tree(&dest).unwrap(),
+                other => panic!("{other:?}"),
+            }
+            assert!(!dest.exists() && !dir.path().join("evil").exists());
+        }
+    }
+
+    // Sixty listings that stand for 2^60 files.
+    let mut bomb = put(vec![("f", file)]);
+    for _ in 0..60 {
+        bomb = put(vec![("a", EntryKind::Dir(bomb)), ("b", EntryKind::Dir(bomb))]);
+    }
+    assert!(matches!(store.copy_tree_out(&bomb, limit, &dest), Err(BlobError::TooLarge)));
+}
+
+fn any_digest() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest::from_bytes)
+}
+
+fn any_artifact() -> impl Strategy<Value = Artifact> {
+    prop_oneof![
+        (any_digest(), any::<u64>(), any::<bool>()).prop_map(|(digest, size, executable)| Artifact::File {
+            digest,
+            size,
+            executable
+        }),
+        (any_digest(), any::<u64>(), any::<u64>()).prop_map(|(digest, files, bytes)| Artifact::Tree {
+            digest,
+            files,
+            bytes
+        }),
+        Just(Artifact::Absent),
+    ]
+}
+
+fn any_kind() -> impl Strategy<Value = EntryKind> {
+    prop_oneof![
+        (any_digest(), any::<bool>()).prop_map(|(digest, executable)| EntryKind::File { digest, executable }),
+        any_digest().prop_map(EntryKind::Dir),
+        any::<Vec<u8>>().prop_map(EntryKind::Symlink),
+        prop_oneof![
+            Just(SpecialKind::Fifo),
+            Just(SpecialKind::Socket),
+            Just(SpecialKind::Char),
+            Just(SpecialKind::Block)
+        ]
+        .prop_map(EntryKind::Special),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn artifacts_survive_encoding(artifact in any_artifact()) {
+        let json = serde_json::to_string(&artifact).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Artifact>(&json).unwrap(), artifact);
+        let bytes = postcard::to_stdvec(&artifact).unwrap();
+        prop_assert_eq!(postcard::from_bytes::<Artifact>(&bytes).unwrap(), artifact);
+    }
+
+    #[test]
+    fn path_sets_survive_encoding(inputs in any::<Vec<String>>()) {
+        let set = PathSet::new(inputs.iter().map(|input| PathEntry::Tree { input: input.clone() }).collect());
+        let reversed = PathSet::new(inputs.into_iter().rev().map(|input| PathEntry::Tree { input }).collect());
+        prop_assert_eq!(PathSet::decode(&set.encode()), Some(set.clone()));
+        prop_assert_eq!(set.digest(), reversed.digest());
+        let mut other_version = set.encode();
+        other_version[0] += 1;
+        prop_assert_eq!(PathSet::decode(&other_version), None);
+    }
+
+    #[test]
+    fn listings_survive_encoding(entries in any::<std::collections::BTreeSet<Vec<u8>>>(), kind in any_kind()) {
+        let entries = entries.into_iter().map(|name| Entry { name, kind: kind.clone() }).collect();
+        let listing = Listing { entries };
+        prop_assert_eq!(Listing::decode(&listing.encode()), Some(listing));
+    }
+
+    #[test]
+    fn arbitrary_bytes_decode_to_what_encodes_to_them_or_to_nothing(bytes in any::<Vec<u8>>()) {
+        let _ = PathSet::decode(&bytes);
+        let _ = postcard::from_bytes::<Artifact>(&bytes);
+        let with_version = [&[1], bytes.as_slice()].concat();
+        let _ = PathSet::decode(&with_version);
+        let listing = [b"kiln-listing 1\n", bytes.as_slice()].concat();
+        if let Some(decoded) = Listing::decode(&listing) {
+            prop_assert_eq!(decoded.encode(), listing);
+        }
+    }
+
+    #[test]
+    fn a_changed_listing_never_decodes_to_the_same(kind in any_kind(), at in any::<prop::sample::Index>(), bit in 0..8) {
+        let listing = Listing { entries: vec![Entry { name: b"name".to_vec(), kind }] };
+        let mut bytes = listing.encode();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1u8 << bit;
+        prop_assert_ne!(Listing::decode(&bytes), Some(listing));
+    }
+}
+
+// ---- How fast ----
+
+/// `cargo test --release --test store -- --ignored --nocapture how_fast`
+#[test]
+#[ignore = "a measurement"]
+fn how_fast_100_000_nodes_are() {
+    const NODES: u32 = 100_000;
+    let (dir, store) = store();
+    let project = store.project(dir.path()).unwrap();
+    let stat = fs::metadata(dir.path()).unwrap();
+    let time = |what: &str, begun: Instant| println!("{what}: {:?}", begun.elapsed());
+
+    let begun = Instant::now();
+    for chunk in (0..NODES).collect::<Vec<_>>().chunks(10_000) {
+        store
+            .batch(|batch| {
+                for n in chunk {
+                    let node = format!("source/arch/defconfig/toolchain/{n:06}");
+                    let artifact = Artifact::File { digest: key(&node), size: 1, executable: false };
+                    let record = NodeRecord {
+                        outputs: vec![("out".to_owned(), artifact)],
+                        placed: vec![Placed::new(node.clone(), artifact, &stat)],
+                    };
+                    let mut run = a_run(&node, Outcome::Pass, 5);
+                    run.strong_key = Some(key(&n.to_string()));
+                    let id = batch.record_run(project, &run)?;
+                    let result = StoredResult {
+                        action_key: run.action_key,
+                        outcome: Outcome::Pass,
+                        outputs: record.outputs.clone(),
+                        log: None,
+                        run: id,
+                    };
+                    let set = whole_tree("linux");
+                    batch.record(&key(&n.to_string()), &set, &result)?;
+                    let mut state = NodeState::new(id, Outcome::Pass, run.action_key, &record);
+                    state.path_set = Some(set.digest());
+                    state.strong_key = run.strong_key;
+                    batch.set_node(project, &node, &state)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+    time("record 100,000 runs, results and nodes", begun);
+
+    let home = store.home().to_owned();
+    drop(store);
+    for _ in 0..3 {
+        let begun = Instant::now();
+        let store = Store::open(&home).unwrap();
+        time("open", begun);
+        let begun = Instant::now();
+        let nodes = store.load_nodes(project).unwrap();
+        time("load_nodes", begun);
+        assert_eq!(nodes.len(), NODES as usize);
+        let begun = Instant::now();
+        let placed: usize = nodes.values().map(|node| node.record().unwrap().placed.len()).sum();
+        time("decode all records", begun);
+        assert_eq!(placed, NODES as usize);
+        let begun = Instant::now();
+        assert_eq!(store.durations(project).unwrap().len(), NODES as usize);
+        time("durations", begun);
+    }
+    println!("index: {} bytes", fs::metadata(home.join("index.sqlite")).unwrap().len());
+}
