@@ -11,7 +11,7 @@ use kiln::digest::{Digest, Domain, Hasher};
 use kiln::source::listing::{Entry, EntryKind, Listing, SpecialKind};
 use kiln::store::{
     Artifact, BlobError, NodeRecord, NodeState, Outcome, PATH_SETS_PER_KEY, PathEntry, PathSet, Placed,
-    ProjectId, Run, Store, StoreError, StoredResult, TreeLimit, Warning,
+    ProjectId, Run, RunId, Store, StoreError, StoredResult, TreeLimit, Warning,
 };
 use proptest::prelude::*;
 use rusqlite::Connection;
