@@ -6,6 +6,7 @@
 //! graph.ron, rules/*.ron --parse--> Spec --expand--> Graph --decide--> Plan --execute--> Events --record--> store
 //! ```
 
+pub mod cli;
 pub mod digest;
 pub mod exec;
 pub mod graph;
@@ -14,6 +15,7 @@ pub mod kernel;
 pub mod kinds;
 pub mod lab;
 pub mod plan;
+pub mod report;
 pub mod source;
 pub mod spec;
 pub mod store;

@@ -28,4 +28,4 @@ mod unpack;
 
 pub use act::{Compute, Kinds, Runner, Watched, Watcher};
 pub use cancel::Cancel;
-pub use schedule::{ExecError, Options, execute};
+pub use schedule::{Ended, ExecError, Options, execute};

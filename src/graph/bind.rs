@@ -28,6 +28,14 @@ impl Bindings {
         self.0.get(hole)
     }
 
+    /// The value of a placeholder that is one text; empty where it has none.
+    pub fn text_of(&self, hole: &str) -> String {
+        match self.get(hole) {
+            Some(Value::Text(text)) => text.clone(),
+            Some(Value::List(_)) | None => String::new(),
+        }
+    }
+
     /// Binds a parameter. Numbers and truth values become text, as placeholders are.
     pub fn bind(&mut self, name: &str, value: &ParamValue) {
         let value = match value {

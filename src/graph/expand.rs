@@ -1,6 +1,6 @@
 //! Spec -> graph: instantiates every rule over its axes, and goes on when an expansion point's value is known.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -43,18 +43,6 @@ pub enum ExpandError {
         rule: String,
         /// The parameter.
         param: String,
-    },
-    /// Two builds that share a node want different values in it.
-    #[error("{node} is shared by {first} and {second}, which give parameter {param} different values")]
-    ParamConflict {
-        /// The node.
-        node: String,
-        /// The parameter.
-        param: String,
-        /// One build.
-        first: String,
-        /// The other.
-        second: String,
     },
     /// An input names a node that does not exist.
     #[error("{node}: input {input} names {missing}, which is no node of this graph")]
@@ -211,7 +199,7 @@ fn matrix_drafts(
 ) -> Result<(), ExpandError> {
     let Some(per) = &rule.rule.per else { return Ok(()) };
     let per: BTreeSet<Axis> = per.iter().map(|axis| axis.value).collect();
-    let mut first_of: HashMap<String, usize> = HashMap::new();
+    let mut seen: HashSet<String> = HashSet::new();
     for (index, build) in builds.iter().enumerate() {
         let mut axes = axes_of(build, None, None);
         axes.retain(|axis, _| per.contains(axis));
@@ -220,11 +208,9 @@ fn matrix_drafts(
         } else {
             node_name(rule, &axes)
         };
-        if let Some(&first) = first_of.get(&name) {
-            same_params(&name, rule, &builds[first], build)?;
+        if !seen.insert(name.clone()) {
             continue;
         }
-        first_of.insert(name.clone(), index);
         if let Some(expand) = &rule.rule.expand {
             let bindings = Bindings(spec::bindings(spec, build, None, None));
             let (from, output) = reference(&name, rules, &bindings, &axes, &expand.value)?;
@@ -236,7 +222,9 @@ fn matrix_drafts(
         }
         let mut bindings = Bindings(spec::bindings(spec, build, None, None));
         bindings.0.retain(|hole, _| belongs(hole, &per));
-        bind_params(&name, rule, &mut bindings, |param| build.params.get(param))?;
+        // Builds that share a node could disagree: only a node of exactly one build takes that build's values.
+        let given = |param: &str| build.params.get(param).filter(|_| rule.rule.is_per_build());
+        bind_params(&name, rule, &mut bindings, given)?;
         drafts.push(action_draft(rules, rule, name, bindings, tool_path(spec, build), &axes)?);
     }
     Ok(())
@@ -259,18 +247,6 @@ fn belongs(hole: &str, per: &BTreeSet<Axis>) -> bool {
         }
     };
     per.contains(&axis)
-}
-
-fn same_params(name: &str, rule: &BoundRule, first: &Build, second: &Build) -> Result<(), ExpandError> {
-    match rule.rule.params.keys().find(|param| first.params.get(*param) != second.params.get(*param)) {
-        None => Ok(()),
-        Some(param) => Err(ExpandError::ParamConflict {
-            node: name.to_owned(),
-            param: param.clone(),
-            first: first.id(),
-            second: second.id(),
-        }),
-    }
 }
 
 fn bind_params<'a>(

@@ -64,6 +64,11 @@ impl Selection {
         self.targets.is_empty() || self.targets.iter().any(|target| target.wants(graph, id))
     }
 
+    /// Whether a name is asked for, of a node that need not be in the graph any more.
+    pub fn wants_name(&self, name: &str) -> bool {
+        self.targets.is_empty() || self.targets.iter().any(|target| target.matcher.is_match(name))
+    }
+
     /// The wanted nodes with all they need, those depended on first.
     pub fn nodes(&self, graph: &Graph) -> Vec<NodeId> {
         if self.targets.is_empty() {

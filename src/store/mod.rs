@@ -214,8 +214,10 @@ fn refuse_foreign(home: &Path) -> Result<(), StoreError> {
     }
     for entry in fs::read_dir(home).at(home)? {
         let entry = entry.at(home)?.file_name().to_string_lossy().into_owned();
-        // A project may track a README and a .gitignore in its cache directory; `opening` is ours, made before VERSION.
-        let harmless = entry.starts_with("README") || entry.starts_with(".git") || entry == "opening";
+        // A project may track a README and a .gitignore in its cache directory, and users unpack their sources there
+        // before they first run kiln; `opening` is ours, made before VERSION.
+        let harmless = entry.starts_with("README") || entry.starts_with(".git");
+        let harmless = harmless || entry == "opening" || entry == "sources";
         if !harmless {
             return Err(StoreError::NotACache { home: home.to_owned(), entry });
         }

@@ -1,0 +1,196 @@
+//! `kiln build`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::ValueEnum;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::exit::{Exit, Failure};
+use super::plan::{Wanted, dry_run, forced, jobs};
+use super::project::{Project, select};
+use super::terminal::Terminal;
+use crate::exec::event::{Event, Sink, Summary};
+use crate::exec::{Cancel, Ended, Options, execute};
+use crate::graph::Graph;
+use crate::kinds::AllKinds;
+use crate::plan::{World, estimate, plan};
+use crate::report::{self, Bars, JsonLines, Lines};
+
+/// How often a plan is made anew because a blob was lost on the way. Each time one that was lost is known to be.
+const PLANS: usize = 5;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Go on with what does not depend on a node that failed.
+    #[arg(short, long)]
+    keep_going: bool,
+    /// Only show the plan.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// How to tell what happens.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT", conflicts_with = "dry_run")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Progress bars on a terminal, lines elsewhere.
+    #[default]
+    Text,
+    /// A JSON object a line: docs/events.md.
+    JsonLines,
+}
+
+pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
+    if args.dry_run {
+        return dry_run(&args.wanted, terminal);
+    }
+    let began = Instant::now();
+    let project = Project::open(terminal)?;
+    let mut graph = project.graph()?;
+    let selection = select(&args.wanted.targets, &graph)?;
+    let forced = forced(&args.wanted.force, &project, &mut graph)?;
+    let kinds = AllKinds::new(&project.spec);
+    let mut world = World::new(&project.spec, &project.store, &kinds, forced)?;
+    let cancel = cancel_on_signals()?;
+    let mut sinks = Sinks::new(args.format, terminal);
+    let options = Options { jobs: jobs(args.wanted.jobs), keep_going: args.keep_going };
+    let mut summary = Summary::default();
+    for round in 0..PLANS {
+        let plan = plan(&world, &mut graph, &selection)?;
+        world.save();
+        if round == 0 && plan.is_fresh() {
+            summary.fresh = plan.nodes().len();
+        }
+        let durations = project.store.durations(world.project())?;
+        let estimate = estimate(&graph, &plan, options.jobs, |name| durations.get(name).copied());
+        let ended = execute(
+            &world,
+            &mut graph,
+            &plan,
+            &selection,
+            &estimate,
+            options,
+            &kinds,
+            &mut |event| sinks.tell(event),
+            &cancel,
+        )?;
+        world.save();
+        summary = add(summary, &ended.summary, round);
+        if ended.plan_again && !cancel.is_cancelled() && round + 1 < PLANS {
+            world = World::new(&project.spec, &project.store, &kinds, std::collections::HashSet::new())?;
+            continue;
+        }
+        summary.duration = began.elapsed();
+        sinks.tell(&Event::Ended(summary.clone()));
+        if args.format == Format::Text {
+            show(&graph, &ended, &summary, terminal);
+        }
+        return Ok(exit(&summary, &ended));
+    }
+    Err(Failure::new(Exit::Environment, "blobs are lost from the cache faster than they are made")
+        .help("look after the disk that holds it"))
+}
+
+/// Figures of several rounds: work adds up, the state is the last one's.
+fn add(before: Summary, last: &Summary, round: usize) -> Summary {
+    if round == 0 {
+        return last.clone();
+    }
+    Summary {
+        ran: before.ran + last.ran,
+        unchanged: before.unchanged + last.unchanged,
+        restored: before.restored + last.restored,
+        ..last.clone()
+    }
+}
+
+fn exit(summary: &Summary, ended: &Ended) -> Exit {
+    if summary.interrupted {
+        Exit::Interrupted
+    } else if summary.failed > summary.boots_failed {
+        Exit::BuildFailed
+    } else if summary.infra > 0 || ended.plan_again {
+        Exit::Environment
+    } else if summary.boots_failed > 0 {
+        Exit::BootFailed
+    } else {
+        Exit::Done
+    }
+}
+
+fn show(graph: &Graph, ended: &Ended, summary: &Summary, terminal: &Terminal) {
+    let nothing_ran = summary.ran + summary.restored + summary.skipped + summary.infra == 0;
+    if terminal.quiet {
+        return;
+    }
+    let table = report::results(graph, &ended.nodes, terminal.out);
+    if !table.is_empty() {
+        print!("{table}\n");
+    }
+    let time = report::duration(summary.duration);
+    if nothing_ran && summary.failed == 0 && !summary.interrupted {
+        println!("{} ({} nodes, {time})", terminal.out.good("everything is up to date"), summary.fresh);
+        return;
+    }
+    let mut parts = vec![format!("{} ran", summary.ran)];
+    let counts = [
+        (summary.unchanged, "of these unchanged"),
+        (summary.restored, "from the cache"),
+        (summary.fresh, "fresh"),
+        (summary.failed, "failed"),
+        (summary.infra, "infra"),
+        (summary.skipped, "skipped"),
+    ];
+    parts
+        .extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+    let interrupted = if summary.interrupted { ", interrupted" } else { "" };
+    println!("{}{interrupted} in {time}", parts.join(", "));
+}
+
+/// Every sink there is. One that fails is told of once, and left out from then on.
+struct Sinks(Vec<Box<dyn Sink>>);
+
+impl Sinks {
+    fn new(format: Format, terminal: &Terminal) -> Self {
+        let sink: Box<dyn Sink> = match format {
+            Format::JsonLines => Box::new(JsonLines(std::io::stdout())),
+            Format::Text if terminal.bars => Box::new(Bars::new(terminal.err)),
+            Format::Text => {
+                Box::new(Lines { out: std::io::stderr(), style: terminal.err, quiet: terminal.quiet })
+            }
+        };
+        Self(vec![sink])
+    }
+
+    fn tell(&mut self, event: &Event) {
+        self.0.retain_mut(|sink| match sink.event(event) {
+            Ok(()) => true,
+            Err(error) => {
+                eprintln!("warning: progress can't be shown any more: {error}");
+                false
+            }
+        });
+    }
+}
+
+/// Ctrl-C and a polite kill end what runs, whole; a second one ends kiln at once, and the sandboxes with it.
+fn cancel_on_signals() -> Result<Arc<Cancel>, Failure> {
+    let cancel = Arc::new(Cancel::default());
+    let mut signals = Signals::new([SIGINT, SIGTERM])
+        .map_err(|error| Failure::new(Exit::Environment, format!("signals can't be caught: {error}")))?;
+    let canceller = Arc::clone(&cancel);
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            if canceller.is_cancelled() {
+                std::process::exit(Exit::Interrupted as i32);
+            }
+            canceller.cancel();
+        }
+    });
+    Ok(cancel)
+}

@@ -1,0 +1,86 @@
+//! `kiln clean`.
+
+use std::fs;
+
+use super::exit::{Exit, Failure};
+use super::project::{Project, load_spec, select};
+use super::terminal::Terminal;
+use crate::store::{StoreError, remove_tree};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Whose outputs to remove. Default: all.
+    targets: Vec<String>,
+    /// Remove the whole cache as well: everything runs anew.
+    #[arg(long, conflicts_with = "targets")]
+    cache: bool,
+}
+
+pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
+    if args.cache {
+        return cache(terminal);
+    }
+    let project = Project::open(terminal)?;
+    let id = project.store.project(&project.spec.root)?;
+    let graph = project.graph()?;
+    let selection = select(&args.targets, &graph)?;
+    let out = project.spec.root.join("out");
+    let mut removed = 0_usize;
+    for (name, state) in project.store.load_nodes(id)? {
+        if !selection.wants_name(&name) {
+            continue;
+        }
+        for placed in state.record().unwrap_or_default().placed {
+            let path = out.join(&placed.path);
+            match fs::remove_file(&path) {
+                Ok(()) => removed += 1,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(StoreError::io(&path, error).into()),
+            }
+            // Directories go when the last thing in them has gone; what is not kiln's keeps them.
+            for dir in path.ancestors().skip(1).take_while(|dir| dir.starts_with(&out)) {
+                if fs::remove_dir(dir).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+    if !terminal.quiet {
+        println!("removed {removed} files from out/; the cache still has them");
+    }
+    Ok(Exit::Done)
+}
+
+fn cache(terminal: &Terminal) -> Result<Exit, Failure> {
+    let spec = load_spec(terminal)?;
+    let home = spec.root.join(&spec.project.cache.path);
+    if !home.join("VERSION").is_file() {
+        return Err(Failure::new(Exit::Environment, format!("{} is no cache of kiln's", home.display())));
+    }
+    // Sources are kept: they may be the user's own, put there by hand.
+    for entry in [
+        "cas",
+        "tmp",
+        "locks",
+        "work",
+        "stat",
+        "logs",
+        "index.sqlite",
+        "index.sqlite-wal",
+        "index.sqlite-shm",
+        "VERSION",
+    ] {
+        let path = home.join(entry);
+        if path.is_dir() {
+            remove_tree(&path)?;
+        } else if let Err(error) = fs::remove_file(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(StoreError::io(&path, error).into());
+        }
+    }
+    if !terminal.quiet {
+        println!("removed the cache in {}; sources are kept", home.display());
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,234 @@
+//! `kiln doctor`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use super::exit::{Exit, Failure};
+use super::project::{load_spec, root};
+use super::terminal::Terminal;
+use crate::exec::sandbox::{Probe, Sandbox, probe};
+use crate::graph::expand;
+use crate::host::{ToolError, ToolIdentity, package_of};
+use crate::report::Style;
+use crate::source::FileDigests;
+use crate::spec::model::Spec;
+
+/// Less free space than this is worth a word: one kernel's build directory may take it.
+const ENOUGH_DISK: u64 = 4 << 30;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// How to print the findings.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Format {
+    /// Lines, for people.
+    #[default]
+    Text,
+    /// JSON.
+    Json,
+}
+
+/// How a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    /// There, and of use.
+    Fine,
+    /// Not there; this project can do without.
+    Absent,
+    /// Not there, and needed.
+    Missing,
+}
+
+#[derive(Debug, serde::Serialize)]
+struct Finding {
+    what: String,
+    state: State,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
+    let mut findings = vec![sandbox(), fanotify(), binfmt()];
+    findings.extend(disk());
+    if root().is_ok() {
+        findings.extend(of_project(&load_spec(terminal)?)?);
+    } else {
+        findings.extend(["make", "gcc", "git"].map(|tool| of_tool(tool, &[], State::Absent)));
+    }
+    match args.format {
+        Format::Text => print(&findings, terminal.out),
+        Format::Json => println!("{:#}", serde_json::json!({ "version": 1, "findings": findings })),
+    }
+    let lacks = findings.iter().any(|finding| finding.state == State::Missing);
+    Ok(if lacks { Exit::Environment } else { Exit::Done })
+}
+
+fn print(findings: &[Finding], style: Style) {
+    for Finding { what, state, found, .. } in findings {
+        let word = match state {
+            State::Fine => style.good("ok     "),
+            State::Absent => style.dim("absent "),
+            State::Missing => style.bad("missing"),
+        };
+        println!("{word}  {what}: {found}");
+    }
+    let remedies: BTreeSet<&str> = findings
+        .iter()
+        .filter(|finding| finding.state == State::Missing)
+        .filter_map(|finding| finding.remedy.as_deref())
+        .collect();
+    let packages: Vec<&str> =
+        remedies.iter().filter_map(|remedy| remedy.strip_prefix("apt-get install ")).collect();
+    let others: Vec<&&str> =
+        remedies.iter().filter(|remedy| !remedy.starts_with("apt-get install ")).collect();
+    if packages.is_empty() && others.is_empty() {
+        return;
+    }
+    println!("\nto mend it:");
+    if !packages.is_empty() {
+        println!("  apt-get install {}", packages.join(" "));
+    }
+    for other in others {
+        println!("  {other}");
+    }
+}
+
+fn sandbox() -> Finding {
+    let (state, found, remedy) = match probe(&Sandbox::new()) {
+        Probe::Root => (State::Fine, "namespaces, as root".to_owned(), None),
+        Probe::UserNamespace => (State::Fine, "namespaces, in a user namespace".to_owned(), None),
+        Probe::Unavailable { reason, remedy } => (State::Missing, reason, remedy),
+    };
+    Finding { what: "sandbox".to_owned(), state, found, remedy }
+}
+
+fn fanotify() -> Finding {
+    use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
+    let flags = InitFlags::FAN_CLASS_NOTIF | InitFlags::FAN_CLOEXEC;
+    let marked = Fanotify::init(flags, EventFFlags::O_RDONLY).and_then(|group| {
+        let here = nix::fcntl::AT_FDCWD;
+        group.mark(
+            MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_MOUNT,
+            MaskFlags::FAN_OPEN,
+            here,
+            Some("/proc"),
+        )
+    });
+    let (state, found) = match marked {
+        Ok(()) => (State::Fine, "mount marks work".to_owned()),
+        Err(error) => (State::Absent, format!("no mount marks ({error}): they need root")),
+    };
+    Finding { what: "fanotify".to_owned(), state, found, remedy: None }
+}
+
+fn binfmt() -> Finding {
+    let dir = Path::new("/proc/sys/fs/binfmt_misc");
+    let handlers = fs::read_dir(dir).map(|entries| {
+        entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("qemu-")).count()
+    });
+    let (state, found, remedy) = match handlers {
+        Ok(count) if count > 0 => (State::Fine, format!("{count} qemu-user handlers"), None),
+        _ => (
+            State::Absent,
+            "no qemu-user handlers: programs of other arches can't run here".to_owned(),
+            Some("apt-get install qemu-user-static binfmt-support".to_owned()),
+        ),
+    };
+    Finding { what: "binfmt_misc".to_owned(), state, found, remedy }
+}
+
+fn disk() -> Option<Finding> {
+    let here = root().or_else(|_| std::env::current_dir()).ok()?;
+    let stat = nix::sys::statvfs::statvfs(&here).ok()?;
+    let free = stat.blocks_available().saturating_mul(stat.fragment_size());
+    let enough = free >= ENOUGH_DISK;
+    Some(Finding {
+        what: "disk".to_owned(),
+        state: if enough { State::Fine } else { State::Missing },
+        found: format!("{:.1} GiB free", free as f64 / f64::from(1 << 30)),
+        remedy: (!enough).then(|| format!("make room on the disk of {}", here.display())),
+    })
+}
+
+/// What the rules of this project run and read on the host, and the trees that they build.
+fn of_project(spec: &Arc<Spec>) -> Result<Vec<Finding>, Failure> {
+    let graph = expand(Arc::clone(spec))?;
+    let mut tools: BTreeSet<(String, Vec<PathBuf>)> = BTreeSet::new();
+    let mut paths: BTreeSet<PathBuf> = BTreeSet::new();
+    for action in graph.ids().filter_map(|id| graph.node(id).action()) {
+        tools.extend(action.tools.iter().map(|tool| (tool.clone(), action.tool_path.to_vec())));
+        paths.extend(action.rule.rule.host.iter().map(|path| path.value.clone()));
+    }
+    // Boots are not in the graph before their match has run; what they run is known all the same.
+    let qemus = spec.project.boards.values().filter_map(|board| board.value.qemu.as_ref());
+    tools.extend(qemus.map(|qemu| (qemu.value.program.value.clone(), Vec::new())));
+    let mut findings: Vec<Finding> =
+        tools.iter().map(|(tool, dirs)| of_tool(tool, dirs, State::Missing)).collect();
+    findings.extend(paths.iter().map(|path| of_path(path)));
+    findings.extend(spec.project.sources.iter().map(|(name, source)| of_source(spec, name, &source.value)));
+    Ok(findings)
+}
+
+fn of_tool(tool: &str, dirs: &[PathBuf], if_missing: State) -> Finding {
+    let files = FileDigests::open(Path::new("/nonexistent"));
+    let what = tool.to_owned();
+    match ToolIdentity::resolve(tool, dirs, &files) {
+        Ok(identity) => {
+            let version =
+                version(&identity.program).map(|version| format!(" ({version})")).unwrap_or_default();
+            let found = format!("{}{version}", identity.program.display());
+            Finding { what, state: State::Fine, found, remedy: None }
+        }
+        Err(ToolError::Missing { package, .. }) => Finding {
+            what,
+            state: if_missing,
+            found: "not installed".to_owned(),
+            remedy: package.map(|package| format!("apt-get install {package}")),
+        },
+        Err(error) => Finding { what, state: State::Missing, found: error.to_string(), remedy: None },
+    }
+}
+
+/// The version of a compiler, of make or of QEMU: of what a version decides something.
+fn version(program: &Path) -> Option<String> {
+    let name = program.file_name()?.to_str()?;
+    let telling = ["gcc", "clang", "make", "git"].iter().any(|tool| name.ends_with(tool))
+        || name.starts_with("qemu-system");
+    if !telling {
+        return None;
+    }
+    let output = Command::new(program).arg("--version").output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned())
+}
+
+fn of_path(path: &Path) -> Finding {
+    let what = path.display().to_string();
+    if path.exists() {
+        return Finding { what, state: State::Fine, found: "there".to_owned(), remedy: None };
+    }
+    // That it is absent is a fact the key knows; whether the build can do without is the build's to say.
+    let remedy = package_of(&what).map(|package| format!("apt-get install {package}"));
+    Finding { what, state: State::Absent, found: "not there".to_owned(), remedy }
+}
+
+fn of_source(spec: &Spec, name: &str, source: &crate::spec::model::Source) -> Finding {
+    use crate::spec::model::Source;
+    let (Source::Dir { path } | Source::Git { path, .. } | Source::Tarball { path, .. }) = source;
+    let path = spec.root.join(&path.value);
+    let there = path.exists();
+    Finding {
+        what: format!("source {name}"),
+        state: if there { State::Fine } else { State::Missing },
+        found: format!("{}{}", path.display(), if there { "" } else { " is not there" }),
+        remedy: (!there).then(|| format!("put the tree at {}, or correct graph.ron", path.display())),
+    }
+}

@@ -1,0 +1,76 @@
+//! `kiln init`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::exit::{Exit, Failure};
+use super::terminal::Terminal;
+
+/// The starter project: kiln's own example, so that what new users get is what is built and booted in every test.
+const FILES: [(&str, &str); 10] = [
+    ("graph.ron", include_str!("../../graph.ron")),
+    ("rules/config.ron", include_str!("../../rules/config.ron")),
+    ("rules/kernel.ron", include_str!("../../rules/kernel.ron")),
+    ("rules/match.ron", include_str!("../../rules/match.ron")),
+    ("rules/job.ron", include_str!("../../rules/job.ron")),
+    ("rules/initramfs.ron", include_str!("../../rules/initramfs.ron")),
+    ("boot/init.c", include_str!("../../boot/init.c")),
+    ("boot/pack.c", include_str!("../../boot/pack.c")),
+    ("configs/x86_64-pc.config", include_str!("../../configs/x86_64-pc.config")),
+    (".gitignore", "/cache\n/out\n"),
+];
+
+/// What `graph.ron` has for the source.
+const SOURCE: &str = "cache/sources/linux-6.1";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where. Default: here.
+    directory: Option<PathBuf>,
+    /// The kernel tree to build.
+    #[arg(long, value_name = "DIR", default_value = SOURCE)]
+    source: String,
+}
+
+pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
+    let root = args.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+    // All or nothing: what is there is the user's.
+    if let Some((file, _)) = FILES.iter().find(|(file, _)| *file != ".gitignore" && root.join(file).exists())
+    {
+        return Err(Failure::new(Exit::Spec, format!("{} is there already", root.join(file).display()))
+            .help("start in an empty directory: `kiln init DIR`"));
+    }
+    for (file, text) in FILES {
+        let path = root.join(file);
+        if path.exists() {
+            continue;
+        }
+        let text = if file == "graph.ron" { with_source(text, &args.source)? } else { text.to_owned() };
+        write(&path, &text).map_err(|error| {
+            Failure::new(Exit::Environment, format!("can't write {}: {error}", path.display()))
+        })?;
+    }
+    if !terminal.quiet {
+        println!("started a project in {}", root.display());
+        if !root.join(&args.source).is_dir() {
+            println!("put a kernel tree at {}, or set another path in graph.ron; then", args.source);
+        }
+        println!("  kiln doctor   checks what this host lacks");
+        println!("  kiln plan     shows what would run");
+        println!("  kiln build    runs it");
+    }
+    Ok(Exit::Done)
+}
+
+/// The path as a RON string, in the place of the example's.
+fn with_source(text: &str, source: &str) -> Result<String, Failure> {
+    let quoted = serde_json::to_string(source).map_err(|error| Failure::new(Exit::Spec, error))?;
+    Ok(text.replace(&format!("\"{SOURCE}\""), &quoted))
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::write(path, text)
+}

@@ -1,0 +1,102 @@
+//! The command line: one file a command.
+//!
+//! Only here is anything printed, the environment read, or the exit code chosen.
+
+mod build;
+mod clean;
+mod completions;
+mod doctor;
+mod exit;
+mod init;
+mod log;
+mod plan;
+mod project;
+mod query;
+mod terminal;
+mod why;
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use exit::Exit;
+use exit::Failure;
+use terminal::{ColorChoice, Terminal};
+
+/// A declarative build-graph engine with a cache, for kernel CI.
+///
+/// Describes kernels, boards and labs in graph.ron and rules/*.ron, builds and boots what is stale, and says why.
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, max_term_width = 100, after_help = exit::HELP)]
+struct Cli {
+    /// Work in this directory, as if kiln had been started there.
+    #[arg(short = 'C', long, global = true, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Color the output.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    color: ColorChoice,
+    /// Say only what went wrong.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run what is stale.
+    Build(build::Args),
+    /// Show what would run, and why, without running anything.
+    Plan(plan::Args),
+    /// Explain why a node is stale, or why it is fresh.
+    Why(why::Args),
+    /// Show the log of a node's last run.
+    Log(log::Args),
+    /// Ask about the graph's shape.
+    Query(query::Args),
+    /// Remove outputs, or the whole cache.
+    Clean(clean::Args),
+    /// Check what this host has and lacks.
+    Doctor(doctor::Args),
+    /// Start a project: a commented graph.ron and rules that work.
+    Init(init::Args),
+    /// Print a completion script for a shell.
+    Completions(completions::Args),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too, and go to standard output.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Spec } else { Exit::Done };
+        }
+    };
+    let terminal = Terminal::new(cli.color, cli.quiet);
+    let done = run(cli, &terminal);
+    done.unwrap_or_else(|failure| {
+        terminal.failure(&failure);
+        failure.exit
+    })
+}
+
+fn run(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
+    if let Some(directory) = &cli.directory {
+        std::env::set_current_dir(directory).map_err(|error| {
+            Failure::new(Exit::Spec, format!("can't work in {}: {error}", directory.display()))
+        })?;
+    }
+    match cli.command {
+        Command::Build(args) => build::run(&args, terminal),
+        Command::Plan(args) => plan::run(&args, terminal),
+        Command::Why(args) => why::run(&args, terminal),
+        Command::Log(args) => log::run(&args),
+        Command::Query(args) => query::run(&args),
+        Command::Clean(args) => clean::run(&args, terminal),
+        Command::Doctor(args) => doctor::run(&args, terminal),
+        Command::Init(args) => init::run(&args, terminal),
+        Command::Completions(args) => Ok(completions::run(&args, &mut Cli::command())),
+    }
+}

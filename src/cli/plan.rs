@@ -1,0 +1,103 @@
+//! `kiln plan`.
+
+use std::collections::HashSet;
+
+use clap::ValueEnum;
+
+use super::exit::{Exit, Failure};
+use super::project::{Project, select};
+use super::terminal::Terminal;
+use crate::kinds::AllKinds;
+use crate::plan::{World, estimate, plan};
+use crate::report;
+
+/// What `kiln plan` and `kiln build` have in common.
+#[derive(Debug, clap::Args)]
+pub(super) struct Wanted {
+    /// Names, globs, `RULE:`, or builds (source/arch/defconfig/toolchain). Default: everything.
+    pub targets: Vec<String>,
+    /// Plan for so many cores. Default: all of them.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Run this node whatever is known of it. May be given again.
+    #[arg(long, value_name = "NODE")]
+    pub force: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Show fresh nodes too.
+    #[arg(short, long)]
+    all: bool,
+    /// How to print the plan.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Format {
+    /// A table, for people.
+    #[default]
+    Text,
+    /// A documented, versioned schema: docs/plan-json.md.
+    Json,
+    /// Graphviz.
+    Dot,
+    /// Mermaid, as forges render it.
+    Mermaid,
+}
+
+pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
+    show(&args.wanted, args.format, args.all, terminal)
+}
+
+/// `kiln build --dry-run`.
+pub(super) fn dry_run(wanted: &Wanted, terminal: &Terminal) -> Result<Exit, Failure> {
+    show(wanted, Format::Text, false, terminal)
+}
+
+fn show(wanted: &Wanted, format: Format, all: bool, terminal: &Terminal) -> Result<Exit, Failure> {
+    let project = Project::open(terminal)?;
+    let mut graph = project.graph()?;
+    let selection = select(&wanted.targets, &graph)?;
+    let forced = forced(&wanted.force, &project, &mut graph)?;
+    let kinds = AllKinds::new(&project.spec);
+    let world = World::new(&project.spec, &project.store, &kinds, forced)?;
+    let plan = plan(&world, &mut graph, &selection)?;
+    world.save();
+    let jobs = jobs(wanted.jobs);
+    let durations = project.store.durations(world.project())?;
+    let estimate = estimate(&graph, &plan, jobs, |name| durations.get(name).copied());
+    match format {
+        Format::Text => print!("{}", report::plan_text(&graph, &plan, &estimate, jobs, all, terminal.out)),
+        Format::Json => println!("{:#}", report::plan_json(&graph, &plan, &estimate, jobs)),
+        Format::Dot => print!("{}", report::dot(&graph, &plan)),
+        Format::Mermaid => print!("{}", report::mermaid(&graph, &plan)),
+    }
+    Ok(Exit::Done)
+}
+
+/// The names of nodes that `--force` means.
+pub(super) fn forced(
+    targets: &[String],
+    project: &Project,
+    graph: &mut crate::graph::Graph,
+) -> Result<HashSet<String>, Failure> {
+    if targets.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let selection = select(targets, graph)?;
+    let in_graph = graph.ids().filter(|&id| selection.wants(graph, id)).map(|id| graph.name(id).to_string());
+    let mut names: HashSet<String> = in_graph.collect();
+    // Boots that were recorded, and that the graph will have once it is expanded.
+    let recorded = project.store.load_nodes(project.store.project(&project.spec.root)?)?;
+    names.extend(recorded.into_keys().filter(|name| selection.wants_name(name)));
+    Ok(names)
+}
+
+/// How many cores to use.
+pub(super) fn jobs(asked: Option<u16>) -> usize {
+    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from)
+}

@@ -1,0 +1,92 @@
+//! What most commands begin with: the project, its cache, its graph.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::exit::{Exit, Failure};
+use super::terminal::Terminal;
+use crate::graph::{Graph, NodeId, Selection, UnknownTarget, expand};
+use crate::report::Style;
+use crate::spec::diagnostic::Severity;
+use crate::spec::model::Spec;
+use crate::spec::{self, render};
+use crate::store::Store;
+
+/// A project with its cache.
+pub(super) struct Project {
+    pub spec: Arc<Spec>,
+    pub store: Store,
+}
+
+/// Finds `graph.ron` here or above, as git and cargo do.
+pub(super) fn root() -> Result<PathBuf, Failure> {
+    let here = std::env::current_dir()
+        .map_err(|error| Failure::new(Exit::Environment, format!("no current directory: {error}")))?;
+    here.ancestors().find(|dir| dir.join("graph.ron").is_file()).map(Path::to_owned).ok_or_else(|| {
+        Failure::new(Exit::Spec, format!("no graph.ron in {} or above", here.display()))
+            .help("`kiln init` starts a project here")
+    })
+}
+
+/// Reads and checks the spec; says all that is wrong with it.
+pub(super) fn load_spec(terminal: &Terminal) -> Result<Arc<Spec>, Failure> {
+    let loaded = spec::load(&root()?);
+    let lints = !terminal.quiet;
+    let shown: Vec<_> = loaded
+        .diagnostics
+        .into_iter()
+        .filter(|diagnostic| diagnostic.severity == Severity::Error || lints)
+        .collect();
+    if !shown.is_empty() {
+        let color = terminal.err == Style::Color;
+        eprint!("{}", render::text(&shown, &loaded.texts, Terminal::width(), color));
+    }
+    loaded.spec.map(Arc::new).ok_or_else(|| Failure::said(Exit::Spec))
+}
+
+impl Project {
+    pub(super) fn open(terminal: &Terminal) -> Result<Self, Failure> {
+        let spec = load_spec(terminal)?;
+        let store = Store::open(&spec.root.join(&spec.project.cache.path))?;
+        for warning in store.warnings() {
+            terminal.warning(&warning.to_string());
+        }
+        Ok(Self { spec, store })
+    }
+
+    pub(super) fn graph(&self) -> Result<Graph, Failure> {
+        Ok(expand(Arc::clone(&self.spec))?)
+    }
+}
+
+/// What targets mean, or what is wrong with them.
+pub(super) fn select(targets: &[String], graph: &Graph) -> Result<Selection, Failure> {
+    Selection::parse(targets, graph).map_err(|unknown| {
+        let help = unknown.iter().find_map(|error| match error {
+            UnknownTarget::NoMatch { similar, .. } if !similar.is_empty() => {
+                Some(format!("did you mean {}?", similar.join(", ")))
+            }
+            _ => None,
+        });
+        let message = unknown.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        Failure::new(Exit::Spec, message)
+            .help(help.unwrap_or_else(|| "`kiln query nodes` lists all names".to_owned()))
+    })
+}
+
+/// The one node that a target means.
+pub(super) fn one(target: &str, graph: &Graph) -> Result<NodeId, Failure> {
+    if let Some(id) = graph.find(target) {
+        return Ok(id);
+    }
+    let selection = select(&[target.to_owned()], graph)?;
+    let named: Vec<NodeId> = graph.ids().filter(|&id| selection.wants(graph, id)).collect();
+    match named.as_slice() {
+        [id] => Ok(*id),
+        several => {
+            let names: Vec<&str> = several.iter().take(5).map(|&id| &**graph.name(id)).collect();
+            Err(Failure::new(Exit::Spec, format!("{target:?} is {} nodes; one is wanted", several.len()))
+                .help(format!("such as {}", names.join(", "))))
+        }
+    }
+}

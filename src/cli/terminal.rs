@@ -1,0 +1,66 @@
+//! The terminal: colors, width, and where messages go.
+
+use std::io::{IsTerminal, stderr, stdout};
+
+use clap::ValueEnum;
+
+use super::exit::Failure;
+use crate::report::Style;
+
+/// `--color`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How to talk to the user.
+#[derive(Debug)]
+pub(super) struct Terminal {
+    /// Colors on standard output.
+    pub out: Style,
+    /// Colors on standard error.
+    pub err: Style,
+    /// Only what went wrong.
+    pub quiet: bool,
+    /// Whether standard error can show progress bars.
+    pub bars: bool,
+}
+
+impl Terminal {
+    pub(super) fn new(color: ColorChoice, quiet: bool) -> Self {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let style = |is_terminal: bool| match color {
+            ColorChoice::Always => Style::Color,
+            ColorChoice::Auto if is_terminal && !no_color => Style::Color,
+            ColorChoice::Auto | ColorChoice::Never => Style::Plain,
+        };
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let bars = stderr().is_terminal() && !dumb && !quiet;
+        Self { out: style(stdout().is_terminal()), err: style(stderr().is_terminal()), quiet, bars }
+    }
+
+    pub(super) fn failure(&self, failure: &Failure) {
+        if failure.message.is_empty() {
+            return;
+        }
+        eprintln!("{} {}", self.err.bad("error:"), failure.message);
+        if let Some(help) = &failure.help {
+            eprintln!("{} {help}", self.err.dim(" help:"));
+        }
+    }
+
+    pub(super) fn warning(&self, message: &str) {
+        eprintln!("{} {message}", self.err.warn("warning:"));
+    }
+
+    /// Columns of standard error.
+    pub(super) fn width() -> usize {
+        std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(100)
+    }
+}

@@ -1,0 +1,21 @@
+//! What people and programs are shown: plans as text, JSON, dot and mermaid; events as progress, lines and JSON;
+//! results as a table.
+
+mod bars;
+mod diagram;
+mod events;
+mod lines;
+mod plan_json;
+mod plan_text;
+mod results;
+mod style;
+mod table;
+
+pub use bars::Bars;
+pub use diagram::{dot, mermaid};
+pub use events::JsonLines;
+pub use lines::Lines;
+pub use plan_json::{PLAN_VERSION, plan_json};
+pub use plan_text::plan_text;
+pub use results::results;
+pub use style::{Style, duration};

@@ -1,0 +1,107 @@
+//! A plan as JSON. The schema is `docs/plan-json.md`.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::graph::{Body, Graph};
+use crate::plan::{Estimate, Plan, Reason, Verdict};
+
+/// The schema's version. It rises when a field changes its meaning or goes; new fields may come without.
+pub const PLAN_VERSION: u32 = 1;
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Node<'a> {
+    name: &'a str,
+    kind: &'a str,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasons: Option<Vec<Described<'a>>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    until: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strong_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_seconds: Option<f64>,
+    deps: Vec<&'a str>,
+}
+
+/// A reason with its sentence.
+#[derive(Serialize)]
+struct Described<'a> {
+    text: String,
+    #[serde(flatten)]
+    reason: &'a Reason,
+}
+
+/// A plan as JSON.
+pub fn plan_json(graph: &Graph, plan: &Plan, estimate: &Estimate, jobs: usize) -> Value {
+    let nodes: Vec<Node<'_>> = plan
+        .nodes()
+        .iter()
+        .map(|&id| {
+            let decision = plan.decision(id).expect("a plan decides all its nodes");
+            let verdict = &decision.verdict;
+            let name = |id| &**graph.name(id);
+            let (reasons, until, blocked_by) = match verdict {
+                Verdict::Stale(reasons) | Verdict::Cached(_, reasons) => {
+                    (Some(describe(reasons)), Vec::new(), None)
+                }
+                Verdict::Unknown(until) => (None, until.iter().map(|&id| name(id)).collect(), None),
+                Verdict::Blocked(by) => (None, Vec::new(), Some(name(*by))),
+                Verdict::Fresh(_) => (None, Vec::new(), None),
+            };
+            let mut deps: Vec<&str> = graph.deps(id).map(name).collect();
+            deps.sort_unstable();
+            Node {
+                name: name(id),
+                kind: graph.node(id).kind(),
+                verdict: verdict.word(),
+                reasons,
+                until,
+                blocked_by,
+                outcome: verdict.known().map(|known| known.outcome.as_str()),
+                action_key: decision.basis.as_ref().map(|basis| basis.keys.action.to_string()),
+                strong_key: decision.basis.as_ref().map(|basis| basis.keys.strong.to_string()),
+                expected_seconds: estimate.durations.get(&id).map(|time| seconds(*time)),
+                deps,
+            }
+        })
+        .collect();
+    let points = |id: &&crate::graph::NodeId| matches!(graph.node(**id).body, Body::Expansion(_));
+    let count = |word: &str| {
+        let of_word = plan.nodes().iter().filter(|id| plan.verdict(**id).word() == word);
+        // An expansion point that has become its nodes is no work of its own.
+        if word == "fresh" { of_word.filter(|id| !points(id)).count() } else { of_word.count() }
+    };
+    json!({
+        "version": PLAN_VERSION,
+        "jobs": jobs,
+        "totals": {
+            "fresh": count("fresh"),
+            "cached": count("cached"),
+            "stale": count("stale"),
+            "unknown": count("unknown"),
+            "blocked": count("blocked"),
+            "unmeasured": estimate.unmeasured,
+            "expected-seconds": seconds(estimate.wall),
+            "critical-path-seconds": seconds(estimate.critical),
+        },
+        "critical-path": estimate.critical_path.iter().map(|&id| &**graph.name(id)).collect::<Vec<_>>(),
+        "nodes": nodes,
+    })
+}
+
+fn describe(reasons: &[Reason]) -> Vec<Described<'_>> {
+    reasons.iter().map(|reason| Described { text: reason.to_string(), reason }).collect()
+}
+
+fn seconds(duration: std::time::Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,120 @@
+//! A plan as text: a row a node, then the totals.
+
+use std::fmt::Write;
+
+use super::style::{Style, duration};
+use super::table::{Cell, columns};
+use crate::graph::{Body, Graph, NodeId};
+use crate::plan::{Estimate, Plan, Verdict};
+
+/// How many reasons a row has room for.
+const REASONS: usize = 2;
+
+/// A plan as text. Nodes that are fresh have rows only with `all`.
+pub fn plan_text(
+    graph: &Graph,
+    plan: &Plan,
+    estimate: &Estimate,
+    jobs: usize,
+    all: bool,
+    style: Style,
+) -> String {
+    let mut rows =
+        vec![["NODE", "VERDICT", "EXPECTED", "WHY"].map(Cell::text).into_iter().collect::<Vec<_>>()];
+    for &id in plan.nodes() {
+        let verdict = plan.verdict(id);
+        let fresh = matches!(verdict, Verdict::Fresh(_));
+        if fresh && !all {
+            continue;
+        }
+        let word = verdict.word();
+        let shown = match verdict {
+            Verdict::Fresh(_) => style.good(word),
+            Verdict::Cached(..) => style.good(word),
+            Verdict::Stale(_) => style.warn(word),
+            Verdict::Unknown(_) => style.dim(word),
+            Verdict::Blocked(_) => style.bad(word),
+        };
+        let expected = estimate.durations.get(&id).map(|&time| duration(time)).unwrap_or_default();
+        rows.push(vec![
+            Cell::text(&**graph.name(id)),
+            Cell::styled(word, shown),
+            Cell::text(expected).right(),
+            Cell::text(why(graph, verdict)),
+        ]);
+    }
+    let mut out = if rows.len() > 1 { columns(&rows) + "\n" } else { String::new() };
+    out.push_str(&totals(graph, plan, estimate, jobs, style));
+    out
+}
+
+/// The reasons of a verdict in one line.
+pub(super) fn why(graph: &Graph, verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Fresh(known) if known.outcome == crate::store::Outcome::Fail => {
+            "failed, as recorded".to_owned()
+        }
+        Verdict::Fresh(_) => String::new(),
+        Verdict::Cached(_, reasons) | Verdict::Stale(reasons) => {
+            let mut text =
+                reasons.iter().take(REASONS).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            if reasons.len() > REASONS {
+                let _ = write!(text, "; and {} more", reasons.len() - REASONS);
+            }
+            text
+        }
+        Verdict::Unknown(until) => format!("until {}", names(graph, until)),
+        Verdict::Blocked(by) => format!("{} failed or can't run", graph.name(*by)),
+    }
+}
+
+fn names(graph: &Graph, ids: &[NodeId]) -> String {
+    let mut text = ids.iter().take(REASONS).map(|&id| &**graph.name(id)).collect::<Vec<_>>().join(", ");
+    if ids.len() > REASONS {
+        let _ = write!(text, " and {} more", ids.len() - REASONS);
+    }
+    format!("{text} {} run", if ids.len() == 1 { "has" } else { "have" })
+}
+
+fn totals(graph: &Graph, plan: &Plan, estimate: &Estimate, jobs: usize, style: Style) -> String {
+    let (mut fresh, mut cached, mut stale, mut unknown, mut blocked) = (0, 0, 0, 0, 0);
+    for &id in plan.nodes() {
+        match plan.verdict(id) {
+            Verdict::Fresh(_) if matches!(graph.node(id).body, Body::Expansion(_)) => {}
+            Verdict::Fresh(_) => fresh += 1,
+            Verdict::Cached(..) => cached += 1,
+            Verdict::Stale(_) => stale += 1,
+            Verdict::Unknown(_) => unknown += 1,
+            Verdict::Blocked(_) => blocked += 1,
+        }
+    }
+    let total = fresh + cached + stale + unknown + blocked;
+    if stale + unknown + cached + blocked == 0 {
+        return format!("{} ({total} nodes)\n", style.good("nothing to do: everything is up to date"));
+    }
+    let mut parts = vec![format!("{fresh} fresh")];
+    for (count, word) in [(cached, "cached"), (stale, "stale"), (unknown, "unknown"), (blocked, "blocked")] {
+        if count > 0 {
+            parts.push(format!("{count} {word}"));
+        }
+    }
+    let mut out = format!("{total} nodes: {}\n", parts.join(", "));
+    if stale + unknown == 0 {
+        return out;
+    }
+    if !estimate.durations.is_empty() {
+        let path: Vec<&str> = estimate.critical_path.iter().map(|&id| graph.node(id).kind()).collect();
+        let _ = writeln!(
+            out,
+            "expected: {} on {jobs} {}; critical path {}: {}",
+            style.bold(duration(estimate.wall)),
+            if jobs == 1 { "core" } else { "cores" },
+            duration(estimate.critical),
+            path.join(" -> ")
+        );
+    }
+    if estimate.unmeasured > 0 {
+        let _ = writeln!(out, "{} of these never ran, and are not part of any estimate", estimate.unmeasured);
+    }
+    out
+}

@@ -1,0 +1,73 @@
+//! Colors, and how figures are written.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+/// Whether text is colored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Escape sequences.
+    Color,
+    /// None.
+    Plain,
+}
+
+impl Style {
+    /// What went well.
+    pub fn good(self, text: impl Display) -> String {
+        self.wrap("32", text)
+    }
+
+    /// What went wrong.
+    pub fn bad(self, text: impl Display) -> String {
+        self.wrap("1;31", text)
+    }
+
+    /// What deserves a look.
+    pub fn warn(self, text: impl Display) -> String {
+        self.wrap("33", text)
+    }
+
+    /// What is aside.
+    pub fn dim(self, text: impl Display) -> String {
+        self.wrap("2", text)
+    }
+
+    /// What stands out.
+    pub fn bold(self, text: impl Display) -> String {
+        self.wrap("1", text)
+    }
+
+    fn wrap(self, code: &str, text: impl Display) -> String {
+        match self {
+            Self::Color => format!("\x1b[{code}m{text}\x1b[0m"),
+            Self::Plain => text.to_string(),
+        }
+    }
+}
+
+/// A duration as people say it: `0.31 s`, `4.2 s`, `1 min 28 s`, `2 h 3 min`.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    let whole = duration.as_secs();
+    match whole {
+        _ if seconds < 0.995 => format!("{seconds:.2} s"),
+        0..60 if seconds < 59.95 => format!("{seconds:.1} s"),
+        0..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        let shown = |millis| duration(Duration::from_millis(millis));
+        assert_eq!(shown(310), "0.31 s");
+        assert_eq!(shown(4_240), "4.2 s");
+        assert_eq!(shown(88_400), "1 min 28 s");
+        assert_eq!(shown(7_380_000), "2 h 3 min");
+    }
+}
