@@ -100,6 +100,8 @@ pub(super) struct Done {
     pub usage: Usage,
     pub started: SystemTime,
     pub duration: Duration,
+    /// Whether there are outputs to collect: a boot that failed has a console log, a compiler that failed has nothing.
+    pub made: bool,
     /// The node whose output is lost: it has to run again before this one can.
     pub lost: Option<NodeId>,
 }
@@ -116,6 +118,7 @@ impl Done {
             usage: Usage::default(),
             started: SystemTime::now(),
             duration: Duration::ZERO,
+            made: outcome == Outcome::Pass,
             lost: None,
         }
     }
@@ -181,8 +184,7 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
             store.home().display()
         ));
     }
-    let watched = done.outcome == Outcome::Fail && !done.outputs.is_empty();
-    if done.outcome == Outcome::Pass && done.outputs.is_empty() || watched {
+    if done.made {
         match collect(store, task.action, &work.out()) {
             Ok(outputs) => done.outputs = outputs,
             Err(error) if done.outcome == Outcome::Pass => {
@@ -258,7 +260,7 @@ fn sandboxed(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, watcher: Option
     }
     match watched {
         Ok(watched) => match write_outputs(task.action, work, &watched.outputs) {
-            Ok(outputs) => Done { usage, outputs, ..Done::new(watched.outcome) }.saying(watched.message),
+            Ok(()) => Done { usage, made: true, ..Done::new(watched.outcome) }.saying(watched.message),
             Err(message) => Done { usage, ..Done::new(Outcome::Infra) }.saying(message),
         },
         Err(error) => Done { usage, ..Done::new(Outcome::Infra) }.saying(error),
@@ -324,18 +326,17 @@ fn computed(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, compute: &dyn Co
     };
     let made = compute.compute(task.action, &read);
     match made.and_then(|outputs| write_outputs(task.action, work, &outputs)) {
-        Ok(_) => Done::new(Outcome::Pass),
+        Ok(()) => Done::new(Outcome::Pass),
         Err(message) => Done::new(Outcome::Fail).saying(message),
     }
 }
 
-/// Writes contents where the rule declares them to be, to be collected like any other output. Yields a stand-in for
-/// each, so that a failing node that has outputs can be told from one that has none.
+/// Writes contents where the rule declares them to be, to be collected like any other output.
 fn write_outputs(
     action: &Action,
     work: &WorkDir,
     contents: &[(String, Vec<u8>)],
-) -> Result<Vec<(String, Artifact)>, String> {
+) -> Result<(), String> {
     use crate::spec::model::OutputShape;
     for (name, bytes) in contents {
         let Some(declared) = action.rule.rule.outputs.get(name) else {
@@ -349,7 +350,7 @@ fn write_outputs(
         let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, bytes));
         written.map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    Ok(contents.iter().map(|(name, _)| (name.clone(), Artifact::Absent)).collect())
+    Ok(())
 }
 
 /// Whether what was read is still what the key says. A result of something else must not be recorded under it.
