@@ -80,7 +80,9 @@ pub(super) fn one(target: &str, graph: &Graph) -> Result<NodeId, Failure> {
         return Ok(id);
     }
     let selection = select(&[target.to_owned()], graph)?;
-    let named: Vec<NodeId> = graph.ids().filter(|&id| selection.wants(graph, id)).collect();
+    // A point that has become its nodes is not what anyone means.
+    let wanted = |&id: &NodeId| selection.wants(graph, id) && graph.expansion(id).is_none();
+    let named: Vec<NodeId> = graph.ids().filter(wanted).collect();
     match named.as_slice() {
         [id] => Ok(*id),
         several => {
