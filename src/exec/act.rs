@@ -332,11 +332,7 @@ fn computed(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, compute: &dyn Co
 }
 
 /// Writes contents where the rule declares them to be, to be collected like any other output.
-fn write_outputs(
-    action: &Action,
-    work: &WorkDir,
-    contents: &[(String, Vec<u8>)],
-) -> Result<(), String> {
+fn write_outputs(action: &Action, work: &WorkDir, contents: &[(String, Vec<u8>)]) -> Result<(), String> {
     use crate::spec::model::OutputShape;
     for (name, bytes) in contents {
         let Some(declared) = action.rule.rule.outputs.get(name) else {

@@ -182,3 +182,127 @@ fn through_no_link(tree: &Path, relative: &Path) -> Result<(), ()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::spec::diagnostic::{FileId, Span, Spanned};
+
+    /// An archive with one entry after another; names go in as they are, as the hostile ones must.
+    struct Archive(tar::Builder<Vec<u8>>);
+
+    impl Archive {
+        fn new() -> Self {
+            Self(tar::Builder::new(Vec::new()))
+        }
+
+        fn entry(mut self, kind: tar::EntryType, name: &str, target: &str, content: &[u8]) -> Self {
+            let mut header = tar::Header::new_gnu();
+            let field = &mut header.as_old_mut().name;
+            field[..name.len()].copy_from_slice(name.as_bytes());
+            let link = &mut header.as_old_mut().linkname;
+            link[..target.len()].copy_from_slice(target.as_bytes());
+            header.set_entry_type(kind);
+            header.set_size(content.len() as u64);
+            header.set_mode(0o755);
+            header.set_cksum();
+            self.0.append(&header, content).unwrap();
+            self
+        }
+
+        fn file(self, name: &str, content: &[u8]) -> Self {
+            self.entry(tar::EntryType::Regular, name, "", content)
+        }
+
+        fn link(self, name: &str, target: &str) -> Self {
+            self.entry(tar::EntryType::Symlink, name, target, b"")
+        }
+
+        fn bytes(self) -> Vec<u8> {
+            self.0.into_inner().unwrap()
+        }
+    }
+
+    /// Unpacks an archive into a fresh place, and yields that place.
+    fn unpacked(bytes: &[u8], strip: u32) -> (tempfile::TempDir, Result<PathBuf, UnpackError>) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("cache")).unwrap();
+        std::fs::write(dir.path().join("archive"), bytes).unwrap();
+        let span = Span { file: FileId(0), start: 0, end: 0 };
+        let digest = TarballDigest::Blake3(crate::digest::Digest::of_bytes(bytes));
+        let origin = Source::Tarball {
+            path: Spanned { value: "archive".into(), span },
+            digest: Spanned { value: digest, span },
+            strip,
+        };
+        let root = dir.path().join("tree");
+        let made = unpack(&store, dir.path(), &origin, &root).map(|()| root);
+        (dir, made)
+    }
+
+    #[test]
+    fn every_compression_gives_the_same_tree() {
+        let plain = Archive::new().file("linux/Makefile", b"all:\n").link("linux/link", "Makefile").bytes();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&plain).unwrap();
+        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+        xz.write_all(&plain).unwrap();
+        let zstd = zstd::encode_all(plain.as_slice(), 1).unwrap();
+        for bytes in [plain, gzip.finish().unwrap(), xz.finish().unwrap(), zstd] {
+            let (_dir, root) = unpacked(&bytes, 1);
+            let root = root.unwrap();
+            assert_eq!(fs::read(root.join("Makefile")).unwrap(), b"all:\n");
+            assert_eq!(fs::read_link(root.join("link")).unwrap(), Path::new("Makefile"));
+        }
+    }
+
+    #[test]
+    fn a_tarball_of_another_digest_is_not_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("archive");
+        fs::write(&path, b"anything").unwrap();
+        let error = check(&path, &TarballDigest::Sha256([7; 32])).unwrap_err().to_string();
+        assert!(error.contains("sha256:0707"), "{error}");
+        assert!(error.contains("nothing was unpacked"), "{error}");
+    }
+
+    #[test]
+    fn entries_that_lead_out_are_refused_and_leave_nothing() {
+        let hostile = [
+            Archive::new().file("../evil", b"x"),
+            Archive::new().file("/tmp/kiln-evil", b"x"),
+            Archive::new().file("a/../../evil", b"x"),
+            Archive::new().link("dir", "/tmp").file("dir/kiln-evil", b"x"),
+            Archive::new().link("up", "..").file("up/evil", b"x"),
+            Archive::new().entry(tar::EntryType::Link, "hard", "../../etc/passwd", b""),
+            Archive::new().link("out", "/etc").entry(tar::EntryType::Link, "hard", "out/passwd", b""),
+            Archive::new().entry(tar::EntryType::Char, "null", "", b""),
+            Archive::new().entry(tar::EntryType::Fifo, "pipe", "", b""),
+        ];
+        for (index, archive) in hostile.into_iter().enumerate() {
+            let (dir, made) = unpacked(&archive.bytes(), 0);
+            let error = made.expect_err("it is hostile");
+            assert!(matches!(error, UnpackError::Entry { .. }), "{index}: {error}");
+            assert!(!dir.path().join("tree").exists(), "{index}");
+            assert!(!dir.path().join("evil").exists(), "{index}");
+        }
+        assert!(!Path::new("/tmp/kiln-evil").exists());
+    }
+
+    #[test]
+    fn a_truncated_archive_leaves_nothing() {
+        let whole = Archive::new().file("a", &[b'x'; 5000]).bytes();
+        let (dir, made) = unpacked(&whole[..2000], 0);
+        assert!(matches!(made, Err(UnpackError::Io { .. })));
+        assert!(!dir.path().join("tree").exists());
+    }
+
+    #[test]
+    fn hard_links_become_files() {
+        let archive = Archive::new().file("t/a", b"x").entry(tar::EntryType::Link, "t/b", "t/a", b"");
+        let (_dir, root) = unpacked(&archive.bytes(), 1);
+        assert_eq!(fs::read(root.unwrap().join("b")).unwrap(), b"x");
+    }
+}
