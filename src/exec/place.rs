@@ -15,13 +15,10 @@ pub(super) fn place(
     outputs: &[(String, Artifact)],
     out: &Path,
 ) -> Result<Vec<Placed>, BlobError> {
-    let Some(export) = &action.export else { return Ok(Vec::new()) };
     let mut placed = Vec::new();
     for (output, artifact) in outputs {
-        let Some(declared) = action.rule.rule.outputs.get(output) else { continue };
-        let Some(name) = action.output_name(output, &declared.value) else { continue };
-        let relative = export.join(name);
-        let path = out.join(&relative);
+        let Some(relative) = action.place_of(output) else { continue };
+        let path = out.join(relative);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(|source| BlobError::Store(StoreError::io(parent, source)))?;
         }

@@ -544,17 +544,17 @@ fn no_shared_places(graph: &Graph) -> Result<(), ExpandError> {
 impl Action {
     /// Where its outputs appear below `out/`.
     fn places(&self) -> Vec<PathBuf> {
-        let Some(export) = &self.export else { return Vec::new() };
-        self.rule
-            .rule
-            .outputs
-            .iter()
-            .filter_map(|(name, output)| Some(export.join(self.output_name(name, &output.value)?)))
-            .collect()
+        self.rule.rule.outputs.keys().filter_map(|output| self.place_of(output)).collect()
+    }
+
+    /// Where an output appears below `out/`; `None` where it does not.
+    pub fn place_of(&self, output: &str) -> Option<PathBuf> {
+        let declared = self.rule.rule.outputs.get(output)?;
+        Some(self.export.as_ref()?.join(self.output_name(output, &declared.value)?))
     }
 
     /// The name that an output has below `out/`.
-    pub fn output_name(&self, output: &str, declared: &model::Output) -> Option<String> {
+    fn output_name(&self, output: &str, declared: &model::Output) -> Option<String> {
         if let Some(name) = &declared.name {
             return self.bindings.text(&name.value).ok();
         }

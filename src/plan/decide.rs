@@ -1,5 +1,6 @@
 //! The one decision function: what is to happen to a node, given what its dependencies have come to.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::manifest::{Manifest, Val, What};
@@ -8,7 +9,7 @@ use super::verdict::{Basis, Decision, Keys, Known, Verdict};
 use super::world::{PlanError, World};
 use crate::digest::{Digest, Domain, Hasher};
 use crate::graph::{Action, Body, Graph, Input, Node, NodeId, SourceNode};
-use crate::store::{Artifact, NodeState, Outcome, PathEntry, Placed};
+use crate::store::{Artifact, NodeRecord, NodeState, Outcome, PathEntry};
 
 /// What other nodes have come to so far: in a plan, or in a run.
 pub trait Progress {
@@ -118,7 +119,7 @@ fn verdict(
     if let Some(state) = previous.filter(|state| state.strong_key == Some(strong) && counts(state.outcome))
         && let Some(record) = state.record()
     {
-        let misplaced = misplaced(world, &record.placed);
+        let misplaced = misplaced(world, action, &record);
         if misplaced.is_empty() && !lost {
             let outputs = record.outputs.into();
             return Ok(Verdict::Fresh(Known { outcome: state.outcome, outputs, run: Some(state.run) }));
@@ -159,15 +160,25 @@ fn why_stale(world: &World<'_>, node: &Node, manifest: &Manifest) -> Result<Vec<
 }
 
 /// What below `out/` is not as kiln left it. One `lstat` a file: content is looked at only where that differs.
-fn misplaced(world: &World<'_>, placed: &[Placed]) -> Vec<Reason> {
-    placed
-        .iter()
-        .filter(|placed| {
-            !std::fs::symlink_metadata(world.out.join(&placed.path))
-                .is_ok_and(|now| placed.is_untouched(&now))
-        })
-        .map(|placed| Reason::Misplaced { path: placed.path.clone().into() })
-        .collect()
+fn misplaced(world: &World<'_>, action: &Action, record: &NodeRecord) -> Vec<Reason> {
+    let now = |path: &Path| std::fs::symlink_metadata(world.out.join(path));
+    let touched = record.placed.iter().map(|placed| (Path::new(&placed.path), placed)).filter_map(
+        |(path, placed)| (!now(path).is_ok_and(|now| placed.is_untouched(&now))).then(|| path.to_owned()),
+    );
+    // Where outputs go is no part of a key. The rule may have put them elsewhere, or nowhere, when they were placed.
+    let elsewhere = record.outputs.iter().filter_map(|(output, artifact)| {
+        let place = action.place_of(output)?;
+        let has_place = match artifact {
+            Artifact::File { .. } => record.placed.iter().any(|placed| Path::new(&placed.path) == place),
+            Artifact::Tree { .. } => {
+                record.placed.iter().any(|placed| Path::new(&placed.path).starts_with(&place))
+                    || now(&place).is_ok_and(|now| now.is_dir())
+            }
+            Artifact::Absent => true,
+        };
+        (!has_place).then_some(place)
+    });
+    touched.chain(elsewhere).map(|path| Reason::Misplaced { path }).collect()
 }
 
 /// All that is declared of an action, with values as they are now.
