@@ -232,12 +232,13 @@ fn manifest(
                 manifest.add(What::Source { input, source: name.to_string() }, Val::Digest(digest));
             }
             Input::File(path) => {
-                let digest = world.project_path(path, &node.name)?;
-                manifest.add(What::File { input, path: path.clone() }, Val::Digest(digest));
+                let found = world.project_path(path, &node.name)?;
+                let value = file_value(found.digest, found.executable);
+                manifest.add(What::File { input, path: path.clone() }, value);
             }
             Input::Concat { files, lines } => {
                 for path in files {
-                    let digest = world.project_path(path, &node.name)?;
+                    let digest = world.project_path(path, &node.name)?.digest;
                     let input = input.clone();
                     manifest.add(What::File { input, path: path.clone() }, Val::Digest(digest));
                 }
@@ -256,12 +257,14 @@ fn manifest(
 /// An artifact as a field. Whether a file is executable is part of what a reader sees.
 fn artifact_value(artifact: &Artifact) -> Val {
     match artifact {
-        Artifact::File { digest, executable: false, .. } | Artifact::Tree { digest, .. } => {
-            Val::Digest(*digest)
-        }
-        Artifact::File { digest, executable: true, .. } => Val::Text(format!("executable {digest}")),
+        Artifact::File { digest, executable, .. } => file_value(*digest, *executable),
+        Artifact::Tree { digest, .. } => Val::Digest(*digest),
         Artifact::Absent => Val::Absent,
     }
+}
+
+fn file_value(digest: Digest, executable: bool) -> Val {
+    if executable { Val::Text(format!("executable {digest}")) } else { Val::Digest(digest) }
 }
 
 /// The second phase: the key of what the paths of the path set hold now.

@@ -1,6 +1,7 @@
 //! The world as decisions see it: the spec, the store, the source trees and the host, each looked at once a run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -34,7 +35,7 @@ pub struct World<'a> {
     listings: OnceLock<HashMap<Digest, Listing>>,
     files: FileDigests,
     tools: Mutex<HashMap<(String, PathBuf), Arc<ToolIdentity>>>,
-    project_paths: Mutex<HashMap<PathBuf, Digest>>,
+    project_paths: Mutex<HashMap<PathBuf, ProjectPath>>,
     host_paths: Mutex<HashMap<PathBuf, Val>>,
 }
 
@@ -55,6 +56,15 @@ pub struct Projected {
     pub fields: Vec<(String, String)>,
     /// The inputs that these fields stand for: they do not count themselves.
     pub inputs: HashSet<String>,
+}
+
+/// What is at a path of the project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProjectPath {
+    /// Of the file's content, or of the directory's listing.
+    pub digest: Digest,
+    /// Whether it is a file that may be executed.
+    pub executable: bool,
 }
 
 /// Where a source tree is.
@@ -260,30 +270,33 @@ impl<'a> World<'a> {
     }
 
     /// A file or directory of the project.
-    pub fn project_path(&self, path: &Path, node: &str) -> Result<Digest, PlanError> {
+    pub fn project_path(&self, path: &Path, node: &str) -> Result<ProjectPath, PlanError> {
         if let Some(known) = self.project_paths.lock().expect("no panic while held").get(path) {
             return Ok(*known);
         }
-        let digest = self.project_path_now(path, node)?;
-        self.project_paths.lock().expect("no panic while held").insert(path.to_owned(), digest);
-        Ok(digest)
+        let found = self.project_path_now(path, node)?;
+        self.project_paths.lock().expect("no panic while held").insert(path.to_owned(), found);
+        Ok(found)
     }
 
     /// The same, looked at again.
-    pub fn project_path_now(&self, path: &Path, node: &str) -> Result<Digest, PlanError> {
+    pub fn project_path_now(&self, path: &Path, node: &str) -> Result<ProjectPath, PlanError> {
         let absolute = self.spec.root.join(path);
-        if absolute.is_dir() {
+        let metadata = std::fs::metadata(&absolute);
+        if metadata.as_ref().is_ok_and(std::fs::Metadata::is_dir) {
             let snapshot = self
                 .files
                 .tree(&absolute)
                 .map_err(|source| PlanError::Source { name: path.display().to_string(), source })?;
-            return Ok(snapshot.digest());
+            return Ok(ProjectPath { digest: snapshot.digest(), executable: false });
         }
-        self.files.digest(&absolute).map_err(|source| PlanError::File {
+        let executable = metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o100 != 0);
+        let digest = self.files.digest(&absolute).map_err(|source| PlanError::File {
             node: node.to_owned(),
             path: path.to_owned(),
             source,
-        })
+        })?;
+        Ok(ProjectPath { digest, executable })
     }
 
     /// Whether a file or directory of the project is another than it was when this run first looked.
