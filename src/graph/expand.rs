@@ -160,6 +160,7 @@ impl Graph {
         let rules: BTreeMap<&str, Arc<BoundRule>> =
             spec.rules.iter().map(|(name, rule)| (name.as_str(), bound(name, &rule.value))).collect();
         let mut drafts = Vec::new();
+        let mut names = HashSet::new();
         {
             let build = &self.seed.builds[expansion.build];
             for board in boards {
@@ -172,6 +173,10 @@ impl Graph {
                 for test in &declared.value.tests {
                     let axes = axes_of(build, Some(board), Some(&test.value));
                     let name = node_name(&rule, &axes);
+                    // A list may name a board twice, and a rule need not tell a board's tests apart.
+                    if !names.insert(name.clone()) {
+                        continue;
+                    }
                     let mut bindings = Bindings(spec::bindings(&spec, build, Some(board), Some(&test.value)));
                     bind_params(&name, &rule, &mut bindings, |param| build.params.get(param))?;
                     drafts.push(action_draft(&rules, &rule, name, bindings, tool_path(&spec, build), &axes)?);
@@ -225,7 +230,10 @@ fn matrix_drafts(
         // Builds that share a node could disagree: only a node of exactly one build takes that build's values.
         let given = |param: &str| build.params.get(param).filter(|_| rule.rule.is_per_build());
         bind_params(&name, rule, &mut bindings, given)?;
-        drafts.push(action_draft(rules, rule, name, bindings, tool_path(spec, build), &axes)?);
+        // As for those: a node without the axis must not look into the directories of whichever toolchain comes first.
+        let tool_path =
+            if per.contains(&Axis::Toolchain) { tool_path(spec, build) } else { Arc::from([]) };
+        drafts.push(action_draft(rules, rule, name, bindings, tool_path, &axes)?);
     }
     Ok(())
 }
