@@ -141,11 +141,14 @@ pub fn expand(spec: Arc<Spec>) -> Result<Graph, ExpandError> {
         by_name: HashMap::with_capacity(drafts.len()),
         seed: Seed { spec, builds },
         expanded: BTreeMap::new(),
+        places: Places::default(),
     };
     for draft in in_order(drafts)? {
         add(&mut graph, draft)?;
     }
-    no_shared_places(&graph)?;
+    for id in graph.ids() {
+        claim_places(&mut graph, id)?;
+    }
     Ok(graph)
 }
 
@@ -187,6 +190,7 @@ impl Graph {
         for draft in drafts {
             let id = add(self, draft)?;
             self.graph.update_edge(from.petgraph(), id.petgraph(), ());
+            claim_places(self, id)?;
             added.push(id);
         }
         self.expanded.insert(point, added.clone());
@@ -531,22 +535,47 @@ fn add(graph: &mut Graph, draft: Draft) -> Result<NodeId, ExpandError> {
     Ok(graph.add(Node { name, body }, deps))
 }
 
-/// Checks that no two nodes put an output at one place below `out/`.
-fn no_shared_places(graph: &Graph) -> Result<(), ExpandError> {
-    let mut taken: HashMap<PathBuf, NodeId> = HashMap::new();
-    for id in graph.ids() {
-        let Some(action) = graph.node(id).action() else { continue };
-        for path in action.places() {
-            if let Some(first) = taken.insert(path.clone(), id) {
-                return Err(ExpandError::SamePlace {
-                    first: graph.name(first).to_string(),
-                    second: graph.name(id).to_string(),
-                    path,
-                });
-            }
+/// Where below `out/` outputs are put.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    taken: HashMap<PathBuf, NodeId>,
+    /// Every directory above one of those, with a node that has an output in it. None is taken itself.
+    above: HashMap<PathBuf, NodeId>,
+}
+
+/// Checks that no two outputs are put at one place below `out/`, or one inside the other.
+fn claim_places(graph: &mut Graph, id: NodeId) -> Result<(), ExpandError> {
+    let Some(action) = graph.node(id).action() else { return Ok(()) };
+    for path in action.places() {
+        if let Err((first, path)) = graph.places.claim(path, id) {
+            return Err(ExpandError::SamePlace {
+                first: graph.name(first).to_string(),
+                second: graph.name(id).to_string(),
+                path,
+            });
         }
     }
     Ok(())
+}
+
+impl Places {
+    fn claim(&mut self, path: PathBuf, id: NodeId) -> Result<(), (NodeId, PathBuf)> {
+        if let Some(&first) = self.taken.get(&path).or_else(|| self.above.get(&path)) {
+            return Err((first, path));
+        }
+        for dir in path.ancestors().skip(1) {
+            if let Some(&first) = self.taken.get(dir) {
+                return Err((first, dir.to_owned()));
+            }
+            // What is above it is above the other too, and was looked at then.
+            if self.above.contains_key(dir) {
+                break;
+            }
+            self.above.insert(dir.to_owned(), id);
+        }
+        self.taken.insert(path, id);
+        Ok(())
+    }
 }
 
 impl Action {

@@ -149,6 +149,8 @@ pub struct Graph {
     seed: expand::Seed,
     /// Nodes that an expansion point has become.
     expanded: BTreeMap<NodeId, Vec<NodeId>>,
+    /// Where outputs are put, so that no two collide.
+    places: expand::Places,
 }
 
 impl Graph {
