@@ -1,5 +1,6 @@
 //! One run of one action: stage, run, judge, collect, place.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, PipeReader, Read, Seek, SeekFrom};
@@ -314,17 +315,24 @@ fn program(task: &Task<'_>, step: usize) -> String {
 }
 
 fn computed(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, compute: &dyn Compute) -> Done {
+    let lost = Cell::new(None);
     let read = |input: &str| {
-        let artifact = task.action.inputs.iter().find_map(|(name, declared)| match declared {
-            Input::Output { node, output } if &**name == input => {
-                let outputs = (task.outputs_of)(*node);
-                outputs.iter().find(|(name, _)| *name == **output).map(|(_, artifact)| *artifact)
-            }
+        let wanted = task.action.inputs.iter().find_map(|(name, declared)| match declared {
+            Input::Output { node, output } if &**name == input => Some((*node, output)),
             _ => None,
         });
-        stage.world.read_artifact(artifact.as_ref(), input, task.name).map_err(|error| error.to_string())
+        let (from, output) = wanted.ok_or_else(|| format!("there is no input {input}"))?;
+        let outputs = (task.outputs_of)(from);
+        let artifact = outputs.iter().find(|(name, _)| *name == **output).map(|(_, artifact)| artifact);
+        stage.world.read_artifact(artifact, from, input, task.name).map_err(|error| {
+            lost.set(error.lost());
+            error.to_string()
+        })
     };
     let made = compute.compute(task.action, &read);
+    if let (Err(message), Some(node)) = (&made, lost.get()) {
+        return Done { lost: Some(node), ..Done::new(Outcome::Infra) }.saying(message);
+    }
     match made.and_then(|outputs| write_outputs(task.action, work, &outputs)) {
         Ok(()) => Done::new(Outcome::Pass),
         Err(message) => Done::new(Outcome::Fail).saying(message),

@@ -422,11 +422,7 @@ impl<'a> Scheduler<'a, '_> {
         // The lock goes only now: whoever waited for it finds the result.
         drop(active);
         if done.outcome == Outcome::Infra && done.lost.is_some() {
-            self.plan_again = true;
-            self.stopping = true;
-            let message = format!("{name}: {}; what makes it runs again", done.message.unwrap_or_default());
-            (self.emit)(&Event::Warning { message });
-            self.states[id.index()] = State::Failed(Outcome::Skipped);
+            self.lost(id, &format!("{name}: {}", done.message.unwrap_or_default()));
             return Ok(());
         }
         self.summary.ran += 1;
@@ -460,6 +456,14 @@ impl<'a> Scheduler<'a, '_> {
             log_tail: done.log_tail,
         }));
         self.decide_readers(id)
+    }
+
+    /// A blob that a node needs is gone: all is planned again, and what makes it runs again.
+    fn lost(&mut self, id: NodeId, what: &str) {
+        self.plan_again = true;
+        self.stopping = true;
+        (self.emit)(&Event::Warning { message: format!("{what}; what makes it runs again") });
+        self.states[id.index()] = State::Failed(Outcome::Skipped);
     }
 
     /// Commits a run in one transaction: what it made, what it was made from, and what is in place now.
@@ -605,18 +609,26 @@ impl<'a> Scheduler<'a, '_> {
 
     fn decide_one(&mut self, id: NodeId, settled: &mut Vec<NodeId>) -> Result<(), ExecError> {
         let is_point = matches!(self.graph.node(id).body, Body::Expansion(_));
-        let decision = if is_point && self.graph.expansion(id).is_none() {
-            match boards(self.world, self.graph, id, self)? {
-                Ok(boards) => {
+        let decided = if is_point && self.graph.expansion(id).is_none() {
+            match boards(self.world, self.graph, id, self) {
+                Ok(Ok(boards)) => {
                     self.expand(id, &boards, settled)?;
-                    Decision::expanded()
+                    Ok(Decision::expanded())
                 }
-                Err(decision) => decision,
+                Ok(Err(decision)) => Ok(decision),
+                Err(error) => Err(error),
             }
         } else {
-            decide(self.world, self.graph, id, self, false)?
+            decide(self.world, self.graph, id, self, false)
         };
-        self.take(id, decision);
+        match decided {
+            Ok(decision) => self.take(id, decision),
+            Err(error) if error.lost().is_some() => {
+                self.lost(id, &error.to_string());
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
         if matches!(self.states[id.index()], State::Done(_) | State::Failed(_)) {
             settled.push(id);
         }

@@ -63,7 +63,7 @@ pub fn boards(
         State::Known(known) if known.outcome != Outcome::Pass => {
             Err(Decision { verdict: Verdict::Blocked(expansion.from), basis: None })
         }
-        State::Known(known) => Ok(world.expansion_values(known, &expansion.output, graph.name(id))?),
+        State::Known(known) => Ok(world.expansion_values(known, expansion.from, &expansion.output, graph.name(id))?),
     })
 }
 
@@ -211,11 +211,15 @@ fn manifest(
         State::Pending | State::Failed => None,
     };
     let read = |input: &str| {
-        let artifact = action.inputs.iter().find_map(|(name, declared)| match declared {
-            Input::Output { node, output: wanted } if &**name == input => output(*node, wanted),
+        let wanted = action.inputs.iter().find_map(|(name, declared)| match declared {
+            Input::Output { node, output } if &**name == input => Some((*node, output)),
             _ => None,
         });
-        world.read_artifact(artifact.as_ref(), input, &node.name)
+        let Some((from, wanted)) = wanted else {
+            let message = format!("{input} is no output of another node");
+            return Err(PlanError::Unusable { node: node.name.to_string(), message });
+        };
+        world.read_artifact(output(from, wanted).as_ref(), from, input, &node.name)
     };
     let projected = world.projection.project(action, &read)?;
     for (name, value) in projected.fields {

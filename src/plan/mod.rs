@@ -73,7 +73,10 @@ pub fn plan(world: &World<'_>, graph: &mut Graph, selection: &Selection) -> Resu
     // Results of which a blob is gone, though a node that runs wants to read it.
     let mut lost = HashSet::new();
     loop {
-        let plan = pass(world, graph, selection, &lost)?;
+        let plan = match pass(world, graph, selection, &lost) {
+            Err(error) if error.lost().is_some_and(|node| lost.insert(node)) => continue,
+            plan => plan?,
+        };
         let found = lost_blobs(world, graph, &plan)?;
         if found.is_subset(&lost) {
             return Ok(plan);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::manifest::{Field, Manifest, Val};
 use super::verdict::Known;
 use crate::digest::{Digest, Domain, Hasher};
-use crate::graph::{Action, ExpandError};
+use crate::graph::{Action, ExpandError, NodeId};
 use crate::host::{HostPath, HostPathError, HostState, ToolError, ToolIdentity, git};
 use crate::source::{FileDigests, Listing, Listings, Snapshot, SnapshotOptions, SourceError};
 use crate::spec::model::{self, Spec, TarballDigest};
@@ -122,8 +122,10 @@ pub enum PlanError {
         node: String,
         /// Its input.
         input: String,
+        /// The node that makes it.
+        from: NodeId,
         /// Why.
-        source: BlobError,
+        source: Box<BlobError>,
     },
     /// An input is not what a built-in kind can use.
     #[error("{node}: {message}")]
@@ -142,6 +144,17 @@ pub enum PlanError {
     /// The graph can't be expanded.
     #[error(transparent)]
     Expand(#[from] ExpandError),
+}
+
+impl PlanError {
+    /// The node whose output turned out to be gone from the cache, if that is what went wrong: once it has run again,
+    /// the decision can be made.
+    pub fn lost(&self) -> Option<NodeId> {
+        match self {
+            Self::Blob { from, source, .. } if source.is_miss() => Some(*from),
+            _ => None,
+        }
+    }
 }
 
 /// The last run of a node, as far as explanations need it.
@@ -342,6 +355,7 @@ impl<'a> World<'a> {
     pub fn read_artifact(
         &self,
         artifact: Option<&Artifact>,
+        from: NodeId,
         input: &str,
         node: &str,
     ) -> Result<Vec<u8>, PlanError> {
@@ -350,10 +364,14 @@ impl<'a> World<'a> {
             message: format!("{input} {message}"),
         };
         match artifact {
-            Some(Artifact::File { digest, size, .. }) => self
-                .store
-                .read(digest, *size)
-                .map_err(|source| PlanError::Blob { node: node.to_owned(), input: input.to_owned(), source }),
+            Some(Artifact::File { digest, size, .. }) => {
+                self.store.read(digest, *size).map_err(|source| PlanError::Blob {
+                    node: node.to_owned(),
+                    input: input.to_owned(),
+                    from,
+                    source: Box::new(source),
+                })
+            }
             Some(Artifact::Tree { .. }) => Err(fail("is a directory, not a file")),
             Some(Artifact::Absent) | None => Err(fail("was not made")),
         }
@@ -363,11 +381,12 @@ impl<'a> World<'a> {
     pub fn expansion_values(
         &self,
         known: &Known,
+        from: NodeId,
         output: &str,
         node: &str,
     ) -> Result<Vec<String>, PlanError> {
         let artifact = known.outputs.iter().find(|(name, _)| name == output).map(|(_, artifact)| artifact);
-        let bytes = self.read_artifact(artifact, output, node)?;
+        let bytes = self.read_artifact(artifact, from, output, node)?;
         serde_json::from_slice(&bytes).map_err(|error| PlanError::Unusable {
             node: node.to_owned(),
             message: format!("output {output} is no JSON list of names: {error}"),
