@@ -17,6 +17,7 @@ use crate::graph::Graph;
 use crate::kinds::AllKinds;
 use crate::plan::{World, estimate, plan};
 use crate::report::{self, Bars, JsonLines, Lines};
+use crate::store::Outcome;
 
 /// How often a plan is made anew because a blob was lost on the way. Each time one that was lost is known to be.
 const PLANS: usize = 5;
@@ -53,9 +54,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = Project::open(terminal)?;
     let mut graph = project.graph()?;
     let selection = select(&args.wanted.targets, &graph)?;
-    let forced = forced(&args.wanted.force, &project, &mut graph)?;
+    let mut forced = forced(&args.wanted.force, &project, &mut graph)?;
     let kinds = AllKinds::new(&project.spec);
-    let mut world = World::new(&project.spec, &project.store, &kinds, forced)?;
+    let mut world = World::new(&project.spec, &project.store, &kinds, forced.clone())?;
     let cancel = cancel_on_signals()?;
     let mut sinks = Sinks::new(args.format, terminal);
     let options = Options { jobs: jobs(args.wanted.jobs), keep_going: args.keep_going };
@@ -82,7 +83,15 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         world.save();
         summary = add(summary, &ended.summary, round);
         if ended.plan_again && !cancel.is_cancelled() && round + 1 < PLANS {
-            world = World::new(&project.spec, &project.store, &kinds, std::collections::HashSet::new())?;
+            // What has not had its turn is still forced.
+            for (id, outcome, _) in &ended.nodes {
+                if *outcome != Outcome::Skipped {
+                    forced.remove(&**graph.name(*id));
+                }
+            }
+            world = World::new(&project.spec, &project.store, &kinds, forced.clone())?;
+            // Expansion points are open again: what they stand for may not be what it was.
+            graph = project.graph()?;
             continue;
         }
         summary.duration = began.elapsed();
