@@ -17,13 +17,15 @@ use super::place::place;
 use super::sandbox::Sandbox;
 use super::tokens::{Held, Tokens};
 use super::unpack::unpack;
-use crate::graph::{Body, Graph, NodeId, Selection};
+use crate::graph::{Action, Body, Graph, NodeId, Selection};
 use crate::plan::{
     Basis, Decision, Estimate, Known, Outputs, Plan, PlanError, Progress, Reason, State as Seen, Verdict,
     World, boards, decide,
 };
 use crate::spec::model::{Kind, Resources};
-use crate::store::{LockGuard, NodeRecord, NodeState, Outcome, Placed, Run, RunId, StoreError, StoredResult};
+use crate::store::{
+    BlobError, LockGuard, NodeRecord, NodeState, Outcome, Placed, Run, RunId, StoreError, StoredResult,
+};
 
 /// How long the scheduler sleeps at most: how late it may be to see Ctrl-C, or that another kiln is done.
 const TICK: Duration = Duration::from_millis(50);
@@ -152,13 +154,14 @@ enum Work {
 /// What an active node holds.
 struct Active {
     held: Option<Held>,
-    lock: Option<LockGuard>,
+    /// Until the result is recorded.
+    _lock: Option<LockGuard>,
     work: Work,
 }
 
 enum Message {
     Ran(NodeId, Box<Done>),
-    Restored(NodeId, Result<Vec<Placed>, String>),
+    Restored(NodeId, Result<Vec<Placed>, BlobError>),
     Unpacked(NodeId, Duration, Result<(), String>),
 }
 
@@ -224,24 +227,33 @@ impl<'a> Scheduler<'a, '_> {
         sender: &Sender<Message>,
         receiver: &Receiver<Message>,
     ) -> Result<(), ExecError> {
+        // What can't go on starts nothing more, but what runs is waited for all the same: so it may as well be recorded.
+        let mut outcome = Ok(());
+        let mut keep_first = |result: Result<(), ExecError>| match result {
+            Err(error) if outcome.is_ok() => {
+                outcome = Err(error);
+                true
+            }
+            result => result.is_err(),
+        };
         loop {
             if self.stage.cancel.is_cancelled() {
                 self.stopping = true;
                 self.summary.interrupted = true;
             }
             if !self.stopping {
-                self.start_ready(scope, sender)?;
+                self.stopping |= keep_first(self.start_ready(scope, sender));
             }
             if self.active.is_empty() && (self.stopping || self.elsewhere.is_empty()) {
-                return Ok(());
+                return outcome;
             }
             match receiver.recv_timeout(TICK) {
-                Ok(message) => self.ended(message)?,
+                Ok(message) => self.stopping |= keep_first(self.ended(message)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the scheduler holds a sender"),
             }
             while let Ok(message) = receiver.try_recv() {
-                self.ended(message)?;
+                self.stopping |= keep_first(self.ended(message));
             }
         }
     }
@@ -318,7 +330,7 @@ impl<'a> Scheduler<'a, '_> {
                 };
                 self.messages.remove(&id);
                 // Whoever held the lock may have left the result.
-                if let Some(known) = self.made_elsewhere(&name, &basis)? {
+                if let Some(known) = self.made_elsewhere(&name, &action, &basis)? {
                     drop(lock);
                     let work = Work::Restore { basis, known };
                     self.states[id.index()] = State::Ready(work.clone());
@@ -344,16 +356,16 @@ impl<'a> Scheduler<'a, '_> {
                     });
                     let _ = sender.send(Message::Ran(id, Box::new(done)));
                 });
-                Ok(Some(Active { held: None, lock: Some(lock), work: Work::Run { basis, reasons } }))
+                Ok(Some(Active { held: None, _lock: Some(lock), work: Work::Run { basis, reasons } }))
             }
             (Body::Action(action), Work::Restore { basis, known }) => {
                 let action = Arc::clone(action);
                 let outputs = Arc::clone(&known.outputs);
                 scope.spawn(move || {
                     let placed = place(world.store, &action, &outputs, &world.out);
-                    let _ = sender.send(Message::Restored(id, placed.map_err(|error| error.to_string())));
+                    let _ = sender.send(Message::Restored(id, placed));
                 });
-                Ok(Some(Active { held: None, lock: None, work: Work::Restore { basis, known } }))
+                Ok(Some(Active { held: None, _lock: None, work: Work::Restore { basis, known } }))
             }
             (Body::Source(source), Work::Unpack { reasons }) => {
                 let origin = source.origin.clone();
@@ -366,14 +378,14 @@ impl<'a> Scheduler<'a, '_> {
                     let made = made.map_err(|error| error.to_string());
                     let _ = sender.send(Message::Unpacked(id, began.elapsed(), made));
                 });
-                Ok(Some(Active { held: None, lock: None, work: Work::Unpack { reasons } }))
+                Ok(Some(Active { held: None, _lock: None, work: Work::Unpack { reasons } }))
             }
             _ => unreachable!("work is of its node's kind"),
         }
     }
 
     /// A result that was recorded since the decision was made.
-    fn made_elsewhere(&self, name: &str, basis: &Basis) -> Result<Option<Known>, ExecError> {
+    fn made_elsewhere(&self, name: &str, action: &Action, basis: &Basis) -> Result<Option<Known>, ExecError> {
         if self.world.forced.contains(name) {
             return Ok(None);
         }
@@ -382,7 +394,9 @@ impl<'a> Scheduler<'a, '_> {
             .outputs
             .iter()
             .all(|(_, artifact)| self.world.store.has_artifact(artifact).unwrap_or(false));
-        let usable = whole && result.outcome == Outcome::Pass;
+        let counts = result.outcome == Outcome::Pass
+            || result.outcome == Outcome::Fail && action.rule.rule.outcome.cache_fail;
+        let usable = whole && counts;
         Ok(usable.then(|| Known {
             outcome: result.outcome,
             outputs: result.outputs.into(),
@@ -519,21 +533,23 @@ impl<'a> Scheduler<'a, '_> {
         Ok(run)
     }
 
-    fn restored(&mut self, id: NodeId, placed: Result<Vec<Placed>, String>) -> Result<(), ExecError> {
+    fn restored(&mut self, id: NodeId, placed: Result<Vec<Placed>, BlobError>) -> Result<(), ExecError> {
         let active = self.release(id)?;
         let Work::Restore { basis, known } = active.work else { unreachable!("it was restored") };
         let name = Arc::clone(self.graph.name(id));
         let placed = match placed {
             Ok(placed) => placed,
-            Err(message) => {
+            Err(error) if error.is_miss() => {
                 // The result turned out to be unusable: then it is as if there were none.
-                (self.emit)(&Event::Warning { message: format!("{name}: {message}; it runs again") });
+                (self.emit)(&Event::Warning { message: format!("{name}: {error}; it runs again") });
                 let reasons = vec![Reason::LastRun { outcome: known.outcome }];
                 self.world.store.forget(&basis.keys.strong)?;
                 let state = self.make_ready(id, Work::Run { basis, reasons });
                 self.states[id.index()] = state;
                 return Ok(());
             }
+            // The result is good, and there is no place for it: to make it once more would not help.
+            Err(error) => return self.not_placed(id, error.to_string()),
         };
         if let Some(run) = known.run {
             let record = NodeRecord { outputs: known.outputs.to_vec(), placed };
@@ -554,6 +570,22 @@ impl<'a> Scheduler<'a, '_> {
             log_tail: Vec::new(),
         }));
         self.states[id.index()] = State::Done(known);
+        self.decide_readers(id)
+    }
+
+    fn not_placed(&mut self, id: NodeId, message: String) -> Result<(), ExecError> {
+        self.summary.infra += 1;
+        self.stopping |= !self.options.keep_going;
+        self.messages.insert(id, message.clone());
+        self.states[id.index()] = State::Failed(Outcome::Infra);
+        (self.emit)(&Event::Finished(Finished {
+            node: Arc::clone(self.graph.name(id)),
+            outcome: Outcome::Infra,
+            how: How::Restored,
+            message: Some(message),
+            duration: Duration::ZERO,
+            log_tail: Vec::new(),
+        }));
         self.decide_readers(id)
     }
 
@@ -645,11 +677,15 @@ impl<'a> Scheduler<'a, '_> {
         self.states.resize_with(self.graph.len(), || State::Unwanted);
         let wanted: Vec<NodeId> =
             new.into_iter().filter(|&id| self.selection.wants(self.graph, id)).collect();
-        self.wanted.extend(&wanted);
         let into = wanted.iter().map(|&id| Arc::clone(self.graph.name(id))).collect();
+        let states = &self.states;
+        let wanted = self.graph.closure_until(wanted, |id| !matches!(states[id.index()], State::Unwanted));
+        self.wanted.extend(&wanted);
         (self.emit)(&Event::Expanded { node: Arc::clone(self.graph.name(point)), into });
         for &id in &wanted {
             self.states[id.index()] = State::Waiting;
+        }
+        for &id in &wanted {
             self.decide_one(id, settled)?;
         }
         Ok(())

@@ -235,8 +235,7 @@ fn matrix_drafts(
         let given = |param: &str| build.params.get(param).filter(|_| rule.rule.is_per_build());
         bind_params(&name, rule, &mut bindings, given)?;
         // As for those: a node without the axis must not look into the directories of whichever toolchain comes first.
-        let tool_path =
-            if per.contains(&Axis::Toolchain) { tool_path(spec, build) } else { Arc::from([]) };
+        let tool_path = if per.contains(&Axis::Toolchain) { tool_path(spec, build) } else { Arc::from([]) };
         drafts.push(action_draft(rules, rule, name, bindings, tool_path, &axes)?);
     }
     Ok(())

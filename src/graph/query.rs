@@ -1,6 +1,6 @@
 //! Questions about the graph's shape.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use petgraph::Direction;
 
@@ -10,6 +10,23 @@ impl Graph {
     /// All nodes that the given ones need, themselves included, those depended on first.
     pub fn closure(&self, roots: impl IntoIterator<Item = NodeId>) -> Vec<NodeId> {
         self.reach(roots, Direction::Incoming)
+    }
+
+    /// The nodes that the given ones need, themselves included, those depended on first; without those that are known
+    /// already, and what these need.
+    pub fn closure_until(
+        &self,
+        roots: impl IntoIterator<Item = NodeId>,
+        known: impl Fn(NodeId) -> bool,
+    ) -> Vec<NodeId> {
+        let mut found = BTreeSet::new();
+        let mut stack: Vec<NodeId> = roots.into_iter().collect();
+        while let Some(id) = stack.pop() {
+            if !known(id) && found.insert(id) {
+                stack.extend(self.deps(id));
+            }
+        }
+        found.into_iter().collect()
     }
 
     /// All nodes that the given ones reach, themselves included, those depended on first.

@@ -101,11 +101,10 @@ fn pass(
         {
             let decision = match decide::boards(world, graph, id, &plan)? {
                 Ok(boards) => {
-                    for new in graph.expand(id, &boards)? {
-                        if selection.wants(graph, new) {
-                            plan.nodes.push(new);
-                        }
-                    }
+                    let new = graph.expand(id, &boards)?;
+                    let wanted = new.into_iter().filter(|&new| selection.wants(graph, new));
+                    let known: HashSet<NodeId> = plan.nodes.iter().copied().collect();
+                    plan.nodes.extend(graph.closure_until(wanted, |id| known.contains(&id)));
                     Decision::expanded()
                 }
                 Err(decision) => decision,
