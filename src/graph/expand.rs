@@ -320,15 +320,34 @@ fn action_draft(
     let export = rule.rule.export.as_ref().map(|template| bindings.text(&template.value)).transpose();
     let tools: Result<Vec<_>, _> =
         rule.rule.tools.iter().map(|template| bindings.list(&template.value)).collect();
+    let tools = tools.map_err(fail)?.concat();
     let action = Action {
         rule: Arc::clone(rule),
         inputs,
         export: export.map_err(fail)?.map(PathBuf::from),
-        tools: tools.map_err(fail)?.concat(),
+        programs: undeclared_programs(&rule.rule, &bindings, &tools),
+        tools,
         tool_path,
         bindings,
     };
     Ok(Draft { name: name.into(), body: DraftBody::Action { action, refs } })
+}
+
+/// The programs of the host that steps start with, and that are not among the tools. A program that is an input, or was
+/// made by an earlier step, has no value here; one with a relative path is found in the output directory.
+fn undeclared_programs(rule: &Rule, bindings: &Bindings, tools: &[String]) -> Vec<String> {
+    let mut programs: Vec<String> = Vec::new();
+    for program in rule.steps.iter().filter_map(|step| step.value.first()) {
+        let Some(program) = bindings.list(&program.value).ok().and_then(|list| list.into_iter().next())
+        else {
+            continue;
+        };
+        let of_host = !program.contains('/') || program.starts_with('/');
+        if of_host && !tools.contains(&program) && !programs.contains(&program) {
+            programs.push(program);
+        }
+    }
+    programs
 }
 
 /// The node and output that a reference means, for a node with these axes.

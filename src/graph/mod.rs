@@ -85,6 +85,8 @@ pub struct Action {
     pub export: Option<PathBuf>,
     /// Host programs it runs.
     pub tools: Vec<String>,
+    /// Host programs that its steps name without declaring them.
+    pub programs: Vec<String>,
     /// Directories in which those are looked for first.
     pub tool_path: Arc<[PathBuf]>,
 }

@@ -9,6 +9,7 @@ use super::verdict::{Basis, Decision, Keys, Known, Verdict};
 use super::world::{PlanError, World};
 use crate::digest::{Digest, Domain, Hasher};
 use crate::graph::{Action, Body, Graph, Input, Node, NodeId, SourceNode};
+use crate::host::ToolError;
 use crate::store::{Artifact, NodeRecord, NodeState, Outcome, PathEntry};
 
 /// What other nodes have come to so far: in a plan, or in a run.
@@ -203,6 +204,15 @@ fn manifest(
         for (path, digest) in &tool.components {
             manifest.add_detail(What::Host(path.clone()), Val::Digest(*digest));
         }
+    }
+    for program in &action.programs {
+        // Where there is none the step fails, and says so; should it come to be there, that is a change.
+        let value = match world.tool(program, &action.tool_path, &node.name) {
+            Ok(tool) => Val::Digest(tool.digest),
+            Err(PlanError::Tool { source: ToolError::Missing { .. }, .. }) => Val::Absent,
+            Err(error) => return Err(error),
+        };
+        manifest.add(What::Tool(program.clone()), value);
     }
     for path in &action.rule.rule.host {
         manifest.add(What::Host(path.value.clone()), world.host_path(&path.value)?);
