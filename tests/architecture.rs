@@ -1,0 +1,245 @@
+//! The design's dependency direction, held against the code: which module may use which, and who may touch the
+//! terminal, the environment and the process.
+//!
+//! A small reader is enough: paths that begin with `crate::` are found by text, comments and tests left out.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A module, and those that it may use. The phases come first, each after those it builds on; then the leaves.
+///
+/// `spec` knows the predicates of boards (`kernel`), to tell a mistake in one where it stands. `source` keeps the
+/// listings that `store` stores. Only `kinds` joins kernels and labs to the engine.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("cli", &["digest", "exec", "graph", "host", "kinds", "plan", "report", "source", "spec", "store"]),
+    ("report", &["digest", "exec", "graph", "plan", "spec", "store"]),
+    ("kinds", &["exec", "graph", "kernel", "lab", "plan", "spec", "store"]),
+    ("exec", &["digest", "graph", "host", "plan", "spec", "store"]),
+    ("plan", &["digest", "graph", "host", "source", "spec", "store"]),
+    ("graph", &["digest", "spec"]),
+    ("spec", &["digest", "kernel"]),
+    ("digest", &[]),
+    ("host", &["digest", "source"]),
+    ("kernel", &["digest"]),
+    ("lab", &[]),
+    ("source", &["digest"]),
+    ("store", &["digest", "source"]),
+];
+
+/// What only the command line may do.
+const ONLY_CLI: &[&str] = &[
+    "print!(",
+    "println!(",
+    "eprint!(",
+    "eprintln!(",
+    "dbg!(",
+    "std::env",
+    "process::exit",
+    "io::stdout",
+    "io::stderr",
+];
+
+/// Where it is done elsewhere, and why.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("src/exec/sandbox/helper.rs", "eprintln!(", "a process of its own, whose control socket is broken"),
+    ("src/exec/sandbox/helper.rs", "process::exit", "a process of its own, which never returns"),
+    ("src/exec/sandbox/init.rs", "process::exit", "a step that can't be started, after fork"),
+    ("src/host/survey.rs", "std::env::join_paths", "joins a text, and reads no environment"),
+];
+
+/// A line of code that is no comment, with its number.
+struct Line {
+    file: PathBuf,
+    number: usize,
+    code: String,
+}
+
+impl Line {
+    fn module(&self) -> String {
+        let below_src = self.file.strip_prefix("src").unwrap();
+        below_src
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_str()
+            .unwrap()
+            .trim_end_matches(".rs")
+            .to_owned()
+    }
+
+    fn place(&self) -> String {
+        format!("{}:{}", self.file.display(), self.number)
+    }
+}
+
+/// All code below `src/` without comments and without test modules.
+fn code() -> Vec<Line> {
+    let mut files = Vec::new();
+    let mut dirs = vec![PathBuf::from("src")];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(&dir)).unwrap() {
+            let entry = entry.unwrap();
+            let path = dir.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && path.file_stem().is_some_and(|stem| stem != "tests")
+            {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files.into_iter().flat_map(|file| lines(&file)).collect()
+}
+
+fn lines(file: &Path) -> Vec<Line> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let code = |line: &str| {
+        // `//` in a text, as in an address, has no space after it.
+        let end = line.find("// ").or_else(|| line.trim_start().starts_with("//").then_some(0));
+        end.map_or(line, |end| &line[..end]).to_owned()
+    };
+    text.lines()
+        .enumerate()
+        // By custom of this code, a file's unit tests come last.
+        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
+        .map(|(index, line)| Line { file: file.to_owned(), number: index + 1, code: code(line) })
+        .collect()
+}
+
+/// The first names of all paths in a line that start at the crate's root, those of `use crate::{a, b}` included.
+fn used(code: &str) -> Vec<String> {
+    let name = |text: &str| -> String {
+        text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+    };
+    let mut names = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') {
+            continue;
+        }
+        let rest = &code[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => names.extend(top_level(group).into_iter().map(|part| name(part.trim()))),
+            None => names.push(name(rest)),
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// The parts of a group `a::{b, c}, d}`, up to its end.
+fn top_level(group: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                parts.push(&group[start..at]);
+                return parts;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&group[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&group[start..]);
+    parts
+}
+
+fn fail(violations: &[String]) {
+    let mut text = String::new();
+    for violation in violations {
+        writeln!(text, "  {violation}").unwrap();
+    }
+    assert!(violations.is_empty(), "the code breaks the design's rules:\n{text}");
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let table: BTreeMap<&str, &[&str]> = MAY_USE.iter().copied().collect();
+    let mut violations = Vec::new();
+    for line in code() {
+        let module = line.module();
+        if module == "main" || module == "lib" {
+            continue;
+        }
+        let place = line.place();
+        let Some(allowed) = table.get(&*module) else {
+            violations
+                .push(format!("{place}: module `{module}` is not in the table of tests/architecture.rs"));
+            continue;
+        };
+        for name in used(&line.code).into_iter().filter(|name| *name != module) {
+            if !allowed.contains(&&*name) {
+                violations.push(format!("{place}: `{module}` may not use `crate::{name}`"));
+            }
+        }
+    }
+    fail(&violations);
+}
+
+/// The table itself has no circle, so that it orders the modules.
+#[test]
+fn the_table_is_an_order() {
+    let mut left: BTreeMap<&str, &[&str]> = MAY_USE.iter().copied().collect();
+    while !left.is_empty() {
+        let free: Vec<&str> = left
+            .iter()
+            .filter(|(_, uses)| uses.iter().all(|name| !left.contains_key(name)))
+            .map(|(name, _)| *name)
+            .collect();
+        assert!(!free.is_empty(), "these modules need each other: {:?}", left.keys());
+        left.retain(|name, _| !free.contains(name));
+    }
+}
+
+#[test]
+fn only_the_command_line_touches_terminal_environment_and_process() {
+    let mut violations = Vec::new();
+    for line in code() {
+        if matches!(&*line.module(), "cli" | "main") {
+            continue;
+        }
+        for word in ONLY_CLI.iter().filter(|word| contains_word(&line.code, word)) {
+            let excused = EXCEPTIONS.iter().any(|(file, what, _)| {
+                line.file == Path::new(file) && line.code.contains(what) && what.starts_with(word)
+            });
+            if !excused {
+                violations.push(format!("{}: only `cli` may use `{word}`", line.place()));
+            }
+        }
+    }
+    fail(&violations);
+}
+
+fn contains_word(code: &str, word: &str) -> bool {
+    code.match_indices(word)
+        .any(|(at, _)| !code[..at].chars().next_back().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_'))
+}
+
+/// An exception that excuses nothing is an invitation.
+#[test]
+fn every_exception_is_needed() {
+    let code = code();
+    for (file, what, _) in EXCEPTIONS {
+        let needed = code.iter().any(|line| line.file == Path::new(file) && line.code.contains(what));
+        assert!(needed, "{file} does not use `{what}` any more: take it off the list");
+    }
+}
+
+#[test]
+fn the_reader_finds_paths() {
+    assert_eq!(used("use crate::{graph::{A, B}, plan};"), ["graph", "plan"]);
+    assert_eq!(used("pub fn f(x: &crate::spec::Spec) -> crate::digest::Digest {"), ["spec", "digest"]);
+    assert_eq!(used("use my_crate::other; use std::fmt;"), Vec::<String>::new());
+    assert!(contains_word("    println!(\"x\");", "println!("));
+    assert!(!contains_word("    eprintln!(\"x\");", "println!("));
+}
