@@ -1,0 +1,12 @@
+//! kiln from end to end: the binary, on a fake kernel tree that configures and builds in a tenth of a second.
+
+mod build;
+mod commands;
+mod edits;
+mod failures;
+mod jobserver;
+mod outputs;
+mod project;
+mod rules;
+mod shown;
+mod why;

@@ -1,0 +1,342 @@
+//! A project on the fake kernel tree, and kiln run in it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The nodes of the project that [`Project::new`] makes.
+pub const CONFIG: &str = "config:linux/x86_64/pc/fake";
+pub const KERNEL: &str = "kernel:linux/x86_64/pc/fake";
+pub const MATCH: &str = "match:linux/x86_64/pc/fake";
+pub const INITRAMFS: &str = "initramfs:x86_64";
+pub const BOOT: &str = "job:linux/x86_64/pc/fake/qemu-pc/boot";
+
+/// Where that project's kernel appears.
+pub const OUT: &str = "out/linux/x86_64/pc/fake";
+
+/// A project in a directory of its own.
+pub struct Project {
+    dir: TempDir,
+}
+
+impl Project {
+    /// A project that configures, builds, matches and boots a fake kernel, by the rules that real ones are built by.
+    pub fn new() -> Self {
+        let project = Self::with_graph(include_str!("project/graph.ron"));
+        copy_tree(&repository("tests/fakelinux"), &project.path("linux"));
+        for rule in ["config", "kernel", "match", "job"] {
+            let rule = format!("rules/{rule}.ron");
+            project.write(&rule, &lean(&fs::read_to_string(repository(&rule)).unwrap()));
+        }
+        project.write("rules/initramfs.ron", include_str!("project/initramfs.ron"));
+        project.write("boot/init", "KILN-BOOT-OK\n");
+        project.write("configs/pc.config", "CONFIG_SMP=y\n");
+        project.script("toolchain/bin/fake-ld", "#!/bin/sh\n");
+        project.script("toolchain/bin/fake-qemu", include_str!("project/fake-qemu"));
+        project
+    }
+
+    /// A project of nothing but a `graph.ron`.
+    pub fn with_graph(graph: &str) -> Self {
+        let project = Self::empty();
+        project.write("graph.ron", graph);
+        project
+    }
+
+    /// A project of one rule and one action of it, `RULE:it`.
+    pub fn with_rule(rule: &str, text: &str) -> Self {
+        let project =
+            Self::with_graph(&format!("(version: 1, actions: {{ \"it\": (rule: \"{rule}\") }})\n"));
+        project.write(&format!("rules/{rule}.ron"), text);
+        project
+    }
+
+    /// An empty directory.
+    pub fn empty() -> Self {
+        Self { dir: tempfile::Builder::new().prefix("kiln-e2e-").tempdir().unwrap() }
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    pub fn exists(&self, path: &str) -> bool {
+        self.path(path).symlink_metadata().is_ok()
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        let bytes = fs::read(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        String::from_utf8(bytes).unwrap()
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub fn script(&self, path: &str, text: &str) {
+        self.write(path, text);
+        self.chmod(path, 0o755);
+    }
+
+    pub fn chmod(&self, path: &str, mode: u32) {
+        fs::set_permissions(self.path(path), Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Replaces a text that is there exactly once.
+    pub fn edit(&self, path: &str, from: &str, to: &str) {
+        let text = self.read(path);
+        assert_eq!(text.matches(from).count(), 1, "{from:?} in {path}:\n{text}");
+        self.write(path, &text.replace(from, to));
+    }
+
+    pub fn remove(&self, path: &str) {
+        fs::remove_file(self.path(path)).unwrap();
+    }
+
+    /// Runs kiln; arguments are parted by spaces.
+    pub fn kiln(&self, args: &str) -> Said {
+        let output = self.command(args).output().unwrap();
+        Said::new(format!("kiln {args}"), &output)
+    }
+
+    /// A kiln that has yet to be started.
+    pub fn command(&self, args: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+        command.args(args.split_whitespace()).current_dir(self.dir.path());
+        command.env_remove("MAKEFLAGS").env("NO_COLOR", "1").env("COLUMNS", "100").env("TZ", "UTC");
+        command
+    }
+
+    /// What kiln plans to do.
+    pub fn plan(&self, args: &str) -> Plan {
+        Plan(self.kiln(&format!("plan --format json {args}")).exits(0).json())
+    }
+
+    /// Plans, builds, and holds the build to the plan.
+    pub fn build(&self, args: &str) -> Build {
+        let selecting: String = args.replace("--keep-going", "");
+        let plan = self.plan(&selecting);
+        let said = self.kiln(&format!("build -j2 --format json-lines {args}"));
+        let events = said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let build = Build { said, events };
+        build.keeps(&plan);
+        build
+    }
+
+    /// Some text without what differs from run to run: directories, digests, times.
+    pub fn settled(&self, text: &str) -> String {
+        text.replace(&*self.dir.path().to_string_lossy(), "[project]")
+    }
+}
+
+/// A path in kiln's own repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// A rule with less of the host in it: what a real kernel's build runs and reads takes seconds to hash for the first
+/// time, and each test is a first time.
+fn lean(rule: &str) -> String {
+    let without = |rule: &str, field: &str, instead: &str| match rule.split_once(&format!("    {field}: [\n"))
+    {
+        Some((before, rest)) => {
+            let (_, after) = rest.split_once("\n    ],\n").unwrap();
+            format!("{before}{instead}{after}")
+        }
+        None => rule.to_owned(),
+    };
+    let rule = without(rule, "tools", "    tools: [\"make\", \"sh\", \"{toolchain.prefix}ld\"],\n");
+    without(&rule, "host", "")
+}
+
+/// What kiln said, and how it ended.
+pub struct Said {
+    command: String,
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    pub fn new(command: String, output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let code = output.status.code().unwrap_or_else(|| panic!("{command}: {}", output.status));
+        Self { command, code, out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self}");
+        self
+    }
+
+    /// On standard output.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.out.contains(text), "no {text:?} in\n{self}");
+        self
+    }
+
+    #[track_caller]
+    pub fn never_says(self, text: &str) -> Self {
+        assert!(!self.out.contains(text) && !self.err.contains(text), "{text:?} in\n{self}");
+        self
+    }
+
+    /// On standard error.
+    #[track_caller]
+    pub fn complains(self, text: &str) -> Self {
+        assert!(self.err.contains(text), "no {text:?} in\n{self}");
+        self
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in\n{self}"))
+    }
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { command, code, out, err } = self;
+        write!(f, "$ {command}\n{out}--- stderr\n{err}--- exit code {code}")
+    }
+}
+
+/// `kiln plan --format json`.
+pub struct Plan(pub Value);
+
+impl Plan {
+    fn nodes(&self) -> &Vec<Value> {
+        self.0["nodes"].as_array().unwrap()
+    }
+
+    pub fn node(&self, name: &str) -> &Value {
+        let found = self.nodes().iter().find(|node| node["name"] == name);
+        found.unwrap_or_else(|| panic!("no {name} in {:#}", self.0))
+    }
+
+    pub fn verdict(&self, name: &str) -> &str {
+        self.node(name)["verdict"].as_str().unwrap()
+    }
+
+    pub fn verdicts(&self) -> BTreeMap<&str, &str> {
+        self.nodes()
+            .iter()
+            .map(|node| (node["name"].as_str().unwrap(), node["verdict"].as_str().unwrap()))
+            .collect()
+    }
+
+    /// The sentences that say why a node is stale or cached.
+    pub fn reasons(&self, name: &str) -> String {
+        let mut text = String::new();
+        for reason in self.node(name)["reasons"].as_array().into_iter().flatten() {
+            writeln!(text, "{}", reason["text"].as_str().unwrap()).unwrap();
+        }
+        text
+    }
+
+    #[track_caller]
+    pub fn has_nothing_to_do(&self) {
+        assert!(self.verdicts().values().all(|&verdict| verdict == "fresh"), "{:#?}", self.verdicts());
+    }
+}
+
+/// `kiln build --format json-lines`.
+pub struct Build {
+    pub said: Said,
+    events: Vec<Value>,
+}
+
+impl Build {
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.said.code, code, "{}", self.said);
+        self
+    }
+
+    fn nodes(&self, wanted: impl Fn(&Value) -> bool) -> Vec<&str> {
+        let wanted = self.events.iter().filter(|event| wanted(event));
+        let mut names: Vec<&str> = wanted.map(|event| event["node"].as_str().unwrap()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Names of the nodes that ran, sorted.
+    pub fn ran(&self) -> Vec<&str> {
+        self.nodes(|event| event["event"] == "started")
+    }
+
+    /// Names of the nodes whose outputs came from the cache, sorted.
+    pub fn restored(&self) -> Vec<&str> {
+        self.nodes(|event| event["how"] == "restored")
+    }
+
+    /// How a node ended.
+    #[track_caller]
+    pub fn finished(&self, node: &str) -> &Value {
+        let finished = |event: &&Value| event["event"] == "finished" && event["node"] == node;
+        self.events.iter().find(finished).unwrap_or_else(|| panic!("{node} did not end in\n{}", self.said))
+    }
+
+    /// A figure of the summary.
+    pub fn count(&self, figure: &str) -> u64 {
+        let ended = self.events.iter().find(|event| event["event"] == "ended");
+        ended.unwrap_or_else(|| panic!("no end in {}", self.said))[figure].as_u64().unwrap()
+    }
+
+    #[track_caller]
+    pub fn runs(self, nodes: &[&str]) -> Self {
+        let mut nodes = nodes.to_vec();
+        nodes.sort_unstable();
+        assert_eq!(self.ran(), nodes, "{}", self.said);
+        self
+    }
+
+    #[track_caller]
+    pub fn restores(self, nodes: &[&str]) -> Self {
+        let mut nodes = nodes.to_vec();
+        nodes.sort_unstable();
+        assert_eq!(self.restored(), nodes, "{}", self.said);
+        self
+    }
+
+    /// What was fresh is left alone, what was cached comes from the cache, what was stale runs. What was unknown may
+    /// do any of these, and so may what a failure kept from being done.
+    #[track_caller]
+    fn keeps(&self, plan: &Plan) {
+        let (ran, restored) = (self.ran(), self.restored());
+        for (node, verdict) in plan.verdicts() {
+            let did = (ran.contains(&node), restored.contains(&node));
+            let kept = match verdict {
+                "fresh" | "blocked" => did == (false, false),
+                "cached" => did == (false, true) || self.said.code != 0 && did == (false, false),
+                "stale" => did == (true, false) || self.said.code != 0 && did == (false, false),
+                "unknown" => did != (true, true),
+                other => panic!("{other}"),
+            };
+            assert!(kept, "{node} was planned as {verdict}; (ran, restored) = {did:?} in\n{}", self.said);
+        }
+    }
+}
