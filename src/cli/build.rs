@@ -10,7 +10,7 @@ use signal_hook::iterator::Signals;
 use super::exit::{Exit, Failure};
 use super::plan::{Wanted, dry_run, forced, jobs};
 use super::project::{Project, select};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, out, outln};
 use crate::exec::event::{Event, Sink, Summary};
 use crate::exec::{Cancel, Ended, Options, execute};
 use crate::graph::Graph;
@@ -139,11 +139,11 @@ fn show(graph: &Graph, ended: &Ended, summary: &Summary, terminal: &Terminal) {
     }
     let table = report::results(graph, &ended.nodes, terminal.out);
     if !table.is_empty() {
-        print!("{table}\n");
+        out!("{table}\n");
     }
     let time = report::duration(summary.duration);
     if nothing_ran && summary.failed == 0 && !summary.interrupted {
-        println!("{} ({} nodes, {time})", terminal.out.good("everything is up to date"), summary.fresh);
+        outln!("{} ({} nodes, {time})", terminal.out.good("everything is up to date"), summary.fresh);
         return;
     }
     let mut parts = vec![format!("{} ran", summary.ran)];
@@ -158,7 +158,7 @@ fn show(graph: &Graph, ended: &Ended, summary: &Summary, terminal: &Terminal) {
     parts
         .extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
     let interrupted = if summary.interrupted { ", interrupted" } else { "" };
-    println!("{}{interrupted} in {time}", parts.join(", "));
+    outln!("{}{interrupted} in {time}", parts.join(", "));
 }
 
 /// Every sink there is. One that fails is told of once, and left out from then on.

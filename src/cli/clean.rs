@@ -4,7 +4,7 @@ use std::fs;
 
 use super::exit::{Exit, Failure};
 use super::project::{Project, load_spec, select};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, outln};
 use crate::store::{StoreError, remove_tree};
 
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         }
     }
     if !terminal.quiet {
-        println!("removed {removed} files from out/; the cache still has them");
+        outln!("removed {removed} files from out/; the cache still has them");
     }
     Ok(Exit::Done)
 }
@@ -80,7 +80,7 @@ fn cache(terminal: &Terminal) -> Result<Exit, Failure> {
         }
     }
     if !terminal.quiet {
-        println!("removed the cache in {}; sources are kept", home.display());
+        outln!("removed the cache in {}; sources are kept", home.display());
     }
     Ok(Exit::Done)
 }

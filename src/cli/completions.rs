@@ -3,6 +3,7 @@
 use clap_complete::Shell;
 
 use super::exit::Exit;
+use super::terminal::out;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -11,6 +12,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, command: &mut clap::Command) -> Exit {
-    clap_complete::generate(args.shell, command, "kiln", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, command, "kiln", &mut script);
+    out!("{}", String::from_utf8_lossy(&script));
     Exit::Done
 }

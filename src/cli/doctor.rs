@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::exit::{Exit, Failure};
 use super::project::{load_spec, root};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, outln};
 use crate::exec::sandbox::{Probe, Sandbox, probe};
 use crate::graph::expand;
 use crate::host::{ToolError, ToolIdentity, package_of};
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     match args.format {
         Format::Text => print(&findings, terminal.out),
-        Format::Json => println!("{:#}", serde_json::json!({ "version": 1, "findings": findings })),
+        Format::Json => outln!("{:#}", serde_json::json!({ "version": 1, "findings": findings })),
     }
     let lacks = findings.iter().any(|finding| finding.state == State::Missing);
     Ok(if lacks { Exit::Environment } else { Exit::Done })
@@ -79,7 +79,7 @@ fn print(findings: &[Finding], style: Style) {
             State::Absent => style.dim("absent "),
             State::Missing => style.bad("missing"),
         };
-        println!("{word}  {what}: {found}");
+        outln!("{word}  {what}: {found}");
     }
     let remedies: BTreeSet<&str> = findings
         .iter()
@@ -93,12 +93,12 @@ fn print(findings: &[Finding], style: Style) {
     if packages.is_empty() && others.is_empty() {
         return;
     }
-    println!("\nto mend it:");
+    outln!("\nto mend it:");
     if !packages.is_empty() {
-        println!("  apt-get install {}", packages.join(" "));
+        outln!("  apt-get install {}", packages.join(" "));
     }
     for other in others {
-        println!("  {other}");
+        outln!("  {other}");
     }
 }
 
@@ -170,7 +170,9 @@ fn of_project(spec: &Arc<Spec>) -> Result<Vec<Finding>, Failure> {
     }
     // Boots are not in the graph before their match has run; what they run is known all the same.
     let qemus = spec.project.boards.values().filter_map(|board| board.value.qemu.as_ref());
-    tools.extend(qemus.map(|qemu| (qemu.value.program.value.clone(), Vec::new())));
+    let toolchains = spec.project.toolchains.values().flat_map(|toolchain| &toolchain.value.path);
+    let dirs: Vec<PathBuf> = toolchains.map(|dir| spec.root.join(&dir.value)).collect();
+    tools.extend(qemus.map(|qemu| (qemu.value.program.value.clone(), dirs.clone())));
     let mut findings: Vec<Finding> =
         tools.iter().map(|(tool, dirs)| of_tool(tool, dirs, State::Missing)).collect();
     findings.extend(paths.iter().map(|path| of_path(path)));

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Failure};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, outln};
 
 /// The starter project: kiln's own example, so that what new users get is what is built and booted in every test.
 const FILES: [(&str, &str); 10] = [
@@ -51,13 +51,13 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         })?;
     }
     if !terminal.quiet {
-        println!("started a project in {}", root.display());
+        outln!("started a project in {}", root.display());
         if !root.join(&args.source).is_dir() {
-            println!("put a kernel tree at {}, or set another path in graph.ron; then", args.source);
+            outln!("put a kernel tree at {}, or set another path in graph.ron; then", args.source);
         }
-        println!("  kiln doctor   checks what this host lacks");
-        println!("  kiln plan     shows what would run");
-        println!("  kiln build    runs it");
+        outln!("  kiln doctor   checks what this host lacks");
+        outln!("  kiln plan     shows what would run");
+        outln!("  kiln build    runs it");
     }
     Ok(Exit::Done)
 }

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use super::exit::{Exit, Failure};
 use super::project::{Project, select};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, out, outln};
 use crate::kinds::AllKinds;
 use crate::plan::{World, estimate, plan};
 use crate::report;
@@ -71,10 +71,10 @@ fn show(wanted: &Wanted, format: Format, all: bool, terminal: &Terminal) -> Resu
     let durations = project.store.durations(world.project())?;
     let estimate = estimate(&graph, &plan, jobs, |name| durations.get(name).copied());
     match format {
-        Format::Text => print!("{}", report::plan_text(&graph, &plan, &estimate, jobs, all, terminal.out)),
-        Format::Json => println!("{:#}", report::plan_json(&graph, &plan, &estimate, jobs)),
-        Format::Dot => print!("{}", report::dot(&graph, &plan)),
-        Format::Mermaid => print!("{}", report::mermaid(&graph, &plan)),
+        Format::Text => out!("{}", report::plan_text(&graph, &plan, &estimate, jobs, all, terminal.out)),
+        Format::Json => outln!("{:#}", report::plan_json(&graph, &plan, &estimate, jobs)),
+        Format::Dot => out!("{}", report::dot(&graph, &plan)),
+        Format::Mermaid => out!("{}", report::mermaid(&graph, &plan)),
     }
     Ok(Exit::Done)
 }

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::exit::{Exit, Failure};
 use super::project::{Project, one, select};
-use super::terminal::{ColorChoice, Terminal};
+use super::terminal::{ColorChoice, Terminal, outln};
 use crate::graph::{Graph, NodeId};
 use crate::kinds::AllKinds;
 use crate::plan::{World, plan};
@@ -89,6 +89,6 @@ fn sorted(nodes: impl Iterator<Item = NodeId>) -> Vec<NodeId> {
 
 fn print(graph: &Graph, nodes: &[NodeId]) {
     for &id in nodes {
-        println!("{}", graph.name(id));
+        outln!("{}", graph.name(id));
     }
 }

@@ -7,6 +7,22 @@ use clap::ValueEnum;
 use super::exit::Failure;
 use crate::report::Style;
 
+/// Prints on standard output. A reader that has gone, as after `| head`, is no failure.
+macro_rules! out {
+    ($($text:tt)*) => {{
+        let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!($($text)*));
+    }};
+}
+
+/// The same, with the line's end.
+macro_rules! outln {
+    ($($text:tt)*) => {
+        $crate::cli::terminal::out!("{}\n", format_args!($($text)*))
+    };
+}
+
+pub(super) use {out, outln};
+
 /// `--color`.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(super) enum ColorChoice {

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::exit::{Exit, Failure};
 use super::project::{Project, one, select};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, out, outln};
 use crate::graph::{Graph, NodeId};
 use crate::kinds::AllKinds;
 use crate::plan::manifest::{Field, What};
@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
             if args.verbose {
                 why.fields(id);
             }
-            print!("{}", why.out);
+            out!("{}", why.out);
         }
         Format::Json => {
             let estimate = crate::plan::estimate(&graph, &plan, 1, |_| None);
@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
             });
             let answer =
                 serde_json::json!({ "version": report::PLAN_VERSION, "node": node, "last-run": last });
-            println!("{answer:#}");
+            outln!("{answer:#}");
         }
     }
     Ok(Exit::Done)
