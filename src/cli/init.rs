@@ -26,14 +26,15 @@ const SOURCE: &str = "cache/sources/linux-6.1";
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Where. Default: here.
-    directory: Option<PathBuf>,
+    #[arg(value_name = "DIR")]
+    into: Option<PathBuf>,
     /// The kernel tree to build.
     #[arg(long, value_name = "DIR", default_value = SOURCE)]
     source: String,
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
-    let root = args.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+    let root = args.into.clone().unwrap_or_else(|| PathBuf::from("."));
     // All or nothing: what is there is the user's.
     if let Some((file, _)) = FILES.iter().find(|(file, _)| *file != ".gitignore" && root.join(file).exists())
     {
