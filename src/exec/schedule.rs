@@ -199,6 +199,7 @@ impl<'a> Scheduler<'a, '_> {
                 self.summary.fresh += usize::from(is_action);
                 if known.outcome == Outcome::Fail {
                     self.count_failure(id);
+                    self.messages.insert(id, format!("as before: kiln log {}", self.graph.name(id)));
                 }
                 State::Done(known)
             }

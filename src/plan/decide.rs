@@ -153,7 +153,9 @@ fn verdict(
 /// What differs from the last run.
 fn why_stale(world: &World<'_>, node: &Node, manifest: &Manifest) -> Result<Vec<Reason>, PlanError> {
     let Some(last) = world.last_run(&node.name)? else {
-        return Ok(vec![Reason::NeverRan]);
+        // One that came to nothing leaves no state, but it did run.
+        let outcome = world.last_outcome(&node.name)?;
+        return Ok(vec![outcome.map_or(Reason::NeverRan, |outcome| Reason::LastRun { outcome })]);
     };
     let mut reasons = compare(&last.fields, &manifest.all_fields(), world);
     if last.outcome != Outcome::Pass || reasons.is_empty() {

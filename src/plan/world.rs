@@ -393,6 +393,12 @@ impl<'a> World<'a> {
         })
     }
 
+    /// How the last run of a node ended, whether that counts or not.
+    pub fn last_outcome(&self, node: &str) -> Result<Option<Outcome>, PlanError> {
+        let runs = self.store.runs(self.project, node, 1)?;
+        Ok(runs.into_iter().next().map(|(_, run)| run.outcome))
+    }
+
     /// The run that a node's last known state comes from.
     pub fn last_run(&self, node: &str) -> Result<Option<LastRun>, PlanError> {
         let Some(state) = self.previous.get(node) else { return Ok(None) };
