@@ -1,6 +1,6 @@
 //! `kiln clean`.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 
 use super::exit::{Exit, Failure};
 use super::project::{Project, load_spec, select};
@@ -57,7 +57,13 @@ fn cache(terminal: &Terminal) -> Result<Exit, Failure> {
     if !home.join("VERSION").is_file() {
         return Err(Failure::new(Exit::Environment, format!("{} is no cache of kiln's", home.display())));
     }
-    // Sources are kept: they may be the user's own, put there by hand.
+    let in_use = File::open(home.join("in-use"));
+    if matches!(in_use.as_ref().map(File::try_lock), Ok(Err(TryLockError::WouldBlock))) {
+        return Err(Failure::new(Exit::Environment, "another kiln is using the cache")
+            .help("wait for it to end, or end it"));
+    }
+    // Sources are kept: they may be the user's own, put there by hand. The version goes last: without it, what is left
+    // by a clean that was killed would be no cache of kiln's.
     for entry in [
         "cas",
         "tmp",
@@ -68,6 +74,8 @@ fn cache(terminal: &Terminal) -> Result<Exit, Failure> {
         "index.sqlite",
         "index.sqlite-wal",
         "index.sqlite-shm",
+        "in-use",
+        "opening",
         "VERSION",
     ] {
         let path = home.join(entry);
