@@ -9,7 +9,7 @@ fn a_build_makes_its_outputs_and_the_next_does_nothing() {
         .kiln("build -j2")
         .exits(0)
         .says("linux/x86_64/pc/fake")
-        .says("KILN-BOOT-OK")
+        .says("booted to the marker")
         .says("5 ran")
         .complains(&format!("done {KERNEL}"));
 
@@ -63,7 +63,11 @@ fn the_rules_that_build_real_kernels_build_this_one_as_they_are() {
 fn two_toolchains_and_two_configurations_are_four_builds() {
     let project = Project::new();
     project.edit("graph.ron", "\"fake\": Gcc", "\"other\": Gcc(targets: { \"x86_64\": \"fake-\" }, path: [\"toolchain/bin\"], make: [\"LOCALVERSION=-other\"]), \"fake\": Gcc");
-    project.edit("graph.ron", "defconfigs: [\"pc\"], toolchains: [\"fake\"]", "defconfigs: [\"pc\", \"x86_64_defconfig\"], toolchains: [\"fake\", \"other\"]");
+    project.edit(
+        "graph.ron",
+        "defconfigs: [\"pc\"], toolchains: [\"fake\"]",
+        "defconfigs: [\"pc\", \"x86_64_defconfig\"], toolchains: [\"fake\", \"other\"]",
+    );
     let build = project.build("").exits(0);
     assert_eq!(build.ran().iter().filter(|node| node.starts_with("kernel:")).count(), 4);
     assert_eq!(build.ran().iter().filter(|node| node.starts_with("initramfs:")).count(), 1, "shared");

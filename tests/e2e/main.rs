@@ -2,6 +2,7 @@
 
 mod build;
 mod commands;
+mod company;
 mod edits;
 mod failures;
 mod jobserver;

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -51,8 +53,7 @@ impl Project {
 
     /// A project of one rule and one action of it, `RULE:it`.
     pub fn with_rule(rule: &str, text: &str) -> Self {
-        let project =
-            Self::with_graph(&format!("(version: 1, actions: {{ \"it\": (rule: \"{rule}\") }})\n"));
+        let project = Self::with_graph(&format!("(version: 1, actions: {{ \"it\": (rule: \"{rule}\") }})\n"));
         project.write(&format!("rules/{rule}.ron"), text);
         project
     }
@@ -115,25 +116,35 @@ impl Project {
         command
     }
 
+    /// Starts a build of `reader:linux`, which runs until there is a file `go` in the tree, and waits until it does.
+    pub fn start_reader(&self) -> Child {
+        self.write("rules/reader.ron", include_str!("project/reader.ron"));
+        let child = self.command("build reader: -q").stderr(Stdio::piped()).spawn().unwrap();
+        let under_way = || {
+            let sessions = fs::read_dir(self.path("cache/work")).into_iter().flatten().flatten();
+            let mut work =
+                sessions.filter_map(|session| fs::read_dir(session.path()).ok()).flatten().flatten();
+            // The log is made just before the sandbox is.
+            work.any(|work| work.path().join("log").exists())
+        };
+        while !under_way() {
+            sleep(Duration::from_millis(10));
+        }
+        child
+    }
+
     /// What kiln plans to do.
     pub fn plan(&self, args: &str) -> Plan {
         Plan(self.kiln(&format!("plan --format json {args}")).exits(0).json())
     }
 
     /// Plans, builds, and holds the build to the plan.
+    #[track_caller]
     pub fn build(&self, args: &str) -> Build {
-        let selecting: String = args.replace("--keep-going", "");
-        let plan = self.plan(&selecting);
-        let said = self.kiln(&format!("build -j2 --format json-lines {args}"));
-        let events = said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let build = Build { said, events };
+        let plan = self.plan(&args.replace("--keep-going", ""));
+        let build = Build::new(self.kiln(&format!("build -j2 --format json-lines {args}")));
         build.keeps(&plan);
         build
-    }
-
-    /// Some text without what differs from run to run: directories, digests, times.
-    pub fn settled(&self, text: &str) -> String {
-        text.replace(&*self.dir.path().to_string_lossy(), "[project]")
     }
 }
 
@@ -232,6 +243,10 @@ impl Plan {
         self.0["nodes"].as_array().unwrap()
     }
 
+    fn has(&self, name: &str) -> bool {
+        self.nodes().iter().any(|node| node["name"] == name)
+    }
+
     pub fn node(&self, name: &str) -> &Value {
         let found = self.nodes().iter().find(|node| node["name"] == name);
         found.unwrap_or_else(|| panic!("no {name} in {:#}", self.0))
@@ -270,6 +285,11 @@ pub struct Build {
 }
 
 impl Build {
+    pub fn new(said: Said) -> Self {
+        let events = said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        Self { said, events }
+    }
+
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.said.code, code, "{}", self.said);
@@ -322,16 +342,19 @@ impl Build {
         self
     }
 
-    /// What was fresh is left alone, what was cached comes from the cache, what was stale runs. What was unknown may
-    /// do any of these, and so may what a failure kept from being done.
+    /// What was fresh is left alone, what was cached comes from the cache, what was stale runs: itself, or another
+    /// node that does the very same. What was unknown may do any of these, and a failure may keep any from being done.
     #[track_caller]
     fn keeps(&self, plan: &Plan) {
         let (ran, restored) = (self.ran(), self.restored());
+        let key = |node: &str| plan.node(node)["strong-key"].as_str();
         for (node, verdict) in plan.verdicts() {
             let did = (ran.contains(&node), restored.contains(&node));
+            let twin = || ran.iter().any(|&other| plan.has(other) && key(other) == key(node));
             let kept = match verdict {
                 "fresh" | "blocked" => did == (false, false),
                 "cached" => did == (false, true) || self.said.code != 0 && did == (false, false),
+                "stale" if did == (false, true) => twin(),
                 "stale" => did == (true, false) || self.said.code != 0 && did == (false, false),
                 "unknown" => did != (true, true),
                 other => panic!("{other}"),
