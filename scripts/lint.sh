@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+#
+# Style, lints, documentation, shell scripts, licenses. What needs a tool that is not here is skipped and says so.
+
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$ROOT"
+install_rust
+
+say "format"
+cargo fmt --check
+say "clippy"
+cargo clippy --locked --all-targets -- -D warnings
+say "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
+
+if command -v shellcheck >/dev/null; then
+    say "shellcheck"
+    shellcheck -x -P SCRIPTDIR scripts/*.sh .ci/run
+else
+    say "shellcheck: skipped, as it is not installed (apt-get install shellcheck)"
+fi
+
+if command -v cargo-deny >/dev/null; then
+    say "cargo deny"
+    cargo deny --locked check bans licenses sources
+else
+    say "cargo deny: skipped, as it is not installed and takes minutes to compile (make deny does both)"
+fi
