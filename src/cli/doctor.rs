@@ -151,10 +151,12 @@ fn disk() -> Option<Finding> {
     let stat = nix::sys::statvfs::statvfs(&here).ok()?;
     let free = stat.blocks_available().saturating_mul(stat.fragment_size());
     let enough = free >= ENOUGH_DISK;
+    #[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
+    let gib = free as f64 / f64::from(1 << 30);
     Some(Finding {
         what: "disk".to_owned(),
         state: if enough { State::Fine } else { State::Missing },
-        found: format!("{:.1} GiB free", free as f64 / f64::from(1 << 30)),
+        found: format!("{gib:.1} GiB free"),
         remedy: (!enough).then(|| format!("make room on the disk of {}", here.display())),
     })
 }

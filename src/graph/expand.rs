@@ -469,8 +469,8 @@ fn cycle(drafts: &[Draft], places: &HashMap<Arc<str>, usize>, waits_for: &[usize
     let mut walked: Vec<usize> = Vec::new();
     while !walked.contains(&at) {
         walked.push(at);
-        let next = drafts[at].names().into_iter().map(|(_, name)| places[name.as_str()]);
-        at = next.filter(|&dep| waits_for[dep] > 0).next().expect("it waits for one that waits");
+        let mut next = drafts[at].names().into_iter().map(|(_, name)| places[name.as_str()]);
+        at = next.find(|&dep| waits_for[dep] > 0).expect("it waits for one that waits");
     }
     let start = walked.iter().position(|&place| place == at).expect("the walk came back to it");
     let circle = walked[start..].iter().chain([&at]);

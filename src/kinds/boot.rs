@@ -16,7 +16,7 @@ use crate::store::Outcome;
 const CONSOLE: &str = "console";
 
 /// Without a limit of its own, a boot has this long.
-const TIME_LIMIT: Duration = Duration::from_secs(120);
+const TIME_LIMIT: Duration = Duration::from_mins(2);
 
 /// Boots under QEMU.
 pub(super) struct Boot;

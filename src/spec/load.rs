@@ -170,7 +170,7 @@ impl Loader<'_> {
         merge_names("pool", &mut into.pools, pools, diagnostics);
         match (&merged.cache, cache) {
             (Some(first), Some(again)) => {
-                diagnostics.push(twice("cache settings", "cache", again.span, first.span))
+                diagnostics.push(twice("cache settings", "cache", again.span, first.span));
             }
             (None, cache) => merged.cache = cache,
             (Some(_), None) => {}

@@ -127,7 +127,7 @@ pub struct Toolchain {
     pub compiler: Compiler,
     /// arch -> cross prefix (`""` for the host's own).
     pub targets: BTreeMap<String, Spanned<String>>,
-    /// Make variables, `NAME=VALUE`, after ARCH= and CROSS_COMPILE=.
+    /// Make variables, `NAME=VALUE`, after `ARCH=` and `CROSS_COMPILE=`.
     pub make: Vec<Spanned<String>>,
     /// Directories looked in before the system's own.
     pub path: Vec<Spanned<PathBuf>>,

@@ -197,7 +197,7 @@ fn parse_size(text: &str) -> Option<u64> {
         return None;
     }
     let scale = 10u128.pow(u32::try_from(fraction.len()).ok()?);
-    let scaled = whole.parse::<u64>().ok()? as u128 * scale + u128::from(fraction.parse::<u64>().ok()?);
+    let scaled = u128::from(whole.parse::<u64>().ok()?) * scale + u128::from(fraction.parse::<u64>().ok()?);
     u64::try_from(scaled.checked_mul(unit)? / scale).ok()
 }
 

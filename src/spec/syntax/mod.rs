@@ -79,7 +79,7 @@ pub struct Field<'s> {
     pub value: Node<'s>,
 }
 
-impl<'s> Node<'s> {
+impl Node<'_> {
     /// `x` for `Some(x)`: both are written, and both mean a value that is there.
     #[must_use]
     pub fn unwrapped(&self) -> &Self {

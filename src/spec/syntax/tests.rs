@@ -163,6 +163,7 @@ fn empty(value: &ron::Value) -> bool {
 }
 
 /// Equal up to how numbers are kept.
+#[expect(clippy::float_cmp, reason = "infinities are equal to themselves alone")]
 fn same(ours: &ron::Value, theirs: &ron::Value) -> bool {
     use ron::Value::{Map, Number, Option, Seq, Unit};
     match (ours, theirs) {
