@@ -1,5 +1,5 @@
 //! The plan: for every node a verdict with its reasons. `kiln plan` prints it, `kiln build` goes on with it, and both
-//! take every decision in [`decide`], so that a dry run can't disagree with the run.
+//! take every decision in [`decide()`], so that a dry run can't disagree with the run.
 
 mod decide;
 mod estimate;
