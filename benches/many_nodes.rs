@@ -113,7 +113,7 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
                 .and_then(|()| fs::copy(&from, &to))
                 .and_then(|_| fs::symlink_metadata(&to))
                 .expect("an output");
-            let digest = world.project_path(&Path::new("in").join(&path), "").expect("it was read");
+            let digest = world.project_path(&Path::new("in").join(&path), "").expect("it was read").digest;
             let artifact = Artifact::File { digest, size: placed.len(), executable: false };
             let outputs = vec![("copy".to_owned(), artifact)];
             let run = Run {
