@@ -273,6 +273,17 @@ impl<'a> Scheduler<'a, '_> {
         while let Some((tail, Reverse(id))) = self.ready.pop() {
             let State::Ready(work) = &self.states[id.index()] else { continue };
             let work = work.clone();
+            // A result that was to be put in place has turned out to be of no use: this waits for another.
+            if matches!(work, Work::Run { .. }) && self.graph.deps(id).any(|dep| self.outputs(dep).is_none())
+            {
+                self.states[id.index()] = State::Waiting;
+                let mut settled = Vec::new();
+                self.decide_one(id, &mut settled)?;
+                for id in settled {
+                    self.decide_readers(id)?;
+                }
+                continue;
+            }
             let Some(held) = self.tokens.take(&self.resources(id, &work))? else {
                 later.push((tail, Reverse(id)));
                 // Nothing else fits either, unless it was a pool that this one lacked.
@@ -296,6 +307,20 @@ impl<'a> Scheduler<'a, '_> {
         }
         self.ready.extend(later);
         Ok(())
+    }
+
+    /// A node's outputs, where they are known. They are while they are being put in place: readers take them from the
+    /// cache, and were decided with them.
+    fn outputs(&self, id: NodeId) -> Option<Outputs> {
+        let known = match &self.states[id.index()] {
+            State::Done(known) | State::Ready(Work::Restore { known, .. }) => known,
+            State::Active => match &self.active.get(&id)?.work {
+                Work::Restore { known, .. } => known,
+                Work::Run { .. } | Work::Unpack { .. } => return None,
+            },
+            _ => return None,
+        };
+        Some(Arc::clone(&known.outputs))
     }
 
     fn resources(&self, id: NodeId, work: &Work) -> Resources {
@@ -337,14 +362,8 @@ impl<'a> Scheduler<'a, '_> {
                     self.states[id.index()] = State::Ready(work.clone());
                     return self.start(id, work, scope, &sender);
                 }
-                let outputs: HashMap<NodeId, Outputs> = self
-                    .graph
-                    .deps(id)
-                    .filter_map(|dep| match &self.states[dep.index()] {
-                        State::Done(known) => Some((dep, Arc::clone(&known.outputs))),
-                        _ => None,
-                    })
-                    .collect();
+                let outputs: HashMap<NodeId, Outputs> =
+                    self.graph.deps(id).filter_map(|dep| Some((dep, self.outputs(dep)?))).collect();
                 let expected = self.estimate.durations.get(&id).copied();
                 (self.emit)(&Event::Started { node: Arc::clone(&name), reasons: reasons.clone(), expected });
                 let task_basis = Arc::clone(&basis);
