@@ -81,7 +81,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
             &cancel,
         )?;
         world.save();
-        summary = add(summary, &ended.summary, round);
+        summary = add(&summary, &ended.summary, round);
         if ended.plan_again && !cancel.is_cancelled() && round + 1 < PLANS {
             // What has not had its turn is still forced.
             for (id, outcome, _) in &ended.nodes {
@@ -106,7 +106,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
 }
 
 /// Figures of several rounds: work adds up, the state is the last one's.
-fn add(before: Summary, last: &Summary, round: usize) -> Summary {
+fn add(before: &Summary, last: &Summary, round: usize) -> Summary {
     if round == 0 {
         return last.clone();
     }

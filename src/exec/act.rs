@@ -124,7 +124,7 @@ impl Done {
         }
     }
 
-    pub(super) fn saying(mut self, message: impl ToString) -> Self {
+    pub(super) fn saying(mut self, message: impl std::fmt::Display) -> Self {
         self.message = Some(message.to_string());
         self
     }

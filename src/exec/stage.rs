@@ -177,7 +177,8 @@ fn environment(
     let mut path = String::new();
     for dir in action.tool_path.iter() {
         let dir = absolute(dir)?;
-        path.push_str(&format!("{}:", dir.display()));
+        path.push_str(&dir.to_string_lossy());
+        path.push(':');
         let root = if dir.ends_with("bin") { dir.parent().unwrap_or(&dir).to_owned() } else { dir };
         if !root.starts_with("/usr") && !root.starts_with("/opt") {
             mounts.push(mount(root.clone(), root, Access::ReadOnly));

@@ -87,7 +87,7 @@ fn make(project: &Path, origin: &Source, tree: &Path) -> Result<(), UnpackError>
 fn check(path: &Path, wanted: &TarballDigest) -> Result<(), UnpackError> {
     let io_error = |source| UnpackError::Io { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(io_error)?;
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     let (found, wanted) = match wanted {
         TarballDigest::Sha256(wanted) => {
             let mut hasher = Sha256::new();

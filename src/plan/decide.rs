@@ -167,10 +167,11 @@ fn why_stale(world: &World<'_>, node: &Node, manifest: &Manifest) -> Result<Vec<
 /// What below `out/` is not as kiln left it. One `lstat` a file: content is looked at only where that differs.
 fn misplaced(world: &World<'_>, action: &Action, record: &NodeRecord) -> Vec<Reason> {
     let now = |path: &Path| std::fs::symlink_metadata(world.out.join(path));
-    let touched =
-        record.placed.iter().map(|placed| (Path::new(&placed.path), placed)).filter_map(|(path, placed)| {
-            (!now(path).is_ok_and(|now| placed.is_untouched(&now))).then(|| path.to_owned())
-        });
+    let touched = record
+        .placed
+        .iter()
+        .filter(|placed| !now(Path::new(&placed.path)).is_ok_and(|now| placed.is_untouched(&now)))
+        .map(|placed| placed.path.clone().into());
     // Where outputs go is no part of a key. The rule may have put them elsewhere, or nowhere, when they were placed.
     let elsewhere = record.outputs.iter().filter_map(|(output, artifact)| {
         let place = action.place_of(output)?;

@@ -57,10 +57,10 @@ pub(super) fn ended(finished: &Finished, style: Style) -> String {
     let mut text = format!("{word} {node}{note}{said}\n");
     if matches!(outcome, Outcome::Fail | Outcome::Infra) {
         for line in log_tail {
-            text.push_str(&format!("  {} {line}\n", style.dim("|")));
+            text.extend(["  ", &*style.dim("|"), " ", &**line, "\n"]);
         }
         if !log_tail.is_empty() {
-            text.push_str(&format!("  {}\n", style.dim(format!("whole log: kiln log {node}"))));
+            text.extend(["  ", &*style.dim(format!("whole log: kiln log {node}")), "\n"]);
         }
     }
     text

@@ -29,8 +29,7 @@ pub fn plan_text(
         }
         let word = verdict.word();
         let shown = match verdict {
-            Verdict::Fresh(_) => style.good(word),
-            Verdict::Cached(..) => style.good(word),
+            Verdict::Fresh(_) | Verdict::Cached(..) => style.good(word),
             Verdict::Stale(_) => style.warn(word),
             Verdict::Unknown(_) => style.dim(word),
             Verdict::Blocked(_) => style.bad(word),

@@ -15,9 +15,9 @@ pub(super) fn columns(rows: &[Vec<Cell>]) -> String {
             let pad = " ".repeat(widths[column] - cell.width);
             let last = column + 1 == row.len();
             match (cell.right, last) {
-                (true, _) => line.push_str(&format!("{pad}{}", cell.shown)),
+                (true, _) => line.extend([&*pad, &*cell.shown]),
                 (false, true) => line.push_str(&cell.shown),
-                (false, false) => line.push_str(&format!("{}{pad}", cell.shown)),
+                (false, false) => line.extend([&*cell.shown, &*pad]),
             }
             if !last {
                 line.push_str("  ");
