@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How many graphs; `PROPTEST_CASES` asks for another number.
-const CASES: u32 = 40;
+const CASES: u32 = 24;
 
 /// Files of the project, which nodes read one by one.
 const FILES: usize = 3;
@@ -352,21 +352,23 @@ fn output(root: &Path, project: &Project, index: usize) -> Option<(Vec<u8>, bool
 struct Bench {
     dir: TempDir,
     project: Project,
-    /// What nodes that passed have read.
+    /// What nodes that read_by_passing have read.
     seen: HashSet<String>,
     /// What they made last.
     made: BTreeMap<usize, (Vec<u8>, bool)>,
+    /// Blobs that were deleted at some time: what makes one may run when it is next wanted.
+    lost: Vec<Vec<u8>>,
 }
 
 impl Bench {
     fn new(project: Project) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { dir, project, seen: HashSet::new(), made: BTreeMap::new() }
+        Self { dir, project, seen: HashSet::new(), made: BTreeMap::new(), lost: Vec::new() }
     }
 
     /// Builds after some edits, and holds what happens against what should.
     fn build(&mut self, edits: &[Edit]) {
-        let (mut force, mut lost) = (Vec::new(), Vec::new());
+        let mut force = Vec::new();
         let root = self.dir.path().to_owned();
         for edit in edits {
             let count = self.project.nodes.len();
@@ -374,7 +376,7 @@ impl Bench {
             match *edit {
                 Edit::DeleteOutput(at) => drop(fs::remove_file(out(at))),
                 Edit::SpoilOutput(at) if out(at).exists() => fs::write(out(at), "spoilt").unwrap(),
-                Edit::DeleteBlob(at) => lost.extend(delete_blob(&root, at)),
+                Edit::DeleteBlob(at) => self.lost.extend(delete_blob(&root, at)),
                 Edit::Force(at) => force.push(name(at % count)),
                 _ => {}
             }
@@ -391,7 +393,7 @@ impl Bench {
 
         let mut made = BTreeMap::new();
         let mut news: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-        let mut passed = HashSet::new();
+        let mut read_by_passing = HashSet::new();
         for index in 0..self.project.nodes.len() {
             let name = name(index);
             let passes = clean_told.nodes.get(&name).is_some_and(|(_, outcome)| outcome == "pass");
@@ -414,7 +416,7 @@ impl Bench {
             };
             // It ran if and only if there was a reason.
             let before = self.made.get(&index);
-            let was_lost = |(bytes, _): &(Vec<u8>, bool)| lost.contains(bytes);
+            let was_lost = |(bytes, _): &(Vec<u8>, bool)| self.lost.contains(bytes);
             let clean_output = output(clean.path(), &self.project, index).filter(|_| passes);
             let may_be_lost = before.is_some_and(was_lost) || clean_output.as_ref().is_some_and(was_lost);
             let forced = force.contains(&name);
@@ -432,7 +434,7 @@ impl Bench {
                 assert!(clean_output.is_some(), "{name} made nothing");
                 assert_eq!(output, clean_output, "{name} differs from a clean build");
                 made.extend(output.map(|output| (index, output)));
-                passed.insert(self.project.view(index, &made).expect("it has one"));
+                read_by_passing.insert(self.project.view(index, &made).expect("it has one"));
             }
         }
         for (view, (ran, at_most)) in news {
@@ -441,7 +443,7 @@ impl Bench {
                 "{ran} nodes ran that read this for the first time: {view}"
             );
         }
-        self.seen.extend(passed);
+        self.seen.extend(read_by_passing);
         self.made = made;
 
         // A second build runs what failed, and nothing else.

@@ -82,8 +82,8 @@ pub(super) fn one(target: &str, graph: &Graph) -> Result<NodeId, Failure> {
     let selection = select(&[target.to_owned()], graph)?;
     // A point that has become its nodes is not what anyone means.
     let wanted = |&id: &NodeId| selection.wants(graph, id) && graph.expansion(id).is_none();
-    let named: Vec<NodeId> = graph.ids().filter(wanted).collect();
-    match named.as_slice() {
+    let meant: Vec<NodeId> = graph.ids().filter(wanted).collect();
+    match meant.as_slice() {
         [id] => Ok(*id),
         several => {
             let names: Vec<&str> = several.iter().take(5).map(|&id| &**graph.name(id)).collect();

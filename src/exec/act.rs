@@ -253,15 +253,15 @@ fn sandboxed(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, watcher: Option
         };
     };
     let mut console = running.take_output().expect("the output was asked to be piped");
-    let watched = watcher.watch(task.action, &mut console, &mut log);
+    let seen = watcher.watch(task.action, &mut console, &mut log);
     running.killer().kill();
     let usage = running.wait().map(|exit| exit.usage).unwrap_or_default();
     if stage.cancel.is_cancelled() {
         return Done { usage, ..Done::new(Outcome::Cancelled) };
     }
-    match watched {
-        Ok(watched) => match write_outputs(task.action, work, &watched.outputs) {
-            Ok(()) => Done { usage, made: true, ..Done::new(watched.outcome) }.saying(watched.message),
+    match seen {
+        Ok(seen) => match write_outputs(task.action, work, &seen.outputs) {
+            Ok(()) => Done { usage, made: true, ..Done::new(seen.outcome) }.saying(seen.message),
             Err(message) => Done { usage, ..Done::new(Outcome::Infra) }.saying(message),
         },
         Err(error) => Done { usage, ..Done::new(Outcome::Infra) }.saying(error),

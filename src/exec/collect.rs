@@ -84,12 +84,12 @@ impl Declared<'_> {
         let matcher = glob
             .map_err(|source| CollectError::Glob { output: self.name.to_owned(), source })?
             .compile_matcher();
-        let matches = matching(self.out, &matcher)
+        let found = matching(self.out, &matcher)
             .map_err(|source| self.unreadable(&self.out.display().to_string(), source))?;
-        if matches.is_empty() {
+        if found.is_empty() {
             return if self.optional { Ok(Artifact::Absent) } else { Err(self.missing(pattern)) };
         }
-        let wanted: HashSet<&Path> = matches.iter().flat_map(|file| file.ancestors()).collect();
+        let wanted: HashSet<&Path> = found.iter().flat_map(|file| file.ancestors()).collect();
         Ok(self.store.put_tree(self.out, &|path| wanted.contains(path))?)
     }
 

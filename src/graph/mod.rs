@@ -143,6 +143,7 @@ pub struct SourceNode {
 
 /// The graph.
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "it is the graph, and the rest is about it")]
 pub struct Graph {
     /// Edges point from a node to those that read its outputs.
     graph: DiGraph<Node, ()>,

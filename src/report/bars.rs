@@ -32,12 +32,12 @@ impl Bars {
         Self { all, total, running: HashMap::new(), style }
     }
 
-    fn start(&mut self, node: &Arc<str>, note: String) {
+    fn start(&mut self, node: &Arc<str>, remark: String) {
         let bar = self.all.add(ProgressBar::new_spinner());
         let template = "{spinner} {elapsed:>4} {prefix} {msg}";
         bar.set_style(ProgressStyle::with_template(template).expect("a constant template"));
         bar.set_prefix(node.to_string());
-        bar.set_message(note);
+        bar.set_message(remark);
         bar.enable_steady_tick(TICK);
         self.running.insert(Arc::clone(node), bar);
     }
