@@ -22,6 +22,9 @@ use crate::store::{Artifact, Blob, Outcome, Placed, remove_tree};
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: u64 = 64 * 1024;
 
+/// How many damaged blobs a run puts right that makes the same again.
+const DAMAGED_BLOBS: usize = 100;
+
 /// With less free space than this on the cache's disk, a failure is put down to that.
 const DISK_FULL: u64 = 4 * 1024 * 1024;
 
@@ -199,9 +202,20 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
         return Done { log: done.log, ..Done::new(Outcome::Infra) }.saying(changed);
     }
     if matches!(done.outcome, Outcome::Pass | Outcome::Fail) {
-        match place(store, task.action, &done.outputs, &stage.world.out) {
-            Ok(placed) => done.placed = placed,
-            Err(error) => return Done::new(Outcome::Infra).saying(error),
+        let mut tries = 0;
+        loop {
+            match place(store, task.action, &done.outputs, &stage.world.out) {
+                Ok(placed) => break done.placed = placed,
+                // The store had such a blob already, and it was damaged. It is out of the way now, one a time.
+                Err(error) if error.is_miss() && tries < DAMAGED_BLOBS => {
+                    tries += 1;
+                    match collect(store, task.action, &work.out()) {
+                        Ok(outputs) => done.outputs = outputs,
+                        Err(error) => return Done::new(Outcome::Infra).saying(error),
+                    }
+                }
+                Err(error) => return Done::new(Outcome::Infra).saying(error),
+            }
         }
     }
     done

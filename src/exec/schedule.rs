@@ -562,7 +562,14 @@ impl<'a> Scheduler<'a, '_> {
             Err(error) if error.is_miss() => {
                 // The result turned out to be unusable: then it is as if there were none.
                 (self.emit)(&Event::Warning { message: format!("{name}: {error}; it runs again") });
-                let reasons = vec![Reason::LastRun { outcome: known.outcome }];
+                let gone = known.outputs.iter().filter(|(_, artifact)| {
+                    !self.world.store.has_artifact(artifact).unwrap_or(false)
+                });
+                let mut reasons: Vec<Reason> =
+                    gone.map(|(output, _)| Reason::BlobMissing { output: output.clone() }).collect();
+                if reasons.is_empty() {
+                    reasons.push(Reason::LastRun { outcome: known.outcome });
+                }
                 self.world.store.forget(&basis.keys.strong)?;
                 let state = self.make_ready(id, Work::Run { basis, reasons });
                 self.states[id.index()] = state;
