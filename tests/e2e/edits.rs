@@ -85,7 +85,7 @@ fn a_time_that_changes_is_no_change() {
     let project = built();
     for file in ["linux/init/main.c", "boot/init", "configs/pc.config", "graph.ron", "rules/kernel.ron"] {
         let file = fs::File::options().append(true).open(project.path(file)).unwrap();
-        file.set_modified(SystemTime::now() + Duration::from_secs(3600)).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_hours(1)).unwrap();
     }
     project.plan("").has_nothing_to_do();
     project.build("").exits(0).runs(&[]).restores(&[]);

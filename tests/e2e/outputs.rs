@@ -25,7 +25,7 @@ fn mends(harm: impl Fn(&Project, &str)) {
 
 #[test]
 fn a_file_that_was_removed() {
-    mends(|project, image| project.remove(image));
+    mends(Project::remove);
 }
 
 #[test]

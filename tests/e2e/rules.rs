@@ -69,6 +69,27 @@ fn a_rule_and_its_actions_need_no_line_of_rust() {
 }
 
 #[test]
+fn actions_that_do_the_same_run_once() {
+    let project = Project::with_graph(
+        r#"(version: 1, actions: { "one": (rule: "same"), "other": (rule: "same", params: { "dir": "2" }) })"#,
+    );
+    project.write(
+        "rules/same.ron",
+        r#"(
+            version: 1,
+            params: { "dir": (type: Str, default: "1") },
+            steps: [["cp", "/proc/self/stat", "{out}/made"], ["sleep", "0.1"]],
+            outputs: { "made": File("made") },
+            tools: ["cp", "sleep"],
+            export: "{dir}",
+        )"#,
+    );
+    project.kiln("build -j2").exits(0).says("1 ran, 1 from the cache").never_says("another kiln");
+    assert_eq!(project.read("out/1/made"), project.read("out/2/made"));
+    project.plan("").has_nothing_to_do();
+}
+
+#[test]
 fn an_output_that_is_not_made_is_a_failure() {
     let project = Project::with_rule("lazy", &shell("true", ""));
     project.kiln("build").exits(1).complains("output made was not made: there is no made");
