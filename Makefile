@@ -28,8 +28,8 @@ deny: ## Check the dependencies' licenses and sources (compiles cargo-deny first
 	@command -v cargo-deny >/dev/null || cargo install cargo-deny --locked
 	@cargo deny --locked check bans licenses sources
 
-bench: ## How fast kiln looks at a source tree, against the least that any tool must do
-	@scripts/setup.sh demo
+bench: ## How fast kiln is, against the least that any tool must do, make alone, and ninja
+	@scripts/setup.sh bench
 	@scripts/source.sh
 	@KILN_BENCH_TREE=$(CURDIR)/cache/sources/linux-6.1 cargo bench --locked
 

@@ -5,6 +5,7 @@
 #     scripts/setup.sh build    to compile kiln
 #     scripts/setup.sh demo     and to build and boot the kernel of the example project
 #     scripts/setup.sh check    and to run all checks
+#     scripts/setup.sh bench    to measure
 
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -20,11 +21,15 @@ demo=(
 # Tests leave root's rights, mount file systems, make repositories.
 check=(git mount procps util-linux)
 
+# What kiln is measured against.
+bench=(git ninja-build)
+
 case ${1-} in
 build) install_packages "${build[@]}" ;;
 demo) install_packages "${build[@]}" "${demo[@]}" ;;
 check) install_packages "${build[@]}" "${demo[@]}" "${check[@]}" ;;
-*) die "usage: ${BASH_SOURCE[0]} build|demo|check" ;;
+bench) install_packages "${build[@]}" "${demo[@]}" "${bench[@]}" ;;
+*) die "usage: ${BASH_SOURCE[0]} build|demo|check|bench" ;;
 esac
 
 install_rust
