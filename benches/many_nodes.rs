@@ -85,6 +85,7 @@ fn throughput(nodes: usize) {
     generate(&ours, &theirs, nodes);
     let bare = run_well(&mut ninja(&theirs)).wall;
     let built = run_well(&mut kiln(&ours, &["build", "--quiet"])).wall;
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let each = |wall: Duration| wall.as_secs_f64() * 1000.0 / nodes as f64;
     println!("first build of {nodes} trivial nodes");
     println!("    kiln build: {:.2} ms a node   ninja: {:.2} ms a node", each(built), each(bare));
@@ -106,7 +107,8 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
     store.batch(|batch| {
         for &id in plan.nodes() {
             let action = graph.node(id).action().expect("all are actions");
-            let basis = plan.decision(id).and_then(|decision| decision.basis.as_ref()).expect("all are known");
+            let basis =
+                plan.decision(id).and_then(|decision| decision.basis.as_ref()).expect("all are known");
             let path = Path::new(&action.bindings.text_of("dir")).join(action.bindings.text_of("file"));
             let (from, to) = (project.join("in").join(&path), project.join("out").join(&path));
             let placed = fs::create_dir_all(to.parent().expect("in a directory"))

@@ -11,9 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{
-    Target, demo, in_turns, kiln, report_peak, run_well, scratch, setting, stat_walk, time, tree,
-};
+use common::{Target, demo, in_turns, kiln, report_peak, run_well, scratch, setting, stat_walk, time, tree};
 
 fn main() {
     let Some(tree) = tree() else { return };
@@ -32,9 +30,8 @@ fn main() {
     walk.report(&what, "kiln build", "bare parallel stat walk", &Target::AtMost(1.5));
 
     let repository = committed(&tree);
-    let status = || {
-        run_well(Command::new("git").current_dir(&repository).args(["status", "--porcelain"])).wall
-    };
+    let status =
+        || run_well(Command::new("git").current_dir(&repository).args(["status", "--porcelain"])).wall;
     let git = in_turns(pairs, &mut noop, status);
     git.report("the same, against git", "kiln build", "git status", &Target::Under(0.5));
     report_peak("memory of a no-op build of the demo", peak, 150);

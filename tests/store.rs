@@ -402,7 +402,6 @@ fn filled_cache() -> (TempDir, PathBuf) {
 #[test]
 fn an_index_beyond_use_is_set_aside() {
     let truncate = |keep: u64| move |file: &File| file.set_len(keep).unwrap();
-    #[expect(clippy::type_complexity, reason = "a list of closures")]
     let damages: [Box<dyn Fn(&File)>; 4] = [
         Box::new(truncate(10)),
         Box::new(truncate(5000)),

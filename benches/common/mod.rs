@@ -127,6 +127,7 @@ fn typical(times: &[Duration]) -> Duration {
 /// Runs a command to its end. What it prints to standard output is thrown away.
 pub fn run(command: &mut Command) -> Ended {
     let start = Instant::now();
+    #[expect(clippy::zombie_processes, reason = "`wait4` below reaps it, and tells what it used")]
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("the program can be run");
     let pid = libc::pid_t::try_from(child.id()).expect("a process number");
     let (mut status, mut usage) = (0, std::mem::MaybeUninit::<libc::rusage>::uninit());
@@ -136,7 +137,11 @@ pub fn run(command: &mut Command) -> Ended {
         if waited == pid {
             break;
         }
-        assert_eq!(std::io::Error::last_os_error().kind(), std::io::ErrorKind::Interrupted, "it is our child");
+        assert_eq!(
+            std::io::Error::last_os_error().kind(),
+            std::io::ErrorKind::Interrupted,
+            "it is our child"
+        );
     }
     let wall = start.elapsed();
     // SAFETY: `wait4` gave our child, so it filled this in.

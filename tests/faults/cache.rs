@@ -248,7 +248,9 @@ fn lost_caches_of_file_digests_cost_time_only() {
         |path: &Path| fs::write(path, "garbage").unwrap(),
         |path: &Path| writable(path).set_len(100).unwrap(),
     ] {
-        caches.iter().for_each(|path| damage(path));
+        for path in &caches {
+            damage(path);
+        }
         project.assert_fresh();
     }
     fs::remove_dir_all(project.cache.join("stat")).unwrap();

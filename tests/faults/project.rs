@@ -22,7 +22,7 @@ use tempfile::TempDir;
 const NOBODY: u32 = 65534;
 
 /// How long to wait for what must come to pass. Nothing is measured by it: a machine may be as slow as it likes.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A script that says it has begun, and goes on when its [`Gate`] is opened.
 pub const GATE: &str = "touch begun; until [ -e go ]; do sleep 0.02; done";
@@ -193,7 +193,7 @@ impl Project {
         let actions: String =
             self.nodes.iter().map(|Node { name, .. }| format!("{name:?}: (rule: {name:?}), ")).collect();
         write!(graph, "sources: {{{sources}}}, actions: {{{actions}}}, ").unwrap();
-        writeln!(graph, "cache: (path: {:?}))", self.cache).unwrap();
+        writeln!(graph, "cache: (path: \"{}\"))", self.cache.display()).unwrap();
         self.write("graph.ron", &graph);
         for node in &self.nodes {
             self.write(&format!("rules/{}.ron", node.name), &node.rule());
