@@ -564,9 +564,10 @@ impl<'a> Scheduler<'a, '_> {
             Err(error) if error.is_miss() => {
                 // The result turned out to be unusable: then it is as if there were none.
                 (self.emit)(&Event::Warning { message: format!("{name}: {error}; it runs again") });
-                let gone = known.outputs.iter().filter(|(_, artifact)| {
-                    !self.world.store.has_artifact(artifact).unwrap_or(false)
-                });
+                let gone = known
+                    .outputs
+                    .iter()
+                    .filter(|(_, artifact)| !self.world.store.has_artifact(artifact).unwrap_or(false));
                 let mut reasons: Vec<Reason> =
                     gone.map(|(output, _)| Reason::BlobMissing { output: output.clone() }).collect();
                 if reasons.is_empty() {
