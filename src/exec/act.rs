@@ -192,7 +192,7 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
         match collect(store, task.action, &work.out()) {
             Ok(outputs) => done.outputs = outputs,
             Err(error) if done.outcome == Outcome::Pass => {
-                done.outcome = Outcome::Fail;
+                done.outcome = if error.is_the_outputs_fault() { Outcome::Fail } else { Outcome::Infra };
                 done = done.saying(error);
             }
             Err(_) => done.outputs.clear(),

@@ -35,6 +35,18 @@ pub(super) enum CollectError {
     Store(#[from] StoreError),
 }
 
+impl CollectError {
+    /// Whether the action is to blame, which made what can't be kept, rather than the cache or its disk.
+    pub(super) fn is_the_outputs_fault(&self) -> bool {
+        match self {
+            Self::Store(error) => {
+                matches!(error, StoreError::NotKeepable { .. } | StoreError::NotReadable { .. })
+            }
+            _ => true,
+        }
+    }
+}
+
 /// Takes all declared outputs from the output directory.
 pub(super) fn collect(
     store: &Store,
