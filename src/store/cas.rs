@@ -132,6 +132,10 @@ impl Store {
                     make_dir(path.parent().expect("blobs are in a directory"))?;
                     fs::rename(&staged.path, &path).at(&path)?;
                 }
+                Err(error) if error.kind() == ErrorKind::IsADirectory => {
+                    remove_any(&path).at(&path)?;
+                    fs::rename(&staged.path, &path).at(&path)?;
+                }
                 result => result.at(&path)?,
             }
         }
@@ -229,7 +233,11 @@ impl Store {
 fn open_blob(path: &Path) -> Result<File, BlobError> {
     match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Err(BlobError::Missing),
-        result => Ok(result.at(path)?),
+        result => {
+            let file = result.at(path)?;
+            // Damage can make it anything.
+            if file.metadata().at(path)?.is_file() { Ok(file) } else { Err(BlobError::Missing) }
+        }
     }
 }
 

@@ -17,3 +17,12 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let (value, rest) = postcard::take_from_bytes(body).ok()?;
     rest.is_empty().then_some(value)
 }
+
+/// A row with a value of another kind than its column's is damaged, and as good as none.
+pub fn row<T>(read: rusqlite::Result<Option<T>>) -> rusqlite::Result<Option<T>> {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    match read {
+        Err(FromSqlConversionFailure(..) | InvalidColumnType(..) | IntegralValueOutOfRange(..)) => Ok(None),
+        read => read,
+    }
+}

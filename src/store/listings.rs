@@ -43,13 +43,17 @@ impl Store {
 }
 
 impl Batch<'_> {
-    /// Keeps listings, each as its digest and canonical bytes. Those already there are left alone.
+    /// Keeps listings, each as its digest and canonical bytes. Those already there are left alone, but for damaged
+    /// ones: whoever puts a tree must find all of it afterwards.
     pub fn put_listings<'a>(
         &mut self,
         listings: impl IntoIterator<Item = (&'a Digest, &'a [u8])>,
     ) -> Result<(), StoreError> {
         self.write(|index| {
-            let mut insert = index.prepare_cached("INSERT OR IGNORE INTO listing VALUES (?1, ?2)")?;
+            let mut insert = index.prepare_cached(
+                "INSERT INTO listing VALUES (?1, ?2)
+                 ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes WHERE bytes <> excluded.bytes",
+            )?;
             for (digest, bytes) in listings {
                 insert.execute((digest.as_bytes(), bytes))?;
             }

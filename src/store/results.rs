@@ -128,7 +128,7 @@ impl Store {
                 .prepare_cached(
                     "SELECT action_key, outcome, outputs, log, log_size, run FROM result WHERE strong_key = ?1",
                 )?
-                .query_row([strong_key.as_bytes()], read_result)
+                .query_row([strong_key.as_bytes()], |row| codec::row(read_result(row)))
                 .optional()
         })?;
         Ok(found.flatten())

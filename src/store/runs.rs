@@ -209,7 +209,7 @@ impl Store {
             )?;
             let mut rows = select.query([project.0])?;
             while let Some(row) = rows.next()? {
-                if let Some(state) = read_node(row)? {
+                if let Some(state) = codec::row(read_node(row))? {
                     nodes.insert(row.get(6)?, state);
                 }
             }
@@ -225,7 +225,7 @@ impl Store {
                     "SELECT run, outcome, action_key, path_set, strong_key, record FROM node
                      WHERE project = ?1 AND name = ?2",
                 )?
-                .query_row((project.0, name), read_node)
+                .query_row((project.0, name), |row| codec::row(read_node(row)))
                 .optional()
         })?;
         Ok(found.flatten())
@@ -268,7 +268,7 @@ impl Store {
                             manifest, log, log_size, pid
                      FROM run WHERE id = ?1",
                 )?
-                .query_row([id.0], read_run)
+                .query_row([id.0], |row| codec::row(read_run(row)))
                 .optional()
         })?;
         Ok(found.flatten().map(|(_, run)| run))
