@@ -26,8 +26,10 @@ fn change_reader(project: &mut Project) {
     project.replace(node("reader", "cat /kiln/in/hidden >o; echo read anew >>o").reads("hidden"));
 }
 
-/// Ways to damage a file.
-const DAMAGES: [(&str, fn(&Path)); 4] = [
+/// A way to damage a file.
+type Damage = (&'static str, fn(&Path));
+
+const DAMAGES: [Damage; 4] = [
     ("deleted", |path| fs::remove_file(path).unwrap()),
     ("truncated", |path| writable(path).set_len(3).unwrap()),
     ("with a flipped bit", |path| {
@@ -80,6 +82,30 @@ fn a_damaged_blob_that_is_put_in_place_is_made_again() {
             project.assert_as_if_clean();
             project.assert_fresh();
         }
+    }
+}
+
+/// A node may run as soon as its inputs are known, and those are read from the cache, not from `out/`.
+#[test]
+fn a_result_is_read_while_it_is_put_in_place() {
+    for jobs in ["-j1", "-j2", "-j4"] {
+        let mut nodes = Vec::new();
+        for number in 0..8 {
+            let maker = format!("maker{number}");
+            nodes.push(node(&format!("reader{number}"), format!("cat /kiln/in/{maker} >o")).reads(&maker));
+            nodes.push(node(&maker, format!("echo {number} >o")));
+        }
+        let mut project = Project::new(nodes);
+        project.build().exits(0);
+        fs::remove_dir_all(project.path("out")).unwrap();
+        for number in 0..8 {
+            let maker = format!("maker{number}");
+            let script = format!("cat /kiln/in/{maker} >o; echo anew >>o");
+            project.replace(node(&format!("reader{number}"), script).reads(&maker));
+        }
+        project.run(["build", jobs]).exits(0);
+        project.assert_as_if_clean();
+        assert_eq!(project.runs("maker0", "pass"), 1);
     }
 }
 
@@ -165,6 +191,7 @@ fn damaged_rows_are_misses() {
         "UPDATE result SET outputs = ''",
         "UPDATE result SET outcome = 'perhaps'",
         "UPDATE node SET record = x'ff'",
+        "UPDATE node SET record = 'a text', action_key = x'00'",
         "UPDATE node SET outcome = 'perhaps'",
         "UPDATE node SET strong_key = NULL",
         "UPDATE run SET manifest = x'ff', reasons = 'none'",
@@ -186,7 +213,7 @@ fn damaged_rows_are_misses() {
 
 #[test]
 fn a_damaged_index_is_set_aside_and_begun_anew() {
-    let damages: [(&str, fn(&Path)); 4] = [
+    let damages: [Damage; 4] = [
         ("cut to a page and a half", |path| writable(path).set_len(6144).unwrap()),
         ("cut within the header", |path| writable(path).set_len(50).unwrap()),
         ("garbage", |path| fs::write(path, "no database at all, ".repeat(1000)).unwrap()),
@@ -279,7 +306,10 @@ fn a_cache_that_may_not_be_written() {
         fs::set_permissions(&below, before).unwrap();
     }
     fs::set_permissions(&project.cache, Permissions::from_mode(0o755)).unwrap();
+    // The outputs have another owner than when they were put in place.
+    project.build().exits(0);
     project.assert_fresh();
+    assert_eq!(project.runs("reader", "pass"), 1);
 }
 
 #[test]

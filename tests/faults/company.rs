@@ -114,3 +114,12 @@ fn a_crowd_of_kilns_runs_everything_once() {
     project.build().exits(0);
     project.assert_fresh();
 }
+
+#[test]
+fn equal_actions_of_one_build_run_once() {
+    let project = Project::new((0..5).map(|number| node(&format!("n{number}"), "echo the same >o")));
+    project.build().exits(0);
+    let runs: u32 = (0..5).map(|number| project.runs(&format!("n{number}"), "pass")).sum();
+    assert_eq!((runs, project.outputs().len()), (1, 5));
+    project.assert_fresh();
+}

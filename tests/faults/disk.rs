@@ -66,7 +66,7 @@ fn an_action_that_fills_the_disk() {
         return;
     }
     let disk = Disk::new(8 * 1024);
-    let big = node("big", "head -c 10000000 /dev/zero >o");
+    let big = node("big", "head -c 10000000 /dev/zero >o").reads("small");
     let project = Project::new([node("small", "echo small >o"), big]).with_cache(&disk.path().join("cache"));
     fails_until_it_grows(&project, &disk, "the step's own write");
 }

@@ -34,7 +34,7 @@ fn an_interrupted_build_ends_whole_and_is_gone_on_with() {
 fn a_second_interrupt_ends_kiln_at_once() {
     let project = quick_and_slow();
     let running = project.start();
-    project.gate("slow");
+    let abandoned = project.gate("slow");
     for _ in 0..2 {
         running.signal(Signal::SIGINT);
         std::thread::yield_now();
@@ -43,7 +43,7 @@ fn a_second_interrupt_ends_kiln_at_once() {
     project.until_none_sandboxed();
 
     let running = project.start();
-    project.gate("slow").open();
+    project.other_gate("slow", Some(&abandoned)).open();
     running.end().exits(0);
     assert_eq!(project.read("out/slow/o"), "done\n");
     assert_eq!(project.runs("quick", "pass"), 1);
@@ -53,11 +53,24 @@ fn a_second_interrupt_ends_kiln_at_once() {
 #[test]
 fn an_interrupt_keeps_what_is_ready_from_starting() {
     let ready: Vec<_> =
-        (0..20).map(|number| node(&format!("n{number}"), format!("{GATE}; echo >o"))).collect();
+        (0..20).map(|number| node(&format!("n{number}"), format!("{GATE}; echo {number} >o"))).collect();
     let project = Project::new(ready);
     let running = project.start();
     project.gate("n0");
     running.signal(Signal::SIGINT);
     let ended = running.end().exits(130);
     assert!(ended.err.matches("run  ").count() <= 2, "{}", ended.err);
+}
+
+/// As when the cache fails: nothing can be recorded any more.
+#[test]
+fn what_runs_is_killed_when_kiln_can_not_go_on() {
+    let project = Project::new(["one", "other"].map(|name| node(name, format!("{GATE}; echo {name} >o"))));
+    let running = project.start();
+    let gate = project.gate("one");
+    project.gate("other");
+    project.index().execute_batch("DROP TABLE run").unwrap();
+    gate.open();
+    running.end().exits(4).says("index");
+    assert_eq!(project.sandboxed(), [0; 0]);
 }

@@ -372,7 +372,14 @@ impl Running {
 
     /// Waits for its end.
     pub fn end(mut self) -> Ended {
-        let status = self.child.wait().unwrap();
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(start.elapsed() < PATIENCE, "kiln does not end:\n{}", self.err());
+            sleep(Duration::from_millis(5));
+        };
         Ended { status, out: fs::read(self.dir.path().join("out")).unwrap(), err: self.err() }
     }
 }

@@ -60,7 +60,7 @@ fn symlinks_that_loop_dangle_or_lead_out() {
     assert_eq!(listed(&project), b"./dangling\n./file\n./loop\n./out\n./up\n");
     fs::remove_file(project.path("tree/dangling")).unwrap();
     symlink("file", project.path("tree/dangling")).unwrap();
-    project.build().exits(0).says("tree/dangling");
+    project.build().exits(0).says("tree: dangling points elsewhere");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_name_that_is_not_utf8() {
     fs::write(&odd, "").unwrap();
     assert_eq!(listed(&project), b"./caf\xe9\n./file\n");
     fs::write(&odd, "other").unwrap();
-    project.build().exits(0).says("tree/caf\u{fffd}");
+    project.build().exits(0).says("tree: caf\u{fffd} changed");
 }
 
 #[test]
