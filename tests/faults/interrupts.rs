@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::project::{GATE, Project, node};
+use crate::project::{GATE, Gate, Project, node};
 
 /// A finished node, and one that waits with a process of its own session beside it.
 fn quick_and_slow() -> Project {
@@ -62,15 +62,14 @@ fn an_interrupt_keeps_what_is_ready_from_starting() {
     assert!(ended.err.matches("run  ").count() <= 2, "{}", ended.err);
 }
 
-/// As when the cache fails: nothing can be recorded any more.
+/// As when the cache fails: nothing can be recorded any more, and what runs is let end.
 #[test]
-fn what_runs_is_killed_when_kiln_can_not_go_on() {
+fn a_cache_that_fails_under_way_ends_the_build() {
     let project = Project::new(["one", "other"].map(|name| node(name, format!("{GATE}; echo {name} >o"))));
     let running = project.start();
-    let gate = project.gate("one");
-    project.gate("other");
+    let gates = ["one", "other"].map(|name| project.gate(name));
     project.index().execute_batch("DROP TABLE run").unwrap();
-    gate.open();
+    gates.iter().for_each(Gate::open);
     running.end().exits(4).says("index");
     assert_eq!(project.sandboxed(), [0; 0]);
 }
