@@ -19,9 +19,6 @@ use crate::plan::{World, estimate, plan};
 use crate::report::{self, Bars, JsonLines, Lines};
 use crate::store::Outcome;
 
-/// How often a plan is made anew because a blob was lost on the way. Each time one that was lost is known to be.
-const PLANS: usize = 5;
-
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -61,12 +58,11 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let mut sinks = Sinks::new(args.format, terminal);
     let options = Options { jobs: jobs(args.wanted.jobs), keep_going: args.keep_going };
     let mut summary = Summary::default();
-    for round in 0..PLANS {
+    // A plan is made anew when a blob was lost on the way. Each time at least one node more is known to have to run.
+    let most = graph.len() + 1;
+    for round in 0..=most {
         let plan = plan(&world, &mut graph, &selection)?;
         world.save();
-        if round == 0 && plan.is_fresh() {
-            summary.fresh = plan.nodes().len();
-        }
         let durations = project.store.durations(world.project())?;
         let estimate = estimate(&graph, &plan, options.jobs, |name| durations.get(name).copied());
         let ended = execute(
@@ -82,7 +78,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         )?;
         world.save();
         summary = add(&summary, &ended.summary, round);
-        if ended.plan_again && !cancel.is_cancelled() && round + 1 < PLANS {
+        if ended.plan_again && !cancel.is_cancelled() && round < most {
             // What has not had its turn is still forced.
             for (id, outcome, _) in &ended.nodes {
                 if *outcome != Outcome::Skipped {

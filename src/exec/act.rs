@@ -104,6 +104,8 @@ pub(super) struct Done {
     pub usage: Usage,
     pub started: SystemTime,
     pub duration: Duration,
+    /// The outcome of the action itself, where the run as a whole came to another.
+    pub kept: Option<Outcome>,
     /// Whether there are outputs to collect: a boot that failed has a console log, a compiler that failed has nothing.
     pub made: bool,
     /// The node whose output is lost: it has to run again before this one can.
@@ -122,6 +124,7 @@ impl Done {
             usage: Usage::default(),
             started: SystemTime::now(),
             duration: Duration::ZERO,
+            kept: None,
             made: outcome == Outcome::Pass,
             lost: None,
         }
@@ -139,7 +142,8 @@ pub(super) fn act(stage: &Stage<'_>, task: &Task<'_>) -> Done {
     let mut tries = 0;
     let mut done = loop {
         let done = once(stage, task);
-        let again = done.outcome == Outcome::Infra && done.lost.is_none() && !stage.cancel.is_cancelled();
+        let again = done.outcome == Outcome::Infra && done.lost.is_none() && done.kept.is_none();
+        let again = again && !stage.cancel.is_cancelled();
         if !again || tries == task.action.rule.rule.retries {
             break done;
         }
@@ -214,7 +218,11 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
                         Err(error) => return Done::new(Outcome::Infra).saying(error),
                     }
                 }
-                Err(error) => return Done::new(Outcome::Infra).saying(error),
+                // The result is good, and there is no place for it: it is kept, and put in place by the next build.
+                Err(error) => {
+                    let kept = Some(done.outcome);
+                    return Done { kept, outcome: Outcome::Infra, ..done }.saying(error);
+                }
             }
         }
     }
@@ -229,6 +237,8 @@ fn sandboxed(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, watcher: Option
             let done = Done::new(Outcome::Infra).saying(format!("input {input}: {source}"));
             return Done { lost: Some(node), ..done };
         }
+        // The node that could have made it did not, and will not next time.
+        Err(error @ StageError::Absent { .. }) => return Done::new(Outcome::Fail).saying(error),
         Err(error) => return Done::new(Outcome::Infra).saying(error),
     };
     let log = File::options().read(true).write(true).create(true).truncate(true).open(work.log());
@@ -390,10 +400,14 @@ fn changed_meanwhile(world: &World<'_>, task: &Task<'_>) -> Option<String> {
             Input::Output { .. } => None,
         };
         if let Some(what) = changed {
-            return Some(format!("{what} changed while this ran: nothing is recorded; run kiln again"));
+            return Some(changed_while_running(&what));
         }
     }
-    None
+    world.changed_on_host(task.action).map(|what| changed_while_running(&what))
+}
+
+fn changed_while_running(what: &str) -> String {
+    format!("{what} changed while this ran: nothing is recorded; run kiln again")
 }
 
 fn disk_is_full(path: &Path) -> bool {

@@ -373,9 +373,8 @@ impl<'a> Scheduler<'a, '_> {
                     let outputs_of = |id| outputs.get(&id).cloned().unwrap_or_else(|| Arc::from([]));
                     let task =
                         Task { name: &name, action: &action, basis: &task_basis, outputs_of: &outputs_of };
-                    let done = catch_unwind(AssertUnwindSafe(|| act(stage, &task))).unwrap_or_else(|_| {
-                        Done::new(Outcome::Infra).saying("kiln itself failed here: a bug")
-                    });
+                    let done = caught(|| act(stage, &task))
+                        .unwrap_or_else(|bug| Done::new(Outcome::Infra).saying(bug));
                     let _ = sender.send(Message::Ran(id, Box::new(done)));
                 });
                 Ok(Some(Active { held: None, _lock: Some(lock), work: Work::Run { basis, reasons } }))
@@ -384,7 +383,8 @@ impl<'a> Scheduler<'a, '_> {
                 let action = Arc::clone(action);
                 let outputs = Arc::clone(&known.outputs);
                 scope.spawn(move || {
-                    let placed = place(world.store, &action, &outputs, &world.out);
+                    let placed = caught(|| place(world.store, &action, &outputs, &world.out))
+                        .unwrap_or_else(|bug| Err(BlobError::Store(StoreError::io(&world.out, bug))));
                     let _ = sender.send(Message::Restored(id, placed));
                 });
                 Ok(Some(Active { held: None, _lock: None, work: Work::Restore { basis, known } }))
@@ -396,8 +396,9 @@ impl<'a> Scheduler<'a, '_> {
                 (self.emit)(&Event::Started { node: name, reasons: reasons.clone(), expected });
                 scope.spawn(move || {
                     let began = Instant::now();
-                    let made = unpack(world.store, &world.spec.root, &origin, &root);
-                    let made = made.map_err(|error| error.to_string());
+                    let made = caught(|| unpack(world.store, &world.spec.root, &origin, &root))
+                        .map_err(|bug| bug.to_string())
+                        .and_then(|made| made.map_err(|error| error.to_string()));
                     let _ = sender.send(Message::Unpacked(id, began.elapsed(), made));
                 });
                 Ok(Some(Active { held: None, _lock: None, work: Work::Unpack { reasons } }))
@@ -513,8 +514,13 @@ impl<'a> Scheduler<'a, '_> {
     ) -> Result<RunId, ExecError> {
         let action = self.graph.node(id).action().expect("an action ran");
         let store = self.world.store;
-        let counts = done.outcome == Outcome::Pass
-            || done.outcome == Outcome::Fail && action.rule.rule.outcome.cache_fail;
+        let outcome = done.kept.unwrap_or(done.outcome);
+        let counts =
+            outcome == Outcome::Pass || outcome == Outcome::Fail && action.rule.rule.outcome.cache_fail;
+        if outcome == Outcome::Fail && !counts {
+            // Should it have passed before with the same inputs, that is not to be relied on any more.
+            store.forget(&basis.keys.strong)?;
+        }
         let path_set = basis.manifest.path_set();
         let run = Run {
             node: name.to_owned(),
@@ -538,7 +544,7 @@ impl<'a> Scheduler<'a, '_> {
             if counts {
                 let result = StoredResult {
                     action_key: basis.keys.action,
-                    outcome: done.outcome,
+                    outcome,
                     outputs: done.outputs.clone(),
                     log: done.log,
                     run: id,
@@ -743,6 +749,11 @@ fn node_state(run: RunId, outcome: Outcome, basis: &Basis, record: &NodeRecord) 
     state.path_set = Some(basis.manifest.path_set().digest());
     state.strong_key = Some(basis.keys.strong);
     state
+}
+
+/// Runs what a thread is for. The scheduler waits for word of every thread, so one that panics must send it too.
+fn caught<T>(run: impl FnOnce() -> T) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| io::Error::other("kiln itself failed here: a bug"))
 }
 
 /// All of this machine's memory, in bytes; unbounded where that is not known.

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::sandbox::{Access, Mount, SandboxSpec, Step};
+use super::sandbox::{Access, Mount, SYSTEM_DIRS, SandboxSpec, Step};
 use super::tokens::JobServer;
 use crate::graph::{Action, Bindings, Input, NodeId, Value};
 use crate::host::FIXED_DIRS;
@@ -136,6 +136,12 @@ pub(super) fn stage(
         };
         spec.mounts.push(mount(from, inside, Access::ReadOnly));
     }
+    for path in &action.rule.rule.host {
+        // What is keyed is shown: the sandbox has the system's directories, and nothing else of the host.
+        if path.value.exists() && !SYSTEM_DIRS.iter().any(|dir| path.value.starts_with(dir)) {
+            spec.mounts.push(mount(absolute(&path.value)?, path.value.clone(), Access::ReadOnly));
+        }
+    }
     let cwd = PathBuf::from(OUTPUT);
     let argv = match argv {
         Some(argv) => argv,
@@ -180,7 +186,7 @@ fn environment(
         path.push_str(&dir.to_string_lossy());
         path.push(':');
         let root = if dir.ends_with("bin") { dir.parent().unwrap_or(&dir).to_owned() } else { dir };
-        if !root.starts_with("/usr") && !root.starts_with("/opt") {
+        if !SYSTEM_DIRS.iter().any(|dir| root.starts_with(dir)) {
             mounts.push(mount(root.clone(), root, Access::ReadOnly));
         }
     }

@@ -256,6 +256,25 @@ impl<'a> World<'a> {
             .map_err(|source| PlanError::Source { name: name.to_owned(), source })
     }
 
+    /// What of the host is another than it was when this run first looked, of all that an action depends on: such as
+    /// a compiler that was upgraded under a running build.
+    pub fn changed_on_host(&self, action: &Action) -> Option<String> {
+        let tools = action.tools.iter().chain(&action.programs).find(|program| {
+            let key = (program.to_string(), action.tool_path.iter().collect());
+            let then = self.tools.lock().expect("no panic while held").get(&key).map(|tool| tool.digest);
+            let now = ToolIdentity::resolve(program, &action.tool_path, &self.files);
+            now.ok().map(|tool| tool.digest) != then
+        });
+        let path = || {
+            action.rule.rule.host.iter().find(|path| {
+                let then = self.host_paths.lock().expect("no panic while held").get(&path.value).cloned();
+                let now = HostPath::resolve(&path.value, &self.files);
+                now.ok().map(|now| host_value(&now)) != then
+            })
+        };
+        tools.cloned().or_else(|| path().map(|path| path.value.display().to_string()))
+    }
+
     /// A host program, with all that it loads.
     pub fn tool(&self, program: &str, dirs: &[PathBuf], node: &str) -> Result<Arc<ToolIdentity>, PlanError> {
         let key = (program.to_owned(), dirs.iter().collect());
@@ -274,10 +293,7 @@ impl<'a> World<'a> {
         if let Some(known) = self.host_paths.lock().expect("no panic while held").get(path) {
             return Ok(known.clone());
         }
-        let value = match HostPath::resolve(path, &self.files)?.state {
-            HostState::Absent => Val::Absent,
-            HostState::File(digest) | HostState::Dir(digest) => Val::Digest(digest),
-        };
+        let value = host_value(&HostPath::resolve(path, &self.files)?);
         self.host_paths.lock().expect("no panic while held").insert(path.to_owned(), value.clone());
         Ok(value)
     }
@@ -410,6 +426,13 @@ impl<'a> World<'a> {
     /// Keeps what was learnt of files, so that the next run need not hash them again. A failure costs time, no more.
     pub fn save(&self) {
         let _ = self.files.save();
+    }
+}
+
+fn host_value(path: &HostPath) -> Val {
+    match path.state {
+        HostState::Absent => Val::Absent,
+        HostState::File(digest) | HostState::Dir(digest) => Val::Digest(digest),
     }
 }
 

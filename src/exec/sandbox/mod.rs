@@ -56,6 +56,7 @@ pub use exit::{End, Exit, Usage};
 pub use helper::helper_main;
 pub use privileges::Mode;
 pub use probe::{Probe, probe};
+pub use root::SYSTEM_DIRS;
 pub use spawn::{Killer, Output, Prepared, Running, Sandbox};
 pub use spec::{Access, Mount, SandboxSpec, Step};
 

@@ -30,7 +30,7 @@ pub(super) const RESERVED: [&str; 2] = [HOST, EMPTY];
 const STAGING: &str = "/tmp";
 
 /// What of the host's root programs need to run at all.
-const SYSTEM: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt"];
+pub const SYSTEM_DIRS: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt"];
 
 /// Devices without state and without power over the host.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -115,13 +115,13 @@ enum System {
 impl Sources {
     fn find(spec: &SandboxSpec) -> Result<Self, Failure> {
         let mut system = Vec::new();
-        for path in SYSTEM.map(PathBuf::from) {
+        for path in SYSTEM_DIRS.map(PathBuf::from) {
             match fs::canonicalize(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 result => {
                     let real = result.during(Stage::Input, || format!("find {}", path.display()))?;
                     let elsewhere =
-                        SYSTEM.iter().any(|other| Path::new(other) != path && real.starts_with(other));
+                        SYSTEM_DIRS.iter().any(|other| Path::new(other) != path && real.starts_with(other));
                     let entry = match fs::read_link(&path) {
                         Ok(target) if elsewhere => System::Link(target),
                         _ => System::Directory(real),
@@ -138,7 +138,7 @@ impl Sources {
         // With systemd-resolved it is a symlink into /run.
         let resolver = fs::canonicalize("/etc/resolv.conf")
             .ok()
-            .filter(|path| spec.network && !SYSTEM.iter().any(|known| path.starts_with(known)));
+            .filter(|path| spec.network && !SYSTEM_DIRS.iter().any(|known| path.starts_with(known)));
         Ok(Self { system, mounts, resolver })
     }
 }
