@@ -7,7 +7,6 @@
 
 mod common;
 
-use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -104,7 +103,7 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let mut graph = expand(Arc::clone(&spec))?;
     let selection = Selection::parse(&[], &graph).map_err(|_| "no targets can't be wrong")?;
     let kinds = AllKinds::new(&spec);
-    let world = World::new(&spec, &store, &kinds, HashSet::new())?;
+    let world = World::new(&spec, &store, &kinds)?;
     let plan = plan(&world, &mut graph, &selection)?;
     world.save();
     store.batch(|batch| {

@@ -16,7 +16,7 @@ use crate::exec::event::{Event, Sink, Summary};
 use crate::exec::{Cancel, Ended, Options, execute};
 use crate::graph::Graph;
 use crate::kinds::AllKinds;
-use crate::plan::{World, estimate, plan};
+use crate::plan::{estimate, plan};
 use crate::report::{self, Bars, JsonLines, Lines};
 use crate::store::Outcome;
 
@@ -50,11 +50,11 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     let began = Instant::now();
     let project = Project::open(terminal)?;
-    let mut graph = project.graph()?;
-    let selection = select(&args.wanted.targets, &graph)?;
-    let mut forced = forced(&args.wanted.force, &project, &mut graph)?;
     let kinds = AllKinds::new(&project.spec);
-    let mut world = World::new(&project.spec, &project.store, &kinds, forced.clone())?;
+    let (mut graph, mut world) = project.look(&kinds)?;
+    let selection = select(&args.wanted.targets, &graph)?;
+    let mut forced = forced(&args.wanted.force, &graph, &world)?;
+    world.forced.clone_from(&forced);
     let cancel = cancel_on_signals()?;
     let mut sinks = Sinks::new(args.format, terminal);
     let options = Options { jobs: jobs(args.wanted.jobs), keep_going: args.keep_going };
@@ -88,9 +88,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
                     forced.remove(&**graph.name(*id));
                 }
             }
-            world = World::new(&project.spec, &project.store, &kinds, forced.clone())?;
             // Expansion points are open again: what they stand for may not be what it was.
-            graph = project.graph()?;
+            (graph, world) = project.look(&kinds)?;
+            world.forced.clone_from(&forced);
             continue;
         }
         summary.duration = began.elapsed();

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use super::exit::{Exit, Failure};
 use super::project::{Project, select};
 use super::terminal::{Terminal, out, outln};
+use crate::graph::Graph;
 use crate::kinds::AllKinds;
 use crate::plan::{World, estimate, plan};
 use crate::report;
@@ -60,11 +61,10 @@ pub(super) fn dry_run(wanted: &Wanted, terminal: &Terminal) -> Result<Exit, Fail
 
 fn show(wanted: &Wanted, format: Format, all: bool, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = Project::open(terminal)?;
-    let mut graph = project.graph()?;
-    let selection = select(&wanted.targets, &graph)?;
-    let forced = forced(&wanted.force, &project, &mut graph)?;
     let kinds = AllKinds::new(&project.spec);
-    let world = World::new(&project.spec, &project.store, &kinds, forced)?;
+    let (mut graph, mut world) = project.look(&kinds)?;
+    let selection = select(&wanted.targets, &graph)?;
+    world.forced = forced(&wanted.force, &graph, &world)?;
     let plan = plan(&world, &mut graph, &selection)?;
     world.save();
     let jobs = jobs(wanted.jobs);
@@ -82,8 +82,8 @@ fn show(wanted: &Wanted, format: Format, all: bool, terminal: &Terminal) -> Resu
 /// The names of nodes that `--force` means.
 pub(super) fn forced(
     targets: &[String],
-    project: &Project,
-    graph: &mut crate::graph::Graph,
+    graph: &Graph,
+    world: &World<'_>,
 ) -> Result<HashSet<String>, Failure> {
     if targets.is_empty() {
         return Ok(HashSet::new());
@@ -92,8 +92,7 @@ pub(super) fn forced(
     let in_graph = graph.ids().filter(|&id| selection.wants(graph, id)).map(|id| graph.name(id).to_string());
     let mut names: HashSet<String> = in_graph.collect();
     // Boots that were recorded, and that the graph will have once it is expanded.
-    let recorded = project.store.load_nodes(project.store.project(&project.spec.root)?)?;
-    names.extend(recorded.into_keys().filter(|name| selection.wants_name(name)));
+    names.extend(world.previous.keys().filter(|name| selection.wants_name(name)).cloned());
     Ok(names)
 }
 

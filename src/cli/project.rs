@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::exit::{Exit, Failure};
 use super::terminal::Terminal;
 use crate::graph::{Graph, NodeId, Selection, UnknownTarget, expand};
+use crate::kinds::AllKinds;
+use crate::plan::World;
 use crate::report::Style;
 use crate::spec::diagnostic::Severity;
 use crate::spec::model::Spec;
@@ -56,6 +58,12 @@ impl Project {
 
     pub(super) fn graph(&self) -> Result<Graph, Failure> {
         Ok(expand(Arc::clone(&self.spec))?)
+    }
+
+    /// The graph, and the world that its nodes are decided in. The one is made while the record for the other is read.
+    pub(super) fn look<'a>(&'a self, kinds: &'a AllKinds<'a>) -> Result<(Graph, World<'a>), Failure> {
+        let (graph, world) = rayon::join(|| self.graph(), || World::new(&self.spec, &self.store, kinds));
+        Ok((graph?, world?))
     }
 }
 

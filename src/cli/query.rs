@@ -7,7 +7,7 @@ use super::project::{Project, one, select};
 use super::terminal::{ColorChoice, Terminal, outln};
 use crate::graph::{Graph, NodeId};
 use crate::kinds::AllKinds;
-use crate::plan::{World, plan};
+use crate::plan::plan;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -49,10 +49,9 @@ enum Question {
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let project = Project::open(&Terminal::new(ColorChoice::Never, true))?;
-    let mut graph = project.graph()?;
     // What is known of boots becomes part of the graph; where it is not, the expansion point stands for them.
     let kinds = AllKinds::new(&project.spec);
-    let world = World::new(&project.spec, &project.store, &kinds, std::collections::HashSet::new())?;
+    let (mut graph, world) = project.look(&kinds)?;
     let everything = select(&[], &graph)?;
     let _ = plan(&world, &mut graph, &everything);
     let nodes = match &args.question {

@@ -12,7 +12,7 @@ use super::terminal::{Terminal, out, outln};
 use crate::graph::{Graph, NodeId};
 use crate::kinds::AllKinds;
 use crate::plan::manifest::{Field, What};
-use crate::plan::{Plan, Reason, Verdict, World, plan};
+use crate::plan::{Plan, Reason, Verdict, World, basis, plan};
 use crate::report::{self, Style};
 use crate::store::Run;
 
@@ -39,9 +39,8 @@ enum Format {
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = Project::open(terminal)?;
-    let mut graph = project.graph()?;
     let kinds = AllKinds::new(&project.spec);
-    let world = World::new(&project.spec, &project.store, &kinds, HashSet::new())?;
+    let (mut graph, world) = project.look(&kinds)?;
     // A boot's name means something only once its match is known, so all is planned, then the node is looked for.
     let everything = select(&[], &graph)?;
     let plan = plan(&world, &mut graph, &everything)?;
@@ -183,7 +182,7 @@ impl Why<'_> {
 
     /// All that the key is made of; files of host tools are counted.
     fn fields(&mut self, id: NodeId) {
-        let Some(basis) = self.plan.decision(id).and_then(|decision| decision.basis.clone()) else { return };
+        let Ok(Some(basis)) = basis(self.world, self.graph, id, self.plan) else { return };
         self.line(0, &format!("action key {}, strong key {}, of", basis.keys.action, basis.keys.strong));
         let mut hosts: BTreeMap<&str, usize> = BTreeMap::new();
         let fields = basis.manifest.all_fields();

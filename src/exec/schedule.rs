@@ -192,7 +192,7 @@ impl<'a> Scheduler<'a, '_> {
 
     /// Takes over a decision: the plan's, or one that was made when a node had ended.
     fn take(&mut self, id: NodeId, decision: Decision) {
-        let Decision { verdict, basis } = decision;
+        let Decision { verdict, basis, .. } = decision;
         self.states[id.index()] = match (verdict, basis) {
             (Verdict::Fresh(known), _) => {
                 let is_action = matches!(self.graph.node(id).body, Body::Action(_));

@@ -38,7 +38,7 @@ pub fn decide(
     lost: bool,
 ) -> Result<Decision, PlanError> {
     if let Some(verdict) = waits(graph, id, progress) {
-        return Ok(Decision { verdict, basis: None });
+        return Ok(Decision { verdict, keys: None, basis: None });
     }
     let node = graph.node(id);
     match &node.body {
@@ -59,10 +59,12 @@ pub fn boards(
         unreachable!("only asked of expansion points");
     };
     Ok(match progress.state(expansion.from) {
-        State::Pending => Err(Decision { verdict: Verdict::Unknown(vec![expansion.from]), basis: None }),
-        State::Failed => Err(Decision { verdict: Verdict::Blocked(expansion.from), basis: None }),
+        State::Pending => {
+            Err(Decision { verdict: Verdict::Unknown(vec![expansion.from]), keys: None, basis: None })
+        }
+        State::Failed => Err(Decision { verdict: Verdict::Blocked(expansion.from), keys: None, basis: None }),
         State::Known(known) if known.outcome != Outcome::Pass => {
-            Err(Decision { verdict: Verdict::Blocked(expansion.from), basis: None })
+            Err(Decision { verdict: Verdict::Blocked(expansion.from), keys: None, basis: None })
         }
         State::Known(known) => {
             Ok(world.expansion_values(known, expansion.from, &expansion.output, graph.name(id))?)
@@ -92,13 +94,41 @@ fn decide_action(
     progress: &impl Progress,
     lost: bool,
 ) -> Result<Decision, PlanError> {
+    let basis = basis_of(world, graph, node, action, progress)?;
+    let (keys, previous) = (basis.keys, world.previous.get(&*node.name));
+    let verdict = verdict(world, node, action, &basis.manifest, keys.strong, previous, lost)?;
+    // Of a graph that is all fresh, the manifests would be most of the memory, and nobody would look at them.
+    let basis = (!matches!(verdict, Verdict::Fresh(_))).then(|| Arc::new(basis));
+    Ok(Decision { verdict, keys: Some(keys), basis })
+}
+
+/// What a node's key is made of, for explanations. `None` while its inputs are not known, and for what has no key.
+pub fn basis(
+    world: &World<'_>,
+    graph: &Graph,
+    id: NodeId,
+    progress: &impl Progress,
+) -> Result<Option<Basis>, PlanError> {
+    let node = graph.node(id);
+    match node.action() {
+        Some(action) if waits(graph, id, progress).is_none() => {
+            basis_of(world, graph, node, action, progress).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn basis_of(
+    world: &World<'_>,
+    graph: &Graph,
+    node: &Node,
+    action: &Action,
+    progress: &impl Progress,
+) -> Result<Basis, PlanError> {
     let manifest = manifest(world, graph, node, action, progress)?;
-    let action_key = manifest.action_key();
-    let strong = strong_key(action_key, &manifest);
-    let previous = world.previous.get(&*node.name);
-    let verdict = verdict(world, node, action, &manifest, strong, previous, lost)?;
-    let basis = Basis { keys: Keys { action: action_key, strong }, manifest };
-    Ok(Decision { verdict, basis: Some(Arc::new(basis)) })
+    let action = manifest.action_key();
+    let strong = strong_key(action, &manifest);
+    Ok(Basis { keys: Keys { action, strong }, manifest })
 }
 
 fn verdict(
@@ -306,5 +336,5 @@ fn decide_source(world: &World<'_>, node: &Node, source: &SourceNode) -> Result<
     } else {
         Verdict::Stale(vec![Reason::NotUnpacked])
     };
-    Ok(Decision { verdict, basis: None })
+    Ok(Decision { verdict, keys: None, basis: None })
 }

@@ -9,16 +9,22 @@ mod verdict;
 mod world;
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
-pub use decide::{Progress, State, boards, decide};
+use rayon::prelude::*;
+
+pub use decide::{Progress, State, basis, boards, decide};
 pub use estimate::{Estimate, estimate};
 pub use reason::{Reason, compare};
 pub use verdict::{Basis, Decision, Keys, Known, Outputs, Verdict};
 pub use world::{LastRun, PlanError, Projected, Projection, SourceTree, World};
 
-use crate::graph::{Body, Graph, NodeId, Selection};
+use crate::graph::{Body, Graph, Input, NodeId, Selection};
 use crate::store::Outcome;
+
+/// From how many nodes on it pays to decide them in several threads.
+const PARALLEL: usize = 256;
 
 /// What is to happen to every wanted node.
 #[derive(Debug)]
@@ -95,10 +101,8 @@ fn pass(
     plan.decisions.resize_with(graph.len(), || None);
     let mut next = 0;
     while let Some(&id) = plan.nodes.get(next) {
-        next += 1;
-        if let Body::Expansion(_) = graph.node(id).body
-            && graph.expansion(id).is_none()
-        {
+        if is_open(graph, id) {
+            next += 1;
             let decision = match decide::boards(world, graph, id, &plan)? {
                 Ok(boards) => {
                     let new = graph.expand(id, &boards)?;
@@ -111,11 +115,50 @@ fn pass(
             };
             plan.set(id, decision);
         } else {
-            let decision = decide(world, graph, id, &plan, lost.contains(&id))?;
-            plan.set(id, decision);
+            let wave = wave(graph, &plan, next);
+            next = wave.end;
+            let ids = plan.nodes[wave].to_vec();
+            for (id, decision) in ids.iter().zip(decide_all(world, graph, &plan, &ids, lost)) {
+                plan.set(*id, decision?);
+            }
         }
     }
     Ok(plan)
+}
+
+/// Whether a node is an expansion point that has not become its nodes.
+fn is_open(graph: &Graph, id: NodeId) -> bool {
+    matches!(graph.node(id).body, Body::Expansion(_)) && graph.expansion(id).is_none()
+}
+
+/// The next nodes that can be decided side by side: none depends on another of them. At least one.
+fn wave(graph: &Graph, plan: &Plan, start: usize) -> Range<usize> {
+    let ready = |id: &NodeId| !is_open(graph, *id) && graph.deps(*id).all(|dep| plan.decision(dep).is_some());
+    let more = plan.nodes[start + 1..].iter().take_while(|id| ready(id)).count();
+    start..start + 1 + more
+}
+
+fn decide_all(
+    world: &World<'_>,
+    graph: &Graph,
+    plan: &Plan,
+    ids: &[NodeId],
+    lost: &HashSet<NodeId>,
+) -> Vec<Result<Decision, PlanError>> {
+    let decide = |id: &NodeId| decide(world, graph, *id, plan, lost.contains(id));
+    if ids.len() < PARALLEL {
+        return ids.iter().map(decide).collect();
+    }
+    // A source tree is walked by all threads. It is walked here, lest each of them begin to; should that fail, it
+    // fails again where it is told.
+    for action in ids.iter().filter_map(|&id| graph.node(id).action()) {
+        for (_, input) in &action.inputs {
+            if let Input::Source { name, made_by: None } = input {
+                let _ = world.source(name);
+            }
+        }
+    }
+    ids.par_iter().map(decide).collect()
 }
 
 /// Nodes that are known, and of whose outputs one that may be read is not in the cache.
@@ -138,6 +181,7 @@ impl Decision {
     pub fn expanded() -> Self {
         Self {
             verdict: Verdict::Fresh(Known { outcome: Outcome::Pass, outputs: Arc::from([]), run: None }),
+            keys: None,
             basis: None,
         }
     }

@@ -51,7 +51,9 @@ pub struct Keys {
 pub struct Decision {
     /// The verdict.
     pub verdict: Verdict,
-    /// Key and manifest, where the inputs are known.
+    /// Its keys, where its inputs are known.
+    pub keys: Option<Keys>,
+    /// What a run of it will be recorded under, where it may come to one.
     pub basis: Option<Arc<Basis>>,
 }
 

@@ -168,12 +168,7 @@ pub struct LastRun {
 
 impl<'a> World<'a> {
     /// Looks at nothing yet, but for the store's record of this project.
-    pub fn new(
-        spec: &'a Spec,
-        store: &'a Store,
-        projection: &'a dyn Projection,
-        forced: HashSet<String>,
-    ) -> Result<Self, PlanError> {
+    pub fn new(spec: &'a Spec, store: &'a Store, projection: &'a dyn Projection) -> Result<Self, PlanError> {
         let project = store.project(&spec.root)?;
         Ok(Self {
             spec,
@@ -181,7 +176,7 @@ impl<'a> World<'a> {
             out: spec.root.join("out"),
             projection,
             previous: store.load_nodes(project)?,
-            forced,
+            forced: HashSet::new(),
             project,
             trees: spec.project.sources.keys().map(|name| (name.clone(), OnceLock::new())).collect(),
             snapshots: spec.project.sources.keys().map(|name| (name.clone(), OnceLock::new())).collect(),

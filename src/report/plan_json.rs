@@ -67,8 +67,8 @@ pub fn plan_json(graph: &Graph, plan: &Plan, estimate: &Estimate, jobs: usize) -
                 until,
                 blocked_by,
                 outcome: verdict.known().map(|known| known.outcome.as_str()),
-                action_key: decision.basis.as_ref().map(|basis| basis.keys.action.to_string()),
-                strong_key: decision.basis.as_ref().map(|basis| basis.keys.strong.to_string()),
+                action_key: decision.keys.map(|keys| keys.action.to_string()),
+                strong_key: decision.keys.map(|keys| keys.strong.to_string()),
                 expected_seconds: estimate.durations.get(&id).map(|time| seconds(*time)),
                 deps,
             }

@@ -30,7 +30,8 @@ pub(super) const RESERVED: [&str; 2] = [HOST, EMPTY];
 const STAGING: &str = "/tmp";
 
 /// What of the host's root programs need to run at all.
-pub const SYSTEM_DIRS: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt"];
+pub const SYSTEM_DIRS: [&str; 9] =
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt"];
 
 /// Devices without state and without power over the host.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
