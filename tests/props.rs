@@ -352,7 +352,7 @@ fn output(root: &Path, project: &Project, index: usize) -> Option<(Vec<u8>, bool
 struct Bench {
     dir: TempDir,
     project: Project,
-    /// What nodes that read_by_passing have read.
+    /// What nodes that `read_by_passing` have read.
     seen: HashSet<String>,
     /// What they made last.
     made: BTreeMap<usize, (Vec<u8>, bool)>,

@@ -9,12 +9,17 @@ use serde::Serialize;
 use crate::plan::Reason;
 use crate::store::Outcome;
 
+/// The version of the events' JSON form. It rises when a field changes its meaning or goes.
+pub const EVENTS_VERSION: u32 = 1;
+
 /// Something that happened. The JSON form is `docs/events.md`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Event {
     /// The run begins.
     Begun {
+        /// The version of the events' format.
+        version: u32,
         /// Wanted nodes.
         nodes: usize,
         /// Of those, the ones for which nothing is to be done.

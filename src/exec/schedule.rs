@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::act::{Done, Kinds, Stage, Task, act};
 use super::cancel::Cancel;
-use super::event::{Event, Finished, How, Summary};
+use super::event::{EVENTS_VERSION, Event, Finished, How, Summary};
 use super::place::place;
 use super::sandbox::Sandbox;
 use super::tokens::{Held, Tokens};
@@ -22,7 +22,8 @@ use crate::plan::{
     Basis, Decision, Estimate, Known, Outputs, Plan, PlanError, Progress, Reason, State as Seen, Verdict,
     World, boards, decide,
 };
-use crate::spec::model::{Kind, Resources};
+use crate::spec::diagnostic::Spanned;
+use crate::spec::model::{Kind, Lab, Resources};
 use crate::store::{
     BlobError, LockGuard, NodeRecord, NodeState, Outcome, Placed, Run, RunId, StoreError, StoredResult,
 };
@@ -78,8 +79,11 @@ pub fn execute(
     cancel: &Cancel,
 ) -> Result<Ended, ExecError> {
     let began = Instant::now();
-    let pools = world.spec.project.pools.iter().map(|(name, size)| (name.clone(), size.value));
-    let tokens = Tokens::new(options.jobs, memory_of_this_machine(), pools)?;
+    let project = &world.spec.project;
+    let pools = project.pools.iter().map(|(name, size)| (name.clone(), size.value));
+    let labs =
+        project.labs.iter().map(|(name, Spanned { value: Lab::Qemu { slots }, .. })| (name.clone(), *slots));
+    let tokens = Tokens::new(options.jobs, memory_of_this_machine(), pools, labs)?;
     let stage =
         Stage { world, sandbox: Sandbox::new(), kinds, jobserver: tokens.jobserver().clone(), cancel };
     let (sender, receiver) = channel();
@@ -183,6 +187,7 @@ impl<'a> Scheduler<'a, '_> {
             self.take(id, decision);
         }
         let event = Event::Begun {
+            version: EVENTS_VERSION,
             nodes: self.wanted.len(),
             fresh: self.summary.fresh,
             expected: self.estimate.wall,
@@ -284,7 +289,7 @@ impl<'a> Scheduler<'a, '_> {
                 }
                 continue;
             }
-            let Some(held) = self.tokens.take(&self.resources(id, &work))? else {
+            let Some(held) = self.tokens.take(&self.resources(id, &work), self.lab(id).as_deref())? else {
                 later.push((tail, Reverse(id)));
                 // Nothing else fits either, unless it was a pool that this one lacked.
                 if self.tokens.cores_are_taken() {
@@ -321,6 +326,12 @@ impl<'a> Scheduler<'a, '_> {
             _ => return None,
         };
         Some(Arc::clone(&known.outputs))
+    }
+
+    /// The lab of which a node takes a slot.
+    fn lab(&self, id: NodeId) -> Option<String> {
+        let action = self.graph.node(id).action()?;
+        Some(action.bindings.text_of(action.rule.rule.kind.lab()?))
     }
 
     fn resources(&self, id: NodeId, work: &Work) -> Resources {

@@ -4,7 +4,7 @@
 //! them takes further ones from the same pipe, so that all builds together use the cores and no more. Only the
 //! scheduler takes tokens for actions, one action at a time, so no two can wait for each other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::RawFd;
@@ -25,8 +25,17 @@ pub struct Tokens {
     jobserver: JobServer,
     cores: usize,
     memory: Budget,
-    pools: HashMap<String, Budget>,
+    pools: HashMap<Pool, Budget>,
     held: usize,
+}
+
+/// What is drawn on by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Pool {
+    /// A pool of the spec.
+    Named(String),
+    /// The slots of a lab.
+    Lab(String),
 }
 
 struct Budget {
@@ -38,12 +47,17 @@ struct Budget {
 pub struct Held {
     cores: usize,
     memory: u64,
-    pools: Vec<(String, u64)>,
+    pools: Vec<(Pool, u64)>,
 }
 
 impl Tokens {
-    /// As many cores as `jobs`, `memory` bytes, and the spec's pools.
-    pub fn new(jobs: usize, memory: u64, pools: impl IntoIterator<Item = (String, u32)>) -> io::Result<Self> {
+    /// As many cores as `jobs`, `memory` bytes, the spec's pools, and the slots of its labs.
+    pub fn new(
+        jobs: usize,
+        memory: u64,
+        pools: impl IntoIterator<Item = (String, u32)>,
+        labs: impl IntoIterator<Item = (String, u32)>,
+    ) -> io::Result<Self> {
         let cores = jobs.max(1);
         let client = Client::new(cores)?;
         let jobserver = JobServer::of(&client)?;
@@ -59,27 +73,28 @@ impl Tokens {
             memory: Budget { total: memory, used: 0 },
             pools: pools
                 .into_iter()
-                .map(|(name, total)| (name, Budget { total: u64::from(total), used: 0 }))
+                .map(|(name, total)| (Pool::Named(name), total))
+                .chain(labs.into_iter().map(|(name, slots)| (Pool::Lab(name), slots)))
+                .map(|(pool, total)| (pool, Budget { total: u64::from(total), used: 0 }))
                 .collect(),
             held: 0,
         })
     }
 
-    /// Takes what an action asks for, or nothing. What is more than there is at all counts as all there is: such an
-    /// action runs alone.
-    pub fn take(&mut self, resources: &Resources) -> io::Result<Option<Held>> {
+    /// Takes what an action asks for, with a slot of `lab` if it needs one, or nothing. What is more than there is at
+    /// all counts as all there is: such an action runs alone.
+    pub fn take(&mut self, resources: &Resources, lab: Option<&str>) -> io::Result<Option<Held>> {
         let memory = resources.memory.min(self.memory.total);
-        let pools: BTreeMap<&str, u64> = resources
-            .pools
-            .iter()
-            .map(|(name, slots)| {
-                let total = self.pools.get(name).map_or(u64::MAX, |pool| pool.total);
-                (name.as_str(), u64::from(slots.value).min(total))
+        let named =
+            resources.pools.iter().map(|(name, slots)| (Pool::Named(name.clone()), u64::from(slots.value)));
+        let pools: Vec<(Pool, u64)> = named
+            .chain(lab.map(|lab| (Pool::Lab(lab.to_owned()), 1)))
+            .filter_map(|(pool, slots)| {
+                let total = self.pools.get(&pool)?.total;
+                Some((pool, slots.min(total)))
             })
             .collect();
-        let fits = self.memory.has(memory)
-            && pools.iter().all(|(name, slots)| self.pools.get(*name).is_none_or(|pool| pool.has(*slots)));
-        if !fits {
+        if !self.memory.has(memory) || !pools.iter().all(|(pool, slots)| self.pools[pool].has(*slots)) {
             return Ok(None);
         }
         let wanted = (resources.cpu as usize).min(self.cores);
@@ -89,12 +104,8 @@ impl Tokens {
             return Ok(None);
         }
         self.memory.used += memory;
-        let pools: Vec<(String, u64)> =
-            pools.into_iter().map(|(name, slots)| (name.to_owned(), slots)).collect();
-        for (name, slots) in &pools {
-            if let Some(pool) = self.pools.get_mut(name) {
-                pool.used += slots;
-            }
+        for (pool, slots) in &pools {
+            self.pools.entry(pool.clone()).and_modify(|pool| pool.used += slots);
         }
         self.held += 1;
         Ok(Some(Held { cores, memory, pools }))
@@ -201,33 +212,42 @@ mod tests {
 
     #[test]
     fn takes_all_or_nothing() {
-        let mut tokens = Tokens::new(2, 100, [("qemu".to_owned(), 1)]).unwrap();
-        let first = tokens.take(&resources(1, 60, Some(1))).unwrap().unwrap();
-        assert!(tokens.take(&resources(1, 60, None)).unwrap().is_none(), "memory");
-        assert!(tokens.take(&resources(1, 10, Some(1))).unwrap().is_none(), "pool");
-        assert!(tokens.take(&resources(2, 10, None)).unwrap().is_none(), "cores");
-        let second = tokens.take(&resources(1, 40, None)).unwrap().unwrap();
+        let mut tokens = Tokens::new(2, 100, [("qemu".to_owned(), 1)], [("local".to_owned(), 1)]).unwrap();
+        let first = tokens.take(&resources(1, 60, Some(1)), None).unwrap().unwrap();
+        assert!(tokens.take(&resources(1, 60, None), None).unwrap().is_none(), "memory");
+        assert!(tokens.take(&resources(1, 10, Some(1)), None).unwrap().is_none(), "pool");
+        assert!(tokens.take(&resources(2, 10, None), None).unwrap().is_none(), "cores");
+        let second = tokens.take(&resources(1, 40, None), None).unwrap().unwrap();
         tokens.give_back(first).unwrap();
         tokens.give_back(second).unwrap();
         assert_eq!(tokens.client.available().unwrap(), 2);
     }
 
     #[test]
+    fn a_lab_boots_as_many_as_it_has_slots() {
+        let mut tokens = Tokens::new(4, 0, [("local".to_owned(), 9)], [("local".to_owned(), 1)]).unwrap();
+        let first = tokens.take(&resources(1, 0, None), Some("local")).unwrap().unwrap();
+        assert!(tokens.take(&resources(1, 0, None), Some("local")).unwrap().is_none());
+        tokens.give_back(first).unwrap();
+        assert!(tokens.take(&resources(1, 0, None), Some("local")).unwrap().is_some());
+    }
+
+    #[test]
     fn more_than_there_is_runs_alone() {
-        let mut tokens = Tokens::new(2, 100, [("qemu".to_owned(), 1)]).unwrap();
-        let all = tokens.take(&resources(64, 1 << 40, Some(9))).unwrap().unwrap();
-        assert!(tokens.take(&resources(1, 0, None)).unwrap().is_none());
+        let mut tokens = Tokens::new(2, 100, [("qemu".to_owned(), 1)], [("local".to_owned(), 1)]).unwrap();
+        let all = tokens.take(&resources(64, 1 << 40, Some(9)), None).unwrap().unwrap();
+        assert!(tokens.take(&resources(1, 0, None), None).unwrap().is_none());
         tokens.give_back(all).unwrap();
     }
 
     #[test]
     fn lost_and_surplus_tokens_are_made_good() {
-        let mut tokens = Tokens::new(3, 0, []).unwrap();
-        let held = tokens.take(&resources(1, 0, None)).unwrap().unwrap();
+        let mut tokens = Tokens::new(3, 0, [], []).unwrap();
+        let held = tokens.take(&resources(1, 0, None), None).unwrap().unwrap();
         tokens.client.acquire_raw().unwrap();
         tokens.give_back(held).unwrap();
         assert_eq!(tokens.client.available().unwrap(), 3);
-        let held = tokens.take(&resources(1, 0, None)).unwrap().unwrap();
+        let held = tokens.take(&resources(1, 0, None), None).unwrap().unwrap();
         tokens.client.release_raw().unwrap();
         tokens.client.release_raw().unwrap();
         tokens.give_back(held).unwrap();

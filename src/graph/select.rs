@@ -3,6 +3,8 @@
 //! A target is a node's whole name, a glob over names, `RULE:` for all nodes of a rule, or a build's identity
 //! (`source/arch/defconfig/toolchain`) for all nodes of that build.
 
+use std::collections::BTreeSet;
+
 use globset::{Glob, GlobMatcher};
 
 use super::{Body, Graph, NodeId};
@@ -110,16 +112,24 @@ impl Target {
     }
 }
 
-/// Up to three names that a person may have meant.
+/// Up to three targets that a person may have meant: nodes, all nodes of a rule, or builds.
 fn similar(target: &str, graph: &Graph) -> Vec<String> {
-    let mut scored: Vec<(f64, &str)> = graph
-        .ids()
-        .map(|id| {
-            let name: &str = graph.name(id);
-            (strsim::jaro_winkler(target, name), name)
-        })
-        .filter(|(score, _)| *score > 0.7)
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    for id in graph.ids() {
+        let name = graph.name(id);
+        known.insert(name.to_string());
+        if let Some((kind, rest)) = name.split_once(':') {
+            known.insert(format!("{kind}:"));
+            known.insert(rest.trim_end_matches("/*").to_owned());
+        }
+    }
+    // A glob is like what it says literally.
+    let literal = target.trim_end_matches('*');
+    let mut scored: Vec<(f64, &String)> = known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(literal, name), name))
+        .filter(|(score, _)| *score > 0.75)
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-    scored.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
+    scored.into_iter().take(3).map(|(_, name)| name.clone()).collect()
 }

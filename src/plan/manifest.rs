@@ -16,6 +16,7 @@ const ENGINE_VERSION: u64 = 1;
 
 /// What a field is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum What {
     /// A part of the rule.
     Rule(String),
@@ -59,6 +60,7 @@ pub enum What {
 
 /// A field's value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Val {
     /// A text.
     Text(String),

@@ -255,7 +255,7 @@ impl<'a> World<'a> {
     /// a compiler that was upgraded under a running build.
     pub fn changed_on_host(&self, action: &Action) -> Option<String> {
         let tools = action.tools.iter().chain(&action.programs).find(|program| {
-            let key = (program.to_string(), action.tool_path.iter().collect());
+            let key = ((*program).clone(), action.tool_path.iter().collect());
             let then = self.tools.lock().expect("no panic while held").get(&key).map(|tool| tool.digest);
             let now = ToolIdentity::resolve(program, &action.tool_path, &self.files);
             now.ok().map(|tool| tool.digest) != then

@@ -46,7 +46,7 @@ impl Bars {
 impl Sink for Bars {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         match event {
-            Event::Begun { nodes, fresh, expected } => {
+            Event::Begun { nodes, fresh, expected, .. } => {
                 self.total.set_length(*nodes as u64);
                 self.total.set_position(*fresh as u64);
                 if !expected.is_zero() {

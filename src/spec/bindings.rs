@@ -124,6 +124,8 @@ impl Holes {
         self.attrs("board", &board.attrs);
         self.text("board.device_type", &board.device_type.value);
         self.text("board.image", &board.image.value);
+        // Every board has a lab; a board of several is booted in the first.
+        self.text("board.lab", board.labs.first().map(|lab| lab.value.as_str()).unwrap_or_default());
         let qemu = board.qemu.as_ref().map(|qemu| &qemu.value);
         self.text("board.qemu", qemu.map(|qemu| qemu.program.value.as_str()).unwrap_or_default());
         self.list("board.args", qemu.map(|qemu| qemu.args.clone()).unwrap_or_default());

@@ -30,6 +30,7 @@ pub(super) const fn of_axis(axis: Axis) -> &'static [(&'static str, Kind)] {
         ],
         Axis::Board => &[
             ("board.device_type", Text),
+            ("board.lab", Text),
             ("board.image", Text),
             ("board.qemu", Text),
             ("board.args", List),

@@ -326,6 +326,14 @@ impl Kind {
             Self::Job => &["board.qemu", "board.args", "board.cmdline", "test.marker", "test.time_limit"],
         }
     }
+
+    /// The placeholder that names the lab of which a run takes a slot.
+    pub const fn lab(self) -> Option<&'static str> {
+        match self {
+            Self::Command | Self::Match => None,
+            Self::Job => Some("board.lab"),
+        }
+    }
 }
 
 /// An axis of the matrix.

@@ -48,8 +48,12 @@ impl Session {
                 let taken = self.temp_path();
                 // Moving a directory to another parent needs to write to it, for its `..`.
                 let _ = fs::set_permissions(entry.path(), Permissions::from_mode(0o700));
-                fs::rename(entry.path(), &taken).at(&entry.path())?;
-                left_behind.push(taken);
+                match fs::rename(entry.path(), &taken) {
+                    Ok(()) => left_behind.push(taken),
+                    // Its session is just ending in order, and was faster.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Err(StoreError::io(&entry.path(), error)),
+                }
             }
         }
         Ok(left_behind)

@@ -142,7 +142,6 @@ fn a_blob_that_a_plan_reads_is_made_again() {
                         qemu: (program: "true", args: [], cmdline: ""),
                     )},
                     labs: {"local": Qemu(slots: 1)},
-                    pools: {"qemu": 1},
                     tests: {"boot": Console(marker: "BOOTED", time_limit: "1min")},
                 )"#,
             );
