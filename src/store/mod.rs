@@ -209,7 +209,8 @@ pub fn remove_tree(dir: &Path) -> Result<(), StoreError> {
 
 /// Refuses to turn a directory that holds something else into a cache.
 fn refuse_foreign(home: &Path) -> Result<(), StoreError> {
-    if home.join("VERSION").exists() || home.join("index.sqlite").exists() {
+    let is_cache = || home.join("VERSION").exists() || home.join("index.sqlite").exists();
+    if is_cache() {
         return Ok(());
     }
     for entry in fs::read_dir(home).at(home)? {
@@ -218,7 +219,8 @@ fn refuse_foreign(home: &Path) -> Result<(), StoreError> {
         // before they first run kiln; `opening` is ours, made before VERSION.
         let harmless = entry.starts_with("README") || entry.starts_with(".git");
         let harmless = harmless || entry == "opening" || entry == "sources";
-        if !harmless {
+        // Asked again: another kiln may be making it a cache at this moment, and VERSION is what it makes first.
+        if !harmless && !is_cache() {
             return Err(StoreError::NotACache { home: home.to_owned(), entry });
         }
     }
