@@ -4,16 +4,13 @@
 //!
 //! Each pair is measured in turns, so that a noisy machine disturbs both alike; the best time of each is compared.
 
-use std::ffi::CString;
+mod common;
+
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kiln::source::{CacheState, CacheWrite, Snapshot, SnapshotOptions};
-use nix::dir::Dir;
-use nix::fcntl::{AtFlags, OFlag, open, openat};
-use nix::sys::stat::{Mode, SFlag, fstatat};
 use rayon::prelude::*;
 
 const ROUNDS: usize = 15;
@@ -44,8 +41,7 @@ fn main() {
     );
     drop(first);
 
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let entries = stat_walk(open(&tree, flags, Mode::empty()).expect("it was read before"));
+    let entries = common::stat_walk(&tree);
     let (noop, bare) = in_turns(
         || {
             let snapshot = Snapshot::take(&tree, &warm).expect("a readable tree");
@@ -53,7 +49,7 @@ fn main() {
             assert_eq!(snapshot.stats().write, CacheWrite::Unchanged, "the tree must not change meanwhile");
             snapshot
         },
-        || stat_walk(open(&tree, flags, Mode::empty()).expect("it was read before")),
+        || common::stat_walk(&tree),
     );
     report("no-op", "snapshot", noop, &format!("bare parallel stat walk of {entries} entries"), bare);
     println!("peak memory    {} MiB so far (first hash and no-op snapshots)", peak_rss_kib() >> 10);
@@ -90,28 +86,6 @@ fn in_turns<A, B>(mut a: impl FnMut() -> A, mut b: impl FnMut() -> B) -> (Durati
 fn report(what: &str, a: &str, ours: Duration, b: &str, theirs: Duration) {
     let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
     println!("{what:14} {ratio:.2}x   {a} {ours:.1?}, {b} {theirs:.1?}   (rate {:.0}%)", 100.0 / ratio);
-}
-
-/// The least that looking at every file takes: list each directory, stat each entry.
-fn stat_walk(dir: OwnedFd) -> u64 {
-    let mut dir = Dir::from_fd(dir).expect("an open directory");
-    let names: Vec<CString> = dir
-        .iter()
-        .map(|entry| entry.expect("a readable directory").file_name().to_owned())
-        .filter(|name| name.as_bytes() != b"." && name.as_bytes() != b"..")
-        .collect();
-    let mut below = Vec::new();
-    for name in &names {
-        let stat = fstatat(dir.as_fd(), name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW).expect("it is there");
-        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR {
-            below.push(name);
-        }
-    }
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let fd = dir.as_fd();
-    let walk =
-        |name: &&CString| stat_walk(openat(fd, name.as_c_str(), flags, Mode::empty()).expect("it is there"));
-    names.len() as u64 + below.par_iter().with_max_len(1).map(walk).sum::<u64>()
 }
 
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) {

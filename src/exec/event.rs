@@ -94,10 +94,6 @@ pub enum How {
     RanUnchanged,
     /// Its result was in the cache, and was put in place.
     Restored,
-    /// Nothing was to be done.
-    WasFresh,
-    /// It did not run.
-    NotRun,
 }
 
 /// What a run came to.

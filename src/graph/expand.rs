@@ -19,8 +19,12 @@ use crate::spec::{self, Build};
 #[derive(Debug)]
 pub(super) struct Seed {
     spec: Arc<Spec>,
+    rules: Rules,
     builds: Vec<Build>,
 }
+
+/// Every rule of the spec, bound once.
+type Rules = BTreeMap<String, Arc<BoundRule>>;
 
 /// A graph that can't be made. The spec's checks find nearly all of these with a place in the file; what is left
 /// is what only shows once everything is bound.
@@ -115,8 +119,8 @@ struct DraftRef {
 /// Makes the graph of a spec.
 pub fn expand(spec: Arc<Spec>) -> Result<Graph, ExpandError> {
     let builds = spec::builds(&spec);
-    let rules: BTreeMap<&str, Arc<BoundRule>> =
-        spec.rules.iter().map(|(name, rule)| (name.as_str(), bound(name, &rule.value))).collect();
+    let rules: Rules =
+        spec.rules.iter().map(|(name, rule)| (name.clone(), bound(name, &rule.value))).collect();
     let mut drafts = Vec::with_capacity(builds.len() * rules.len() + spec.project.actions.len());
     for (name, source) in &spec.project.sources {
         if made_by_node(&source.value) {
@@ -135,11 +139,10 @@ pub fn expand(spec: Arc<Spec>) -> Result<Graph, ExpandError> {
         })?;
         drafts.push(action_draft(&rules, rule, name, bindings, Arc::from([]), &BTreeMap::new())?);
     }
-    drop(rules);
     let mut graph = Graph {
         graph: DiGraph::with_capacity(drafts.len(), drafts.len()),
         by_name: HashMap::with_capacity(drafts.len()),
-        seed: Seed { spec, builds },
+        seed: Seed { spec, rules, builds },
         expanded: BTreeMap::new(),
         places: Places::default(),
     };
@@ -160,8 +163,7 @@ impl Graph {
         };
         let (rule, from) = (Arc::clone(&expansion.rule), expansion.from);
         let spec = Arc::clone(&self.seed.spec);
-        let rules: BTreeMap<&str, Arc<BoundRule>> =
-            spec.rules.iter().map(|(name, rule)| (name.as_str(), bound(name, &rule.value))).collect();
+        let rules = &self.seed.rules;
         let mut drafts = Vec::new();
         let mut names = HashSet::new();
         {
@@ -182,7 +184,7 @@ impl Graph {
                     }
                     let mut bindings = Bindings(spec::bindings(&spec, build, Some(board), Some(&test.value)));
                     bind_params(&name, &rule, &mut bindings, |param| build.params.get(param))?;
-                    drafts.push(action_draft(&rules, &rule, name, bindings, tool_path(&spec, build), &axes)?);
+                    drafts.push(action_draft(rules, &rule, name, bindings, tool_path(&spec, build), &axes)?);
                 }
             }
         }
@@ -202,7 +204,7 @@ impl Graph {
 fn matrix_drafts(
     spec: &Spec,
     builds: &[Build],
-    rules: &BTreeMap<&str, Arc<BoundRule>>,
+    rules: &Rules,
     rule: &Arc<BoundRule>,
     drafts: &mut Vec<Draft>,
 ) -> Result<(), ExpandError> {
@@ -280,7 +282,7 @@ fn bind_params<'a>(
 }
 
 fn action_draft(
-    rules: &BTreeMap<&str, Arc<BoundRule>>,
+    rules: &Rules,
     rule: &Arc<BoundRule>,
     name: String,
     bindings: Bindings,
@@ -353,7 +355,7 @@ fn undeclared_programs(rule: &Rule, bindings: &Bindings, tools: &[String]) -> Ve
 /// The node and output that a reference means, for a node with these axes.
 fn reference(
     node: &str,
-    rules: &BTreeMap<&str, Arc<BoundRule>>,
+    rules: &Rules,
     bindings: &Bindings,
     axes: &BTreeMap<Axis, String>,
     reference: &OutputRef,

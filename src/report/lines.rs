@@ -51,7 +51,6 @@ pub(super) fn ended(finished: &Finished, style: Style) -> String {
         How::RanUnchanged => format!(" in {}: same outputs as before", duration(*time)),
         How::Restored => " from the cache".to_owned(),
         How::Ran => format!(" in {}", duration(*time)),
-        How::WasFresh | How::NotRun => String::new(),
     };
     let said = message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
     let mut text = format!("{word} {node}{note}{said}\n");
