@@ -17,6 +17,7 @@ mod error;
 mod file_digests;
 mod hash;
 mod listing;
+mod path_set;
 mod snapshot;
 mod stat;
 #[cfg(test)]
@@ -30,4 +31,5 @@ pub use envelope::ColdReason;
 pub use error::{Problem, ProblemKind, SourceError};
 pub use file_digests::{FileDigests, Guard, Question, Remembered};
 pub use listing::{BadListing, Entry, Kind, Listing, Special};
+pub use path_set::{EntryKind, PathEntry, PathSet, Reads};
 pub use snapshot::{CacheState, CacheWrite, Snapshot, SnapshotOptions, SnapshotStats};

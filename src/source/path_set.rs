@@ -1,0 +1,139 @@
+//! Path sets: what an action read of its inputs, as names without content.
+//!
+//! The names are found by one run (see `docs/cache.md`); what they hold is looked up anew in every tree that asks
+//! whether the run's result still stands. A path set therefore says nothing of a tree, only where to look.
+
+use std::collections::BTreeMap;
+
+use crate::digest::{Digest, Domain, Hasher};
+
+/// Raised when entries come to mean something else.
+const VERSION: u64 = 1;
+
+/// What an action read, by input.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PathSet {
+    inputs: BTreeMap<String, Reads>,
+}
+
+/// What was read of one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// All of it: nothing tells which part.
+    Whole,
+    /// These, sorted, each once.
+    Only(Vec<PathEntry>),
+}
+
+/// One thing that was read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathEntry {
+    /// What of it counts.
+    pub kind: EntryKind,
+    /// Where, from the input's root; `""` is the root itself. Byte for byte, with `/` between names.
+    pub path: Box<[u8]>,
+}
+
+/// What of a path counts.
+///
+/// The numbers are part of what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum EntryKind {
+    /// A file's content.
+    File = 0,
+    /// A file's content, and where else in the tree there is one of its name: it was, or may have been, found by
+    /// trying one directory after the other, and a new one of that name may be found first.
+    Searched = 1,
+    /// Which names a directory holds and what each is; not what is in the files.
+    Names = 2,
+    /// A directory with everything below it.
+    Tree = 3,
+    /// Every symbolic link of the tree (the path is `""`): following one leaves no trace of its own.
+    Links = 4,
+}
+
+impl EntryKind {
+    /// The kind of that number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            0 => Self::File,
+            1 => Self::Searched,
+            2 => Self::Names,
+            3 => Self::Tree,
+            4 => Self::Links,
+            _ => return None,
+        })
+    }
+}
+
+impl PathEntry {
+    /// An entry.
+    pub fn new(kind: EntryKind, path: impl Into<Box<[u8]>>) -> Self {
+        Self { kind, path: path.into() }
+    }
+}
+
+impl Reads {
+    /// These entries, in any order.
+    pub fn only(mut entries: Vec<PathEntry>) -> Self {
+        entries.sort_unstable();
+        entries.dedup();
+        Self::Only(entries)
+    }
+}
+
+impl PathSet {
+    /// What was read of each input, by its name.
+    pub fn new(inputs: impl IntoIterator<Item = (String, Reads)>) -> Self {
+        Self { inputs: inputs.into_iter().collect() }
+    }
+
+    /// By input name.
+    pub fn inputs(&self) -> impl Iterator<Item = (&str, &Reads)> {
+        self.inputs.iter().map(|(input, reads)| (input.as_str(), reads))
+    }
+
+    /// What was read of one input.
+    pub fn reads(&self, input: &str) -> Option<&Reads> {
+        self.inputs.get(input)
+    }
+
+    /// What one or the other read: what stands for both runs together.
+    #[must_use]
+    pub fn union(mut self, other: Self) -> Self {
+        for (input, reads) in other.inputs {
+            let merged = match (self.inputs.remove(&input), reads) {
+                (Some(Reads::Only(mut ours)), Reads::Only(theirs)) => {
+                    ours.extend(theirs);
+                    Reads::only(ours)
+                }
+                (None, reads) => reads,
+                _ => Reads::Whole,
+            };
+            self.inputs.insert(input, merged);
+        }
+        self
+    }
+
+    /// Its digest: part of the strong key. Independent of how and where it is stored.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = Hasher::new(Domain::PathSet);
+        hasher.number(VERSION).number(self.inputs.len() as u64);
+        for (input, reads) in &self.inputs {
+            hasher.text(input);
+            match reads {
+                Reads::Whole => {
+                    hasher.number(0);
+                }
+                Reads::Only(entries) => {
+                    hasher.number(1).number(entries.len() as u64);
+                    for entry in entries {
+                        hasher.number(entry.kind as u64).bytes(&entry.path);
+                    }
+                }
+            }
+        }
+        hasher.finish()
+    }
+}
