@@ -115,6 +115,8 @@ pub enum Domain {
     ActionKey,
     /// The paths an action read.
     PathSet,
+    /// What a path of a path set holds.
+    State,
     /// Action key, path set, and the digests of those paths.
     StrongKey,
 }
@@ -127,6 +129,7 @@ impl Domain {
             Self::Tool => "kiln 2026-11 tool v1",
             Self::ActionKey => "kiln 2026-11 action key v1",
             Self::PathSet => "kiln 2026-11 path set v1",
+            Self::State => "kiln 2026-11 state v1",
             Self::StrongKey => "kiln 2026-11 strong key v1",
         }
     }

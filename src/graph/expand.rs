@@ -10,8 +10,9 @@ use super::{
     Action, BindError, Bindings, Body, BoundRule, Expansion, Graph, Input, Node, NodeId, SourceNode,
 };
 use crate::digest::{Domain, Hasher};
+use crate::spec::diagnostic::Spanned;
 use crate::spec::model::{
-    self, Axis, Kind, OutputRef, OutputShape, Param, ParamValue, Part, Rule, Spec, Template,
+    self, Axis, Discoverer, Kind, OutputRef, OutputShape, Param, ParamValue, Part, Rule, Spec, Template,
 };
 use crate::spec::{self, Build};
 
@@ -658,12 +659,26 @@ fn rule_parts(rule: &Rule) -> Vec<(&'static str, String)> {
         json(vec![name.clone(), shape.to_owned(), path.value.to_string(), optional.to_owned()])
     });
     let network = if rule.sandbox.network { "yes" } else { "no" };
+    // Claims on which earlier path sets rest: with others they no longer count.
+    let discover = rule.discover.iter().map(|discover| {
+        let covers = discover.by.iter().filter_map(|by| match &by.value {
+            Discoverer::Kbuild { cover } => Some(cover.clone()),
+            Discoverer::Fanotify => None,
+        });
+        let texts = |list: &[Spanned<String>]| json(list.iter().map(|text| text.value.clone()).collect());
+        json(vec![
+            texts(&discover.inputs),
+            texts(&discover.unsearched),
+            covers.map(json).collect::<Vec<_>>().join("\n"),
+        ])
+    });
     vec![
         ("kind", format!("{:?}", rule.kind).to_lowercase()),
         ("steps", steps.collect::<Vec<_>>().join("\n")),
         ("env", env.collect::<Vec<_>>().join("\n")),
         ("outputs", outputs.collect::<Vec<_>>().join("\n")),
         ("network", network.to_owned()),
+        ("discover", discover.collect()),
     ]
 }
 

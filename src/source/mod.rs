@@ -20,6 +20,7 @@ mod listing;
 mod path_set;
 mod snapshot;
 mod stat;
+mod states;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -33,3 +34,4 @@ pub use file_digests::{FileDigests, Guard, Question, Remembered};
 pub use listing::{BadListing, Entry, Kind, Listing, Special};
 pub use path_set::{EntryKind, PathEntry, PathSet, Reads};
 pub use snapshot::{CacheState, CacheWrite, Snapshot, SnapshotOptions, SnapshotStats};
+pub use states::{Contents, Listed, States, split};

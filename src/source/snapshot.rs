@@ -163,6 +163,25 @@ impl Snapshot {
         self.find(path)?.1.map(|node| node.listing())
     }
 
+    /// As [`lookup`](Self::lookup), for a path in the form of path sets: bytes, with one `/` between names.
+    pub(super) fn at(&self, path: &[u8]) -> Option<Kind<'_>> {
+        self.find_bytes(path).map(|(kind, _)| kind)
+    }
+
+    /// The listing of the directory at such a path.
+    pub(super) fn listing_at(&self, path: &[u8]) -> Option<Listing> {
+        self.find_bytes(path)?.1.map(|node| node.listing())
+    }
+
+    fn find_bytes(&self, path: &[u8]) -> Option<(Kind<'_>, Option<&Arc<Node>>)> {
+        let top = &self.tree.top;
+        let mut found = (Kind::Dir { digest: top.digest }, Some(top));
+        for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+            found = found.1?.get(name)?;
+        }
+        Some(found)
+    }
+
     fn find(&self, path: &Path) -> Option<(Kind<'_>, Option<&Arc<Node>>)> {
         let top = &self.tree.top;
         let mut found = (Kind::Dir { digest: top.digest }, Some(top));

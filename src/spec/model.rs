@@ -259,11 +259,13 @@ pub enum ParamValue {
 pub struct CacheSettings {
     /// The cache's home, relative to the project. Default `cache`.
     pub path: PathBuf,
+    /// How many bytes kept output directories may take. Default 20 GiB.
+    pub kept: u64,
 }
 
 impl Default for CacheSettings {
     fn default() -> Self {
-        Self { path: PathBuf::from("cache") }
+        Self { path: PathBuf::from("cache"), kept: 20 << 30 }
     }
 }
 
@@ -289,6 +291,10 @@ pub struct Rule {
     pub inputs: Named<Input>,
     /// Environment on top of the fixed one.
     pub env: BTreeMap<String, Spanned<Template>>,
+    /// How it is found out what of its inputs a run reads. `None`: all of every source tree counts.
+    pub discover: Option<Discover>,
+    /// Whether its steps can continue in the output directory of their last run. `None`: each starts with an empty one.
+    pub incremental: Option<Incremental>,
     /// Commands, run in turn; an argument that is one list placeholder is spliced.
     pub steps: Vec<Spanned<Vec<Spanned<Template>>>>,
     /// Outputs by name.
@@ -305,6 +311,48 @@ pub struct Rule {
     pub retries: u32,
     /// What counts as what.
     pub outcome: OutcomePolicy,
+}
+
+/// How it is found out what of its inputs a run reads.
+#[derive(Clone, Debug)]
+pub struct Discover {
+    /// The inputs it is about: source trees, and outputs of other nodes that are directories. Of them, only what was
+    /// read counts; every other input counts whole.
+    pub inputs: Vec<Spanned<String>>,
+    /// Who may tell, best first: the first that this machine has is believed.
+    pub by: Vec<Spanned<Discoverer>>,
+    /// Globs of file names that no step looks for in one directory after the other. A new file of such a name
+    /// somewhere else in the tree can't be found instead of the one that was read.
+    pub unsearched: Vec<Spanned<String>>,
+}
+
+/// Who tells what a run read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Discoverer {
+    /// `Fanotify`: the host's kernel reports what is opened.
+    Fanotify,
+    /// `Kbuild(cover: [..])`: the records that kbuild keeps of its dependencies.
+    Kbuild {
+        /// Directories of the tree that count whole, as the records don't tell what is read there.
+        cover: Vec<String>,
+    },
+}
+
+/// How steps continue in the output directory of their last run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incremental {
+    /// `Kbuild`: by time stamps and the records that kbuild keeps of its dependencies.
+    Kbuild,
+}
+
+impl Discoverer {
+    /// Its name, for people.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Fanotify => "fanotify",
+            Self::Kbuild { .. } => "kbuild",
+        }
+    }
 }
 
 /// What runs a rule.

@@ -1,12 +1,13 @@
 //! Rules: axes, references to one another, pools, cycles.
 
 use std::collections::BTreeSet;
+use std::path::{Component, Path};
 
 use super::Checker;
 use super::cycle::{cycles, describe};
 use crate::spec::diagnostic::{Diagnostic, Span};
 use crate::spec::holes::{self, Holes};
-use crate::spec::model::{Axis, Input, Kind, OutputRef, ParamType, Rule};
+use crate::spec::model::{Axis, Discoverer, Input, Kind, OutputRef, ParamType, Rule};
 use crate::spec::suggest;
 
 impl Checker<'_, '_> {
@@ -30,6 +31,7 @@ impl Checker<'_, '_> {
                 self.output_reference(name, rule, &expand.value);
             }
             self.output_paths(rule);
+            self.discovered_inputs(rule);
             for path in rule.host.iter().filter(|path| !path.value.is_absolute()) {
                 let message = format!("`{}` is no path of the host", path.value.display());
                 let diagnostic =
@@ -135,6 +137,41 @@ impl Checker<'_, '_> {
                 self.push(diagnostic.help("kiln itself runs the kinds `Match` and `Job`"));
             }
             _ => {}
+        }
+    }
+
+    /// What is discovered must be something in which one can look at parts.
+    fn discovered_inputs(&mut self, rule: &Rule) {
+        let Some(discover) = &rule.discover else { return };
+        for name in &discover.inputs {
+            let Some(input) = rule.inputs.get(&name.value) else {
+                self.dangling("input", &name.value, name.span, "inputs", rule.inputs.keys());
+                continue;
+            };
+            if let Input::File(_) | Input::Concat { .. } = &input.value {
+                let message = format!("the input `{}` always counts whole", name.value);
+                let diagnostic = Diagnostic::error("bad-reference", message).label(name.span, "this one");
+                self.push(
+                    diagnostic.help("name source trees, and outputs of other rules that are directories"),
+                );
+            }
+        }
+        for glob in &discover.unsearched {
+            if let Err(error) = globset::Glob::new(&glob.value) {
+                let diagnostic = Diagnostic::error("bad-glob", format!("not a glob: {}", error.kind()));
+                self.push(diagnostic.label(glob.span, "expected a pattern of file names such as `*.c`"));
+            }
+        }
+        for by in &discover.by {
+            let Discoverer::Kbuild { cover } = &by.value else { continue };
+            for path in cover.iter().map(Path::new) {
+                let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+                if !plain || path.as_os_str().is_empty() {
+                    let message = format!("`{}` is no directory of a source tree", path.display());
+                    let diagnostic = Diagnostic::error("bad-path", message);
+                    self.push(diagnostic.label(by.span, "expected paths such as `scripts`"));
+                }
+            }
         }
     }
 

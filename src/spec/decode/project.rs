@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::collections::{NameRule, named};
-use super::scalars::{Fixup, Positive};
+use super::scalars::{Bytes, Fixup, Positive};
 use super::{Context, Decode, Fields, VERSION};
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
 use crate::spec::model::{
@@ -382,13 +382,16 @@ impl Decode for ActionEntry {
 }
 
 impl Decode for CacheSettings {
-    const EXPECTED: &'static str = "`(path: ..)`";
+    const EXPECTED: &'static str = "`(path: .., kept: ..)`";
     const PLURAL: &'static str = "cache settings";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let mut fields = Fields::of(node, Self::EXPECTED, context)?;
         let path = fields.optional("path", context);
+        let kept = fields.optional::<Bytes>("kept", context);
         fields.finish(context);
-        Some(path.map_or_else(Self::default, |path| Self { path }))
+        let default = Self::default();
+        let kept = kept.map_or(default.kept, |kept| kept.0);
+        Some(Self { path: path.unwrap_or(default.path), kept })
     }
 }

@@ -8,8 +8,8 @@ use super::scalars::Bytes;
 use super::{Context, Decode, Fields};
 use crate::spec::diagnostic::{Diagnostic, Spanned};
 use crate::spec::model::{
-    Input, Kind, OutcomePolicy, Output, OutputRef, OutputShape, Param, ParamType, ParamValue, Resources,
-    Rule, SandboxSettings,
+    Discover, Discoverer, Incremental, Input, Kind, OutcomePolicy, Output, OutputRef, OutputShape, Param,
+    ParamType, ParamValue, Resources, Rule, SandboxSettings,
 };
 use crate::spec::syntax::{Node, NodeKind};
 
@@ -30,6 +30,8 @@ impl Decode for Rule {
             host: fields.or_default("host", context),
             inputs: names(&mut fields, "inputs", context),
             env: fields.or_default("env", context),
+            discover: fields.optional("discover", context),
+            incremental: fields.optional("incremental", context),
             steps: fields.or_default("steps", context),
             outputs: names(&mut fields, "outputs", context),
             export: fields.optional("export", context),
@@ -63,6 +65,55 @@ impl Decode for Kind {
             NodeKind::Ident("Match") => Some(Self::Match),
             NodeKind::Ident("Job") => Some(Self::Job),
             NodeKind::Ident(word) => context.unknown_variant(node.span, word, &["Command", "Match", "Job"]),
+            _ => context.wrong_type(node, Self::EXPECTED),
+        }
+    }
+}
+
+impl Decode for Discover {
+    const EXPECTED: &'static str = "`(inputs: [..], by: [..], unsearched: [..])`";
+    const PLURAL: &'static str = "ways to discover inputs";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
+        let inputs = fields.required("inputs", context);
+        let by = fields.required("by", context);
+        let unsearched = fields.or_default("unsearched", context);
+        fields.finish(context);
+        inputs.zip(by).map(|(inputs, by)| Self { inputs, by, unsearched })
+    }
+}
+
+impl Decode for Discoverer {
+    const EXPECTED: &'static str = "`Fanotify` or `Kbuild(cover: [..])`";
+    const PLURAL: &'static str = "discoverers";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let node = node.unwrapped();
+        match &node.kind {
+            NodeKind::Ident("Fanotify") => Some(Self::Fanotify),
+            NodeKind::Struct { name: Some(name), .. } if name.text == "Kbuild" => {
+                let mut fields = Fields::of_variant(node);
+                let cover = fields.or_default("cover", context);
+                fields.finish(context);
+                Some(Self::Kbuild { cover })
+            }
+            NodeKind::Ident("Kbuild") => context.wrong_type(node, "`Kbuild(cover: [..])`"),
+            NodeKind::Ident(word) => context.unknown_variant(node.span, word, &["Fanotify", "Kbuild"]),
+            _ => context.wrong_type(node, Self::EXPECTED),
+        }
+    }
+}
+
+impl Decode for Incremental {
+    const EXPECTED: &'static str = "`Kbuild`";
+    const PLURAL: &'static str = "ways to continue";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let node = node.unwrapped();
+        match &node.kind {
+            NodeKind::Ident("Kbuild") => Some(Self::Kbuild),
+            NodeKind::Ident(word) => context.unknown_variant(node.span, word, &["Kbuild"]),
             _ => context.wrong_type(node, Self::EXPECTED),
         }
     }
