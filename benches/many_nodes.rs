@@ -123,6 +123,7 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
             let run = Run {
                 node: graph.name(id).to_string(),
                 action_key: basis.keys.action,
+                path_set: Some(basis.manifest.path_set().digest()),
                 strong_key: Some(basis.keys.strong),
                 outcome: Outcome::Pass,
                 started: SystemTime::now(),

@@ -69,6 +69,7 @@ fn cache(terminal: &Terminal) -> Result<Exit, Failure> {
         "tmp",
         "locks",
         "work",
+        "kept",
         "stat",
         "logs",
         "index.sqlite",

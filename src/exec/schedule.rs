@@ -536,6 +536,7 @@ impl<'a> Scheduler<'a, '_> {
         let run = Run {
             node: name.to_owned(),
             action_key: basis.keys.action,
+            path_set: Some(path_set.digest()),
             strong_key: Some(basis.keys.strong),
             outcome: done.outcome,
             started: done.started,

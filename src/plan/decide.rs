@@ -10,7 +10,7 @@ use super::world::{PlanError, World};
 use crate::digest::{Digest, Domain, Hasher};
 use crate::graph::{Action, Body, Graph, Input, Node, NodeId, SourceNode};
 use crate::host::ToolError;
-use crate::store::{Artifact, NodeRecord, NodeState, Outcome, PathEntry};
+use crate::store::{Artifact, NodeRecord, NodeState, Outcome};
 
 /// What other nodes have come to so far: in a plan, or in a run.
 pub trait Progress {
@@ -322,8 +322,8 @@ fn strong_key(action: Digest, manifest: &Manifest) -> Digest {
     let paths = manifest.path_set();
     let mut hasher = Hasher::new(Domain::StrongKey);
     hasher.digest(&action).digest(&paths.digest());
-    for PathEntry::Tree { input } in paths.entries() {
-        let tree = manifest.trees().find(|(name, _)| name == input).map(|(_, digest)| digest);
+    for (input, _) in paths.inputs() {
+        let tree = manifest.trees().find(|(name, _)| *name == input).map(|(_, digest)| digest);
         hasher.digest(&tree.expect("the path set was made from these inputs"));
     }
     hasher.finish()

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Domain, Hasher};
 use crate::graph::{BoundRule, Value};
-use crate::store::{PathEntry, PathSet};
+use crate::source::{PathSet, Reads};
 
 /// Raised when the sandbox or the engine changes in a way that can change what an action makes.
 const ENGINE_VERSION: u64 = 1;
@@ -131,7 +131,7 @@ impl Manifest {
 
     /// The paths that the action is taken to read, while nothing has told which it did: every source tree, whole.
     pub fn path_set(&self) -> PathSet {
-        PathSet::new(self.trees().map(|(input, _)| PathEntry::Tree { input: input.to_owned() }).collect())
+        PathSet::new(self.trees().map(|(input, _)| (input.to_owned(), Reads::Whole)))
     }
 
     /// Every field, in the form that is stored with a run.

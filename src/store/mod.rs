@@ -12,30 +12,38 @@
 mod artifact;
 mod cas;
 mod codec;
+mod entries;
 mod error;
+mod kept;
 mod listings;
 mod locks;
+mod path_sets;
 mod results;
 mod runs;
 mod schema;
 mod session;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use artifact::{Artifact, TreeLimit};
 pub use cas::Blob;
+pub use entries::EntryTable;
 pub use error::{BlobError, StoreError};
+pub use kept::Kept;
 pub use locks::LockGuard;
-pub use results::{PATH_SETS_PER_KEY, PathEntry, PathSet, StoredResult};
+pub use path_sets::{PATH_SETS_PER_KEY, StoredPathSet, StoredReads};
+pub use results::StoredResult;
 pub use runs::{NodeRecord, NodeState, Outcome, Placed, ProjectId, Run, RunId};
 pub use schema::VERSION;
 
+use crate::digest::Digest;
 use error::At;
 use session::Session;
 
@@ -45,6 +53,8 @@ pub struct Store {
     connection: Mutex<Connection>,
     session: Session,
     warnings: Vec<Warning>,
+    /// Path sets that somebody has: each is in memory once.
+    path_sets: Mutex<HashMap<Digest, Weak<StoredPathSet>>>,
     /// Held shared for as long as the cache is open; whoever takes things away needs it alone.
     _in_use: File,
 }
@@ -87,7 +97,7 @@ impl Store {
         let opening = lock_file(&home.join("opening"))?;
         opening.lock().at(&home.join("opening"))?;
         check_version(home)?;
-        for dir in ["cas", "tmp", "locks", "work", "stat", "logs"] {
+        for dir in ["cas", "tmp", "locks", "work", "kept", "stat", "logs"] {
             make_dir(&home.join(dir))?;
         }
         let in_use = lock_file(&home.join("in-use"))?;
@@ -105,13 +115,16 @@ impl Store {
             .map(|(moved_to, why)| Warning::IndexSetAside { moved_to, why })
             .into_iter()
             .collect();
-        Ok(Self {
+        let store = Self {
             home: home.clone(),
             connection: Mutex::new(opened.connection),
             session,
             warnings,
+            path_sets: Mutex::default(),
             _in_use: in_use,
-        })
+        };
+        store.sweep_kept()?;
+        Ok(store)
     }
 
     /// The cache's directory.
@@ -188,8 +201,8 @@ impl fmt::Debug for Store {
     }
 }
 
-/// A transaction under way: see [`Store::batch`]. Its methods are with what they write, in `listings`, `results` and
-/// `runs`.
+/// A transaction under way: see [`Store::batch`]. Its methods are with what they write, in `listings`, `path_sets`,
+/// `results` and `runs`.
 pub struct Batch<'a> {
     store: &'a Store,
     transaction: Transaction<'a>,

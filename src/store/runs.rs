@@ -155,6 +155,8 @@ pub struct Run {
     pub node: String,
     /// All that was declared.
     pub action_key: Digest,
+    /// What it read; see [`Store::path_set`]. None where it is not known.
+    pub path_set: Option<Digest>,
     /// The key its result is under. None where it has none.
     pub strong_key: Option<Digest>,
     /// How it ended.
@@ -251,7 +253,7 @@ impl Store {
         self.read_index(|index| {
             let mut select = index.prepare_cached(
                 "SELECT id, node, action_key, strong_key, outcome, started, duration, cpu, max_rss, reasons, manifest,
-                        log, log_size, pid
+                        log, log_size, pid, path_set
                  FROM run WHERE project = ?1 AND node = ?2 ORDER BY id DESC LIMIT ?3",
             )?;
             let rows = select.query_and_then((project.0, node, limit), read_run)?;
@@ -265,7 +267,7 @@ impl Store {
             index
                 .prepare_cached(
                     "SELECT id, node, action_key, strong_key, outcome, started, duration, cpu, max_rss, reasons,
-                            manifest, log, log_size, pid
+                            manifest, log, log_size, pid, path_set
                      FROM run WHERE id = ?1",
                 )?
                 .query_row([id.0], |row| codec::row(read_run(row)))
@@ -282,8 +284,8 @@ impl Batch<'_> {
             let id = index
                 .prepare_cached(
                     "INSERT INTO run (project, node, action_key, strong_key, outcome, started, duration, cpu, max_rss,
-                                      reasons, manifest, log, log_size, pid)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                                      reasons, manifest, log, log_size, pid, path_set)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
                 )?
                 .insert((
                     project.0,
@@ -300,6 +302,7 @@ impl Batch<'_> {
                     run.log.as_ref().map(|log| log.digest.as_bytes()),
                     run.log.map(|log| log.size.cast_signed()),
                     run.pid,
+                    run.path_set.as_ref().map(Digest::as_bytes),
                 ))?;
             if run.outcome == Outcome::Pass {
                 add_duration(index, project, &run.node, run.duration)?;
@@ -431,6 +434,7 @@ fn read_run(row: &Row<'_>) -> rusqlite::Result<Option<(RunId, Run)>> {
     let run = Run {
         node: row.get(1)?,
         action_key: digest_of(row, 2)?,
+        path_set: optional_digest_of(row, 14)?,
         strong_key: optional_digest_of(row, 3)?,
         outcome,
         started: UNIX_EPOCH + duration_of(row, 5)?,

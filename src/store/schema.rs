@@ -11,7 +11,7 @@ use super::error::{At, StoreError};
 
 /// The format of the whole cache: tables, encodings, layout of the directories. Any change of one of them that an
 /// older kiln would misread raises it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// How long to wait for another process's transaction. The longest one records a batch of some 10,000 nodes.
 const BUSY: Duration = Duration::from_secs(30);
@@ -23,6 +23,16 @@ const TABLES: &str = "
     CREATE TABLE listing (
         digest BLOB NOT NULL PRIMARY KEY,
         bytes BLOB NOT NULL
+    );
+
+    -- What was read, each path once for all inputs, sources and path sets, which name it by its number. `sum` tells a
+    -- damaged entry. AUTOINCREMENT: a number that was deleted never comes back to mean another path.
+    CREATE TABLE entry (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind INTEGER NOT NULL,
+        path BLOB NOT NULL,
+        sum INTEGER NOT NULL,
+        UNIQUE (kind, path, sum)
     );
 
     -- First phase: which path sets did runs with this action key have? Bodies are shared between keys.
@@ -79,6 +89,7 @@ const TABLES: &str = "
         project INTEGER NOT NULL REFERENCES project (id) ON DELETE CASCADE,
         node TEXT NOT NULL,
         action_key BLOB NOT NULL,
+        path_set BLOB,
         strong_key BLOB,
         outcome TEXT NOT NULL,
         started INTEGER NOT NULL,
