@@ -10,6 +10,7 @@ use super::exit::{Exit, Failure};
 use super::project::{load_spec, root};
 use super::terminal::{Terminal, outln};
 use crate::exec::sandbox::{Probe, Sandbox, probe};
+use crate::exec::trace::Tracer;
 use crate::graph::expand;
 use crate::host::{ToolError, ToolIdentity, package_of};
 use crate::report::Style;
@@ -57,7 +58,7 @@ struct Finding {
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
-    let mut findings = vec![sandbox(), fanotify(), binfmt()];
+    let mut findings = vec![sandbox(), tracing(), binfmt()];
     findings.extend(disk());
     if root().is_ok() {
         findings.extend(of_project(&load_spec(terminal)?)?);
@@ -111,23 +112,12 @@ fn sandbox() -> Finding {
     Finding { what: "sandbox".to_owned(), state, found, remedy }
 }
 
-fn fanotify() -> Finding {
-    use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
-    let flags = InitFlags::FAN_CLASS_NOTIF | InitFlags::FAN_CLOEXEC;
-    let marked = Fanotify::init(flags, EventFFlags::O_RDONLY).and_then(|group| {
-        let here = nix::fcntl::AT_FDCWD;
-        group.mark(
-            MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_MOUNT,
-            MaskFlags::FAN_OPEN,
-            here,
-            Some("/proc"),
-        )
-    });
-    let (state, found) = match marked {
-        Ok(()) => (State::Fine, "mount marks work".to_owned()),
-        Err(error) => (State::Absent, format!("no mount marks ({error}): they need root")),
+fn tracing() -> Finding {
+    let (state, found) = match Tracer::probe() {
+        Ok(()) => (State::Fine, "fanotify".to_owned()),
+        Err(reason) => (State::Absent, reason),
     };
-    Finding { what: "fanotify".to_owned(), state, found, remedy: None }
+    Finding { what: "read tracing".to_owned(), state, found, remedy: None }
 }
 
 fn binfmt() -> Finding {

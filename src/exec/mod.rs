@@ -12,6 +12,7 @@
 //! | `collect.rs` | its outputs |
 //! | `place.rs` | `out/` |
 //! | `unpack.rs` | source trees from tarballs and commits |
+//! | `trace/` | what its sandbox opened |
 //! | `cancel.rs` | Ctrl-C |
 //! | `event.rs` | what is told to sinks |
 
@@ -24,6 +25,7 @@ pub mod sandbox;
 mod schedule;
 mod stage;
 mod tokens;
+pub mod trace;
 mod unpack;
 
 pub use act::{Compute, Kinds, Runner, Watched, Watcher};

@@ -54,6 +54,7 @@ mod wire;
 pub use error::SandboxError;
 pub use exit::{End, Exit, Usage};
 pub use helper::helper_main;
+pub(in crate::exec) use mounts::parse as parse_mounts;
 pub use privileges::Mode;
 pub use probe::{Probe, probe};
 pub use root::SYSTEM_DIRS;

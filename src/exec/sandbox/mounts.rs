@@ -11,6 +11,9 @@ use nix::mount::{MsFlags, mount};
 
 use super::error::{During, Failure, Stage};
 
+/// What our tmpfs mounts are called.
+const OURS: &str = "kiln";
+
 /// Binds `from`, with all that is mounted below it, to `to`, and adds `flags` to each of these mounts.
 pub(super) fn bind(from: &Path, to: &Path, flags: MsFlags) -> Result<(), Failure> {
     mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
@@ -39,7 +42,7 @@ pub(super) fn restrict(top: &Path, flags: MsFlags) -> Result<(), Failure> {
 
 /// Mounts a new tmpfs with the given options.
 pub(super) fn tmpfs(at: &Path, flags: MsFlags, options: &str) -> Result<(), Failure> {
-    mount(Some("kiln"), at, Some("tmpfs"), flags, Some(options))
+    mount(Some(OURS), at, Some("tmpfs"), flags, Some(options))
         .during(Stage::Mount, || format!("mount a tmpfs on {}", at.display()))
 }
 
@@ -48,19 +51,26 @@ pub(super) fn make_private() -> io::Result<()> {
     Ok(mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?)
 }
 
+/// A mount of some namespace.
 #[derive(Debug, PartialEq, Eq)]
-struct Mounted {
-    path: PathBuf,
+pub(in crate::exec) struct Mounted {
+    /// Where.
+    pub(in crate::exec) path: PathBuf,
+    /// Whether it is a sandbox's own tmpfs or a part of one, and so nothing of the host's.
+    pub(in crate::exec) ours: bool,
     /// Those that belong to the mount and that a remount must repeat; how it updates access times is kept unless
     /// told otherwise.
     flags: MsFlags,
 }
 
-/// Parses `mountinfo` (see proc(5)): the fifth field is where, the sixth how.
-fn parse(text: &[u8]) -> impl Iterator<Item = Mounted> {
+/// Parses `mountinfo` (see proc(5)): the fifth field is where, the sixth how, the second after the `-` what.
+pub(in crate::exec) fn parse(text: &[u8]) -> impl Iterator<Item = Mounted> {
     text.split(|&byte| byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|&byte| byte == b' ').skip(4);
-        Some(Mounted { path: unescape(fields.next()?), flags: flags(fields.next()?) })
+        let (path, flags) = (unescape(fields.next()?), flags(fields.next()?));
+        let mut what = fields.skip_while(|&field| field != b"-").skip(1);
+        let ours = what.next() == Some(b"tmpfs") && what.next() == Some(OURS.as_bytes());
+        Some(Mounted { path, ours, flags })
     })
 }
 
@@ -101,14 +111,14 @@ mod tests {
     fn mountinfo_lines_give_path_and_flags() {
         let text =
             b"36 35 98:0 /mnt1 /a\\040b\\134 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n\
-                     37 35 0:5 / /src ro,nosuid,nodev,noexec,relatime - tmpfs x rw\n";
+                     37 35 0:5 / /src ro,nosuid,nodev,noexec,relatime - tmpfs kiln rw\n";
         let mounts: Vec<_> = parse(text).collect();
         let all = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         assert_eq!(
             mounts,
             [
-                Mounted { path: "/a b\\".into(), flags: MsFlags::empty() },
-                Mounted { path: "/src".into(), flags: all },
+                Mounted { path: "/a b\\".into(), ours: false, flags: MsFlags::empty() },
+                Mounted { path: "/src".into(), ours: true, flags: all },
             ]
         );
     }

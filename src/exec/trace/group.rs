@@ -1,0 +1,114 @@
+//! Fanotify: groups, marks, events.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::fanotify::{EventFFlags, FANOTIFY_METADATA_VERSION, Fanotify, InitFlags, MarkFlags, MaskFlags};
+use nix::unistd::read;
+
+/// The size of `struct fanotify_event_metadata`.
+const EVENT: usize = 24;
+
+/// `FAN_REPORT_FD_ERROR`, since Linux 6.13: an event whose file can't be opened, such as one that has gone from an NFS
+/// server, is reported with the error in place of the descriptor. Older kernels drop it silently.
+const REPORT_FD_ERROR: InitFlags = InitFlags::from_bits_retain(0x2000);
+
+/// How many events may wait to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queue {
+    Unlimited,
+    /// As many as the system's setting says, 16384 if nobody changed it.
+    #[cfg(test)]
+    Bounded,
+}
+
+/// A fanotify group: some marks, and a queue of events.
+#[derive(Debug)]
+pub(super) struct Group(Fanotify);
+
+/// Something that was read from the queue.
+pub(super) enum Event {
+    /// This was opened.
+    Open(OwnedFd),
+    /// The queue was full: there were more events.
+    Overflow,
+}
+
+impl Group {
+    pub(super) fn new(queue: Queue) -> nix::Result<Self> {
+        let mut flags = InitFlags::FAN_CLASS_NOTIF
+            | InitFlags::FAN_CLOEXEC
+            | InitFlags::FAN_NONBLOCK
+            | InitFlags::FAN_UNLIMITED_MARKS;
+        if queue == Queue::Unlimited {
+            flags |= InitFlags::FAN_UNLIMITED_QUEUE;
+        }
+        // Non-blocking: the kernel opens what was opened once more for us, and it may have been a pipe.
+        let files = EventFFlags::O_RDONLY
+            | EventFFlags::O_CLOEXEC
+            | EventFFlags::O_LARGEFILE
+            | EventFFlags::O_NONBLOCK;
+        match Fanotify::init(flags | REPORT_FD_ERROR, files) {
+            Err(Errno::EINVAL) => Fanotify::init(flags, files),
+            result => result,
+        }
+        .map(Self)
+    }
+
+    /// Reports from now on what is opened through the mount at a path.
+    pub(super) fn watch_mount(&self, dir: impl AsFd, path: &Path) -> nix::Result<()> {
+        let flags = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_MOUNT;
+        self.0.mark(flags, MaskFlags::FAN_OPEN | MaskFlags::FAN_ONDIR, dir, Some(path))
+    }
+
+    /// Reports no more opens of this file or directory; of what is in the directory it does.
+    ///
+    /// `FAN_MARK_IGNORED_MASK` and not the newer `FAN_MARK_IGNORE`, which Linux 6.0 brought: without
+    /// `FAN_EVENT_ON_CHILD` in a mark, the two differ only in that the older one needs no `FAN_ONDIR`.
+    pub(super) fn ignore(&self, file: BorrowedFd) -> nix::Result<()> {
+        let flags = MarkFlags::FAN_MARK_ADD
+            | MarkFlags::FAN_MARK_IGNORED_MASK
+            | MarkFlags::FAN_MARK_IGNORED_SURV_MODIFY;
+        self.0.mark(flags, MaskFlags::FAN_OPEN, file, None::<&Path>)
+    }
+
+    /// The next event, if there is one.
+    ///
+    /// One at a time: where the kernel can't make a descriptor for an event that is not the first of a read, it
+    /// returns those before it and loses that one without a word.
+    pub(super) fn next(&self) -> io::Result<Option<Event>> {
+        let mut event = [0; EVENT];
+        match read(&self.0, &mut event) {
+            Ok(EVENT) => parse(event).map(Some),
+            Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(Errno::EAGAIN) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+/// Reads `struct fanotify_event_metadata`: length (32 bits), version (8), reserved (8), length of this part (16), mask
+/// (64), descriptor (32), process (32).
+fn parse(event: [u8; EVENT]) -> io::Result<Event> {
+    let mask = u64::from_ne_bytes(std::array::from_fn(|index| event[8 + index]));
+    let fd = i32::from_ne_bytes(std::array::from_fn(|index| event[16 + index]));
+    if event[4] != FANOTIFY_METADATA_VERSION {
+        return Err(io::Error::other("the kernel's events have another form"));
+    }
+    if MaskFlags::from_bits_retain(mask).contains(MaskFlags::FAN_Q_OVERFLOW) {
+        return Ok(Event::Overflow);
+    }
+    if fd < 0 {
+        return Err(io::Error::from_raw_os_error(-fd));
+    }
+    // SAFETY: the kernel has just opened it for us, and says so once.
+    Ok(Event::Open(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+impl AsFd for Group {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,161 @@
+//! From events to names.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::PipeReader;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
+
+use super::group::{Event, Group, Queue};
+use super::names::{Names, is_directory};
+use super::{Trace, TraceError};
+use crate::exec::sandbox::parse_mounts;
+
+/// How many events of one mount are read before the others, and a wish to stop, are looked at.
+const TURN: usize = 256;
+
+/// Marked mounts, and what was opened below them.
+#[derive(Debug)]
+pub(super) struct Reader {
+    watches: Vec<Watch>,
+    names: Vec<Names>,
+    /// What was moved before has an earlier time, what is moved from now on a later one.
+    since: TimeSpec,
+    /// Keeps the mounts where they are after the sandbox's end.
+    _namespace: File,
+}
+
+/// One mount that is marked.
+#[derive(Debug)]
+struct Watch {
+    group: Group,
+    /// Whose names: those of the mount, or of that below which it lies.
+    names: usize,
+}
+
+impl Reader {
+    /// Marks the mounts, and those below them.
+    pub(super) fn open(root: &Path, mounts: &[PathBuf], queue: Queue) -> Result<Self, TraceError> {
+        let process = root.parent().unwrap_or(root);
+        let of_process = |name: &str| {
+            let path = process.join(name);
+            move |source| TraceError::Sandbox { path, source }
+        };
+        let namespace = File::open(process.join("ns/mnt")).map_err(of_process("ns/mnt"))?;
+        let table = fs::read(process.join("mountinfo")).map_err(of_process("mountinfo"))?;
+        let host = File::open(root).map_err(of_process("root"))?;
+        let mark = |path: &Path| {
+            let path = path.to_owned();
+            move |source| TraceError::Mark { path, source }
+        };
+
+        let mut names = Vec::new();
+        for mount in mounts {
+            names.push(Names::new(mount.clone(), &root.join(below(mount))).map_err(mark(mount))?);
+        }
+        // Where one mount lies over another, the path is the upper's, which comes later.
+        let table: BTreeMap<_, _> =
+            parse_mounts(&table).map(|mounted| (mounted.path, mounted.ours)).collect();
+        if let Some(path) = mounts.iter().find(|&path| !table.contains_key(path)) {
+            return Err(TraceError::NotMounted { path: path.clone() });
+        }
+        let mut watches = Vec::new();
+        for (path, ours) in &table {
+            let owner = (0..mounts.len())
+                .filter(|&index| path.starts_with(&mounts[index]))
+                .max_by_key(|&index| mounts[index].as_os_str().len());
+            // A mount of the sandbox's own below one is a mask.
+            let Some(names) = owner.filter(|&owner| !ours || *path == mounts[owner]) else { continue };
+            let group = Group::new(queue)
+                .and_then(|group| group.watch_mount(&host, below(path)).map(|()| group))
+                .map_err(|errno| mark(path)(errno.into()))?;
+            watches.push(Watch { group, names });
+        }
+        let since = moment().map_err(|errno| TraceError::Thread { source: errno.into() })?;
+        Ok(Self { watches, names, since, _namespace: namespace })
+    }
+
+    /// Reads events until the other end of `stop` is closed.
+    pub(super) fn follow(&mut self, stop: &PipeReader) -> Result<(), TraceError> {
+        loop {
+            let groups = self.watches.iter().map(|watch| watch.group.as_fd());
+            let mut fds: Vec<_> = std::iter::once(stop.as_fd())
+                .chain(groups)
+                .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+                .collect();
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(TraceError::Thread { source: errno.into() }),
+            }
+            // An error of a group comes out when it is read.
+            let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
+            if ready[0] {
+                return Ok(());
+            }
+            for watch in (0..self.watches.len()).filter(|&watch| ready[watch + 1]) {
+                for _ in 0..TURN {
+                    if !self.step(watch)? {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads what is left, and returns what there was.
+    pub(super) fn trace(mut self) -> Result<Trace, TraceError> {
+        for watch in 0..self.watches.len() {
+            while self.step(watch)? {}
+        }
+        let mounts =
+            self.names.into_iter().map(|names| names.trusted(self.since)).collect::<Result<_, _>>()?;
+        Ok(Trace { mounts })
+    }
+
+    /// Takes one event of a mount, if there is one.
+    fn step(&mut self, watch: usize) -> Result<bool, TraceError> {
+        let Watch { group, names } = &self.watches[watch];
+        let names = &mut self.names[*names];
+        let lost = |source| TraceError::Read { path: names.mount().to_owned(), source };
+        let file = match group.next().map_err(lost)? {
+            Some(Event::Open(file)) => file,
+            Some(Event::Overflow) => return Err(TraceError::Overflow),
+            None => return Ok(false),
+        };
+        let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(lost)?;
+        let stat = fstat(&file).map_err(|errno| lost(errno.into()))?;
+        names.add(path.as_os_str(), &stat)?;
+        if is_directory(&stat) || stat.st_nlink == 1 {
+            // Without, there are more events, and no fewer names.
+            let _ = group.ignore(file.as_fd());
+        }
+        Ok(true)
+    }
+}
+
+/// A path below the sandbox's root.
+fn below(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+/// The present, returned when it has passed for file systems too: they take the time from a clock that ticks a few
+/// hundred times a second.
+fn moment() -> nix::Result<TimeSpec> {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME)?;
+    // A tick is at most 10 ms. More: somebody has set the clock back.
+    for _ in 0..100 {
+        if clock_gettime(ClockId::CLOCK_REALTIME_COARSE)? > now {
+            break;
+        }
+        thread::sleep(Duration::from_micros(500));
+    }
+    Ok(now)
+}
