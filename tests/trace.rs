@@ -11,7 +11,9 @@ use std::thread;
 
 use kiln::exec::sandbox::{Access, End, Mount, Output, Sandbox, SandboxSpec, Step};
 use kiln::exec::trace::{Opened, Trace, TraceError, Tracer};
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::stat::Mode;
+use nix::sys::time::TimeValLike;
 use nix::unistd::{geteuid, mkfifo};
 use tempfile::TempDir;
 
@@ -358,5 +360,37 @@ fn an_ordinary_user_is_told_why_not() {
         assert!(text.contains("ok       read tracing: fanotify"), "{text}");
     } else {
         assert!(Tracer::probe().unwrap_err().contains("only root"));
+    }
+}
+
+/// Prints what an open costs more: `cargo test --release --test trace -- --ignored --nocapture measure`.
+#[test]
+#[ignore = "a measurement"]
+fn measure() {
+    if !may_trace() {
+        return;
+    }
+    let names: Vec<_> = (0..5000).map(|number| format!("{number}")).collect();
+    let sources = Sources::new(&names.iter().map(|name| (name.as_str(), "")).collect::<Vec<_>>());
+    let links = TempDir::new().unwrap();
+    let script = "perl -e 'for (1..40) { for (0..4999) { open(my $f, \"<\", \"/src/$_\") or die } }'";
+    for (what, last) in [("files of one name", false), ("hard links", true)] {
+        for traced in [false, true, false, true] {
+            let before = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+            let prepared = Sandbox::with_helper(KILN).prepare(&sources.spec(script), Output::Piped).unwrap();
+            let tracer = traced.then(|| Tracer::start(&prepared.root(), &["/src".into()]).unwrap());
+            let exit = prepared.start().unwrap().wait().unwrap();
+            tracer.map(Tracer::finish).transpose().unwrap();
+            let after = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+            let own = after.user_time() + after.system_time() - before.user_time() - before.system_time();
+            let steps = exit.usage.user + exit.usage.system;
+            println!(
+                "{what}, traced {traced}: 200000 opens: {steps:.2?}, and {} ms of this process",
+                own.num_milliseconds()
+            );
+        }
+        for name in names.iter().filter(|_| !last) {
+            fs::hard_link(sources.path(name), links.path().join(name)).unwrap();
+        }
     }
 }
