@@ -30,8 +30,8 @@ pub(super) struct Group(Fanotify);
 
 /// Something that was read from the queue.
 pub(super) enum Event {
-    /// This was opened.
-    Open(OwnedFd),
+    /// This was opened, by this thread.
+    Open(OwnedFd, i32),
     /// The queue was full: there were more events.
     Overflow,
 }
@@ -41,6 +41,7 @@ impl Group {
         let mut flags = InitFlags::FAN_CLASS_NOTIF
             | InitFlags::FAN_CLOEXEC
             | InitFlags::FAN_NONBLOCK
+            | InitFlags::FAN_REPORT_TID
             | InitFlags::FAN_UNLIMITED_MARKS;
         if queue == Queue::Unlimited {
             flags |= InitFlags::FAN_UNLIMITED_QUEUE;
@@ -90,10 +91,11 @@ impl Group {
 }
 
 /// Reads `struct fanotify_event_metadata`: length (32 bits), version (8), reserved (8), length of this part (16), mask
-/// (64), descriptor (32), process (32).
+/// (64), descriptor (32), thread (32).
 fn parse(event: [u8; EVENT]) -> io::Result<Event> {
     let mask = u64::from_ne_bytes(std::array::from_fn(|index| event[8 + index]));
-    let fd = i32::from_ne_bytes(std::array::from_fn(|index| event[16 + index]));
+    let [fd, thread] =
+        [16, 20].map(|start| i32::from_ne_bytes(std::array::from_fn(|index| event[start + index])));
     if event[4] != FANOTIFY_METADATA_VERSION {
         return Err(io::Error::other("the kernel's events have another form"));
     }
@@ -104,7 +106,7 @@ fn parse(event: [u8; EVENT]) -> io::Result<Event> {
         return Err(io::Error::from_raw_os_error(-fd));
     }
     // SAFETY: the kernel has just opened it for us, and says so once.
-    Ok(Event::Open(unsafe { OwnedFd::from_raw_fd(fd) }))
+    Ok(Event::Open(unsafe { OwnedFd::from_raw_fd(fd) }, thread))
 }
 
 impl AsFd for Group {

@@ -10,8 +10,8 @@
 //! devices, which hold nothing of the input. What a sandbox masks is not reported for the same reason.
 //!
 //! - **One event a file.** An inode that was seen gets an ignore mark: a kernel build opens its headers half a
-//!   million times. Only where it has no second name: one under which it is opened later would be missed. A tree of
-//!   hard links is therefore traced more slowly.
+//!   million times. Only where it has no second name: one under which it is opened later would be missed. When there
+//!   are many such events, the tree is searched for second names, as those of a tree of hard links are elsewhere.
 //! - **One fanotify group a mount**, as ignore marks are an inode's, and the same inode may be mounted twice.
 //! - **Names are those of the moment when the event is read.** They are true as long as nobody moves anything in the
 //!   input; who does that makes the trace unusable, see `names.rs`. Steps themselves can't: inputs are read-only.
@@ -22,11 +22,13 @@
 //! | --- | --- |
 //! | `group.rs` | fanotify: groups, marks, events |
 //! | `reader.rs` | from events to names, in a thread of its own |
+//! | `links.rs` | which files have a second name in the tree |
 //! | `names.rs` | names, and whether they can be trusted |
 //! | `error.rs` | why a trace is unusable |
 
 mod error;
 mod group;
+mod links;
 mod names;
 mod reader;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -55,6 +55,11 @@ impl Names {
         let flags = (OFlag::O_PATH | OFlag::O_CLOEXEC).bits();
         let root = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
         Ok(Self { mount, root, seen: BTreeMap::new() })
+    }
+
+    /// Its root, as this process can reach it.
+    pub(super) fn root(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.root.as_raw_fd()).into()
     }
 
     /// Where steps see the mount.

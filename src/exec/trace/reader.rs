@@ -1,6 +1,6 @@
 //! From events to names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::PipeReader;
 use std::os::fd::{AsFd, AsRawFd};
@@ -13,14 +13,19 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::gettid;
 
 use super::group::{Event, Group, Queue};
+use super::links::single_names;
 use super::names::{Names, is_directory};
 use super::{Trace, TraceError};
 use crate::exec::sandbox::parse_mounts;
 
 /// How many events of one mount are read before the others, and a wish to stop, are looked at.
 const TURN: usize = 256;
+
+/// After how many events of hard links the tree is searched for their other names.
+const MANY: usize = 1000;
 
 /// Marked mounts, and what was opened below them.
 #[derive(Debug)]
@@ -29,6 +34,8 @@ pub(super) struct Reader {
     names: Vec<Names>,
     /// What was moved before has an earlier time, what is moved from now on a later one.
     since: TimeSpec,
+    /// Threads of ours that searched a mount: what they opened there was not a step's.
+    searchers: Vec<i32>,
     /// Keeps the mounts where they are after the sandbox's end.
     _namespace: File,
 }
@@ -39,6 +46,10 @@ struct Watch {
     group: Group,
     /// Whose names: those of the mount, or of that below which it lies.
     names: usize,
+    /// How many events there were of files with several names.
+    linked: usize,
+    /// Files of which only one of their names is in the tree, once that has been looked for.
+    single: HashSet<(u64, u64)>,
 }
 
 impl Reader {
@@ -77,10 +88,10 @@ impl Reader {
             let group = Group::new(queue)
                 .and_then(|group| group.watch_mount(&host, below(path)).map(|()| group))
                 .map_err(|errno| mark(path)(errno.into()))?;
-            watches.push(Watch { group, names });
+            watches.push(Watch { group, names, linked: 0, single: HashSet::new() });
         }
         let since = moment().map_err(|errno| TraceError::Thread { source: errno.into() })?;
-        Ok(Self { watches, names, since, _namespace: namespace })
+        Ok(Self { watches, names, since, searchers: Vec::new(), _namespace: namespace })
     }
 
     /// Reads events until the other end of `stop` is closed.
@@ -102,7 +113,7 @@ impl Reader {
             }
             for watch in (0..self.watches.len()).filter(|&watch| ready[watch + 1]) {
                 for _ in 0..TURN {
-                    if !self.step(watch)? {
+                    if !self.step(watch, true)? {
                         break;
                     }
                 }
@@ -113,27 +124,37 @@ impl Reader {
     /// Reads what is left, and returns what there was.
     pub(super) fn trace(mut self) -> Result<Trace, TraceError> {
         for watch in 0..self.watches.len() {
-            while self.step(watch)? {}
+            while self.step(watch, false)? {}
         }
         let mounts =
             self.names.into_iter().map(|names| names.trusted(self.since)).collect::<Result<_, _>>()?;
         Ok(Trace { mounts })
     }
 
-    /// Takes one event of a mount, if there is one.
-    fn step(&mut self, watch: usize) -> Result<bool, TraceError> {
-        let Watch { group, names } = &self.watches[watch];
+    /// Takes one event of a mount, if there is one. Where `search`, this thread lives since before the steps: no event
+    /// of a step can bear its number.
+    pub(super) fn step(&mut self, watch: usize, search: bool) -> Result<bool, TraceError> {
+        let Watch { group, names, linked, single } = &mut self.watches[watch];
         let names = &mut self.names[*names];
         let lost = |source| TraceError::Read { path: names.mount().to_owned(), source };
         let file = match group.next().map_err(lost)? {
-            Some(Event::Open(file)) => file,
+            Some(Event::Open(_, thread)) if self.searchers.contains(&thread) => return Ok(true),
+            Some(Event::Open(file, _)) => file,
             Some(Event::Overflow) => return Err(TraceError::Overflow),
             None => return Ok(false),
         };
         let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(lost)?;
         let stat = fstat(&file).map_err(|errno| lost(errno.into()))?;
         names.add(path.as_os_str(), &stat)?;
-        if is_directory(&stat) || stat.st_nlink == 1 {
+        if !is_directory(&stat) && stat.st_nlink > 1 {
+            *linked += 1;
+            if search && *linked == MANY {
+                self.searchers.push(gettid().as_raw());
+                // Without an answer, no second name is ruled out.
+                *single = single_names(&names.root()).unwrap_or_default();
+            }
+        }
+        if is_directory(&stat) || stat.st_nlink == 1 || single.contains(&(stat.st_dev, stat.st_ino)) {
             // Without, there are more events, and no fewer names.
             let _ = group.ignore(file.as_fd());
         }

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -13,6 +14,7 @@ use nix::unistd::geteuid;
 use tempfile::TempDir;
 
 use super::group::{Event, Group, Queue};
+use super::links::single_names;
 use super::reader::Reader;
 use super::{Opened, Trace, TraceError, Tracer};
 
@@ -39,8 +41,14 @@ fn traced(
         act(&mounted, &tree);
         reader
     };
-    let reader = thread::scope(|scope| scope.spawn(inside).join()).unwrap().unwrap();
-    Some(Tracer::read(reader).unwrap().finish())
+    let mut reader = thread::scope(|scope| scope.spawn(inside).join()).unwrap().unwrap();
+    loop {
+        match reader.step(0, true) {
+            Ok(true) => {}
+            Ok(false) => return Some(Tracer::read(reader).unwrap().finish()),
+            Err(error) => return Some(Err(error)),
+        }
+    }
 }
 
 /// Gives the calling thread a mount namespace of its own, with `from` at `to`.
@@ -89,7 +97,7 @@ fn what_is_ignored_has_no_event_any_more_but_what_is_in_an_ignored_directory_has
         let open = |names: &[&str]| names.iter().for_each(|name| drop(File::open(top.join(name)).unwrap()));
         let events = || {
             let mut count = 0;
-            while let Some(Event::Open(file)) = group.next().unwrap() {
+            while let Some(Event::Open(file, _)) = group.next().unwrap() {
                 group.ignore(file.as_fd()).unwrap();
                 count += 1;
             }
@@ -102,6 +110,41 @@ fn what_is_ignored_has_no_event_any_more_but_what_is_in_an_ignored_directory_has
         assert_eq!(events(), 1);
     };
     thread::scope(|scope| scope.spawn(test).join()).unwrap();
+}
+
+#[test]
+fn names_of_hard_links_are_complete_after_the_tree_was_searched_for_them() {
+    let fill = |top: &Path| {
+        fs::create_dir_all(top.join("tree/dir")).unwrap();
+        fs::create_dir(top.join("outside")).unwrap();
+        for name in ["one", "two"] {
+            fs::write(top.join("tree").join(name), "").unwrap();
+            fs::hard_link(top.join("tree").join(name), top.join("outside").join(name)).unwrap();
+        }
+        fs::hard_link(top.join("tree/two"), top.join("tree/dir/two")).unwrap();
+    };
+    let dir = TempDir::new().unwrap();
+    fill(dir.path());
+    let tree = dir.path().join("tree");
+    let (one, two) = (fs::metadata(tree.join("one")).unwrap(), fs::metadata(tree.join("two")).unwrap());
+    let single = single_names(&tree).unwrap();
+    assert!(single.contains(&(one.dev(), one.ino())) && !single.contains(&(two.dev(), two.ino())));
+    assert_eq!(single.len(), 1);
+
+    // More events than it takes to have the tree searched; the search itself must not be taken for a step's.
+    let Some(trace) = traced(Queue::Unlimited, fill, |mounted, _| {
+        let read = || ["tree/one", "tree/two"].map(|name| fs::read(mounted.join(name)).unwrap());
+        // From a new thread each time: the kernel takes equal events that wait for one.
+        for _ in 0..600 {
+            thread::scope(|scope| drop(scope.spawn(read).join().unwrap()));
+        }
+        fs::read(mounted.join("tree/dir/two")).unwrap();
+        fs::read_dir(mounted.join("tree")).unwrap();
+    }) else {
+        return;
+    };
+    let opened = Opened { files: paths(&["tree/dir/two", "tree/one", "tree/two"]), dirs: paths(&["tree"]) };
+    assert_eq!(trace.unwrap().mounts, [opened]);
 }
 
 #[test]
