@@ -4,7 +4,7 @@
 //!
 //! `cargo bench --bench trace`; `KILN_BENCH_TREE` is the tree (the demo's own), `KILN_BENCH_BUILDS` how often each is
 //! built (3). A build takes minutes. `KILN_BENCH_LINKED=1` builds from a copy of hard links (in `target/bench`),
-//! which is the tracer's worst case.
+//! which costs the tracer a search for second names.
 
 mod common;
 
