@@ -1,0 +1,231 @@
+//! Reads kbuild's own records: which files of the source the making of an output directory read.
+//!
+//! kbuild keeps, for each target that a command made, a file `.TARGET.cmd` beside it: the command, and where a compiler
+//! or fixdep told, the files that were read (`scripts/Kbuild.include`, `scripts/basic/fixdep.c`). Kconfig writes the
+//! files it read to `include/config/auto.conf.cmd`. What scripts and make itself read is in none of them: the records
+//! are a part of the truth, never more than it.
+
+mod names;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use names::{Format, Origin, each_name};
+use tree::Tree;
+
+/// Where Kconfig says which files it read, below the output directory.
+const OF_KCONFIG: &str = "include/config/auto.conf.cmd";
+
+/// What kbuild includes of a directory that it visits.
+const MAKEFILES: [&str; 2] = ["Makefile", "Kbuild"];
+
+/// What kbuild's records in an output directory say was read of the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// Files, relative to the source, by their real paths: no `..`, no symbolic link on the way.
+    pub files: BTreeSet<Vec<u8>>,
+    /// Directories of the source in which make was or a file was read, with all above them; `""` is the root. Their
+    /// Makefiles are among the files.
+    pub dirs: BTreeSet<Vec<u8>>,
+    /// Names that a record has relative to a directory that it does not tell, and that are found neither beside it nor
+    /// above: `DIRECTORY OF THE RECORD/NAME`. Programs below `tools/` are built like that; who trusts the records must
+    /// have those directories from elsewhere.
+    pub unplaced: BTreeSet<Vec<u8>>,
+    /// Records that could not be read, or name files that the source does not have, and why.
+    pub unreadable: Vec<(PathBuf, String)>,
+}
+
+/// Why there are no records.
+#[derive(Debug, thiserror::Error)]
+pub enum KbuildError {
+    /// The output directory can't be searched.
+    #[error("can't look for kbuild's records in {}: {source}", path.display())]
+    Search {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nothing there was made by kbuild.
+    #[error("no records of kbuild's below {}: is it the O= of a kernel build that has ended?", path.display())]
+    None {
+        /// The output directory.
+        path: PathBuf,
+    },
+}
+
+/// Reads the records below `out`, made by a build that saw its source at `source_inside`. `source` is that tree as it
+/// can be reached now: symbolic links are followed there, and Makefiles of visited directories are looked for.
+pub fn records(out: &Path, source_inside: &Path, source: &Path) -> Result<Records, KbuildError> {
+    let found = search(out)?;
+    if found.is_empty() {
+        return Err(KbuildError::None { path: out.to_owned() });
+    }
+    let mut reading = Reading {
+        out,
+        prefix: prefix(source_inside),
+        tree: Tree::new(source, source_inside),
+        seen: HashSet::new(),
+        dirs: BTreeSet::from([Vec::new()]),
+        records: Records::default(),
+    };
+    for record in &found {
+        reading.record(record);
+    }
+    Ok(reading.finish())
+}
+
+/// The paths of all records, relative to `out` and sorted.
+fn search(out: &Path) -> Result<Vec<PathBuf>, KbuildError> {
+    let mut found = Vec::new();
+    let mut dirs = vec![PathBuf::new()];
+    while let Some(dir) = dirs.pop() {
+        let path = out.join(&dir);
+        let failed = |source| KbuildError::Search { path: path.clone(), source };
+        for entry in fs::read_dir(&path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            // A symbolic link is none of kbuild's records: `source` leads to the whole tree.
+            let kind = entry.file_type().map_err(failed)?;
+            let (name, below) = (entry.file_name(), dir.join(entry.file_name()));
+            if kind.is_dir() {
+                dirs.push(below);
+            } else if kind.is_file() && (is_record(name.as_bytes()) || below == Path::new(OF_KCONFIG)) {
+                found.push(below);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// `.TARGET.cmd`; `.TARGET.d` is what is left where a compiler's list was not taken up in one.
+fn is_record(name: &[u8]) -> bool {
+    name.starts_with(b".") && (name.ends_with(b".cmd") || name.ends_with(b".d"))
+}
+
+/// The source as names begin with it.
+fn prefix(source: &Path) -> Vec<u8> {
+    let mut prefix = source.as_os_str().as_bytes().to_vec();
+    while prefix.last() == Some(&b'/') {
+        prefix.pop();
+    }
+    prefix.push(b'/');
+    prefix
+}
+
+struct Reading<'a> {
+    out: &'a Path,
+    prefix: Vec<u8>,
+    tree: Tree<'a>,
+    /// Absolute names that were looked at before: a few thousand headers are in hundreds of records each.
+    seen: HashSet<(Origin, Vec<u8>)>,
+    /// Directories of the source that make visited, without their ancestors.
+    dirs: BTreeSet<Vec<u8>>,
+    records: Records,
+}
+
+impl Reading<'_> {
+    fn record(&mut self, record: &Path) {
+        let bytes = match fs::read(self.out.join(record)) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.records.unreadable.push((record.to_owned(), error.to_string())),
+        };
+        let dir = record.parent().unwrap_or(Path::new("")).as_os_str().as_bytes();
+        let of_kconfig = record == Path::new(OF_KCONFIG);
+        // Something was made in here, so make was told how by the directory of that name.
+        if !of_kconfig && self.tree.is_dir(dir) {
+            self.dirs.insert(dir.to_vec());
+        }
+        let compilers = record.extension().is_some_and(|extension| extension == "d");
+        let format = if compilers { Format::Rule } else { Format::Assignments };
+        let prefix = std::mem::take(&mut self.prefix);
+        each_name(&bytes, format, &prefix, |name| {
+            // Of Kconfig's files the names are relative to the source, and make has no business where they are.
+            if of_kconfig && name.origin == Origin::List && !name.text.starts_with(b"/") {
+                self.absolute(record, Origin::Kconfig, name.text);
+            } else if let Some(below) = name.text.strip_prefix(prefix.as_slice()) {
+                let origin = if of_kconfig { Origin::Kconfig } else { name.origin };
+                self.absolute(record, origin, below);
+            } else if name.is_relative_to_unknown() {
+                self.relative(dir, name.text);
+            }
+        });
+        self.prefix = prefix;
+    }
+
+    /// A name below the source.
+    fn absolute(&mut self, record: &Path, origin: Origin, below: &[u8]) {
+        if !self.seen.insert((origin, below.to_vec())) {
+            return;
+        }
+        match (self.tree.file(below), origin) {
+            (Some(file), Origin::Kconfig) => {
+                self.records.files.insert(file);
+            }
+            (Some(file), _) => self.add(file),
+            // A word of a command may be anything, a directory for example.
+            (None, Origin::Command) => {}
+            (None, Origin::List | Origin::Kconfig) => {
+                let why = format!("names {}, which the source does not have", String::from_utf8_lossy(below));
+                self.records.unreadable.push((record.to_owned(), why));
+            }
+        }
+    }
+
+    /// A name relative to the directory in which a program below `tools/` was built: the record's, or one above.
+    fn relative(&mut self, dir: &[u8], name: &[u8]) {
+        let mut base = Some(dir);
+        while let Some(at) = base {
+            let path = join(at, name);
+            if self.out.join(std::ffi::OsStr::from_bytes(&path)).exists() {
+                return;
+            }
+            if let Some(file) = self.tree.file(&path) {
+                return self.add(file);
+            }
+            base = parent(at);
+        }
+        self.records.unplaced.insert(join(dir, name));
+    }
+
+    fn add(&mut self, file: Vec<u8>) {
+        self.dirs.insert(parent(&file).unwrap_or_default().to_vec());
+        self.records.files.insert(file);
+    }
+
+    fn finish(mut self) -> Records {
+        let mut visited = BTreeSet::new();
+        for dir in std::mem::take(&mut self.dirs) {
+            let mut at = Some(dir.as_slice());
+            while let Some(dir) = at.filter(|dir| !visited.contains(*dir)) {
+                visited.insert(dir.to_vec());
+                at = parent(dir);
+            }
+        }
+        for dir in &visited {
+            let found = MAKEFILES.iter().filter_map(|name| self.tree.file(&join(dir, name.as_bytes())));
+            self.records.files.extend(found);
+        }
+        self.records.dirs = visited;
+        self.records
+    }
+}
+
+/// `dir/name`, where `""` is the root.
+fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() }
+}
+
+/// The directory above, `""` for what is in the root; the root has none.
+fn parent(path: &[u8]) -> Option<&[u8]> {
+    if path.is_empty() {
+        return None;
+    }
+    Some(path.iter().rposition(|byte| *byte == b'/').map_or(b"", |slash| &path[..slash]))
+}
