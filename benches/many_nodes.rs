@@ -103,7 +103,7 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let mut graph = expand(Arc::clone(&spec))?;
     let selection = Selection::parse(&[], &graph).map_err(|_| "no targets can't be wrong")?;
     let kinds = AllKinds::new(&spec);
-    let world = World::new(&spec, &store, &kinds)?;
+    let world = World::new(&spec, &store, &kinds, Ok(()))?;
     let plan = plan(&world, &mut graph, &selection)?;
     world.save();
     store.batch(|batch| {
@@ -111,6 +111,7 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
             let action = graph.node(id).action().expect("all are actions");
             let basis =
                 plan.decision(id).and_then(|decision| decision.basis.as_ref()).expect("all are known");
+            let strong = basis.keys.strong.expect("nothing is discovered");
             let path = Path::new(&action.bindings.text_of("dir")).join(action.bindings.text_of("file"));
             let (from, to) = (project.join("in").join(&path), project.join("out").join(&path));
             let placed = fs::create_dir_all(to.parent().expect("in a directory"))
@@ -123,8 +124,8 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
             let run = Run {
                 node: graph.name(id).to_string(),
                 action_key: basis.keys.action,
-                path_set: Some(basis.manifest.path_set().digest()),
-                strong_key: Some(basis.keys.strong),
+                path_set: Some(strong.path_set),
+                strong_key: Some(strong.key),
                 outcome: Outcome::Pass,
                 started: SystemTime::now(),
                 duration: Duration::from_millis(1),
@@ -136,18 +137,19 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
                 pid: std::process::id(),
             };
             let run = batch.record_run(world.project(), &run)?;
-            let path_set = basis.manifest.path_set();
+            let path_set = basis.manifest.whole();
             let record = NodeRecord {
+                trees: Vec::new(),
                 outputs: outputs.clone(),
                 placed: vec![Placed::new(path.display().to_string(), artifact, &placed)],
             };
             let mut state = NodeState::new(run, Outcome::Pass, basis.keys.action, &record);
-            state.path_set = Some(path_set.digest());
-            state.strong_key = Some(basis.keys.strong);
+            state.path_set = Some(strong.path_set);
+            state.strong_key = Some(strong.key);
             batch.set_node(world.project(), graph.name(id), &state)?;
             let (action_key, outcome) = (basis.keys.action, Outcome::Pass);
             let result = StoredResult { action_key, outcome, outputs, log: None, run };
-            batch.record(&basis.keys.strong, &path_set, &result)?;
+            batch.record(&strong.key, &path_set, &result)?;
         }
         Ok(())
     })?;

@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &["digest", "exec", "graph", "host", "kinds", "plan", "report", "source", "spec", "store"]),
     ("report", &["digest", "exec", "graph", "plan", "spec", "store"]),
     ("kinds", &["exec", "graph", "kernel", "lab", "plan", "spec", "store"]),
-    ("exec", &["digest", "graph", "host", "plan", "spec", "store"]),
+    ("exec", &["digest", "graph", "host", "plan", "source", "spec", "store"]),
     ("plan", &["digest", "graph", "host", "source", "spec", "store"]),
     ("graph", &["digest", "spec"]),
     ("spec", &["digest", "kernel"]),

@@ -315,6 +315,7 @@ fn nodes_and_runs_are_remembered_by_project() {
     fs::write(&placed, "placed").unwrap();
     let artifact = Artifact::file(store.put_file(&placed).unwrap(), false);
     let record = NodeRecord {
+        trees: Vec::new(),
         outputs: vec![("image".to_owned(), artifact)],
         placed: vec![Placed::new(
             "arm64/Image".to_owned(),
@@ -1214,6 +1215,7 @@ fn how_fast_100_000_nodes_are() {
                     let node = format!("source/arch/defconfig/toolchain/{n:06}");
                     let artifact = Artifact::File { digest: key(&node), size: 1, executable: false };
                     let record = NodeRecord {
+                        trees: Vec::new(),
                         outputs: vec![("out".to_owned(), artifact)],
                         placed: vec![Placed::new(node.clone(), artifact, &stat)],
                     };

@@ -27,6 +27,9 @@ pub(super) struct Args {
     /// Go on with what does not depend on a node that failed.
     #[arg(short, long)]
     keep_going: bool,
+    /// Start every run with an empty output directory, though that of the last run may have been kept.
+    #[arg(long)]
+    clean: bool,
     /// Only show the plan.
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -57,7 +60,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     world.forced.clone_from(&forced);
     let cancel = cancel_on_signals()?;
     let mut sinks = Sinks::new(args.format, terminal);
-    let options = Options { jobs: jobs(args.wanted.jobs), keep_going: args.keep_going };
+    let options = Options { jobs: jobs(args.wanted.jobs), keep_going: args.keep_going, clean: args.clean };
     let mut summary = Summary::default();
     // A plan is made anew when a blob was lost on the way. Each time at least one node more is known to have to run.
     let most = graph.len() + 1;

@@ -71,8 +71,10 @@ fn show(wanted: &Wanted, format: Format, all: bool, terminal: &Terminal) -> Resu
     let durations = project.store.durations(world.project())?;
     let estimate = estimate(&graph, &plan, jobs, |name| durations.get(name).copied());
     match format {
-        Format::Text => out!("{}", report::plan_text(&graph, &plan, &estimate, jobs, all, terminal.out)),
-        Format::Json => outln!("{:#}", report::plan_json(&graph, &plan, &estimate, jobs)),
+        Format::Text => {
+            out!("{}", report::plan_text(&world, &graph, &plan, &estimate, jobs, all, terminal.out))
+        }
+        Format::Json => outln!("{:#}", report::plan_json(&world, &graph, &plan, &estimate, jobs)),
         Format::Dot => out!("{}", report::dot(&graph, &plan)),
         Format::Mermaid => out!("{}", report::mermaid(&graph, &plan)),
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::exit::{Exit, Failure};
 use super::terminal::Terminal;
+use crate::exec::trace::Tracer;
 use crate::graph::{Graph, NodeId, Selection, UnknownTarget, expand};
 use crate::kinds::AllKinds;
 use crate::plan::World;
@@ -62,7 +63,8 @@ impl Project {
 
     /// The graph, and the world that its nodes are decided in. The one is made while the record for the other is read.
     pub(super) fn look<'a>(&'a self, kinds: &'a AllKinds<'a>) -> Result<(Graph, World<'a>), Failure> {
-        let (graph, world) = rayon::join(|| self.graph(), || World::new(&self.spec, &self.store, kinds));
+        let (graph, world) =
+            rayon::join(|| self.graph(), || World::new(&self.spec, &self.store, kinds, Tracer::probe()));
         Ok((graph?, world?))
     }
 }

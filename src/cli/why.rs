@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         }
         Format::Json => {
             let estimate = crate::plan::estimate(&graph, &plan, 1, |_| None);
-            let whole = report::plan_json(&graph, &plan, &estimate, 1);
+            let whole = report::plan_json(&world, &graph, &plan, &estimate, 1);
             let name = graph.name(id);
             let node =
                 whole["nodes"].as_array().and_then(|nodes| nodes.iter().find(|node| node["name"] == **name));
@@ -183,7 +183,8 @@ impl Why<'_> {
     /// All that the key is made of; files of host tools are counted.
     fn fields(&mut self, id: NodeId) {
         let Ok(Some(basis)) = basis(self.world, self.graph, id, self.plan) else { return };
-        self.line(0, &format!("action key {}, strong key {}, of", basis.keys.action, basis.keys.strong));
+        let strong = basis.keys.strong.map(|strong| format!(", strong key {}", strong.key));
+        self.line(0, &format!("action key {}{}, of", basis.keys.action, strong.unwrap_or_default()));
         let mut hosts: BTreeMap<&str, usize> = BTreeMap::new();
         let fields = basis.manifest.all_fields();
         for Field { what, value } in &fields {

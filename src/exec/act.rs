@@ -1,20 +1,27 @@
 //! One run of one action: stage, run, judge, collect, place.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, PipeReader, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::cancel::Cancel;
 use super::collect::collect;
+use super::discover::{Discovered, Discovery, Records};
+use super::kept::{self, Continued, Unfit};
 use super::place::place;
-use super::sandbox::{End, Exit, Output, Sandbox, SandboxError, Usage};
+use super::sandbox::{End, Exit, Output, Running, Sandbox, SandboxError, Usage};
 use super::stage::{StageError, WorkDir, inside, stage};
 use super::tokens::JobServer;
+use crate::digest::Digest;
 use crate::graph::{Action, Input, NodeId};
-use crate::plan::{Basis, Outputs, World};
+use crate::plan::manifest::What;
+use crate::plan::{Basis, Outputs, Strong, World, strong_key};
+use crate::source::{PathEntry, PathSet, Reads, States};
 use crate::spec::model::Kind;
 use crate::store::{Artifact, Blob, Outcome, Placed, remove_tree};
 
@@ -42,6 +49,9 @@ pub enum Runner<'a> {
 pub trait Kinds: Sync {
     /// What runs a kind.
     fn runner(&self, kind: Kind) -> Runner<'_>;
+
+    /// What reads the records that builds keep of their inputs.
+    fn records(&self) -> &dyn Records;
 }
 
 /// A kind whose output is watched while it runs.
@@ -81,6 +91,8 @@ pub(super) struct Stage<'a> {
     pub kinds: &'a dyn Kinds,
     pub jobserver: JobServer,
     pub cancel: &'a Cancel,
+    /// Whether every run starts with an empty output directory.
+    pub clean: bool,
 }
 
 /// An action to run.
@@ -110,6 +122,19 @@ pub(super) struct Done {
     pub made: bool,
     /// The node whose output is lost: it has to run again before this one can.
     pub lost: Option<NodeId>,
+    /// What it read; `None` where it did not come to that.
+    pub read: Option<WasRead>,
+    /// Whether it continued in the output directory of its last run.
+    pub continued: bool,
+    /// Whether its steps ended by themselves, so that what they left is whole.
+    pub ended: bool,
+}
+
+/// What a run read, and the key of its result.
+#[derive(Debug)]
+pub(super) struct WasRead {
+    pub set: PathSet,
+    pub strong: Strong,
 }
 
 impl Done {
@@ -127,6 +152,22 @@ impl Done {
             kept: None,
             made: outcome == Outcome::Pass,
             lost: None,
+            read: None,
+            continued: false,
+            ended: false,
+        }
+    }
+
+    /// Says how it made use of what was kept of its last run.
+    fn noting(mut self, continued: Option<&Continued>, unfit: Option<&Unfit>) -> Self {
+        self.continued = continued.is_some();
+        match (continued, unfit) {
+            (Some(continued), _) => match continued.len() {
+                1 => self.saying("continued from its last run: 1 file differs"),
+                count => self.saying(format!("continued from its last run: {count} files differ")),
+            },
+            (None, Some(unfit)) => self.saying(format!("built from scratch: {unfit}")),
+            (None, None) => self,
         }
     }
 
@@ -172,10 +213,19 @@ fn once(stage: &Stage<'_>, task: &Task<'_>) -> Done {
 }
 
 fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
-    let mut done = match stage.kinds.runner(task.action.rule.rule.kind) {
-        Runner::Steps => sandboxed(stage, task, work, None),
-        Runner::Watched(watcher) => sandboxed(stage, task, work, Some(watcher)),
-        Runner::Computed(compute) => computed(stage, task, work, compute),
+    let incremental = task.action.rule.rule.incremental.is_some();
+    let kept = if incremental && !stage.clean { kept::take(stage, task, work) } else { Ok(None) };
+    // Whatever is wrong with what was kept, it can be made again.
+    let (continued, unfit) = kept.map_or_else(|unfit| (None, Some(unfit)), |continued| (continued, None));
+    if continued.is_none()
+        && let Err(error) = work.make_out()
+    {
+        return Done::new(Outcome::Infra).saying(error);
+    }
+    let (mut done, discovered) = match stage.kinds.runner(task.action.rule.rule.kind) {
+        Runner::Steps => sandboxed(stage, task, work, None, continued.as_ref()),
+        Runner::Watched(watcher) => sandboxed(stage, task, work, Some(watcher), None),
+        Runner::Computed(compute) => (computed(stage, task, work, compute), None),
     };
     let store = stage.world.store;
     if let Ok(log) = store.put_file(&work.log()) {
@@ -202,8 +252,26 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
             Err(_) => done.outputs.clear(),
         }
     }
-    if let Some(changed) = changed_meanwhile(stage.world, task) {
-        return Done { log: done.log, ..Done::new(Outcome::Infra) }.saying(changed);
+    let (mut set, unknown) = discovered.map_or_else(
+        || (task.basis.manifest.whole(), None),
+        |discovered| (discovered.set, discovered.unknown),
+    );
+    if let Some(why) = unknown {
+        let message = done.message.take().map_or(String::new(), |message| format!("{message}; "));
+        done = done.saying(format!("{message}all of its trees count as read: {why}"));
+    }
+    if let Some(continued) = &continued {
+        // What was read for what is not made anew counts as well.
+        set = set.union(continued.set.clone());
+    }
+    match unchanged_meanwhile(stage.world, task, &set) {
+        Ok(key) => done.read = Some(WasRead { strong: Strong { key, path_set: set.digest() }, set }),
+        Err(changed) => {
+            return Done { log: done.log, ..Done::new(Outcome::Infra) }.saying(changed);
+        }
+    }
+    if done.outcome == Outcome::Pass {
+        done = done.noting(continued.as_ref(), unfit.as_ref());
     }
     if matches!(done.outcome, Outcome::Pass | Outcome::Fail) {
         let mut tries = 0;
@@ -225,59 +293,110 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
                 }
             }
         }
+        if let (true, true, Some(read)) = (incremental, done.ended, &done.read) {
+            let unfinished = match done.outcome {
+                Outcome::Pass => BTreeMap::new(),
+                _ => continued.map(|continued| continued.changed).unwrap_or_default(),
+            };
+            // Without it the next run takes longer, and is as right.
+            let _ = kept::keep(stage, task, work, &read.set, unfinished);
+        }
     }
     done
 }
 
-fn sandboxed(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, watcher: Option<&dyn Watcher>) -> Done {
+/// Runs steps, and tells what they read where that was watched.
+fn sandboxed(
+    stage: &Stage<'_>,
+    task: &Task<'_>,
+    work: &WorkDir,
+    watcher: Option<&dyn Watcher>,
+    continued: Option<&Continued>,
+) -> (Done, Option<Discovered>) {
     let argv = watcher.map(|watcher| watcher.steps(task.action, &inside));
-    let spec = match self::stage(stage.world, task.action, task.outputs_of, work, argv, &stage.jobserver) {
+    let staged = self::stage(stage.world, task.action, task.outputs_of, work, argv, &stage.jobserver);
+    let mut spec = match staged {
         Ok(spec) => spec,
-        Err(StageError::Lost { node, input, source }) => {
-            let done = Done::new(Outcome::Infra).saying(format!("input {input}: {source}"));
-            return Done { lost: Some(node), ..done };
-        }
-        // The node that could have made it did not, and will not next time.
-        Err(error @ StageError::Absent { .. }) => return Done::new(Outcome::Fail).saying(error),
-        Err(error) => return Done::new(Outcome::Infra).saying(error),
+        Err(error) => return (of_stage_error(error), None),
     };
+    match continued.map(|continued| continued.mounts(stage.world, task, work)).transpose() {
+        Ok(mounts) => spec.mounts.extend(mounts.into_iter().flatten()),
+        Err(error) => return (Done::new(Outcome::Infra).saying(error), None),
+    }
     let log = File::options().read(true).write(true).create(true).truncate(true).open(work.log());
     let mut log = match log {
         Ok(log) => log,
-        Err(error) => return Done::new(Outcome::Infra).saying(error),
+        Err(error) => return (Done::new(Outcome::Infra).saying(error), None),
     };
     let output = match watcher {
         Some(_) => Output::Piped,
         None => match log.try_clone() {
             Ok(log) => Output::File(log),
-            Err(error) => return Done::new(Outcome::Infra).saying(error),
+            Err(error) => return (Done::new(Outcome::Infra).saying(error), None),
         },
     };
-    let mut running = match stage.sandbox.spawn(&spec, output) {
+    let prepared = match stage.sandbox.prepare(&spec, output) {
+        Ok(prepared) => prepared,
+        Err(error) => return (of_sandbox_error(&error, task), None),
+    };
+    let discovery = Discovery::begin(stage.world, &task.action.rule.rule, &task.basis.manifest, &prepared);
+    let running = match prepared.start() {
         Ok(running) => running,
-        Err(error) => return of_sandbox_error(&error, task),
+        Err(error) => return (of_sandbox_error(&error, task), None),
     };
     let _registered = stage.cancel.register(running.killer());
-    let Some(watcher) = watcher else {
-        let limit = task.action.rule.rule.time_limit;
-        let (exit, timed_out) = match limit {
-            None => (running.wait(), false),
-            Some(limit) => match running.wait_timeout(limit) {
-                Ok(Some(exit)) => (Ok(exit), false),
-                Ok(None) => {
-                    running.killer().kill();
-                    (running.wait(), true)
-                }
-                Err(error) => (Err(error), false),
-            },
-        };
-        return match exit {
-            Ok(exit) => judge(stage, task, exit, timed_out),
-            Err(error) => of_sandbox_error(&error, task),
-        };
+    let done = match watcher {
+        None => awaited(stage, task, running),
+        Some(watcher) => watched(stage, task, work, watcher, running, &mut log),
     };
+    // The sandbox is gone, and with it whoever might still have read something.
+    let passed = done.outcome == Outcome::Pass;
+    let discovered = discovery.end(stage.world, stage.kinds.records(), &work.out(), passed);
+    (done, Some(discovered))
+}
+
+fn of_stage_error(error: StageError) -> Done {
+    match error {
+        StageError::Lost { node, input, source } => {
+            let done = Done::new(Outcome::Infra).saying(format!("input {input}: {source}"));
+            Done { lost: Some(node), ..done }
+        }
+        // The node that could have made it did not, and will not next time.
+        error @ StageError::Absent { .. } => Done::new(Outcome::Fail).saying(error),
+        error => Done::new(Outcome::Infra).saying(error),
+    }
+}
+
+/// Waits for the steps, no longer than the rule allows.
+fn awaited(stage: &Stage<'_>, task: &Task<'_>, mut running: Running) -> Done {
+    let (exit, timed_out) = match task.action.rule.rule.time_limit {
+        None => (running.wait(), false),
+        Some(limit) => match running.wait_timeout(limit) {
+            Ok(Some(exit)) => (Ok(exit), false),
+            Ok(None) => {
+                running.killer().kill();
+                (running.wait(), true)
+            }
+            Err(error) => (Err(error), false),
+        },
+    };
+    match exit {
+        Ok(exit) => judge(stage, task, exit, timed_out),
+        Err(error) => of_sandbox_error(&error, task),
+    }
+}
+
+/// Watches the steps' output until its end is clear.
+fn watched(
+    stage: &Stage<'_>,
+    task: &Task<'_>,
+    work: &WorkDir,
+    watcher: &dyn Watcher,
+    mut running: Running,
+    log: &mut File,
+) -> Done {
     let mut console = running.take_output().expect("the output was asked to be piped");
-    let seen = watcher.watch(task.action, &mut console, &mut log);
+    let seen = watcher.watch(task.action, &mut console, log);
     running.killer().kill();
     let usage = running.wait().map(|exit| exit.usage).unwrap_or_default();
     if stage.cancel.is_cancelled() {
@@ -295,7 +414,8 @@ fn sandboxed(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, watcher: Option
 /// What the end of a command's steps means.
 fn judge(stage: &Stage<'_>, task: &Task<'_>, exit: Exit, timed_out: bool) -> Done {
     let rule = &task.action.rule.rule;
-    let done = |outcome| Done { usage: exit.usage, ..Done::new(outcome) };
+    let ended = matches!(exit.end, End::AllStepsPassed | End::StepExited { .. });
+    let done = |outcome| Done { usage: exit.usage, ended, ..Done::new(outcome) };
     match exit.end {
         End::AllStepsPassed => done(Outcome::Pass),
         _ if stage.cancel.is_cancelled() => done(Outcome::Cancelled),
@@ -381,29 +501,56 @@ fn write_outputs(action: &Action, work: &WorkDir, contents: &[(String, Vec<u8>)]
     Ok(())
 }
 
-/// Whether what was read is still what the key says. A result of something else must not be recorded under it.
-fn changed_meanwhile(world: &World<'_>, task: &Task<'_>) -> Option<String> {
-    for (input, declared) in &task.action.inputs {
+/// The key of the result, if what was read is still what it was when the run was decided on. A result of something
+/// else must not be recorded under it.
+fn unchanged_meanwhile(world: &World<'_>, task: &Task<'_>, set: &PathSet) -> Result<Digest, String> {
+    for (_, declared) in &task.action.inputs {
         let changed = match declared {
-            Input::Source { name, .. } => {
-                let then = task.basis.manifest.trees().find(|(tree, _)| **tree == **input);
-                match (world.walk(name), then) {
-                    (Ok(now), Some((_, then))) => now.digest() != then,
-                    _ => true,
-                }
-                .then(|| format!("source {name}"))
-            }
             Input::File(path) => world.changed(path).then(|| path.display().to_string()),
             Input::Concat { files, .. } => {
                 files.iter().find(|path| world.changed(path)).map(|path| path.display().to_string())
             }
-            Input::Output { .. } => None,
+            Input::Source { .. } | Input::Output { .. } => None,
         };
         if let Some(what) = changed {
-            return Some(changed_while_running(&what));
+            return Err(changed_while_running(&what));
         }
     }
-    world.changed_on_host(task.action).map(|what| changed_while_running(&what))
+    let mut before = BTreeMap::new();
+    for tree in task.basis.manifest.trees() {
+        let states = world.states(tree).map_err(|error| error.to_string())?;
+        if let (What::Source { source, .. }, Some(reads)) = (&tree.what, set.reads(&tree.input)) {
+            let now = world.walk(source).map_err(|error| error.to_string())?;
+            if let Some(path) = first_difference(reads, &states, &States::of(Arc::new(now))) {
+                let path = String::from_utf8_lossy(&path).into_owned();
+                let slash = if path.is_empty() { "" } else { ": " };
+                return Err(changed_while_running(&format!("source {source}{slash}{path}")));
+            }
+        }
+        before.insert(tree.input.as_str(), Arc::new(states));
+    }
+    if let Some(what) = world.changed_on_host(task.action) {
+        return Err(changed_while_running(&what));
+    }
+    let key = strong_key(&task.basis.keys.action, set, &|input| before.get(input).cloned());
+    key.ok_or_else(|| "kiln itself failed here: a path set names an input that there is not".to_owned())
+}
+
+/// The first of these paths that is not what it was; empty where all of the tree counts.
+fn first_difference(reads: &Reads, then: &States, now: &States) -> Option<Vec<u8>> {
+    // Most runs end in the very tree in which they began.
+    if then.whole() == now.whole() {
+        return None;
+    }
+    match reads {
+        Reads::Whole => Some(Vec::new()),
+        Reads::Only(entries) => {
+            let differs = |entry: &&PathEntry| {
+                then.of_entry(entry.kind, &entry.path) != now.of_entry(entry.kind, &entry.path)
+            };
+            entries.iter().find(differs).map(|entry| entry.path.to_vec())
+        }
+    }
 }
 
 fn changed_while_running(what: &str) -> String {

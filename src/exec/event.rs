@@ -79,6 +79,9 @@ pub struct Finished {
     /// Wall time.
     #[serde(serialize_with = "seconds")]
     pub duration: Duration,
+    /// Whether it continued in the output directory of its last run.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub continued: bool,
     /// The last lines of the log, where it went wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub log_tail: Vec<String>,

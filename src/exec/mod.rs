@@ -9,7 +9,9 @@
 //! | `tokens.rs` | cores, memory, pools; the jobserver |
 //! | `act.rs` | one run of one action, from staging to placing |
 //! | `stage.rs` | its inputs, and the sandbox it runs in |
+//! | `discover.rs`, `trace/` | what it read |
 //! | `collect.rs` | its outputs |
+//! | `kept.rs`, `times.rs` | the output directory of its last run |
 //! | `place.rs` | `out/` |
 //! | `unpack.rs` | source trees from tarballs and commits |
 //! | `trace/` | what its sandbox opened |
@@ -19,15 +21,19 @@
 mod act;
 mod cancel;
 mod collect;
+mod discover;
 pub mod event;
+mod kept;
 mod place;
 pub mod sandbox;
 mod schedule;
 mod stage;
+mod times;
 mod tokens;
 pub mod trace;
 mod unpack;
 
 pub use act::{Compute, Kinds, Runner, Watched, Watcher};
 pub use cancel::Cancel;
+pub use discover::{Recorded, Records};
 pub use schedule::{Ended, ExecError, Options, execute};

@@ -19,13 +19,14 @@ use super::tokens::{Held, Tokens};
 use super::unpack::unpack;
 use crate::graph::{Action, Body, Graph, NodeId, Selection};
 use crate::plan::{
-    Basis, Decision, Estimate, Known, Outputs, Plan, PlanError, Progress, Reason, State as Seen, Verdict,
-    World, boards, decide,
+    Basis, Decision, Estimate, Found, Keys, Known, Outputs, Plan, PlanError, Progress, Reason, State as Seen,
+    Strong, Verdict, World, boards, counts, decide, find,
 };
 use crate::spec::diagnostic::Spanned;
 use crate::spec::model::{Kind, Lab, Resources};
 use crate::store::{
-    BlobError, LockGuard, NodeRecord, NodeState, Outcome, Placed, Run, RunId, StoreError, StoredResult,
+    Artifact, BlobError, LockGuard, NodeRecord, NodeState, Outcome, Placed, Run, RunId, StoreError,
+    StoredResult,
 };
 
 /// How long the scheduler sleeps at most: how late it may be to see Ctrl-C, or that another kiln is done.
@@ -38,6 +39,8 @@ pub struct Options {
     pub jobs: usize,
     /// Whether to go on with what does not depend on a node that failed.
     pub keep_going: bool,
+    /// Whether every run starts with an empty output directory, though one may have been kept.
+    pub clean: bool,
 }
 
 /// Why a run can't go on at all.
@@ -84,8 +87,14 @@ pub fn execute(
     let labs =
         project.labs.iter().map(|(name, Spanned { value: Lab::Qemu { slots }, .. })| (name.clone(), *slots));
     let tokens = Tokens::new(options.jobs, memory_of_this_machine(), pools, labs)?;
-    let stage =
-        Stage { world, sandbox: Sandbox::new(), kinds, jobserver: tokens.jobserver().clone(), cancel };
+    let stage = Stage {
+        world,
+        sandbox: Sandbox::new(),
+        kinds,
+        jobserver: tokens.jobserver().clone(),
+        cancel,
+        clean: options.clean,
+    };
     let (sender, receiver) = channel();
     let mut scheduler = Scheduler {
         stage: &stage,
@@ -357,8 +366,8 @@ impl<'a> Scheduler<'a, '_> {
         match (&node.body, work) {
             (Body::Action(action), Work::Run { basis, reasons }) => {
                 let action = Arc::clone(action);
-                let Some(lock) = world.store.try_lock(&basis.keys.strong, &name)? else {
-                    let holder = world.store.holder(&basis.keys.strong).unwrap_or_default();
+                let Some(lock) = world.store.try_lock(&basis.keys.given, &name)? else {
+                    let holder = world.store.holder(&basis.keys.given).unwrap_or_default();
                     // It may be another node of this very run, which does the same.
                     let ours = holder.split(' ').next() == Some(&std::process::id().to_string());
                     if self.messages.insert(id, holder.clone()).is_none() && !ours {
@@ -369,9 +378,8 @@ impl<'a> Scheduler<'a, '_> {
                 };
                 self.messages.remove(&id);
                 // Whoever held the lock may have left the result.
-                if let Some(known) = self.made_elsewhere(&name, &action, &basis)? {
+                if let Some(work) = self.made_elsewhere(&name, &action, &basis)? {
                     drop(lock);
-                    let work = Work::Restore { basis, known };
                     self.states[id.index()] = State::Ready(work.clone());
                     return self.start(id, work, scope, &sender);
                 }
@@ -419,23 +427,15 @@ impl<'a> Scheduler<'a, '_> {
     }
 
     /// A result that was recorded since the decision was made.
-    fn made_elsewhere(&self, name: &str, action: &Action, basis: &Basis) -> Result<Option<Known>, ExecError> {
+    fn made_elsewhere(&self, name: &str, action: &Action, basis: &Basis) -> Result<Option<Work>, ExecError> {
         if self.world.forced.contains(name) {
             return Ok(None);
         }
-        let Some(result) = self.world.store.result(&basis.keys.strong)? else { return Ok(None) };
-        let whole = result
-            .outputs
-            .iter()
-            .all(|(_, artifact)| self.world.store.has_artifact(artifact).unwrap_or(false));
-        let counts = result.outcome == Outcome::Pass
-            || result.outcome == Outcome::Fail && action.rule.rule.outcome.cache_fail;
-        let usable = whole && counts;
-        Ok(usable.then(|| Known {
-            outcome: result.outcome,
-            outputs: result.outputs.into(),
-            run: Some(result.run),
-        }))
+        let Found::Result(strong, result) = find(self.world, action, basis)? else { return Ok(None) };
+        let known = Known { outcome: result.outcome, outputs: result.outputs.into(), run: Some(result.run) };
+        let keys = Keys { strong: Some(strong), ..basis.keys };
+        let basis = Arc::new(Basis { keys, manifest: basis.manifest.clone() });
+        Ok(Some(Work::Restore { basis, known }))
     }
 
     fn ended(&mut self, message: Message) -> Result<(), ExecError> {
@@ -501,6 +501,7 @@ impl<'a> Scheduler<'a, '_> {
             how,
             message: done.message,
             duration: done.duration,
+            continued: done.continued,
             log_tail: done.log_tail,
         }));
         self.decide_readers(id)
@@ -526,18 +527,17 @@ impl<'a> Scheduler<'a, '_> {
         let action = self.graph.node(id).action().expect("an action ran");
         let store = self.world.store;
         let outcome = done.kept.unwrap_or(done.outcome);
-        let counts =
-            outcome == Outcome::Pass || outcome == Outcome::Fail && action.rule.rule.outcome.cache_fail;
-        if outcome == Outcome::Fail && !counts {
+        let counts = counts(action, outcome);
+        let strong = done.read.as_ref().map(|read| read.strong);
+        if let (Outcome::Fail, false, Some(strong)) = (outcome, counts, strong) {
             // Should it have passed before with the same inputs, that is not to be relied on any more.
-            store.forget(&basis.keys.strong)?;
+            store.forget(&strong.key)?;
         }
-        let path_set = basis.manifest.path_set();
         let run = Run {
             node: name.to_owned(),
             action_key: basis.keys.action,
-            path_set: Some(path_set.digest()),
-            strong_key: Some(basis.keys.strong),
+            strong_key: strong.map(|strong| strong.key),
+            path_set: strong.map(|strong| strong.path_set),
             outcome: done.outcome,
             started: done.started,
             duration: done.duration,
@@ -553,7 +553,7 @@ impl<'a> Scheduler<'a, '_> {
         let run = store.batch(|batch| {
             batch.put_listings(listings.iter().map(|(digest, listing)| (digest, listing.bytes())))?;
             let id = batch.record_run(project, &run)?;
-            if counts {
+            if let (true, Some(read)) = (counts, &done.read) {
                 let result = StoredResult {
                     action_key: basis.keys.action,
                     outcome,
@@ -561,11 +561,11 @@ impl<'a> Scheduler<'a, '_> {
                     log: done.log,
                     run: id,
                 };
-                batch.record(&basis.keys.strong, &path_set, &result)?;
+                batch.record(&read.strong.key, &read.set, &result)?;
             }
             if matches!(done.outcome, Outcome::Pass | Outcome::Fail) {
-                let record = NodeRecord { outputs: done.outputs.clone(), placed: done.placed.clone() };
-                let state = node_state(id, done.outcome, basis, &record);
+                let (outputs, placed) = (done.outputs.clone(), done.placed.clone());
+                let state = node_state(id, done.outcome, basis, strong, outputs, placed);
                 batch.set_node(project, name, &state)?;
             }
             Ok(id)
@@ -591,7 +591,9 @@ impl<'a> Scheduler<'a, '_> {
                 if reasons.is_empty() {
                     reasons.push(Reason::LastRun { outcome: known.outcome });
                 }
-                self.world.store.forget(&basis.keys.strong)?;
+                if let Some(strong) = basis.keys.strong {
+                    self.world.store.forget(&strong.key)?;
+                }
                 let state = self.make_ready(id, Work::Run { basis, reasons });
                 self.states[id.index()] = state;
                 return Ok(());
@@ -600,8 +602,8 @@ impl<'a> Scheduler<'a, '_> {
             Err(error) => return self.not_placed(id, error.to_string()),
         };
         if let Some(run) = known.run {
-            let record = NodeRecord { outputs: known.outputs.to_vec(), placed };
-            let state = node_state(run, known.outcome, &basis, &record);
+            let outputs = known.outputs.to_vec();
+            let state = node_state(run, known.outcome, &basis, basis.keys.strong, outputs, placed);
             let project = self.world.project();
             self.world.store.batch(|batch| batch.set_node(project, &name, &state))?;
         }
@@ -615,6 +617,7 @@ impl<'a> Scheduler<'a, '_> {
             how: How::Restored,
             message: None,
             duration: Duration::ZERO,
+            continued: false,
             log_tail: Vec::new(),
         }));
         self.states[id.index()] = State::Done(known);
@@ -632,6 +635,7 @@ impl<'a> Scheduler<'a, '_> {
             how: How::Restored,
             message: Some(message),
             duration: Duration::ZERO,
+            continued: false,
             log_tail: Vec::new(),
         }));
         self.decide_readers(id)
@@ -661,7 +665,15 @@ impl<'a> Scheduler<'a, '_> {
         }
         let log_tail = Vec::new();
         let how = How::Ran;
-        (self.emit)(&Event::Finished(Finished { node: name, outcome, how, message, duration, log_tail }));
+        (self.emit)(&Event::Finished(Finished {
+            node: name,
+            outcome,
+            how,
+            message,
+            duration,
+            continued: false,
+            log_tail,
+        }));
         self.decide_readers(id)
     }
 
@@ -756,10 +768,19 @@ impl<'a> Scheduler<'a, '_> {
     }
 }
 
-fn node_state(run: RunId, outcome: Outcome, basis: &Basis, record: &NodeRecord) -> NodeState {
-    let mut state = NodeState::new(run, outcome, basis.keys.action, record);
-    state.path_set = Some(basis.manifest.path_set().digest());
-    state.strong_key = Some(basis.keys.strong);
+fn node_state(
+    run: RunId,
+    outcome: Outcome,
+    basis: &Basis,
+    strong: Option<Strong>,
+    outputs: Vec<(String, Artifact)>,
+    placed: Vec<Placed>,
+) -> NodeState {
+    let trees = basis.manifest.trees().iter().map(|tree| (tree.input.clone(), tree.digest)).collect();
+    let record = NodeRecord { outputs, placed, trees };
+    let mut state = NodeState::new(run, outcome, basis.keys.action, &record);
+    state.path_set = strong.map(|strong| strong.path_set);
+    state.strong_key = strong.map(|strong| strong.key);
     state
 }
 

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::sandbox::{Access, Mount, SYSTEM_DIRS, SandboxSpec, Step};
+use super::times;
 use super::tokens::JobServer;
 use crate::graph::{Action, Bindings, Input, NodeId, Value};
 use crate::host::FIXED_DIRS;
@@ -63,13 +64,16 @@ pub(super) enum StageError {
 }
 
 impl WorkDir {
-    /// Lays it out in an empty directory.
+    /// Lays it out in an empty directory; all but the output directory.
     pub(super) fn new(root: PathBuf) -> Result<Self, StageError> {
         let work = Self { root };
-        for dir in [work.inputs(), work.out()] {
-            fs::create_dir(&dir).map_err(|source| StageError::Io { path: dir, source })?;
-        }
+        make_dir(work.inputs())?;
         Ok(work)
+    }
+
+    /// Makes an empty output directory.
+    pub(super) fn make_out(&self) -> Result<(), StageError> {
+        make_dir(self.out())
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -87,6 +91,10 @@ impl WorkDir {
     fn inputs(&self) -> PathBuf {
         self.root.join("in")
     }
+}
+
+fn make_dir(path: PathBuf) -> Result<(), StageError> {
+    fs::create_dir(&path).map_err(|source| StageError::Io { path, source })
 }
 
 /// Brings the inputs into the work directory, and describes the sandbox. `argv`: the steps, where they are not the
@@ -131,6 +139,7 @@ pub(super) fn stage(
                         }
                     })?,
                 }
+                times::fix(&to).map_err(|source| StageError::Io { path: to.clone(), source })?;
                 to
             }
         };
@@ -218,6 +227,7 @@ fn concat(world: &World<'_>, to: &Path, files: &[PathBuf], lines: &[String]) -> 
     for line in lines {
         writeln!(file, "{line}").map_err(io_error(to))?;
     }
+    times::fix(to).map_err(io_error(to))?;
     Ok(to.to_owned())
 }
 

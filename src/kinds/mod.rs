@@ -2,16 +2,18 @@
 
 mod boot;
 mod matching;
+mod records;
 
 use std::collections::HashSet;
 
-use crate::exec::{Kinds, Runner};
+use crate::exec::{Kinds, Records, Runner};
 use crate::graph::Action;
 use crate::plan::{PlanError, Projected, Projection};
 use crate::spec::model::{Kind, Spec};
 
 use boot::Boot;
 use matching::Matching;
+use records::Kbuild;
 
 /// All kinds, for one spec.
 pub struct AllKinds<'a> {
@@ -33,6 +35,10 @@ impl Kinds for AllKinds<'_> {
             Kind::Match => Runner::Computed(&self.matching),
             Kind::Job => Runner::Watched(&self.boot),
         }
+    }
+
+    fn records(&self) -> &dyn Records {
+        &Kbuild
     }
 }
 

@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::manifest::{Manifest, Val, What};
+use super::lookup::whole_key;
+use super::manifest::{Manifest, Tree, Val, What};
 use super::reason::{Reason, compare};
-use super::verdict::{Basis, Decision, Keys, Known, Verdict};
+use super::verdict::{Basis, Decision, Keys, Known, Strong, Verdict};
 use super::world::{PlanError, World};
-use crate::digest::{Digest, Domain, Hasher};
+use crate::digest::Digest;
 use crate::graph::{Action, Body, Graph, Input, Node, NodeId, SourceNode};
 use crate::host::ToolError;
-use crate::store::{Artifact, NodeRecord, NodeState, Outcome};
+use crate::source::PathSet;
+use crate::store::{Artifact, NodeRecord, NodeState, Outcome, StoredResult};
 
 /// What other nodes have come to so far: in a plan, or in a run.
 pub trait Progress {
@@ -94,12 +96,12 @@ fn decide_action(
     progress: &impl Progress,
     lost: bool,
 ) -> Result<Decision, PlanError> {
-    let basis = basis_of(world, graph, node, action, progress)?;
-    let (keys, previous) = (basis.keys, world.previous.get(&*node.name));
-    let verdict = verdict(world, node, action, &basis.manifest, keys.strong, previous, lost)?;
+    let mut basis = basis_of(world, graph, node, action, progress)?;
+    let verdict = verdict(world, node, action, &mut basis, lost)?;
+    let keys = Some(basis.keys);
     // Of a graph that is all fresh, the manifests would be most of the memory, and nobody would look at them.
     let basis = (!matches!(verdict, Verdict::Fresh(_))).then(|| Arc::new(basis));
-    Ok(Decision { verdict, keys: Some(keys), basis })
+    Ok(Decision { verdict, keys, basis })
 }
 
 /// What a node's key is made of, for explanations. `None` while its inputs are not known, and for what has no key.
@@ -127,31 +129,31 @@ fn basis_of(
 ) -> Result<Basis, PlanError> {
     let manifest = manifest(world, graph, node, action, progress)?;
     let action = manifest.action_key();
-    let strong = strong_key(action, &manifest);
-    Ok(Basis { keys: Keys { action, strong }, manifest })
+    let whole = manifest.whole();
+    let given = given(&action, &manifest, &whole);
+    let strong = (!manifest.is_discovered()).then(|| Strong { key: given, path_set: whole.digest() });
+    Ok(Basis { keys: Keys { action, given, strong }, manifest })
 }
 
+/// A verdict. The strong key that leads to a known result is added to the basis.
 fn verdict(
     world: &World<'_>,
     node: &Node,
     action: &Action,
-    manifest: &Manifest,
-    strong: Digest,
-    previous: Option<&NodeState>,
+    basis: &mut Basis,
     lost: bool,
 ) -> Result<Verdict, PlanError> {
-    let counts = |outcome: Outcome| match outcome {
-        Outcome::Pass => true,
-        Outcome::Fail => action.rule.rule.outcome.cache_fail,
-        Outcome::Infra | Outcome::Skipped | Outcome::Cancelled => false,
-    };
     if world.forced.contains(&*node.name) {
         return Ok(Verdict::Stale(vec![Reason::Forced]));
     }
     let mut place_again = vec![Reason::SeenBefore];
-    if let Some(state) = previous.filter(|state| state.strong_key == Some(strong) && counts(state.outcome))
+    if let Some(state) = world.previous.get(&*node.name)
+        && state.action_key == basis.keys.action
+        && counts(action, state.outcome)
         && let Some(record) = state.record()
+        && let Some(strong) = stands(world, state, &record, basis)?
     {
+        basis.keys.strong = Some(strong);
         let misplaced = misplaced(world, action, &record);
         if misplaced.is_empty() && !lost {
             let outputs = record.outputs.into();
@@ -159,25 +161,96 @@ fn verdict(
         }
         place_again = misplaced;
     }
-    if let Some(result) = world.store.result(&strong)?
-        && counts(result.outcome)
-    {
+    match find(world, action, basis)? {
+        Found::Result(strong, result) => {
+            basis.keys.strong = Some(strong);
+            let known =
+                Known { outcome: result.outcome, outputs: result.outputs.into(), run: Some(result.run) };
+            Ok(Verdict::Cached(known, place_again))
+        }
+        Found::Damaged(gone) => Ok(Verdict::Stale(gone)),
+        Found::Nothing => Ok(Verdict::Stale(why_stale(world, node, &basis.manifest)?)),
+    }
+}
+
+/// Whether an outcome is a result, so that the action need not run again.
+pub fn counts(action: &Action, outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Pass => true,
+        Outcome::Fail => action.rule.rule.outcome.cache_fail,
+        Outcome::Infra | Outcome::Skipped | Outcome::Cancelled => false,
+    }
+}
+
+/// The strong key of a node's last state, if what it read then is the same now.
+fn stands(
+    world: &World<'_>,
+    state: &NodeState,
+    record: &NodeRecord,
+    basis: &Basis,
+) -> Result<Option<Strong>, PlanError> {
+    let Some((key, path_set)) = state.strong_key.zip(state.path_set) else { return Ok(None) };
+    let strong = Strong { key, path_set };
+    if let Some(declared) = basis.keys.strong {
+        return Ok((declared == strong).then_some(strong));
+    }
+    // In the very trees of then nothing need be looked up.
+    let trees = basis.manifest.trees();
+    let same = record.trees.len() == trees.len()
+        && record.trees.iter().zip(trees).all(|(then, now)| then.0 == now.input && then.1 == now.digest);
+    if same {
+        return Ok(Some(strong));
+    }
+    let now = world.strong_key(&basis.keys.action, &basis.manifest, &path_set)?;
+    Ok((now == Some(key)).then_some(strong))
+}
+
+/// What the cache has for an action.
+#[derive(Debug)]
+pub enum Found {
+    /// A result, of which all blobs are there.
+    Result(Strong, StoredResult),
+    /// A result of which blobs are gone.
+    Damaged(Vec<Reason>),
+    /// Nothing.
+    Nothing,
+}
+
+/// Both phases of the lookup: the action key gives path sets, newest first, and each of these gives, with what its
+/// paths hold now, the strong key of a result.
+pub fn find(world: &World<'_>, action: &Action, basis: &Basis) -> Result<Found, PlanError> {
+    let mut damaged = Found::Nothing;
+    let mut look = |strong: Strong| -> Result<Option<Found>, PlanError> {
+        let result = world.store.result(&strong.key)?.filter(|result| counts(action, result.outcome));
+        let Some(result) = result else { return Ok(None) };
         let mut gone = Vec::new();
         for (output, artifact) in &result.outputs {
             if !world.store.has_artifact(artifact)? {
                 gone.push(Reason::BlobMissing { output: output.clone() });
             }
         }
-        if !gone.is_empty() {
-            return Ok(Verdict::Stale(gone));
+        if gone.is_empty() {
+            return Ok(Some(Found::Result(strong, result)));
         }
-        let outputs = result.outputs.into();
-        return Ok(Verdict::Cached(
-            Known { outcome: result.outcome, outputs, run: Some(result.run) },
-            place_again,
-        ));
+        damaged = Found::Damaged(gone);
+        Ok(None)
+    };
+    // A key that is known already was declared, or led to the node's last state, which is the likeliest of all.
+    if let Some(strong) = basis.keys.strong
+        && let Some(found) = look(strong)?
+    {
+        return Ok(found);
     }
-    Ok(Verdict::Stale(why_stale(world, node, manifest)?))
+    if basis.manifest.is_discovered() {
+        for set in world.store.path_sets(&basis.keys.action)? {
+            if let Some(key) = world.strong_key_of(&basis.keys.action, &basis.manifest, &set)?
+                && let Some(found) = look(Strong { key, path_set: set.digest })?
+            {
+                return Ok(found);
+            }
+        }
+    }
+    Ok(damaged)
 }
 
 /// What differs from the last run.
@@ -187,7 +260,7 @@ fn why_stale(world: &World<'_>, node: &Node, manifest: &Manifest) -> Result<Vec<
         let outcome = world.last_outcome(&node.name)?;
         return Ok(vec![outcome.map_or(Reason::NeverRan, |outcome| Reason::LastRun { outcome })]);
     };
-    let mut reasons = compare(&last.fields, &manifest.all_fields(), world);
+    let mut reasons = compare(&last, manifest, world);
     if last.outcome != Outcome::Pass || reasons.is_empty() {
         reasons.insert(0, Reason::LastRun { outcome: last.outcome });
     }
@@ -271,6 +344,10 @@ fn manifest(
     for (name, value) in projected.fields {
         manifest.add(What::Projected(name), Val::Text(value));
     }
+    let discovered = |input: &str| {
+        let discover = action.rule.rule.discover.as_ref();
+        discover.is_some_and(|discover| discover.inputs.iter().any(|name| name.value == input))
+    };
     for (input, declared) in &action.inputs {
         if projected.inputs.contains(&**input) {
             continue;
@@ -279,7 +356,8 @@ fn manifest(
         match declared {
             Input::Source { name, .. } => {
                 let digest = world.source(name)?.digest();
-                manifest.add(What::Source { input, source: name.to_string() }, Val::Digest(digest));
+                let what = What::Source { input: input.clone(), source: name.to_string() };
+                manifest.add_tree(Tree { discovered: discovered(&input), input, what, digest });
             }
             Input::File(path) => {
                 let found = world.project_path(path, &node.name)?;
@@ -295,9 +373,17 @@ fn manifest(
                 manifest.add(What::Lines { input }, Val::List(lines.clone()));
             }
             Input::Output { node, output: wanted } => {
-                let value = output(*node, wanted).map_or(Val::Absent, |artifact| artifact_value(&artifact));
+                let artifact = output(*node, wanted);
                 let node = graph.name(*node).to_string();
-                manifest.add(What::Output { input, node, output: wanted.to_string() }, value);
+                let what = What::Output { input: input.clone(), node, output: wanted.to_string() };
+                match artifact {
+                    Some(Artifact::Tree { digest, .. }) if discovered(&input) => {
+                        manifest.add_tree(Tree { discovered: true, input, what, digest });
+                    }
+                    artifact => {
+                        manifest.add(what, artifact.map_or(Val::Absent, |found| artifact_value(&found)));
+                    }
+                }
             }
         }
     }
@@ -317,16 +403,10 @@ fn file_value(digest: Digest, executable: bool) -> Val {
     if executable { Val::Text(format!("executable {digest}")) } else { Val::Digest(digest) }
 }
 
-/// The second phase: the key of what the paths of the path set hold now.
-fn strong_key(action: Digest, manifest: &Manifest) -> Digest {
-    let paths = manifest.path_set();
-    let mut hasher = Hasher::new(Domain::StrongKey);
-    hasher.digest(&action).digest(&paths.digest());
-    for (input, _) in paths.inputs() {
-        let tree = manifest.trees().find(|(name, _)| *name == input).map(|(_, digest)| digest);
-        hasher.digest(&tree.expect("the path set was made from these inputs"));
-    }
-    hasher.finish()
+/// The key of all that an action is given.
+fn given(action: &Digest, manifest: &Manifest, whole: &PathSet) -> Digest {
+    let trees = manifest.trees();
+    whole_key(action, whole, trees.iter().map(|tree| tree.digest))
 }
 
 fn decide_source(world: &World<'_>, node: &Node, source: &SourceNode) -> Result<Decision, PlanError> {

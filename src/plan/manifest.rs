@@ -12,7 +12,7 @@ use crate::graph::{BoundRule, Value};
 use crate::source::{PathSet, Reads};
 
 /// Raised when the sandbox or the engine changes in a way that can change what an action makes.
-const ENGINE_VERSION: u64 = 1;
+const ENGINE_VERSION: u64 = 2;
 
 /// What a field is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -89,12 +89,27 @@ pub struct Manifest {
     fields: Vec<Field>,
     /// Files behind a tool's digest: they explain it, and reach the key through it.
     details: Vec<Field>,
+    /// Inputs that are told apart by what is read of them. Sorted by input.
+    trees: Vec<Tree>,
+}
+
+/// An input whose content reaches no action key but the strong key: that is the second phase of the lookup.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// The input.
+    pub input: String,
+    /// What it is, for explanations.
+    pub what: What,
+    /// All of it.
+    pub digest: Digest,
+    /// Whether only what a run reads of it counts.
+    pub discovered: bool,
 }
 
 impl Manifest {
     /// The manifest of a node of that rule, without fields as yet.
     pub fn new(rule: Arc<BoundRule>) -> Self {
-        Self { rule, fields: Vec::new(), details: Vec::new() }
+        Self { rule, fields: Vec::new(), details: Vec::new(), trees: Vec::new() }
     }
 
     /// Adds a field.
@@ -107,31 +122,44 @@ impl Manifest {
         self.details.push(Field { what, value });
     }
 
-    /// The key: equal for two actions that would do the same.
+    /// Adds an input that is told apart by what is read of it. They are added in the order of their inputs.
+    pub fn add_tree(&mut self, tree: Tree) {
+        self.trees.push(tree);
+    }
+
+    /// The key: equal for two actions that would do the same with the same trees.
     pub fn action_key(&self) -> Digest {
         let mut hasher = Hasher::new(Domain::ActionKey);
         hasher.number(ENGINE_VERSION).digest(&self.rule.digest).number(self.fields.len() as u64);
         for field in &self.fields {
             field.what.hash(&mut hasher);
-            // A source tree is told apart by its path set, not here: that is the second phase of the lookup.
-            if !matches!(field.what, What::Source { .. }) {
-                field.value.hash(&mut hasher);
-            }
+            field.value.hash(&mut hasher);
+        }
+        hasher.number(self.trees.len() as u64);
+        for tree in &self.trees {
+            tree.what.hash(&mut hasher);
         }
         hasher.finish()
     }
 
-    /// The source trees among the fields: input name and the tree's digest.
-    pub fn trees(&self) -> impl Iterator<Item = (&str, Digest)> {
-        self.fields.iter().filter_map(|field| match (&field.what, &field.value) {
-            (What::Source { input, .. }, Val::Digest(digest)) => Some((input.as_str(), *digest)),
-            _ => None,
-        })
+    /// The inputs that are told apart by what is read of them, sorted by name.
+    pub fn trees(&self) -> &[Tree] {
+        &self.trees
     }
 
-    /// The paths that the action is taken to read, while nothing has told which it did: every source tree, whole.
-    pub fn path_set(&self) -> PathSet {
-        PathSet::new(self.trees().map(|(input, _)| (input.to_owned(), Reads::Whole)))
+    /// One of them.
+    pub fn tree(&self, input: &str) -> Option<&Tree> {
+        self.trees.iter().find(|tree| tree.input == input)
+    }
+
+    /// Whether what a run reads is discovered, of any input.
+    pub fn is_discovered(&self) -> bool {
+        self.trees.iter().any(|tree| tree.discovered)
+    }
+
+    /// The paths that the action is taken to read where nothing has told which it did: every tree, whole.
+    pub fn whole(&self) -> PathSet {
+        PathSet::new(self.trees.iter().map(|tree| (tree.input.clone(), Reads::Whole)))
     }
 
     /// Every field, in the form that is stored with a run.
@@ -151,7 +179,10 @@ impl Manifest {
             what: What::Rule((*part).to_owned()),
             value: Val::Text(text.clone()),
         });
-        parts.chain(self.fields.iter().cloned()).chain(self.details.iter().cloned()).collect()
+        let trees =
+            self.trees.iter().map(|tree| Field { what: tree.what.clone(), value: Val::Digest(tree.digest) });
+        let declared = self.fields.iter().chain(&self.details).cloned();
+        parts.chain(declared).chain(trees).collect()
     }
 }
 

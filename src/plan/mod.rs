@@ -3,7 +3,9 @@
 
 mod decide;
 mod estimate;
+mod lookup;
 pub mod manifest;
+mod reach;
 mod reason;
 mod verdict;
 mod world;
@@ -14,10 +16,12 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-pub use decide::{Progress, State, basis, boards, decide};
+pub use decide::{Found, Progress, State, basis, boards, counts, decide, find};
 pub use estimate::{Estimate, estimate};
-pub use reason::{Reason, compare};
-pub use verdict::{Basis, Decision, Keys, Known, Outputs, Verdict};
+pub use lookup::strong_key;
+pub use reach::{Reach, Reached, Touch};
+pub use reason::Reason;
+pub use verdict::{Basis, Decision, Keys, Known, Outputs, Strong, Verdict};
 pub use world::{LastRun, PlanError, Projected, Projection, SourceTree, World};
 
 use crate::graph::{Body, Graph, Input, NodeId, Selection};

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{Field, Val, What};
+use super::manifest::{Field, Manifest, Val, What};
+use super::world::LastRun;
 use crate::digest::Digest;
 use crate::source::{Change, ChangeKind, Listings, diff};
 use crate::store::Outcome;
@@ -77,8 +78,8 @@ pub enum Reason {
     NotUnpacked,
 }
 
-/// Compares the fields of the last run with those of now.
-pub fn compare(old: &[Field], new: &[Field], listings: &dyn Listings) -> Vec<Reason> {
+/// Compares the last run with what is declared now. Of trees it names the changes that reach what was read.
+pub fn compare(last: &LastRun, now: &Manifest, listings: &dyn Listings) -> Vec<Reason> {
     let index = |fields: &[Field]| -> BTreeMap<What, Vec<Val>> {
         let mut map: BTreeMap<What, Vec<Val>> = BTreeMap::new();
         for field in fields {
@@ -86,7 +87,7 @@ pub fn compare(old: &[Field], new: &[Field], listings: &dyn Listings) -> Vec<Rea
         }
         map
     };
-    let (old, new) = (index(old), index(new));
+    let (old, new) = (index(&last.fields), index(&now.all_fields()));
     let mut reasons = Vec::new();
     let every: std::collections::BTreeSet<&What> = old.keys().chain(new.keys()).collect();
     for what in every {
@@ -96,8 +97,15 @@ pub fn compare(old: &[Field], new: &[Field], listings: &dyn Listings) -> Vec<Rea
         }
         let one = |values: Option<&Vec<Val>>| values.and_then(|values| values.first()).cloned();
         match (what, one(was), one(is)) {
-            (What::Source { source, .. }, Some(Val::Digest(was)), Some(Val::Digest(is))) => {
-                trees(source, was, is, listings, &mut reasons);
+            (What::Source { input, source }, Some(Val::Digest(was)), Some(Val::Digest(is))) => {
+                let reached = |change: &Change| last.is_reached(&[input], change);
+                trees(source, was, is, listings, &reached, &mut reasons);
+            }
+            (What::Output { input, node, output }, Some(Val::Digest(was)), Some(Val::Digest(is)))
+                if now.tree(input).is_some() =>
+            {
+                let reached = |change: &Change| last.is_reached(&[input], change);
+                trees(&format!("{output} of {node}"), was, is, listings, &reached, &mut reasons);
             }
             (_, old, new) => reasons.push(Reason::Changed { what: what.clone(), old, new }),
         }
@@ -114,9 +122,17 @@ fn shadowed_by_details(reasons: &mut Vec<Reason>) {
     }
 }
 
-fn trees(source: &str, old: Digest, new: Digest, listings: &dyn Listings, reasons: &mut Vec<Reason>) {
+fn trees(
+    source: &str,
+    old: Digest,
+    new: Digest,
+    listings: &dyn Listings,
+    reached: &dyn Fn(&Change) -> bool,
+    reasons: &mut Vec<Reason>,
+) {
     match diff(&old, &new, listings) {
-        Ok(changes) => {
+        Ok(mut changes) => {
+            changes.retain(reached);
             let count = changes.len();
             reasons.extend(changes.into_iter().take(FILES_NAMED).map(|Change { path, kind }| Reason::File {
                 source: source.to_owned(),

@@ -42,8 +42,20 @@ pub struct Known {
 pub struct Keys {
     /// The digest of all that is declared.
     pub action: Digest,
-    /// With what it reads of its sources.
-    pub strong: Digest,
+    /// With all that it is given: the key of one run, whatever that reads. Two kilns that are about to do the same
+    /// know each other by it.
+    pub given: Digest,
+    /// With what it reads, and what tells that. `None`: only a run can.
+    pub strong: Option<Strong>,
+}
+
+/// The key of a result, and the path set that led to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strong {
+    /// The key.
+    pub key: Digest,
+    /// The path set's digest.
+    pub path_set: Digest,
 }
 
 /// A verdict with what led to it.

@@ -5,14 +5,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::manifest::{Field, Manifest, Val};
+use super::lookup::Lookup;
+use super::manifest::{Field, Manifest, Tree, Val, What};
+use super::reach::{Reach, Touch};
 use super::verdict::Known;
 use crate::digest::{Digest, Domain, Hasher};
 use crate::graph::{Action, ExpandError, NodeId};
 use crate::host::{HostPath, HostPathError, HostState, ToolError, ToolIdentity, git};
-use crate::source::{FileDigests, Listing, Listings, Snapshot, SnapshotOptions, SourceError};
-use crate::spec::model::{self, Spec, TarballDigest};
-use crate::store::{Artifact, BlobError, NodeState, Outcome, ProjectId, Store, StoreError};
+use crate::source::{
+    Change, FileDigests, Listed, Listing, Listings, MissingListing, PathSet, Snapshot, SnapshotOptions,
+    SourceError, States, diff,
+};
+use crate::spec::model::{self, Discoverer, Rule, Spec, TarballDigest};
+use crate::store::{Artifact, BlobError, NodeState, Outcome, ProjectId, Store, StoreError, StoredPathSet};
 
 /// What decisions look at.
 pub struct World<'a> {
@@ -28,9 +33,12 @@ pub struct World<'a> {
     pub previous: HashMap<String, NodeState>,
     /// Names of nodes that run whatever is known.
     pub forced: HashSet<String>,
+    /// Whether this process can trace what a sandbox opens; why not, otherwise.
+    pub tracing: Result<(), String>,
     project: ProjectId,
     trees: BTreeMap<String, OnceLock<SourceTree>>,
-    snapshots: BTreeMap<String, OnceLock<Snapshot>>,
+    snapshots: BTreeMap<String, OnceLock<Arc<Snapshot>>>,
+    lookup: Lookup<'a>,
     /// Listings of the snapshots, for explanations.
     listings: OnceLock<HashMap<Digest, Listing>>,
     files: FileDigests,
@@ -158,17 +166,31 @@ impl PlanError {
 }
 
 /// The last run of a node, as far as explanations need it.
-#[derive(Debug)]
 pub struct LastRun {
     /// How it ended.
     pub outcome: Outcome,
     /// What was declared of it then.
     pub fields: Vec<Field>,
+    /// What it read of each discovered input, if that is still known.
+    read: Option<(Arc<StoredPathSet>, Reach)>,
+}
+
+impl LastRun {
+    /// Whether a difference in one of its inputs can have made a difference to it. Without knowing what it read: yes.
+    pub fn is_reached(&self, inputs: &[&str], change: &Change) -> bool {
+        let reach = self.read.as_ref();
+        reach.is_none_or(|(set, reach)| reach.reaches(set, inputs, Touch::of(change)))
+    }
 }
 
 impl<'a> World<'a> {
     /// Looks at nothing yet, but for the store's record of this project.
-    pub fn new(spec: &'a Spec, store: &'a Store, projection: &'a dyn Projection) -> Result<Self, PlanError> {
+    pub fn new(
+        spec: &'a Spec,
+        store: &'a Store,
+        projection: &'a dyn Projection,
+        tracing: Result<(), String>,
+    ) -> Result<Self, PlanError> {
         let project = store.project(&spec.root)?;
         Ok(Self {
             spec,
@@ -177,6 +199,8 @@ impl<'a> World<'a> {
             projection,
             previous: store.load_nodes(project)?,
             forced: HashSet::new(),
+            tracing,
+            lookup: Lookup::new(store),
             project,
             trees: spec.project.sources.keys().map(|name| (name.clone(), OnceLock::new())).collect(),
             snapshots: spec.project.sources.keys().map(|name| (name.clone(), OnceLock::new())).collect(),
@@ -232,13 +256,13 @@ impl<'a> World<'a> {
     }
 
     /// A source tree as it is now. It is walked once a run.
-    pub fn source(&self, name: &str) -> Result<&Snapshot, PlanError> {
+    pub fn source(&self, name: &str) -> Result<&Arc<Snapshot>, PlanError> {
         let cell = &self.snapshots[name];
         if let Some(snapshot) = cell.get() {
             return Ok(snapshot);
         }
         let snapshot = self.walk(name)?;
-        Ok(cell.get_or_init(|| snapshot))
+        Ok(cell.get_or_init(|| Arc::new(snapshot)))
     }
 
     /// Walks a source tree again.
@@ -249,6 +273,56 @@ impl<'a> World<'a> {
         let options = SnapshotOptions { cache_file: Some(&cache_file), ignore: tree.ignore };
         Snapshot::take(&tree.root, &options)
             .map_err(|source| PlanError::Source { name: name.to_owned(), source })
+    }
+
+    /// What the paths of a tree hold, as it was when this run first looked.
+    pub fn states(&self, tree: &Tree) -> Result<States, PlanError> {
+        Ok(match &tree.what {
+            What::Source { source, .. } => States::of(Arc::clone(self.source(source)?)),
+            _ => States::of(Listed::read(tree.digest, self.store)),
+        })
+    }
+
+    /// The strong key of an action with this path set, by its digest; `None` where it is not known any more.
+    pub(super) fn strong_key(
+        &self,
+        action_key: &Digest,
+        manifest: &Manifest,
+        path_set: &Digest,
+    ) -> Result<Option<Digest>, PlanError> {
+        match self.lookup.path_set(path_set)? {
+            Some((set, _)) => self.strong_key_of(action_key, manifest, &set),
+            None => Ok(None),
+        }
+    }
+
+    /// The strong key of an action with this path set.
+    pub(super) fn strong_key_of(
+        &self,
+        action_key: &Digest,
+        manifest: &Manifest,
+        set: &StoredPathSet,
+    ) -> Result<Option<Digest>, PlanError> {
+        self.lookup.strong_key(self, manifest, action_key, set)
+    }
+
+    /// A path set of an earlier run; `None` where it is not known any more.
+    pub fn read_path_set(&self, digest: &Digest) -> Result<Option<PathSet>, StoreError> {
+        Ok(self.lookup.path_set(digest)?.and_then(|(set, table)| set.resolve(&table)))
+    }
+
+    /// What differs between two source trees, of which the second is as now.
+    pub fn changes(&self, then: &Digest, now: &Digest) -> Result<Vec<Change>, MissingListing> {
+        diff(then, now, self)
+    }
+
+    /// Who tells what the runs of a rule read: the first of those it names that this machine has. `None`: nobody, so
+    /// that all of every tree counts.
+    pub fn discoverer<'r>(&self, rule: &'r Rule) -> Option<&'r Discoverer> {
+        rule.discover.as_ref()?.by.iter().map(|by| &by.value).find(|by| match by {
+            Discoverer::Fanotify => self.tracing.is_ok(),
+            Discoverer::Kbuild { .. } => true,
+        })
     }
 
     /// What of the host is another than it was when this run first looked, of all that an action depends on: such as
@@ -343,9 +417,9 @@ impl<'a> World<'a> {
     /// which files differ.
     pub fn new_listings(&self, manifest: &Manifest) -> Result<Vec<(Digest, Listing)>, StoreError> {
         let mut listings = Vec::new();
-        for (_, tree) in manifest.trees() {
-            let snapshot =
-                self.snapshots.values().filter_map(OnceLock::get).find(|snapshot| snapshot.digest() == tree);
+        for tree in manifest.trees() {
+            let mut snapshots = self.snapshots.values().filter_map(OnceLock::get);
+            let snapshot = snapshots.find(|snapshot| snapshot.digest() == tree.digest);
             let Some(snapshot) = snapshot else { continue };
             let mut failed = None;
             listings.extend(snapshot.listings_unless(|digest| match self.store.has_listing(digest) {
@@ -414,8 +488,12 @@ impl<'a> World<'a> {
     pub fn last_run(&self, node: &str) -> Result<Option<LastRun>, PlanError> {
         let Some(state) = self.previous.get(node) else { return Ok(None) };
         let Some(run) = self.store.run(state.run)? else { return Ok(None) };
-        let fields = run.manifest.as_deref().and_then(Manifest::decode);
-        Ok(fields.map(|fields| LastRun { outcome: state.outcome, fields }))
+        let Some(fields) = run.manifest.as_deref().and_then(Manifest::decode) else { return Ok(None) };
+        let read = match &state.path_set {
+            Some(digest) => self.lookup.path_set(digest)?.map(|(set, table)| (set, Reach::new(table))),
+            None => None,
+        };
+        Ok(Some(LastRun { outcome: state.outcome, fields, read }))
     }
 
     /// Keeps what was learnt of files, so that the next run need not hash them again. A failure costs time, no more.
@@ -435,7 +513,11 @@ fn host_value(path: &HostPath) -> Val {
 impl Listings for World<'_> {
     fn listing(&self, digest: &Digest) -> Option<Listing> {
         let now = self.listings.get_or_init(|| {
-            self.snapshots.values().filter_map(OnceLock::get).flat_map(Snapshot::listings).collect()
+            self.snapshots
+                .values()
+                .filter_map(OnceLock::get)
+                .flat_map(|snapshot| snapshot.listings())
+                .collect()
         });
         now.get(digest).cloned().or_else(|| self.store.listing(digest).ok().flatten())
     }

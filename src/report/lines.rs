@@ -41,7 +41,7 @@ impl<W: Write> Sink for Lines<W> {
 
 /// A node's end, with its log's end where it went wrong.
 pub(super) fn ended(finished: &Finished, style: Style) -> String {
-    let Finished { node, outcome, how, message, duration: time, log_tail } = finished;
+    let Finished { node, outcome, how, message, duration: time, log_tail, .. } = finished;
     let word = match outcome {
         Outcome::Pass => style.good("done"),
         Outcome::Fail | Outcome::Infra => style.bad(outcome),

@@ -3,8 +3,9 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::graph::{Body, Graph};
-use crate::plan::{Estimate, Plan, Reason, Verdict};
+use crate::graph::{Action, Body, Graph};
+use crate::plan::{Estimate, Plan, Reason, Verdict, World};
+use crate::spec::model::Discoverer;
 
 /// The schema's version. It rises when a field changes its meaning or goes; new fields may come without.
 pub const PLAN_VERSION: u32 = 1;
@@ -28,6 +29,8 @@ struct Node<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     strong_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    discovered_by: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     expected_seconds: Option<f64>,
     deps: Vec<&'a str>,
 }
@@ -41,7 +44,7 @@ struct Described<'a> {
 }
 
 /// A plan as JSON.
-pub fn plan_json(graph: &Graph, plan: &Plan, estimate: &Estimate, jobs: usize) -> Value {
+pub fn plan_json(world: &World<'_>, graph: &Graph, plan: &Plan, estimate: &Estimate, jobs: usize) -> Value {
     let nodes: Vec<Node<'_>> = plan
         .nodes()
         .iter()
@@ -68,7 +71,8 @@ pub fn plan_json(graph: &Graph, plan: &Plan, estimate: &Estimate, jobs: usize) -
                 blocked_by,
                 outcome: verdict.known().map(|known| known.outcome.as_str()),
                 action_key: decision.keys.map(|keys| keys.action.to_string()),
-                strong_key: decision.keys.map(|keys| keys.strong.to_string()),
+                strong_key: decision.keys.and_then(|keys| keys.strong).map(|strong| strong.key.to_string()),
+                discovered_by: graph.node(id).action().and_then(|action| discovered_by(world, action)),
                 expected_seconds: estimate.durations.get(&id).map(|time| seconds(*time)),
                 deps,
             }
@@ -96,6 +100,13 @@ pub fn plan_json(graph: &Graph, plan: &Plan, estimate: &Estimate, jobs: usize) -
         "critical-path": estimate.critical_path.iter().map(|&id| &**graph.name(id)).collect::<Vec<_>>(),
         "nodes": nodes,
     })
+}
+
+/// Who tells what an action reads; `None` where its rule does not ask.
+fn discovered_by(world: &World<'_>, action: &Action) -> Option<&'static str> {
+    let rule = &action.rule.rule;
+    rule.discover.as_ref()?;
+    Some(world.discoverer(rule).map_or("nobody", Discoverer::name))
 }
 
 fn describe(reasons: &[Reason]) -> Vec<Described<'_>> {

@@ -1,17 +1,19 @@
 //! A plan as text: a row a node, then the totals.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::style::{Style, duration};
 use super::table::{Cell, columns};
 use crate::graph::{Body, Graph, NodeId};
-use crate::plan::{Estimate, Plan, Verdict};
+use crate::plan::{Estimate, Plan, Verdict, World};
 
 /// How many reasons a row has room for.
 const REASONS: usize = 2;
 
 /// A plan as text. Nodes that are fresh have rows only with `all`.
 pub fn plan_text(
+    world: &World<'_>,
     graph: &Graph,
     plan: &Plan,
     estimate: &Estimate,
@@ -44,6 +46,7 @@ pub fn plan_text(
     }
     let mut out = if rows.len() > 1 { columns(&rows) + "\n" } else { String::new() };
     out.push_str(&totals(graph, plan, estimate, jobs, style));
+    out.push_str(&second_best(world, graph, plan, style));
     out
 }
 
@@ -73,6 +76,34 @@ fn names(graph: &Graph, ids: &[NodeId]) -> String {
         let _ = write!(text, " and {} more", ids.len() - REASONS);
     }
     format!("{text} {} run", if ids.len() == 1 { "has" } else { "have" })
+}
+
+/// Says where what runs does not have its reads told by whom its rule would rather believe.
+fn second_best(world: &World<'_>, graph: &Graph, plan: &Plan, style: Style) -> String {
+    let mut told = BTreeMap::new();
+    for &id in plan.nodes().iter().filter(|&&id| plan.verdict(id).may_run()) {
+        let Some(rule) = graph.node(id).action().map(|action| &action.rule) else { continue };
+        let best = rule.rule.discover.as_ref().and_then(|discover| discover.by.first());
+        let Some(best) = best.map(|by| &by.value) else { continue };
+        let by = world.discoverer(&rule.rule);
+        if by != Some(best) {
+            told.insert(&*rule.name, by);
+        }
+    }
+    let mut out = String::new();
+    for (rule, by) in told {
+        let instead = match by {
+            Some(by) => format!("are told by {}", by.name()),
+            None => "are not known, so that all of its source tree counts".to_owned(),
+        };
+        let why = world.tracing.as_ref().err().map(|why| format!(": {why}")).unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "{} what {rule} reads can't be traced{why}; its reads {instead}",
+            style.warn("note:")
+        );
+    }
+    out
 }
 
 fn totals(graph: &Graph, plan: &Plan, estimate: &Estimate, jobs: usize, style: Style) -> String {

@@ -99,6 +99,13 @@ impl PathSet {
         self.inputs.get(input)
     }
 
+    /// This set, but with `other`'s reads of the inputs that `other` has.
+    #[must_use]
+    pub fn narrowed(mut self, other: Self) -> Self {
+        self.inputs.extend(other.inputs);
+        self
+    }
+
     /// What one or the other read: what stands for both runs together.
     #[must_use]
     pub fn union(mut self, other: Self) -> Self {

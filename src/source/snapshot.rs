@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -16,6 +17,7 @@ use super::envelope::ColdReason;
 use super::error::{Collector, SourceError};
 use super::listing::{Kind, Listing};
 use super::stat::{Clock, Stat};
+use super::states::split;
 use super::tree::{Node, Tree};
 use super::tree_cache;
 use super::walk::{Tally, Walk};
@@ -171,6 +173,15 @@ impl Snapshot {
     /// The listing of the directory at such a path.
     pub(super) fn listing_at(&self, path: &[u8]) -> Option<Listing> {
         self.find_bytes(path)?.1.map(|node| node.listing())
+    }
+
+    /// When a file or link was last modified, as its file system says; `None` for directories, and where there is
+    /// nothing.
+    pub fn modified(&self, path: &[u8]) -> Option<SystemTime> {
+        let (dir, name) = split(path);
+        let record = self.find_bytes(dir)?.1?.record(name)?;
+        let nanos = u64::try_from(record.stat.mtime).unwrap_or(0);
+        (!record.is_dir()).then(|| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos))
     }
 
     fn find_bytes(&self, path: &[u8]) -> Option<(Kind<'_>, Option<&Arc<Node>>)> {

@@ -15,7 +15,7 @@ use super::path_set::EntryKind;
 use super::snapshot::Snapshot;
 
 /// A tree that can be looked into.
-pub trait Contents: Sync {
+pub trait Contents: Send + Sync {
     /// The digest of the root's listing.
     fn digest(&self) -> Digest;
 
@@ -50,7 +50,7 @@ impl Contents for Snapshot {
     }
 }
 
-impl<T: Contents + Send> Contents for Arc<T> {
+impl<T: Contents> Contents for Arc<T> {
     fn digest(&self) -> Digest {
         T::digest(self)
     }
@@ -70,19 +70,32 @@ impl<T: Contents + Send> Contents for Arc<T> {
 
 /// A tree of which only the listings are known, such as another node's output. A listing that is not kept any more is
 /// an empty one: the states then differ from those of any tree that had something there.
-pub struct Listed<'a, L: Listings + Sync + ?Sized> {
+pub struct Listed {
     root: Digest,
-    listings: &'a L,
+    listings: HashMap<Digest, Listing>,
 }
 
-impl<'a, L: Listings + Sync + ?Sized> Listed<'a, L> {
+impl Listed {
     /// The tree whose root has that digest.
-    pub const fn new(root: Digest, listings: &'a L) -> Self {
+    pub fn read(root: Digest, from: &dyn Listings) -> Self {
+        let mut listings = HashMap::new();
+        let mut left = vec![root];
+        while let Some(digest) = left.pop() {
+            if listings.contains_key(&digest) {
+                continue;
+            }
+            let Some(listing) = from.listing(&digest) else { continue };
+            left.extend(listing.entries().filter_map(|entry| match entry.kind {
+                Kind::Dir { digest } => Some(digest),
+                _ => None,
+            }));
+            listings.insert(digest, listing);
+        }
         Self { root, listings }
     }
 
     fn below(&self, dir: &Digest, path: &mut Vec<u8>, visit: &mut dyn FnMut(&[u8], Kind<'_>)) {
-        let Some(listing) = self.listings.listing(dir) else { return };
+        let Some(listing) = self.listings.get(dir) else { return };
         let above = path.len();
         for entry in listing.entries() {
             if above > 0 {
@@ -96,9 +109,18 @@ impl<'a, L: Listings + Sync + ?Sized> Listed<'a, L> {
             path.truncate(above);
         }
     }
+
+    fn dir(&self, path: &[u8]) -> Option<&Listing> {
+        let mut listing = self.listings.get(&self.root)?;
+        for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+            let Some(Kind::Dir { digest }) = listing.get(name) else { return None };
+            listing = self.listings.get(&digest)?;
+        }
+        Some(listing)
+    }
 }
 
-impl<L: Listings + Sync + ?Sized> Contents for Listed<'_, L> {
+impl Contents for Listed {
     fn digest(&self) -> Digest {
         self.root
     }
@@ -108,19 +130,11 @@ impl<L: Listings + Sync + ?Sized> Contents for Listed<'_, L> {
             return found(Some(Kind::Dir { digest: self.root }));
         }
         let (dir, name) = split(path);
-        match self.listing(dir) {
-            Some(listing) => found(listing.get(name)),
-            None => found(None),
-        }
+        found(self.dir(dir).and_then(|listing| listing.get(name)));
     }
 
     fn listing(&self, path: &[u8]) -> Option<Listing> {
-        let mut listing = self.listings.listing(&self.root)?;
-        for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
-            let Some(Kind::Dir { digest }) = listing.get(name) else { return None };
-            listing = self.listings.listing(&digest)?;
-        }
-        Some(listing)
+        self.dir(path).cloned()
     }
 
     fn each(&self, visit: &mut dyn FnMut(&[u8], Kind<'_>)) {
@@ -137,15 +151,15 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// The states of one tree. What concerns the whole of it is worked out once, when it is first asked for.
-pub struct States<'a> {
-    contents: Box<dyn Contents + 'a>,
+pub struct States {
+    contents: Box<dyn Contents>,
     namesakes: OnceLock<Namesakes>,
     links: OnceLock<Digest>,
 }
 
-impl<'a> States<'a> {
+impl States {
     /// The states of that tree.
-    pub fn of(contents: impl Contents + 'a) -> Self {
+    pub fn of(contents: impl Contents + 'static) -> Self {
         Self { contents: Box::new(contents), namesakes: OnceLock::new(), links: OnceLock::new() }
     }
 
@@ -325,7 +339,7 @@ mod tests {
         }
         let (before, after) = (tree(BASE), tree(&after));
         let states = |(root, trees): &(Digest, Trees)| -> Vec<Digest> {
-            let states = States::of(Listed::new(*root, trees));
+            let states = States::of(Listed::read(*root, trees));
             entries.iter().map(|(kind, path)| states.of_entry(*kind, path.as_bytes())).collect()
         };
         let (before, after) = (states(&before), states(&after));
@@ -372,7 +386,7 @@ mod tests {
         }
         let snapshot = Snapshot::take(dir.path(), &crate::source::SnapshotOptions::default()).unwrap();
         let listings: Trees = snapshot.listings().collect();
-        let listed = States::of(Listed::new(snapshot.digest(), &listings));
+        let listed = States::of(Listed::read(snapshot.digest(), &listings));
         let taken = States::of(snapshot);
         for kind in
             [EntryKind::File, EntryKind::Searched, EntryKind::Names, EntryKind::Tree, EntryKind::Links]

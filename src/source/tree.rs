@@ -133,9 +133,18 @@ impl Node {
         Listing::encode(self.entries())
     }
 
+    /// The record of that name.
+    pub fn record(&self, name: &[u8]) -> Option<&Record> {
+        Some(&self.records[self.position(name)?])
+    }
+
+    fn position(&self, name: &[u8]) -> Option<usize> {
+        self.records.binary_search_by(|record| record.name.bytes(&self.names).cmp(name)).ok()
+    }
+
     /// The entry of that name, and the node of a directory.
     pub fn get(&self, name: &[u8]) -> Option<(Kind<'_>, Option<&Arc<Self>>)> {
-        let at = self.records.binary_search_by(|record| record.name.bytes(&self.names).cmp(name)).ok()?;
+        let at = self.position(name)?;
         let child = self.records[at].is_dir().then(|| {
             let before = self.records[..at].iter().filter(|record| record.is_dir()).count();
             &self.children[before]

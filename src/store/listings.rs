@@ -5,7 +5,7 @@ use rusqlite::OptionalExtension;
 use super::error::StoreError;
 use super::{Batch, Store};
 use crate::digest::Digest;
-use crate::source::Listing;
+use crate::source::{Listing, Listings};
 
 impl Store {
     /// The listing of that digest. A damaged one is removed, so that it can be put again, and is a miss.
@@ -39,6 +39,13 @@ impl Store {
         listings: impl IntoIterator<Item = (&'a Digest, &'a [u8])>,
     ) -> Result<(), StoreError> {
         self.batch(|batch| batch.put_listings(listings))
+    }
+}
+
+/// A listing that can't be read is one that is not there.
+impl Listings for Store {
+    fn listing(&self, digest: &Digest) -> Option<Listing> {
+        Self::listing(self, digest).ok().flatten()
     }
 }
 

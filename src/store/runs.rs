@@ -100,6 +100,9 @@ pub struct NodeRecord {
     pub outputs: Vec<(String, Artifact)>,
     /// What was put in the output directory.
     pub placed: Vec<Placed>,
+    /// The digest of each input that is a tree, by its name: in the very same ones the node is fresh without a look at
+    /// what it read of them.
+    pub trees: Vec<(String, Digest)>,
 }
 
 impl NodeState {

@@ -1,0 +1,181 @@
+//! Discovery: what a run read of its inputs, as a path set.
+
+use std::path::{Path, PathBuf};
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use super::sandbox::Prepared;
+use super::stage::inside;
+use super::trace::{Opened, Tracer};
+use crate::plan::World;
+use crate::plan::manifest::{Manifest, What};
+use crate::source::{EntryKind, PathEntry, PathSet, Reads, split};
+use crate::spec::model::{Discover, Discoverer, Rule};
+
+/// What a build's own records say it read of a source tree: paths from its root.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// Files.
+    pub files: Vec<Vec<u8>>,
+    /// Directories that it went into.
+    pub dirs: Vec<Vec<u8>>,
+}
+
+/// Reads the records that builds keep.
+pub trait Records: Sync {
+    /// The records in `out`, the output directory of a run that saw the tree at `inside`; `tree` is where it is.
+    fn read(&self, out: &Path, inside: &Path, tree: &Path) -> Result<Recorded, String>;
+
+    /// Whether a build that continues in its output directory notices when a file changes that its records name.
+    fn follows(&self, path: &[u8]) -> bool;
+}
+
+/// Watches a run, if somebody has to.
+pub(super) struct Discovery<'a> {
+    manifest: &'a Manifest,
+    rule: Option<(&'a Discover, &'a Discoverer)>,
+    /// The inputs that are traced, in the order of the tracer's mounts; and the tracer, or why there is none.
+    traced: Option<(Vec<&'a str>, Result<Tracer, String>)>,
+}
+
+/// What a run read.
+pub(super) struct Discovered {
+    pub set: PathSet,
+    /// Why it is more than was read: all of every tree.
+    pub unknown: Option<String>,
+}
+
+impl<'a> Discovery<'a> {
+    /// Begins to watch a sandbox in which nothing runs yet.
+    pub(super) fn begin(
+        world: &World<'_>,
+        rule: &'a Rule,
+        manifest: &'a Manifest,
+        prepared: &Prepared,
+    ) -> Self {
+        let rule = rule.discover.as_ref().zip(world.discoverer(rule));
+        let inputs: Vec<&str> =
+            manifest.trees().iter().filter(|tree| tree.discovered).map(|tree| tree.input.as_str()).collect();
+        let traced = matches!(rule, Some((_, Discoverer::Fanotify))) && !inputs.is_empty();
+        let traced = traced.then(|| {
+            let mounts: Vec<PathBuf> = inputs.iter().map(|input| inside(input)).collect();
+            let tracer = Tracer::start(&prepared.root(), &mounts).map_err(|error| error.to_string());
+            (inputs, tracer)
+        });
+        Self { manifest, rule, traced }
+    }
+
+    /// What was read, now that the sandbox is gone. `passed`: whether its steps came to their end.
+    pub(super) fn end(
+        self,
+        world: &World<'_>,
+        records: &dyn Records,
+        out: &Path,
+        passed: bool,
+    ) -> Discovered {
+        let whole = |why: Option<String>| Discovered { set: self.manifest.whole(), unknown: why };
+        let Some((discover, by)) = self.rule else { return whole(None) };
+        let unsearched = match globs(discover) {
+            Ok(globs) => globs,
+            Err(error) => return whole(Some(error.to_string())),
+        };
+        match (by, self.traced) {
+            (Discoverer::Fanotify, Some((inputs, tracer))) => {
+                let trace = tracer.and_then(|tracer| tracer.finish().map_err(|error| error.to_string()));
+                match trace {
+                    Ok(trace) => {
+                        let seen = inputs.into_iter().zip(trace.mounts);
+                        let seen = seen.map(|(input, opened)| {
+                            (input.to_owned(), Reads::only(of_opened(&opened, &unsearched)))
+                        });
+                        let seen = PathSet::new(seen);
+                        Discovered { set: self.manifest.whole().narrowed(seen), unknown: None }
+                    }
+                    Err(why) => whole(Some(why)),
+                }
+            }
+            (Discoverer::Kbuild { cover }, _) if passed => {
+                let mut found = Vec::new();
+                for tree in self.manifest.trees().iter().filter(|tree| tree.discovered) {
+                    // Records tell of source trees; of another node's output all counts.
+                    let What::Source { source, .. } = &tree.what else { continue };
+                    let recorded = world
+                        .source_tree(source)
+                        .map_err(|error| error.to_string())
+                        .and_then(|at| records.read(out, &inside(&tree.input), &at.root));
+                    match recorded {
+                        Ok(recorded) => {
+                            let reads = Reads::only(of_records(&recorded, cover, &unsearched));
+                            found.push((tree.input.clone(), reads));
+                        }
+                        Err(why) => return whole(Some(why)),
+                    }
+                }
+                Discovered { set: self.manifest.whole().narrowed(PathSet::new(found)), unknown: None }
+            }
+            // A build that failed has no record of what it failed at.
+            (Discoverer::Kbuild { .. } | Discoverer::Fanotify, _) => whole(None),
+        }
+    }
+}
+
+fn globs(discover: &Discover) -> Result<GlobSet, globset::Error> {
+    let mut globs = GlobSetBuilder::new();
+    for glob in &discover.unsearched {
+        globs.add(Glob::new(&glob.value)?);
+    }
+    globs.build()
+}
+
+/// The entries of what was opened: the files, the names in every directory that was read or in which something was
+/// opened, up to the root, as look-ups that fail leave no trace, and all links, as following one leaves none.
+fn of_opened(opened: &Opened, unsearched: &GlobSet) -> Vec<PathEntry> {
+    let mut entries = vec![PathEntry::new(EntryKind::Links, *b""), PathEntry::new(EntryKind::Names, *b"")];
+    for file in &opened.files {
+        entries.push(file_entry(file, unsearched));
+        names_above(file, &mut entries);
+    }
+    for dir in &opened.dirs {
+        entries.push(PathEntry::new(EntryKind::Names, dir.clone()));
+        names_above(dir, &mut entries);
+    }
+    entries
+}
+
+/// The entries of what records tell. They are silent of directories that were read, and of what is covered.
+fn of_records(recorded: &Recorded, cover: &[String], unsearched: &GlobSet) -> Vec<PathEntry> {
+    let covered = |file: &[u8]| cover.iter().any(|dir| Path::new(as_path(file)).starts_with(dir));
+    let mut entries = vec![PathEntry::new(EntryKind::Links, *b""), PathEntry::new(EntryKind::Names, *b"")];
+    for file in recorded.files.iter().filter(|file| !covered(file)) {
+        entries.push(file_entry(file, unsearched));
+        names_above(file, &mut entries);
+    }
+    for dir in &recorded.dirs {
+        entries.push(PathEntry::new(EntryKind::Names, dir.as_slice()));
+    }
+    for dir in cover {
+        entries.push(PathEntry::new(EntryKind::Tree, dir.as_bytes()));
+        names_above(dir.as_bytes(), &mut entries);
+    }
+    entries
+}
+
+fn file_entry(file: &[u8], unsearched: &GlobSet) -> PathEntry {
+    let name = as_path(split(file).1);
+    let kind = if unsearched.is_match(name) { EntryKind::File } else { EntryKind::Searched };
+    PathEntry::new(kind, file)
+}
+
+fn names_above(path: &[u8], entries: &mut Vec<PathEntry>) {
+    let mut dir = path;
+    while !dir.is_empty() {
+        dir = split(dir).0;
+        entries.push(PathEntry::new(EntryKind::Names, dir));
+    }
+}
+
+fn as_path(bytes: &[u8]) -> &Path {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    Path::new(OsStr::from_bytes(bytes))
+}

@@ -1,0 +1,285 @@
+//! Kept output directories: on a miss, a build continues where its last run ended.
+//!
+//! kbuild rebuilds what is older than what it was made from. So that this is exactly what has changed, whatever the
+//! times of files are (a fresh checkout makes all of them new, a restored one can make a changed file old):
+//!
+//! * what changed in content since the last run is shown to the steps as a copy with the present time, mounted over
+//!   the file;
+//! * everything in the output directory is moved past the times of all else that was read, in its own order.
+//!
+//! kbuild does not notice everything: it follows the files that its records name, and what makefiles list. A change of
+//! anything else that was read, a file whose name may be found instead of another, a link: each of them starts from an
+//! empty directory. So does a run after one that was killed, as its files may be half written; one that failed by
+//! itself leaves a directory to continue in, with what had changed for it still counted as changed.
+//!
+//! A directory belongs to one node, and to one configuration: it is never shared.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::act::{Stage, Task};
+use super::sandbox::{Access, Mount};
+use super::stage::{WorkDir, inside};
+use super::times;
+use crate::digest::{Digest, Domain, Hasher};
+use crate::plan::World;
+use crate::plan::manifest::{Tree, What};
+use crate::source::{Change, ChangeKind, EntryKind, EntryType, PathSet, Reads, split};
+use crate::store::{StoreError, remove_tree};
+
+/// Raised when records come to mean something else.
+const VERSION: u32 = 1;
+
+/// What is known of a kept output directory.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    version: u32,
+    /// Every tree that it was made from, by input.
+    trees: BTreeMap<String, Digest>,
+    /// All that was read for it, in every run since it was empty.
+    path_set: Digest,
+    /// What had changed for a run that then failed, by input: it may not have been built anew.
+    unfinished: BTreeMap<String, BTreeSet<Vec<u8>>>,
+}
+
+/// A kept output directory that is ready to be continued in.
+pub(super) struct Continued {
+    /// What was read for it.
+    pub set: PathSet,
+    /// What differs, by input.
+    pub changed: BTreeMap<String, BTreeSet<Vec<u8>>>,
+}
+
+/// Why a run starts with an empty directory although one was kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unfit {
+    #[error("what was kept of its last run is of another version, or damaged")]
+    Record,
+    #[error("{path} changed, and kbuild does not follow it")]
+    Unfollowed { path: String },
+    #[error("{path} is new, and may be found instead of another {name}")]
+    Shadow { path: String, name: String },
+    #[error("{path} is a link that is new, or is gone, or is something else now")]
+    Gone { path: String },
+    #[error("files of the source tree have times in the future")]
+    Future,
+    #[error("its records can't be read: {0}")]
+    Records(String),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whose directory it is: this node's, with this configuration.
+fn key(task: &Task<'_>) -> Digest {
+    let mut hasher = Hasher::new(Domain::Kept);
+    hasher.text(task.name).digest(&task.basis.keys.action);
+    for tree in task.basis.manifest.trees() {
+        if source_of(tree).is_none() {
+            hasher.text(&tree.input).digest(&tree.digest);
+        }
+    }
+    hasher.finish()
+}
+
+fn source_of(tree: &Tree) -> Option<&str> {
+    match &tree.what {
+        What::Source { source, .. } => Some(source),
+        _ => None,
+    }
+}
+
+/// Takes the kept directory of an action for its output directory, if there is one. One that can't be continued in is
+/// removed, and the reason told.
+pub(super) fn take(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Result<Option<Continued>, Unfit> {
+    let out = work.out();
+    let Some(record) = stage.world.store.take_kept(&key(task), &out)? else { return Ok(None) };
+    let continued = prepare(stage, task, &record, &out);
+    if continued.is_err() {
+        remove_tree(&out)?;
+    }
+    continued.map(Some)
+}
+
+fn prepare(stage: &Stage<'_>, task: &Task<'_>, record: &[u8], out: &Path) -> Result<Continued, Unfit> {
+    let world = stage.world;
+    let record: Record = postcard::from_bytes(record).map_err(|_| Unfit::Record)?;
+    if record.version != VERSION {
+        return Err(Unfit::Record);
+    }
+    let set = world.read_path_set(&record.path_set)?.ok_or(Unfit::Record)?;
+    let mut changed = record.unfinished;
+    let mut newest = SystemTime::UNIX_EPOCH;
+    for tree in task.basis.manifest.trees() {
+        let Some(source) = source_of(tree) else { continue };
+        let (Some(then), Some(reads)) = (record.trees.get(&tree.input), set.reads(&tree.input)) else {
+            return Err(Unfit::Record);
+        };
+        let changes = world.changes(then, &tree.digest).map_err(|_| Unfit::Record)?;
+        let at = world.source_tree(source).map_err(|error| Unfit::Records(error.to_string()))?;
+        let followed = stage.kinds.records().read(out, &inside(&tree.input), &at.root);
+        let followed: HashSet<Vec<u8>> = followed.map_err(Unfit::Records)?.files.into_iter().collect();
+        let snapshot = world.source(source).map_err(|error| Unfit::Records(error.to_string()))?;
+        let read = Read::of(reads);
+        let changed = changed.entry(tree.input.clone()).or_default();
+        for change in &changes {
+            if read.is_changed_by(change)? {
+                changed.insert(change.path.as_os_str().as_bytes().to_vec());
+            }
+        }
+        for path in changed.iter() {
+            let shown = || String::from_utf8_lossy(path).into_owned();
+            if snapshot.modified(path).is_none() {
+                return Err(Unfit::Gone { path: shown() });
+            }
+            if !followed.contains(path) || !stage.kinds.records().follows(path) {
+                return Err(Unfit::Unfollowed { path: shown() });
+            }
+        }
+        let unchanged = |path: &[u8]| !changed.contains(path);
+        newest = newest.max(read.newest(snapshot, unchanged));
+    }
+    if !times::move_past(out, newest)? {
+        return Err(Unfit::Future);
+    }
+    Ok(Continued { set, changed })
+}
+
+/// What was read of a tree.
+struct Read<'a> {
+    /// `None`: all of it, as far as is known.
+    files: Option<HashSet<&'a [u8]>>,
+    names: HashSet<&'a [u8]>,
+}
+
+impl<'a> Read<'a> {
+    fn of(reads: &'a Reads) -> Self {
+        let Reads::Only(entries) = reads else { return Self { files: None, names: HashSet::new() } };
+        // What is covered as a whole directory was read, too, as far as is known.
+        if entries.iter().any(|entry| entry.kind == EntryKind::Tree) {
+            return Self { files: None, names: HashSet::new() };
+        }
+        let is_file = |kind| matches!(kind, EntryKind::File | EntryKind::Searched);
+        let files: HashSet<&[u8]> =
+            entries.iter().filter(|entry| is_file(entry.kind)).map(|entry| &*entry.path).collect();
+        let names = files.iter().map(|path| split(path).1).collect();
+        Self { files: Some(files), names }
+    }
+
+    fn contains(&self, path: &[u8]) -> bool {
+        self.files.as_ref().is_none_or(|files| files.contains(path))
+    }
+
+    /// Whether a change is one of content that kbuild may follow; an error where it is one that kbuild can't.
+    fn is_changed_by(&self, change: &Change) -> Result<bool, Unfit> {
+        let path = change.path.as_os_str().as_bytes();
+        let shown = || change.path.display().to_string();
+        match &change.kind {
+            ChangeKind::Content { .. } => Ok(self.contains(path)),
+            ChangeKind::Mode { .. } if !self.contains(path) => Ok(false),
+            ChangeKind::Mode { .. } => Err(Unfit::Unfollowed { path: shown() }),
+            ChangeKind::Added(EntryType::Dir) => Ok(false),
+            ChangeKind::Added(EntryType::File) => {
+                let name = split(path).1;
+                if self.files.is_none() || self.names.contains(name) {
+                    let name = String::from_utf8_lossy(name).into_owned();
+                    return Err(Unfit::Shadow { path: shown(), name });
+                }
+                Ok(false)
+            }
+            ChangeKind::Removed(EntryType::File) if !self.contains(path) => Ok(false),
+            ChangeKind::Removed(EntryType::Dir) => Ok(false),
+            _ => Err(Unfit::Gone { path: shown() }),
+        }
+    }
+
+    /// The newest time of what was read and has not changed.
+    fn newest(&self, snapshot: &crate::source::Snapshot, unchanged: impl Fn(&[u8]) -> bool) -> SystemTime {
+        let mut newest = SystemTime::UNIX_EPOCH;
+        match &self.files {
+            Some(files) => {
+                let times =
+                    files.iter().filter(|path| unchanged(path)).filter_map(|path| snapshot.modified(path));
+                newest = times.max().unwrap_or(newest);
+            }
+            None => {
+                let _: Option<()> = snapshot.each(|path, _| {
+                    if unchanged(path)
+                        && let Some(time) = snapshot.modified(path)
+                    {
+                        newest = newest.max(time);
+                    }
+                    std::ops::ControlFlow::Continue(())
+                });
+            }
+        }
+        newest
+    }
+}
+
+impl Continued {
+    /// Copies of what has changed, with the present time, to be mounted over the files themselves.
+    pub(super) fn mounts(
+        &self,
+        world: &World<'_>,
+        task: &Task<'_>,
+        work: &WorkDir,
+    ) -> Result<Vec<Mount>, io::Error> {
+        let copies = work.root().join("changed");
+        fs::create_dir(&copies)?;
+        let mut mounts = Vec::new();
+        for tree in task.basis.manifest.trees() {
+            let (Some(source), Some(changed)) = (source_of(tree), self.changed.get(&tree.input)) else {
+                continue;
+            };
+            let root = &world.source_tree(source).map_err(io::Error::other)?.root;
+            for path in changed {
+                let path = Path::new(OsStr::from_bytes(path));
+                let copy: PathBuf = copies.join(mounts.len().to_string());
+                fs::copy(root.join(path), &copy)?;
+                times::set(&copy, SystemTime::now())?;
+                mounts.push(Mount {
+                    from: copy,
+                    to: inside(&tree.input).join(path),
+                    access: Access::ReadOnly,
+                });
+            }
+        }
+        Ok(mounts)
+    }
+
+    /// How many files differ.
+    pub(super) fn len(&self) -> usize {
+        self.changed.values().map(BTreeSet::len).sum()
+    }
+}
+
+/// Keeps the output directory of a run that ended by itself. `unfinished`: what had changed for it, if it failed.
+pub(super) fn keep(
+    stage: &Stage<'_>,
+    task: &Task<'_>,
+    work: &WorkDir,
+    set: &PathSet,
+    unfinished: BTreeMap<String, BTreeSet<Vec<u8>>>,
+) -> Result<(), StoreError> {
+    let store = stage.world.store;
+    let path_set = store.batch(|batch| batch.put_path_set(set))?;
+    let trees = task.basis.manifest.trees();
+    let record = Record {
+        version: VERSION,
+        trees: trees.iter().map(|tree| (tree.input.clone(), tree.digest)).collect(),
+        path_set,
+        unfinished,
+    };
+    let record = postcard::to_stdvec(&record).expect("a record can be encoded");
+    let limit = stage.world.spec.project.cache.kept;
+    store.keep(&key(task), task.name, &work.out(), &record, limit)
+}

@@ -1,0 +1,139 @@
+//! File times, as far as make goes by them.
+//!
+//! make runs a recipe when a prerequisite is newer than its target. In a kept output directory that must be so exactly
+//! for what has changed in content since, whatever a checkout or a restore did to the times of files: see
+//! [`super::kept`].
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+
+/// The time of everything that is staged: older than all that is built from it, and the same in every run.
+/// 1980-01-01, the earliest that every archive format can tell.
+const STAGED: Duration = Duration::from_secs(315_532_800);
+
+/// How far apart two different times are put.
+const STEP: Duration = Duration::from_micros(1);
+
+/// Gives all that was staged at a path the same time.
+pub(super) fn fix(path: &Path) -> io::Result<()> {
+    let time = SystemTime::UNIX_EPOCH + STAGED;
+    each(path, &mut |path, _| set(path, time))
+}
+
+/// Moves the times of all files below `dir` past `base`, in their order: those that were equal stay equal, and none
+/// comes to lie in the future. Returns false where that can't be: `base` is too near, or in the future itself.
+pub(super) fn move_past(dir: &Path, base: SystemTime) -> io::Result<bool> {
+    let mut times = Vec::new();
+    each(dir, &mut |path, stat| {
+        if !stat.is_dir() {
+            times.push((stat.modified()?, path.to_owned()));
+        }
+        Ok(())
+    })?;
+    times.sort_unstable();
+    if times.first().is_none_or(|(oldest, _)| *oldest > base) {
+        return Ok(true);
+    }
+    let steps = u32::try_from(times.len()).map_err(io::Error::other)? + 1;
+    if base + STEP * steps >= SystemTime::now() {
+        return Ok(false);
+    }
+    let mut at = base;
+    let mut last = None;
+    for (time, path) in &times {
+        if last != Some(*time) {
+            at += STEP;
+            last = Some(*time);
+        }
+        set(path, at)?;
+    }
+    Ok(true)
+}
+
+/// Sets the time of a file, or of a link itself.
+pub(super) fn set(path: &Path, time: SystemTime) -> io::Result<()> {
+    let time = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let time = TimeSpec::from_duration(time);
+    utimensat(AT_FDCWD, path, &time, &time, UtimensatFlags::NoFollowSymlink)?;
+    Ok(())
+}
+
+/// Calls `visit` with everything at and below a path, what is in a directory before the directory itself.
+fn each(path: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata) -> io::Result<()>) -> io::Result<()> {
+    let stat = fs::symlink_metadata(path)?;
+    if stat.is_dir() {
+        let entries: Vec<PathBuf> =
+            fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+        for entry in entries {
+            each(&entry, visit)?;
+        }
+    }
+    visit(path, &stat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(dir: &Path, name: &str, seconds: u64) {
+        let path = dir.join(name);
+        fs::write(&path, "").unwrap();
+        set(&path, SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+    }
+
+    fn time(dir: &Path, name: &str) -> SystemTime {
+        fs::metadata(dir.join(name)).unwrap().modified().unwrap()
+    }
+
+    #[test]
+    fn times_keep_their_order_and_end_up_between_the_base_and_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        fs::create_dir(dir.join("sub")).unwrap();
+        for (name, seconds) in [("a", 5), ("sub/b", 3), ("c", 5), ("d", 9)] {
+            at(dir, name, seconds);
+        }
+        let base = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        assert!(move_past(dir, base).unwrap());
+        assert!(time(dir, "sub/b") > base);
+        assert!(time(dir, "a") > time(dir, "sub/b"));
+        assert_eq!(time(dir, "a"), time(dir, "c"));
+        assert!(time(dir, "d") > time(dir, "a"));
+        assert!(time(dir, "d") < base + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn times_that_are_past_the_base_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        at(dir.path(), "a", 5);
+        assert!(move_past(dir.path(), SystemTime::UNIX_EPOCH + Duration::from_secs(4)).unwrap());
+        assert_eq!(time(dir.path(), "a"), SystemTime::UNIX_EPOCH + Duration::from_secs(5));
+    }
+
+    #[test]
+    fn nothing_is_moved_into_the_future() {
+        let dir = tempfile::tempdir().unwrap();
+        at(dir.path(), "a", 5);
+        assert!(!move_past(dir.path(), SystemTime::now() + Duration::from_secs(60)).unwrap());
+        assert_eq!(time(dir.path(), "a"), SystemTime::UNIX_EPOCH + Duration::from_secs(5));
+    }
+
+    #[test]
+    fn what_is_staged_has_one_time() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        fs::write(dir.path().join("sub/a"), "").unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
+        fix(dir.path()).unwrap();
+        let staged = SystemTime::UNIX_EPOCH + STAGED;
+        assert_eq!(time(dir.path(), "sub/a"), staged);
+        assert_eq!(time(dir.path(), "sub"), staged);
+        assert_eq!(fs::symlink_metadata(dir.path().join("link")).unwrap().modified().unwrap(), staged);
+    }
+}

@@ -1,0 +1,179 @@
+//! The second phase of the lookup: which of the path sets that an action's runs had leads to a result, in the trees as
+//! they are now?
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::manifest::{Manifest, Tree};
+use super::world::{PlanError, World};
+use crate::digest::{Digest, Domain, Hasher};
+use crate::source::{EntryKind, PathSet, Reads, States};
+use crate::store::{EntryTable, Store, StoreError, StoredPathSet, StoredReads};
+
+/// What has been looked up so far: each path of each tree once a run, however many builds read it.
+pub(super) struct Lookup<'a> {
+    store: &'a Store,
+    /// By the tree's digest.
+    trees: Mutex<HashMap<Digest, Arc<TreeStates>>>,
+    entries: Mutex<Option<Arc<EntryTable>>>,
+    path_sets: Mutex<HashMap<Digest, Option<Arc<StoredPathSet>>>>,
+}
+
+/// The states of one tree, and those that were asked for by the numbers of their entries.
+struct TreeStates {
+    states: States,
+    known: Vec<OnceLock<Digest>>,
+}
+
+impl TreeStates {
+    fn state(&self, id: u32, kind: EntryKind, path: &[u8]) -> Digest {
+        match self.known.get(id as usize) {
+            Some(known) => *known.get_or_init(|| self.states.of_entry(kind, path)),
+            None => self.states.of_entry(kind, path),
+        }
+    }
+}
+
+impl<'a> Lookup<'a> {
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self { store, trees: Mutex::default(), entries: Mutex::default(), path_sets: Mutex::default() }
+    }
+
+    /// The table of entries, read again if it lacks what a path set names that was recorded since.
+    fn entries(&self, set: &StoredPathSet) -> Result<Arc<EntryTable>, StoreError> {
+        let mut entries = self.entries.lock().expect("no panic while held");
+        let needed = set.inputs.iter().filter_map(|(_, reads)| match reads {
+            StoredReads::Only(ids) => ids.max(),
+            StoredReads::Whole => None,
+        });
+        let needed = needed.max();
+        match &*entries {
+            Some(table) if needed.is_none_or(|id| table.get(id).is_some()) => Ok(Arc::clone(table)),
+            _ => Ok(Arc::clone(entries.insert(Arc::new(self.store.entries()?)))),
+        }
+    }
+
+    /// A path set, with the table that its numbers mean.
+    pub(super) fn path_set(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<(Arc<StoredPathSet>, Arc<EntryTable>)>, StoreError> {
+        let known = self.path_sets.lock().expect("no panic while held").get(digest).cloned();
+        let set = match known {
+            Some(set) => set,
+            None => {
+                let set = self.store.path_set(digest)?.map(Arc::new);
+                self.path_sets.lock().expect("no panic while held").insert(*digest, set.clone());
+                set
+            }
+        };
+        let Some(set) = set else { return Ok(None) };
+        let table = self.entries(&set)?;
+        Ok(Some((set, table)))
+    }
+
+    fn tree(&self, world: &World<'_>, tree: &Tree, size: usize) -> Result<Arc<TreeStates>, PlanError> {
+        if let Some(known) = self.trees.lock().expect("no panic while held").get(&tree.digest)
+            && known.known.len() >= size
+        {
+            return Ok(Arc::clone(known));
+        }
+        let states = Arc::new(TreeStates {
+            states: world.states(tree)?,
+            known: std::iter::repeat_with(OnceLock::new).take(size).collect(),
+        });
+        self.trees.lock().expect("no panic while held").insert(tree.digest, Arc::clone(&states));
+        Ok(states)
+    }
+
+    /// The strong key of an action in the trees as they are now, if it reads what this path set names. `None`: the
+    /// path set is not about this action's inputs.
+    pub(super) fn strong_key(
+        &self,
+        world: &World<'_>,
+        manifest: &Manifest,
+        action_key: &Digest,
+        set: &StoredPathSet,
+    ) -> Result<Option<Digest>, PlanError> {
+        let table = self.entries(set)?;
+        let mut key = StrongKey::new(action_key, &set.digest);
+        for (input, reads) in &set.inputs {
+            let Some(tree) = manifest.tree(input) else { return Ok(None) };
+            match reads {
+                StoredReads::Whole => key.whole(&tree.digest),
+                StoredReads::Only(ids) => {
+                    let states = self.tree(world, tree, table.len() as usize)?;
+                    // In the order of the canonical path set, whatever numbers this index gave the entries.
+                    let ranks = table.ranks();
+                    let mut wanted = vec![false; ranks.len()];
+                    for id in ids {
+                        let Some(rank) = ranks.get(id as usize) else { return Ok(None) };
+                        wanted[*rank as usize] = true;
+                    }
+                    let mut found = Vec::with_capacity(usize::try_from(ids.len()).unwrap_or(0));
+                    for (&id, _) in table.by_rank().iter().zip(wanted).filter(|(_, wanted)| *wanted) {
+                        let Some((kind, path)) = table.get(id) else { return Ok(None) };
+                        found.push(states.state(id, kind, path));
+                    }
+                    key.only(&found);
+                }
+            }
+        }
+        Ok((set.inputs.len() == manifest.trees().len()).then(|| key.finish()))
+    }
+}
+
+/// The strong key of an action that read a path set, in trees with these states.
+pub fn strong_key(
+    action_key: &Digest,
+    set: &PathSet,
+    states: &dyn Fn(&str) -> Option<Arc<States>>,
+) -> Option<Digest> {
+    let mut key = StrongKey::new(action_key, &set.digest());
+    for (input, reads) in set.inputs() {
+        let states = states(input)?;
+        match reads {
+            Reads::Whole => key.whole(&states.whole()),
+            Reads::Only(entries) => {
+                let found: Vec<Digest> =
+                    entries.iter().map(|entry| states.of_entry(entry.kind, &entry.path)).collect();
+                key.only(&found);
+            }
+        }
+    }
+    Some(key.finish())
+}
+
+/// The strong key of an action that is taken to read all of its trees, which have these digests.
+pub(super) fn whole_key(action_key: &Digest, whole: &PathSet, trees: impl Iterator<Item = Digest>) -> Digest {
+    let mut key = StrongKey::new(action_key, &whole.digest());
+    for tree in trees {
+        key.whole(&tree);
+    }
+    key.finish()
+}
+
+/// Puts a strong key together.
+struct StrongKey(Hasher);
+
+impl StrongKey {
+    fn new(action_key: &Digest, path_set: &Digest) -> Self {
+        let mut hasher = Hasher::new(Domain::StrongKey);
+        hasher.digest(action_key).digest(path_set);
+        Self(hasher)
+    }
+
+    fn whole(&mut self, tree: &Digest) {
+        self.0.number(0).digest(tree);
+    }
+
+    fn only(&mut self, states: &[Digest]) {
+        // As one field: BLAKE3 is several times as fast with much at once.
+        let bytes: Vec<u8> = states.iter().flat_map(|state| *state.as_bytes()).collect();
+        self.0.number(1).bytes(&bytes);
+    }
+
+    fn finish(self) -> Digest {
+        self.0.finish()
+    }
+}

@@ -1,0 +1,139 @@
+//! Reach: does a change of a tree touch what an action read?
+
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, OnceLock};
+
+use crate::source::{Change, ChangeKind, EntryKind, EntryType, split};
+use crate::store::{EntryTable, StoredPathSet, StoredReads};
+
+/// A change at one path, as far as it matters to a path set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touch<'a> {
+    /// From the tree's root.
+    pub path: &'a [u8],
+    /// What a reader of the file sees is different, or may be: its content, or whether it is there at all.
+    pub content: bool,
+    /// What a reader of its directory's names sees is different, or may be: the name, or what stands under it.
+    pub name: bool,
+    /// There is a new file, or may be.
+    pub added: bool,
+    /// A symbolic link is new, gone or different, or may be.
+    pub link: bool,
+}
+
+impl<'a> Touch<'a> {
+    /// What a difference between two trees touches.
+    pub fn of(change: &'a Change) -> Self {
+        let path = change.path.as_os_str().as_bytes();
+        let nothing = Self { path, content: false, name: false, added: false, link: false };
+        let is_link = |entry: &EntryType| matches!(entry, EntryType::Symlink);
+        let is_dir = |entry: &EntryType| matches!(entry, EntryType::Dir);
+        match &change.kind {
+            ChangeKind::Content { .. } => Self { content: true, ..nothing },
+            ChangeKind::Mode { .. } => Self { content: true, name: true, ..nothing },
+            ChangeKind::Target { .. } => Self { content: true, name: true, link: true, ..nothing },
+            // A name that is gone may have hidden another of its name: that, too, is another file found.
+            ChangeKind::Added(entry) | ChangeKind::Removed(entry) => {
+                Self { content: true, name: true, added: !is_dir(entry), link: is_link(entry), ..nothing }
+            }
+            ChangeKind::Type { old, new } => {
+                Self { content: true, name: true, added: true, link: is_link(old) || is_link(new), ..nothing }
+            }
+        }
+    }
+
+    /// A change of which nothing is known but where it is.
+    pub const fn anything(path: &'a [u8]) -> Self {
+        Self { path, content: true, name: true, added: true, link: true }
+    }
+}
+
+/// The entry of a path set that a change touches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// What of the path counted.
+    pub kind: EntryKind,
+    /// The path.
+    pub path: Vec<u8>,
+}
+
+/// Tells what changes reach which path sets.
+pub struct Reach {
+    table: Arc<EntryTable>,
+    /// The searched files of each name.
+    searched: OnceLock<HashMap<Box<[u8]>, Vec<u32>>>,
+}
+
+impl Reach {
+    /// For path sets whose numbers are those of this table.
+    pub const fn new(table: Arc<EntryTable>) -> Self {
+        Self { table, searched: OnceLock::new() }
+    }
+
+    /// The entries, of any path set, that a change touches.
+    pub fn touched(&self, touch: Touch<'_>) -> Vec<u32> {
+        let mut touched = Vec::new();
+        let mut add = |kind, path: &[u8]| touched.extend(self.table.find(kind, path));
+        if touch.content {
+            add(EntryKind::File, touch.path);
+            add(EntryKind::Searched, touch.path);
+        }
+        let (parent, name) = split(touch.path);
+        if touch.name {
+            add(EntryKind::Names, parent);
+        }
+        if touch.link {
+            add(EntryKind::Links, b"");
+        }
+        let mut above = touch.path;
+        while !above.is_empty() {
+            above = split(above).0;
+            add(EntryKind::Tree, above);
+        }
+        add(EntryKind::Tree, touch.path);
+        if touch.added {
+            touched.extend(self.searched().get(name).into_iter().flatten());
+        }
+        touched
+    }
+
+    /// The entry of these reads that is among the touched ones, if any is.
+    pub fn reached(&self, reads: &StoredReads, touched: &[u32], touch: Touch<'_>) -> Option<Reached> {
+        let entry = match reads {
+            StoredReads::Whole => {
+                return Some(Reached { kind: EntryKind::Tree, path: Vec::new() }).filter(|_| touch.matters());
+            }
+            StoredReads::Only(ids) => *touched.iter().find(|id| ids.contains(**id))?,
+        };
+        let (kind, path) = self.table.get(entry)?;
+        Some(Reached { kind, path: path.to_vec() })
+    }
+
+    /// Whether a change reaches what a path set says of any of these inputs.
+    pub fn reaches(&self, set: &StoredPathSet, inputs: &[&str], touch: Touch<'_>) -> bool {
+        let touched = self.touched(touch);
+        set.inputs
+            .iter()
+            .filter(|(input, _)| inputs.contains(&input.as_str()))
+            .any(|(_, reads)| self.reached(reads, &touched, touch).is_some())
+    }
+
+    fn searched(&self) -> &HashMap<Box<[u8]>, Vec<u32>> {
+        self.searched.get_or_init(|| {
+            let mut searched: HashMap<Box<[u8]>, Vec<u32>> = HashMap::new();
+            for id in 0..self.table.len() {
+                if let Some((EntryKind::Searched, path)) = self.table.get(id) {
+                    searched.entry(split(path).1.into()).or_default().push(id);
+                }
+            }
+            searched
+        })
+    }
+}
+
+impl Touch<'_> {
+    const fn matters(&self) -> bool {
+        self.content || self.name || self.link || self.added
+    }
+}
