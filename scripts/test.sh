@@ -18,6 +18,6 @@ fi
 
 case ${1-} in
 '') "${run[@]}" ;;
-real) "${run[@]}" --test real_kernel "${ignored[@]}" ;;
+real) "${run[@]}" --test real_kernel --test real_kconfig "${ignored[@]}" ;;
 *) die "usage: ${BASH_SOURCE[0]} [real]" ;;
 esac

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, PipeReader, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -39,6 +39,8 @@ const DISK_FULL: u64 = 4 * 1024 * 1024;
 pub enum Runner<'a> {
     /// The rule's own steps.
     Steps,
+    /// The rule's own steps, and a look at what they made.
+    Checked(&'a dyn Check),
     /// Steps that something watches, and ends when it has seen enough.
     Watched(&'a dyn Watcher),
     /// kiln itself, without a sandbox.
@@ -52,6 +54,18 @@ pub trait Kinds: Sync {
 
     /// What reads the records that builds keep of their inputs.
     fn records(&self) -> &dyn Records;
+}
+
+/// A kind whose outputs are looked at once its steps have passed.
+pub trait Check: Sync {
+    /// What is wrong with them: the action has failed. `out` says where an output is, `source` where an input that is
+    /// a source tree is.
+    fn check(
+        &self,
+        action: &Action,
+        out: &dyn Fn(&str) -> Option<PathBuf>,
+        source: &dyn Fn(&str) -> Option<PathBuf>,
+    ) -> Result<(), String>;
 }
 
 /// A kind whose output is watched while it runs.
@@ -224,6 +238,7 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
     }
     let (mut done, discovered) = match stage.kinds.runner(task.action.rule.rule.kind) {
         Runner::Steps => sandboxed(stage, task, work, None, continued.as_ref()),
+        Runner::Checked(check) => checked(stage, task, work, check),
         Runner::Watched(watcher) => sandboxed(stage, task, work, Some(watcher), None),
         Runner::Computed(compute) => (computed(stage, task, work, compute), None),
     };
@@ -303,6 +318,29 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
         }
     }
     done
+}
+
+/// Runs steps, and has what they made checked.
+fn checked(
+    stage: &Stage<'_>,
+    task: &Task<'_>,
+    work: &WorkDir,
+    check: &dyn Check,
+) -> (Done, Option<Discovered>) {
+    let (done, discovered) = sandboxed(stage, task, work, None, None);
+    if done.outcome != Outcome::Pass {
+        return (done, discovered);
+    }
+    let out = |output: &str| output_file(task.action, work, output).ok();
+    let source = |input: &str| match task.action.inputs.iter().find(|(name, _)| &**name == input)? {
+        (_, Input::Source { name, .. }) => Some(stage.world.source_tree(name).ok()?.root.clone()),
+        _ => None,
+    };
+    let done = match check.check(task.action, &out, &source) {
+        Ok(()) => done,
+        Err(message) => Done { outcome: Outcome::Fail, made: false, ..done }.saying(message),
+    };
+    (done, discovered)
 }
 
 /// Runs steps, and tells what they read where that was watched.
@@ -485,20 +523,25 @@ fn computed(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, compute: &dyn Co
 
 /// Writes contents where the rule declares them to be, to be collected like any other output.
 fn write_outputs(action: &Action, work: &WorkDir, contents: &[(String, Vec<u8>)]) -> Result<(), String> {
-    use crate::spec::model::OutputShape;
     for (name, bytes) in contents {
-        let Some(declared) = action.rule.rule.outputs.get(name) else {
-            return Err(format!("rule {} declares no output {name}", action.rule.name));
-        };
-        let OutputShape::File(path) = &declared.value.shape else {
-            return Err(format!("output {name} of rule {} must be a file", action.rule.name));
-        };
-        let path = action.bindings.text(&path.value).map_err(|error| error.to_string())?;
-        let path = work.out().join(path);
+        let path = output_file(action, work, name)?;
         let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, bytes));
         written.map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
+}
+
+/// Where an output that is a file is made.
+fn output_file(action: &Action, work: &WorkDir, name: &str) -> Result<PathBuf, String> {
+    use crate::spec::model::OutputShape;
+    let Some(declared) = action.rule.rule.outputs.get(name) else {
+        return Err(format!("rule {} declares no output {name}", action.rule.name));
+    };
+    let OutputShape::File(path) = &declared.value.shape else {
+        return Err(format!("output {name} of rule {} must be a file", action.rule.name));
+    };
+    let path = action.bindings.text(&path.value).map_err(|error| error.to_string())?;
+    Ok(work.out().join(path))
 }
 
 /// The key of the result, if what was read is still what it was when the run was decided on. A result of something

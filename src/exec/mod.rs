@@ -33,7 +33,7 @@ mod tokens;
 pub mod trace;
 mod unpack;
 
-pub use act::{Compute, Kinds, Runner, Watched, Watcher};
+pub use act::{Check, Compute, Kinds, Runner, Watched, Watcher};
 pub use cancel::Cancel;
 pub use discover::{Recorded, Records};
 pub use schedule::{Ended, ExecError, Options, execute};

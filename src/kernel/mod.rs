@@ -1,6 +1,8 @@
-//! Kernel knowledge: `.config` files, CONFIG predicates, toolchains.
+//! Kernel knowledge: `.config` files and what they were asked to be, Kconfig files, CONFIG predicates, kbuild's records.
 
+pub mod asked;
 pub mod config;
 pub mod kbuild;
+pub mod kconfig;
 pub mod matching;
 pub mod predicate;

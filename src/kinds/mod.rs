@@ -1,6 +1,7 @@
 //! The kinds of rules that need logic rather than a command, joined to the phases that run them.
 
 mod boot;
+mod config;
 mod matching;
 mod records;
 
@@ -12,6 +13,7 @@ use crate::plan::{PlanError, Projected, Projection};
 use crate::spec::model::{Kind, Spec};
 
 use boot::Boot;
+use config::Fixups;
 use matching::Matching;
 use records::Kbuild;
 
@@ -32,6 +34,7 @@ impl Kinds for AllKinds<'_> {
     fn runner(&self, kind: Kind) -> Runner<'_> {
         match kind {
             Kind::Command => Runner::Steps,
+            Kind::Config => Runner::Checked(&Fixups),
             Kind::Match => Runner::Computed(&self.matching),
             Kind::Job => Runner::Watched(&self.boot),
         }
@@ -53,7 +56,7 @@ impl Projection for AllKinds<'_> {
                 let fields = self.matching.projection(&read(matching::CONFIG)?);
                 Ok(Projected { fields, inputs: HashSet::from([matching::CONFIG.to_owned()]) })
             }
-            Kind::Command | Kind::Job => Ok(Projected::default()),
+            Kind::Command | Kind::Config | Kind::Job => Ok(Projected::default()),
         }
     }
 }

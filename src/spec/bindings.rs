@@ -50,6 +50,7 @@ pub fn bindings(
     holes.list("defconfig.fragments", fragments.iter().map(|path| path.value.display().to_string()));
     holes.list("fixups", build.fixups.iter().cloned());
     holes.list("fixups.lines", build.fixups.iter().map(|fixup| config_line(fixup)));
+    holes.list("fixups.required", build.required().map(str::to_owned));
     if let Some(name) = board {
         holes.text("board", name);
         if let Some(board) = project.boards.get(name) {

@@ -4,38 +4,41 @@ use std::collections::HashSet;
 
 use super::decode::fixup_symbol;
 use super::diagnostic::Spanned;
-use super::model::Project;
+use super::model::{Fixup, Project};
 
 /// The fixups of a build of `defconfig` with `own` fixups: the config's first, then the build's. Of two for one
-/// symbol the later one stays.
-pub(super) fn resolve(project: &Project, defconfig: &str, own: &[Spanned<String>]) -> Vec<String> {
+/// symbol the later one stays, optional or not. None is a list any more.
+pub(super) fn resolve(project: &Project, defconfig: &str, own: &[Spanned<Fixup>]) -> Vec<Fixup> {
     let mut all = Vec::new();
     let mut chain = Vec::new();
     if let Some(config) = project.configs.get(defconfig) {
-        expand(project, &config.value.fixups, &mut chain, &mut all);
+        expand(project, &config.value.fixups, false, &mut chain, &mut all);
     }
-    expand(project, own, &mut chain, &mut all);
+    expand(project, own, false, &mut chain, &mut all);
     let mut seen = HashSet::new();
-    let mut kept: Vec<_> = all.into_iter().rev().filter(|fixup| seen.insert(fixup_symbol(fixup))).collect();
-    kept.reverse();
-    kept.into_iter().map(str::to_owned).collect()
+    all.reverse();
+    all.retain(|fixup| seen.insert(fixup_symbol(&fixup.text).to_owned()));
+    all.reverse();
+    all
 }
 
 /// Cycles and lists that don't exist are the checker's to report; here they add nothing.
 fn expand<'p>(
     project: &'p Project,
-    list: &'p [Spanned<String>],
+    list: &'p [Spanned<Fixup>],
+    optional: bool,
     chain: &mut Vec<&'p str>,
-    all: &mut Vec<&'p str>,
+    all: &mut Vec<Fixup>,
 ) {
     for fixup in list {
-        let Some(name) = fixup.value.strip_prefix('@') else {
-            all.push(&fixup.value);
+        let optional = optional || fixup.value.optional;
+        let Some(name) = fixup.value.list() else {
+            all.push(Fixup { text: fixup.value.text.clone(), optional });
             continue;
         };
         if let Some(list) = project.fixups.get(name).filter(|_| !chain.contains(&name)) {
             chain.push(name);
-            expand(project, &list.value, chain, all);
+            expand(project, &list.value, optional, chain, all);
             chain.pop();
         }
     }

@@ -19,6 +19,8 @@ pub struct Build {
     pub toolchain: String,
     /// `SYMBOL=VALUE` in order, each symbol once.
     pub fixups: Vec<String>,
+    /// Those of them that the final `.config` may have otherwise.
+    optional: BTreeSet<String>,
     /// Values of parameters that the spec gives; defaults are the rules' own.
     pub params: BTreeMap<String, ParamValue>,
     /// The entry of `builds` it comes from.
@@ -29,6 +31,11 @@ impl Build {
     /// `source/arch/defconfig/toolchain`
     pub fn id(&self) -> String {
         [&*self.source, &*self.arch, &*self.defconfig, &*self.toolchain].join("/")
+    }
+
+    /// The fixups that the final `.config` must have as they are.
+    pub fn required(&self) -> impl Iterator<Item = &str> {
+        self.fixups.iter().map(String::as_str).filter(|fixup| !self.optional.contains(*fixup))
     }
 
     /// Its value on an axis; `None` for board and test, which are found out later.
@@ -53,9 +60,13 @@ pub fn builds(spec: &Spec) -> Vec<Build> {
             part.params.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect();
         for point in points(&part) {
             let [source, arch, defconfig, toolchain] = point.map(str::to_owned);
-            let fixups = fixups::resolve(project, &defconfig, &part.fixups);
+            let resolved = fixups::resolve(project, &defconfig, &part.fixups);
+            let optional = resolved.iter().filter(|fixup| fixup.optional);
+            let optional = optional.map(|fixup| fixup.text.clone()).collect();
+            let fixups = resolved.into_iter().map(|fixup| fixup.text).collect();
             let params = params.clone();
-            let build = Build { source, arch, defconfig, toolchain, fixups, params, span: entry.span };
+            let build =
+                Build { source, arch, defconfig, toolchain, fixups, optional, params, span: entry.span };
             builds.entry(build.id()).or_insert(build);
         }
     }

@@ -32,7 +32,7 @@ pub struct Project {
     /// Toolchains by name.
     pub toolchains: Named<Toolchain>,
     /// Named lists of CONFIG fixups, taken up in other lists as `"@name"`.
-    pub fixups: Named<Vec<Spanned<String>>>,
+    pub fixups: Named<Vec<Spanned<Fixup>>>,
     /// Named configurations; any other name in `defconfigs` that ends in `config` is a kbuild target as it is.
     pub configs: Named<Config>,
     /// Parts that builds share through `extends`.
@@ -141,7 +141,23 @@ pub struct Config {
     /// Config fragments, merged in order.
     pub fragments: Vec<Spanned<PathBuf>>,
     /// Fixups of its own, before the build's.
-    pub fixups: Vec<Spanned<String>>,
+    pub fixups: Vec<Spanned<Fixup>>,
+}
+
+/// A CONFIG fixup: `"SYMBOL=VALUE"`, `"@name"`, or `Optional("..")` of either.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fixup {
+    /// `SYMBOL=VALUE`, without `CONFIG_`, or `@name`.
+    pub text: String,
+    /// Whether the final `.config` may have it otherwise; of a list, all that is in it.
+    pub optional: bool,
+}
+
+impl Fixup {
+    /// The list that it takes up, where it is `@name`.
+    pub fn list(&self) -> Option<&str> {
+        self.text.strip_prefix('@')
+    }
 }
 
 /// An entry of `builds` or `presets`. Lists of what it `extends` come first, its own are appended.
@@ -157,8 +173,8 @@ pub struct BuildPart {
     pub defconfigs: Vec<Spanned<String>>,
     /// Names of toolchains.
     pub toolchains: Vec<Spanned<String>>,
-    /// `SYMBOL=VALUE` or `@name`.
-    pub fixups: Vec<Spanned<String>>,
+    /// Settings and lists of them.
+    pub fixups: Vec<Spanned<Fixup>>,
     /// Values for parameters of rules, by parameter name.
     pub params: BTreeMap<String, Spanned<ParamValue>>,
     /// Combinations to leave out: every axis named must be equal.
@@ -360,6 +376,8 @@ impl Discoverer {
 pub enum Kind {
     /// `steps`, in the sandbox.
     Command,
+    /// `steps`, as for `Command`, which make a final `.config`; kiln then holds it to the build's fixups.
+    Config,
     /// kiln itself: which boards can a `.config` boot.
     Match,
     /// kiln itself: one boot job on a lab.
@@ -371,6 +389,7 @@ impl Kind {
     pub const fn bindings(self) -> &'static [&'static str] {
         match self {
             Self::Command | Self::Match => &[],
+            Self::Config => &["fixups.required"],
             Self::Job => &["board.qemu", "board.args", "board.cmdline", "test.marker", "test.time_limit"],
         }
     }
@@ -378,7 +397,7 @@ impl Kind {
     /// The placeholder that names the lab of which a run takes a slot.
     pub const fn lab(self) -> Option<&'static str> {
         match self {
-            Self::Command | Self::Match => None,
+            Self::Command | Self::Config | Self::Match => None,
             Self::Job => Some("board.lab"),
         }
     }

@@ -5,6 +5,7 @@ mod commands;
 mod company;
 mod edits;
 mod failures;
+mod fixups;
 mod jobserver;
 mod outputs;
 mod project;

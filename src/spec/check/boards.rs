@@ -19,7 +19,11 @@ impl Checker<'_, '_> {
         let fragments = self.fragments(project);
         let values = self.builds.iter().map(|build| {
             let mut values = fragments.get(build.defconfig.as_str()).cloned().unwrap_or_default();
-            let pairs = build.fixups.iter().filter_map(|fixup| fixup.split_once('='));
+            // What an optional one comes to is not known: neither as it says, nor as the fragments have it.
+            for (symbol, _) in build.fixups.iter().filter_map(|fixup| fixup.split_once('=')) {
+                values.remove(symbol);
+            }
+            let pairs = build.required().filter_map(|fixup| fixup.split_once('='));
             values.extend(pairs.map(|(symbol, value)| (symbol.to_owned(), value.to_owned())));
             values
         });

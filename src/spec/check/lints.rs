@@ -33,7 +33,7 @@ impl Checker<'_, '_> {
         let configs = project.configs.values().flat_map(|config| &config.value.fixups);
         let lists = project.fixups.values().flat_map(|list| &list.value);
         let fixups = parts().flat_map(|part| &part.fixups).chain(configs).chain(lists);
-        let fixups = fixups.filter_map(|fixup| fixup.value.strip_prefix('@')).map(str::to_owned).collect();
+        let fixups = fixups.filter_map(|fixup| fixup.value.list()).map(str::to_owned).collect();
         self.unused("unused-fixups", "fixup list", &project.fixups, &fixups);
 
         let boards = || project.boards.values().map(|board| &board.value);

@@ -3,7 +3,7 @@
 use super::Checker;
 use super::cycle::{cycles, describe};
 use crate::spec::diagnostic::{Diagnostic, Spanned};
-use crate::spec::model::BuildPart;
+use crate::spec::model::{BuildPart, Fixup};
 
 impl Checker<'_, '_> {
     pub(super) fn references(&mut self) {
@@ -108,9 +108,9 @@ impl Checker<'_, '_> {
         }
     }
 
-    fn fixup_lists(&mut self, fixups: &[Spanned<String>]) {
+    fn fixup_lists(&mut self, fixups: &[Spanned<Fixup>]) {
         for fixup in fixups {
-            if let Some(name) = fixup.value.strip_prefix('@')
+            if let Some(name) = fixup.value.list()
                 && !self.spec.project.fixups.contains_key(name)
             {
                 self.dangling("fixup list", name, fixup.span, "fixup lists", self.spec.project.fixups.keys());
@@ -133,7 +133,7 @@ impl Checker<'_, '_> {
         let lists = &self.spec.project.fixups;
         let found = cycles(lists.keys().map(String::as_str), |name| {
             let list = lists.get(name).map(|list| list.value.as_slice()).unwrap_or_default();
-            list.iter().filter_map(|fixup| Some((fixup.value.strip_prefix('@')?, fixup.span))).collect()
+            list.iter().filter_map(|fixup| Some((fixup.value.list()?, fixup.span))).collect()
         });
         for cycle in found {
             self.push(describe("fixup-cycle", "fixup lists take up each other", &cycle));

@@ -7,7 +7,7 @@ use super::Checker;
 use super::cycle::{cycles, describe};
 use crate::spec::diagnostic::{Diagnostic, Span};
 use crate::spec::holes::{self, Holes};
-use crate::spec::model::{Axis, Discoverer, Input, Kind, OutputRef, ParamType, Rule};
+use crate::spec::model::{Axis, Discoverer, Input, Kind, OutputRef, OutputShape, ParamType, Rule};
 use crate::spec::suggest;
 
 impl Checker<'_, '_> {
@@ -19,6 +19,7 @@ impl Checker<'_, '_> {
             self.axes(name, rule, rule_span);
             self.reserved_names(rule);
             self.steps_of_kind(name, rule, rule_span);
+            self.checked_config(name, rule, rule_span);
             self.pools(name, rule);
             let holes = Holes::of(&spec.project, rule);
             self.templates(rule, &holes);
@@ -125,10 +126,10 @@ impl Checker<'_, '_> {
             self.push(diagnostic.label(step.span, "expected a program and its arguments"));
         }
         match (rule.kind, rule.steps.first()) {
-            (Kind::Command, None) if !self.broken.contains("steps") => {
+            (Kind::Command | Kind::Config, None) if !self.broken.contains("steps") => {
                 let diagnostic = Diagnostic::error("bad-steps", format!("the rule `{name}` has no steps"));
                 let diagnostic = diagnostic.label(span, "expected `steps: [[..]]` in here");
-                self.push(diagnostic.help("a rule of kind `Command` runs programs"));
+                self.push(diagnostic.help("a rule of kind `Command` or `Config` runs programs"));
             }
             (Kind::Match | Kind::Job, Some(step)) => {
                 let diagnostic =
@@ -172,6 +173,26 @@ impl Checker<'_, '_> {
                     self.push(diagnostic.label(by.span, "expected paths such as `scripts`"));
                 }
             }
+        }
+    }
+
+    /// What kiln holds to the fixups must be there, and be one build's.
+    fn checked_config(&mut self, name: &str, rule: &Rule, span: Span) {
+        if rule.kind != Kind::Config {
+            return;
+        }
+        if !rule.is_per_build() && !self.broken.contains("per") {
+            let message = format!("the rule `{name}` of kind `Config` is not one for each build");
+            let diagnostic = Diagnostic::error("bad-axes", message).label(span, "fixups are a build's");
+            self.push(diagnostic.help("`per: [\"source\", \"arch\", \"defconfig\", \"toolchain\"]`"));
+        }
+        let output = rule.outputs.get("config").map(|output| &output.value);
+        let file =
+            output.is_some_and(|output| matches!(output.shape, OutputShape::File(_)) && !output.optional);
+        if !file && !self.broken.contains("outputs") && !self.broken.contains("config") {
+            let message = format!("the rule `{name}` of kind `Config` makes no file `config`");
+            let diagnostic = Diagnostic::error("missing-field", message).label(span, "in this rule");
+            self.push(diagnostic.help("`outputs: {\"config\": File(\".config\")}`"));
         }
     }
 

@@ -234,6 +234,36 @@ fn boards_that_contradict_every_build() {
         labs: {"l": Qemu}, tests: {"t": Console(marker: "M")}"#;
     expect(&complaints(&matrix("fixups: [\"TTY=n\"]", boards), &[]), &[("board-never-matches", "`pc`")]);
     expect(&complaints(&matrix("fixups: [\"TTY=y\"]", boards), &[]), &[]);
+    // What an optional one comes to is not known.
+    expect(&complaints(&matrix("fixups: [Optional(\"TTY=n\")]", boards), &[]), &[]);
+}
+
+#[test]
+fn an_optional_list_is_optional_with_all_that_is_in_it_and_the_last_word_counts() {
+    let more = r#"configs: {"c": (base: "defconfig", fixups: [Optional("A=y"), "B=y"])},
+        fixups: {"l": ["C=y", "@m", "B=n"], "m": ["D=y"]}"#;
+    let graph =
+        matrix(r#"fixups: [Optional("@l"), "A=n", "E=m"]"#, more).replace("[\"defconfig\"]", "[\"c\"]");
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("graph.ron"), format!("(version: 1, {graph})")).unwrap();
+    let spec = load(dir.path()).spec.unwrap();
+    let build = &builds(&spec)[0];
+    assert_eq!(build.fixups, ["C=y", "D=y", "B=n", "A=n", "E=m"]);
+    assert_eq!(build.required().collect::<Vec<_>>(), ["A=n", "E=m"]);
+}
+
+#[test]
+fn a_rule_of_kind_config_makes_one_config_for_each_build() {
+    let good = format!(r#"{PER}, kind: Config, outputs: {{"config": File(".config")}}"#);
+    expect(&complaints(&matrix("", ""), &[("r", &good)]), &[]);
+    let no_steps = good.replace("steps: [[\"true\"]], ", "");
+    let expected = [
+        ("bad-axes", "`r` of kind `Config` is not one for each build"),
+        ("missing-field", "makes no file `config`"),
+    ];
+    let less = good.replace("\"toolchain\"]", "]").replace("File(", "Tree(");
+    expect(&complaints(&matrix("", ""), &[("r", &less)]), &expected);
+    expect(&complaints(&matrix("", ""), &[("r", &no_steps)]), &[("bad-steps", "has no steps")]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::collections::{NameRule, named};
-use super::scalars::{Bytes, Fixup, Positive};
+use super::scalars::{Bytes, Positive};
 use super::{Context, Decode, Fields, VERSION};
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
 use crate::spec::model::{
@@ -49,8 +49,7 @@ impl Decode for Document {
             ..Project::default()
         };
         if let Some(field) = fields.take("fixups") {
-            let lists = named::<Vec<Spanned<Fixup>>>(&field.value, NameRule::Plain, context);
-            project.fixups = lists.into_iter().map(|(name, list)| (name, list.map(plain))).collect();
+            project.fixups = named(&field.value, NameRule::Plain, context);
         }
         if let Some(field) = fields.take("actions") {
             project.actions = named(&field.value, NameRule::Path, context);
@@ -89,10 +88,6 @@ fn names<T: Decode>(
     context: &mut Context,
 ) -> crate::spec::model::Named<T> {
     fields.take(name).map(|field| named(&field.value, NameRule::Plain, context)).unwrap_or_default()
-}
-
-fn plain(list: Vec<Spanned<Fixup>>) -> Vec<Spanned<String>> {
-    list.into_iter().map(|fixup| fixup.map(|fixup| fixup.0)).collect()
 }
 
 /// The name and node of `Name(..)` or `Name`.
@@ -208,7 +203,7 @@ impl Decode for Config {
         let mut fields = Fields::of(node, Self::EXPECTED, context)?;
         let base = fields.required("base", context);
         let fragments = fields.or_default("fragments", context);
-        let fixups = plain(fields.or_default("fixups", context));
+        let fixups = fields.or_default("fixups", context);
         fields.finish(context);
         base.map(|base| Self { base, fragments, fixups })
     }
@@ -227,7 +222,7 @@ impl Decode for BuildPart {
             archs: fields.or_default("archs", context),
             defconfigs: fields.or_default("defconfigs", context),
             toolchains: fields.or_default("toolchains", context),
-            fixups: plain(fields.or_default("fixups", context)),
+            fixups: fields.or_default("fixups", context),
             params: fields.or_default("params", context),
             exclude: fields.or_default("exclude", context),
             include: fields.or_default("include", context),

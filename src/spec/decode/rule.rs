@@ -55,16 +55,19 @@ fn names<T: Decode>(
 }
 
 impl Decode for Kind {
-    const EXPECTED: &'static str = "`Command`, `Match` or `Job`";
+    const EXPECTED: &'static str = "`Command`, `Config`, `Match` or `Job`";
     const PLURAL: &'static str = "kinds";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
         match &node.kind {
             NodeKind::Ident("Command") => Some(Self::Command),
+            NodeKind::Ident("Config") => Some(Self::Config),
             NodeKind::Ident("Match") => Some(Self::Match),
             NodeKind::Ident("Job") => Some(Self::Job),
-            NodeKind::Ident(word) => context.unknown_variant(node.span, word, &["Command", "Match", "Job"]),
+            NodeKind::Ident(word) => {
+                context.unknown_variant(node.span, word, &["Command", "Config", "Match", "Job"])
+            }
             _ => context.wrong_type(node, Self::EXPECTED),
         }
     }

@@ -7,7 +7,7 @@ use super::{Context, Decode, inside};
 use crate::digest::Digest;
 use crate::kernel::predicate::Predicate;
 use crate::spec::diagnostic::{Diagnostic, Span};
-use crate::spec::model::{AttrValue, Axis, ParamValue, TarballDigest, Template};
+use crate::spec::model::{AttrValue, Axis, Fixup, ParamValue, TarballDigest, Template};
 use crate::spec::suggest;
 use crate::spec::syntax::{Node, NodeKind};
 
@@ -219,29 +219,42 @@ impl Decode for TarballDigest {
     }
 }
 
-/// `SYMBOL=VALUE` (stored without `CONFIG_`), or `@name`.
-#[derive(Clone)]
-pub(super) struct Fixup(pub(super) String);
-
 impl Decode for Fixup {
     const EXPECTED: &'static str = "a fixup";
     const PLURAL: &'static str = "fixups";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        meaning(node, "bad-fixup", Self::EXPECTED, context, |text| {
-            let expected = || "expected `SYMBOL=VALUE` or `@name`".to_owned();
-            if let Some(name) = text.strip_prefix('@') {
-                return if name.is_empty() { Err(expected()) } else { Ok(Self(text.into())) };
-            }
-            let plain = text.strip_prefix("CONFIG_").unwrap_or(text);
-            let (symbol, value) = plain.split_once('=').ok_or_else(expected)?;
-            let word = !symbol.is_empty() && symbol.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-            if !word || value.is_empty() || value.contains(['\n', '\r', '\0']) {
-                return Err(expected());
-            }
-            Ok(Self(plain.into()))
-        })
+        let unwrapped = node.unwrapped();
+        if let NodeKind::Tuple { name: Some(name), items } = &unwrapped.kind {
+            return match (name.text, items.as_slice()) {
+                ("Optional", [fixup]) => fixup_text(fixup, context).map(|text| Self { text, optional: true }),
+                ("Optional", _) => context.wrong_type(unwrapped, "`Optional(\"SYMBOL=VALUE\")`"),
+                _ => context.unknown_variant(name.span, name.text, &["Optional"]),
+            };
+        }
+        fixup_text(node, context).map(|text| Self { text, optional: false })
     }
+}
+
+/// `SYMBOL=VALUE`, with or without `CONFIG_`; `# CONFIG_SYMBOL is not set`, which is `SYMBOL=n`; or `@name`.
+fn fixup_text(node: &Node<'_>, context: &mut Context) -> Option<String> {
+    meaning(node, "bad-fixup", Fixup::EXPECTED, context, |text| {
+        let expected = || "expected `SYMBOL=VALUE` or `@name`".to_owned();
+        if let Some(name) = text.strip_prefix('@') {
+            return if name.is_empty() { Err(expected()) } else { Ok(text.into()) };
+        }
+        let unset = text.strip_prefix("# CONFIG_").and_then(|rest| rest.strip_suffix(" is not set"));
+        let plain = text.strip_prefix("CONFIG_").unwrap_or(text);
+        let (symbol, value) = match unset {
+            Some(symbol) => (symbol, "n"),
+            None => plain.split_once('=').ok_or_else(expected)?,
+        };
+        let word = !symbol.is_empty() && symbol.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !word || value.is_empty() || value.contains(['\n', '\r', '\0']) {
+            return Err(expected());
+        }
+        Ok(format!("{symbol}={value}"))
+    })
 }
 
 /// The symbol of a fixup that is not `@name`.

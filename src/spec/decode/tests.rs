@@ -77,7 +77,26 @@ fn toolchains_and_fixups() {
         ],
     );
     let (document, _) = decode::<Document>("(version: 1, fixups: {\"a\": [\"CONFIG_X=y\"]})");
-    assert_eq!(document.unwrap().project.fixups["a"].value[0].value, "X=y");
+    assert_eq!(document.unwrap().project.fixups["a"].value[0].value.text, "X=y");
+}
+
+#[test]
+fn a_fixup_may_be_optional_and_be_written_as_in_a_config() {
+    let (document, _) = decode::<Document>(
+        "(version: 1, fixups: {\"a\": [Optional(\"CONFIG_X=m\"), \"# CONFIG_Y is not set\", Optional(\"@b\")]})",
+    );
+    let list = &document.unwrap().project.fixups["a"].value;
+    let fixups: Vec<_> = list.iter().map(|fixup| (fixup.value.text.as_str(), fixup.value.optional)).collect();
+    assert_eq!(fixups, [("X=m", true), ("Y=n", false), ("@b", true)]);
+    expect::<Document>(
+        "(version: 1, fixups: {\"a\": [Optional(\"X\"), Optional(), Maybe(\"X=y\"), Optional(Optional(\"X=y\"))]})",
+        &[
+            ("bad-fixup", "\"X\""),
+            ("wrong-type", "Optional"),
+            ("unknown-variant", "Maybe"),
+            ("wrong-type", "Optional"),
+        ],
+    );
 }
 
 #[test]
