@@ -33,11 +33,14 @@ pub struct Records {
     /// Directories of the source in which make was or a file was read, with all above them; `""` is the root. Their
     /// Makefiles are among the files.
     pub dirs: BTreeSet<Vec<u8>>,
+    /// Names of lists that the source has no file of: in a kept O= lie records of what was built once and is no more.
+    /// Plain paths, without `..`.
+    pub gone: BTreeSet<Vec<u8>>,
     /// Names that a record has relative to a directory that it does not tell, and that are found neither beside it nor
     /// above: `DIRECTORY OF THE RECORD/NAME`. Programs below `tools/` are built like that; who trusts the records must
     /// have those directories from elsewhere.
     pub unplaced: BTreeSet<Vec<u8>>,
-    /// Records that could not be read, or name files that the source does not have, and why.
+    /// Records that could not be read, or name what can't be in the source, and why.
     pub unreadable: Vec<(PathBuf, String)>,
 }
 
@@ -171,8 +174,11 @@ impl Reading<'_> {
             (Some(file), _) => self.add(file),
             // A word of a command may be anything, a directory for example.
             (None, Origin::Command) => {}
+            (None, Origin::List | Origin::Kconfig) if is_plain(below) => {
+                self.records.gone.insert(below.to_vec());
+            }
             (None, Origin::List | Origin::Kconfig) => {
-                let why = format!("names {}, which the source does not have", String::from_utf8_lossy(below));
+                let why = format!("names {}, which is not in the source", String::from_utf8_lossy(below));
                 self.records.unreadable.push((record.to_owned(), why));
             }
         }
@@ -215,6 +221,11 @@ impl Reading<'_> {
         self.records.dirs = visited;
         self.records
     }
+}
+
+/// Whether a path names nothing but what is below, whatever links there may be.
+fn is_plain(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').all(|name| !matches!(name, b"" | b"." | b".."))
 }
 
 /// `dir/name`, where `""` is the root.
