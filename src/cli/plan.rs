@@ -72,7 +72,7 @@ fn show(wanted: &Wanted, format: Format, all: bool, terminal: &Terminal) -> Resu
     let estimate = estimate(&graph, &plan, jobs, |name| durations.get(name).copied());
     match format {
         Format::Text => {
-            out!("{}", report::plan_text(&world, &graph, &plan, &estimate, jobs, all, terminal.out))
+            out!("{}", report::plan_text(&world, &graph, &plan, &estimate, jobs, all, terminal.out));
         }
         Format::Json => outln!("{:#}", report::plan_json(&world, &graph, &plan, &estimate, jobs)),
         Format::Dot => out!("{}", report::dot(&graph, &plan)),

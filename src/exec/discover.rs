@@ -19,6 +19,8 @@ pub struct Recorded {
     pub files: Vec<Vec<u8>>,
     /// Directories that it went into.
     pub dirs: Vec<Vec<u8>>,
+    /// Directories that count whole, as the records don't tell what was read below them.
+    pub trees: Vec<Vec<u8>>,
 }
 
 /// Reads the records that builds keep.
@@ -33,7 +35,7 @@ pub trait Records: Sync {
 /// Watches a run, if somebody has to.
 pub(super) struct Discovery<'a> {
     manifest: &'a Manifest,
-    rule: Option<(&'a Discover, &'a Discoverer)>,
+    rule: Option<(&'a Discover, Discoverer)>,
     /// The inputs that are traced, in the order of the tracer's mounts; and the tracer, or why there is none.
     traced: Option<(Vec<&'a str>, Result<Tracer, String>)>,
 }
@@ -94,7 +96,7 @@ impl<'a> Discovery<'a> {
                     Err(why) => whole(Some(why)),
                 }
             }
-            (Discoverer::Kbuild { cover }, _) if passed => {
+            (Discoverer::Kbuild, _) if passed => {
                 let mut found = Vec::new();
                 for tree in self.manifest.trees().iter().filter(|tree| tree.discovered) {
                     // Records tell of source trees; of another node's output all counts.
@@ -105,7 +107,7 @@ impl<'a> Discovery<'a> {
                         .and_then(|at| records.read(out, &inside(&tree.input), &at.root));
                     match recorded {
                         Ok(recorded) => {
-                            let reads = Reads::only(of_records(&recorded, cover, &unsearched));
+                            let reads = Reads::only(of_records(&recorded, &unsearched));
                             found.push((tree.input.clone(), reads));
                         }
                         Err(why) => return whole(Some(why)),
@@ -114,7 +116,7 @@ impl<'a> Discovery<'a> {
                 Discovered { set: self.manifest.whole().narrowed(PathSet::new(found)), unknown: None }
             }
             // A build that failed has no record of what it failed at.
-            (Discoverer::Kbuild { .. } | Discoverer::Fanotify, _) => whole(None),
+            (Discoverer::Kbuild | Discoverer::Fanotify, _) => whole(None),
         }
     }
 }
@@ -142,20 +144,19 @@ fn of_opened(opened: &Opened, unsearched: &GlobSet) -> Vec<PathEntry> {
     entries
 }
 
-/// The entries of what records tell. They are silent of directories that were read, and of what is covered.
-fn of_records(recorded: &Recorded, cover: &[String], unsearched: &GlobSet) -> Vec<PathEntry> {
-    let covered = |file: &[u8]| cover.iter().any(|dir| Path::new(as_path(file)).starts_with(dir));
+/// The entries of what records tell.
+fn of_records(recorded: &Recorded, unsearched: &GlobSet) -> Vec<PathEntry> {
     let mut entries = vec![PathEntry::new(EntryKind::Links, *b""), PathEntry::new(EntryKind::Names, *b"")];
-    for file in recorded.files.iter().filter(|file| !covered(file)) {
+    for file in &recorded.files {
         entries.push(file_entry(file, unsearched));
         names_above(file, &mut entries);
     }
     for dir in &recorded.dirs {
         entries.push(PathEntry::new(EntryKind::Names, dir.as_slice()));
     }
-    for dir in cover {
-        entries.push(PathEntry::new(EntryKind::Tree, dir.as_bytes()));
-        names_above(dir.as_bytes(), &mut entries);
+    for dir in &recorded.trees {
+        entries.push(PathEntry::new(EntryKind::Tree, dir.as_slice()));
+        names_above(dir, &mut entries);
     }
     entries
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::digest::{Domain, Hasher};
 use crate::spec::diagnostic::Spanned;
 use crate::spec::model::{
-    self, Axis, Discoverer, Kind, OutputRef, OutputShape, Param, ParamValue, Part, Rule, Spec, Template,
+    self, Axis, Kind, OutputRef, OutputShape, Param, ParamValue, Part, Rule, Spec, Template,
 };
 use crate::spec::{self, Build};
 
@@ -660,25 +660,18 @@ fn rule_parts(rule: &Rule) -> Vec<(&'static str, String)> {
     });
     let network = if rule.sandbox.network { "yes" } else { "no" };
     // Claims on which earlier path sets rest: with others they no longer count.
-    let discover = rule.discover.iter().map(|discover| {
-        let covers = discover.by.iter().filter_map(|by| match &by.value {
-            Discoverer::Kbuild { cover } => Some(cover.clone()),
-            Discoverer::Fanotify => None,
-        });
-        let texts = |list: &[Spanned<String>]| json(list.iter().map(|text| text.value.clone()).collect());
-        json(vec![
-            texts(&discover.inputs),
-            texts(&discover.unsearched),
-            covers.map(json).collect::<Vec<_>>().join("\n"),
-        ])
-    });
+    let texts = |list: &[Spanned<String>]| json(list.iter().map(|text| text.value.clone()).collect());
+    let discover = rule
+        .discover
+        .as_ref()
+        .map(|discover| json(vec![texts(&discover.inputs), texts(&discover.unsearched)]));
     vec![
         ("kind", format!("{:?}", rule.kind).to_lowercase()),
         ("steps", steps.collect::<Vec<_>>().join("\n")),
         ("env", env.collect::<Vec<_>>().join("\n")),
         ("outputs", outputs.collect::<Vec<_>>().join("\n")),
         ("network", network.to_owned()),
-        ("discover", discover.collect()),
+        ("discover", discover.unwrap_or_default()),
     ]
 }
 

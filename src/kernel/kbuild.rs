@@ -5,6 +5,8 @@
 //! files it read to `include/config/auto.conf.cmd`. What scripts and make itself read is in none of them: the records
 //! are a part of the truth, never more than it.
 
+mod cover;
+mod follow;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -15,6 +17,9 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+pub use cover::{beside, cover};
+pub use follow::follows;
 
 use names::{Format, Origin, each_name};
 use tree::Tree;
@@ -239,23 +244,4 @@ fn parent(path: &[u8]) -> Option<&[u8]> {
         return None;
     }
     Some(path.iter().rposition(|byte| *byte == b'/').map_or(b"", |slash| &path[..slash]))
-}
-
-/// Whether a build that continues in its output directory makes anew all that a file went into, once the file is newer,
-/// given that the records name it or that it is the makefile of a directory that was visited.
-///
-/// It does not for programs that run during the build: what they made is not made again when they are. Nor for
-/// makefiles above those of directories: kbuild compares the commands that it knows of, and not every recipe is one.
-pub fn follows(path: &[u8]) -> bool {
-    const OF_THE_BUILD: [&[u8]; 2] = [b"scripts/", b"tools/"];
-    if OF_THE_BUILD.iter().any(|dir| path.starts_with(dir)) {
-        return false;
-    }
-    let mut parts = path.rsplit(|&byte| byte == b'/');
-    let name = parts.next().unwrap_or_default();
-    if !MAKEFILES.iter().any(|makefile| makefile.as_bytes() == name) {
-        return true;
-    }
-    let depth = parts.count();
-    depth > 0 && !(path.starts_with(b"arch/") && depth == 2)
 }

@@ -11,16 +11,26 @@ pub(super) struct Kbuild;
 impl Records for Kbuild {
     fn read(&self, out: &Path, inside: &Path, tree: &Path) -> Result<Recorded, String> {
         let records = kbuild::records(out, inside, tree).map_err(|error| error.to_string())?;
-        match records.unreadable.first() {
-            None => Ok(Recorded {
-                files: records.files.into_iter().collect(),
-                dirs: records.dirs.into_iter().collect(),
-            }),
-            Some((record, why)) => Err(format!("{}: {why}", record.display())),
+        if let Some((record, why)) = records.unreadable.first() {
+            return Err(format!("{}: {why}", record.display()));
         }
+        let trees = kbuild::cover(&records, out, tree).map_err(|error| error.to_string())?;
+        if let Some(name) =
+            records.unplaced.iter().find(|name| !trees.iter().any(|tree| is_below(name, tree)))
+        {
+            return Err(format!("a record does not tell which file {} is", String::from_utf8_lossy(name)));
+        }
+        let mut files = records.files;
+        files.extend(kbuild::beside(&records.dirs, tree).map_err(|error| error.to_string())?);
+        files.retain(|file| !trees.iter().any(|tree| is_below(file, tree)));
+        Ok(Recorded { files: files.into_iter().collect(), dirs: records.dirs.into_iter().collect(), trees })
     }
 
     fn follows(&self, path: &[u8]) -> bool {
         kbuild::follows(path)
     }
+}
+
+fn is_below(path: &[u8], dir: &[u8]) -> bool {
+    path.strip_prefix(dir).is_some_and(|rest| rest.first() == Some(&b'/'))
 }

@@ -9,6 +9,7 @@ use crate::store::{EntryTable, StoredPathSet, StoredReads};
 
 /// A change at one path, as far as it matters to a path set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub struct Touch<'a> {
     /// From the tree's root.
     pub path: &'a [u8],

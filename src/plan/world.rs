@@ -318,10 +318,10 @@ impl<'a> World<'a> {
 
     /// Who tells what the runs of a rule read: the first of those it names that this machine has. `None`: nobody, so
     /// that all of every tree counts.
-    pub fn discoverer<'r>(&self, rule: &'r Rule) -> Option<&'r Discoverer> {
-        rule.discover.as_ref()?.by.iter().map(|by| &by.value).find(|by| match by {
+    pub fn discoverer(&self, rule: &Rule) -> Option<Discoverer> {
+        rule.discover.as_ref()?.by.iter().map(|by| by.value).find(|by| match by {
             Discoverer::Fanotify => self.tracing.is_ok(),
-            Discoverer::Kbuild { .. } => true,
+            Discoverer::Kbuild => true,
         })
     }
 

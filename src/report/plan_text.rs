@@ -84,7 +84,7 @@ fn second_best(world: &World<'_>, graph: &Graph, plan: &Plan, style: Style) -> S
     for &id in plan.nodes().iter().filter(|&&id| plan.verdict(id).may_run()) {
         let Some(rule) = graph.node(id).action().map(|action| &action.rule) else { continue };
         let best = rule.rule.discover.as_ref().and_then(|discover| discover.by.first());
-        let Some(best) = best.map(|by| &by.value) else { continue };
+        let Some(best) = best.map(|by| by.value) else { continue };
         let by = world.discoverer(&rule.rule);
         if by != Some(best) {
             told.insert(&*rule.name, by);

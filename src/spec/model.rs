@@ -343,15 +343,12 @@ pub struct Discover {
 }
 
 /// Who tells what a run read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Discoverer {
     /// `Fanotify`: the host's kernel reports what is opened.
     Fanotify,
-    /// `Kbuild(cover: [..])`: the records that kbuild keeps of its dependencies.
-    Kbuild {
-        /// Directories of the tree that count whole, as the records don't tell what is read there.
-        cover: Vec<String>,
-    },
+    /// `Kbuild`: the records that kbuild keeps of its dependencies, and whole directories for what they don't tell.
+    Kbuild,
 }
 
 /// How steps continue in the output directory of their last run.
@@ -363,10 +360,10 @@ pub enum Incremental {
 
 impl Discoverer {
     /// Its name, for people.
-    pub const fn name(&self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Fanotify => "fanotify",
-            Self::Kbuild { .. } => "kbuild",
+            Self::Kbuild => "kbuild",
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Rules: axes, references to one another, pools, cycles.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path};
 
 use super::Checker;
 use super::cycle::{cycles, describe};
 use crate::spec::diagnostic::{Diagnostic, Span};
 use crate::spec::holes::{self, Holes};
-use crate::spec::model::{Axis, Discoverer, Input, Kind, OutputRef, OutputShape, ParamType, Rule};
+use crate::spec::model::{Axis, Input, Kind, OutputRef, OutputShape, ParamType, Rule};
 use crate::spec::suggest;
 
 impl Checker<'_, '_> {
@@ -161,17 +160,6 @@ impl Checker<'_, '_> {
             if let Err(error) = globset::Glob::new(&glob.value) {
                 let diagnostic = Diagnostic::error("bad-glob", format!("not a glob: {}", error.kind()));
                 self.push(diagnostic.label(glob.span, "expected a pattern of file names such as `*.c`"));
-            }
-        }
-        for by in &discover.by {
-            let Discoverer::Kbuild { cover } = &by.value else { continue };
-            for path in cover.iter().map(Path::new) {
-                let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-                if !plain || path.as_os_str().is_empty() {
-                    let message = format!("`{}` is no directory of a source tree", path.display());
-                    let diagnostic = Diagnostic::error("bad-path", message);
-                    self.push(diagnostic.label(by.span, "expected paths such as `scripts`"));
-                }
             }
         }
     }

@@ -88,20 +88,14 @@ impl Decode for Discover {
 }
 
 impl Decode for Discoverer {
-    const EXPECTED: &'static str = "`Fanotify` or `Kbuild(cover: [..])`";
+    const EXPECTED: &'static str = "`Fanotify` or `Kbuild`";
     const PLURAL: &'static str = "discoverers";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
         match &node.kind {
             NodeKind::Ident("Fanotify") => Some(Self::Fanotify),
-            NodeKind::Struct { name: Some(name), .. } if name.text == "Kbuild" => {
-                let mut fields = Fields::of_variant(node);
-                let cover = fields.or_default("cover", context);
-                fields.finish(context);
-                Some(Self::Kbuild { cover })
-            }
-            NodeKind::Ident("Kbuild") => context.wrong_type(node, "`Kbuild(cover: [..])`"),
+            NodeKind::Ident("Kbuild") => Some(Self::Kbuild),
             NodeKind::Ident(word) => context.unknown_variant(node.span, word, &["Fanotify", "Kbuild"]),
             _ => context.wrong_type(node, Self::EXPECTED),
         }
