@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::exit::{Exit, Failure};
-use super::project::Project;
+use super::project::{Project, recorded};
 use super::terminal::{ColorChoice, Terminal};
 use crate::store::BlobError;
 
@@ -16,32 +16,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let project = Project::open(&Terminal::new(ColorChoice::Never, true))?;
     let id = project.store.project(&project.spec.root)?;
-    let runs = project.store.runs(id, &args.node, 1)?;
-    let name = match runs.first() {
-        Some(_) => args.node.clone(),
-        None => {
-            // Not a name that was recorded: it may be a glob, or a boot that the graph alone does not have yet.
-            let recorded = project.store.load_nodes(id)?;
-            let matcher = globset::Glob::new(&args.node)
-                .map_err(|error| Failure::new(Exit::Spec, error))?
-                .compile_matcher();
-            let mut names: Vec<&String> = recorded.keys().filter(|name| matcher.is_match(name)).collect();
-            names.sort();
-            match names.as_slice() {
-                [name] => (*name).clone(),
-                [] => {
-                    super::project::one(&args.node, &project.graph()?)?;
-                    return Err(Failure::new(Exit::Spec, format!("{} has not run yet", args.node)));
-                }
-                several => {
-                    let list = several.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-                    return Err(
-                        Failure::new(Exit::Spec, format!("{:?} is several nodes", args.node)).help(list)
-                    );
-                }
-            }
-        }
-    };
+    let name = recorded(&project, &args.node)?;
     let runs = project.store.runs(id, &name, 1)?;
     let Some(log) = runs.first().and_then(|(_, run)| run.log) else {
         return Err(Failure::new(Exit::Environment, format!("no log of {name} was kept")));

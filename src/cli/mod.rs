@@ -7,6 +7,7 @@ mod clean;
 mod completions;
 mod doctor;
 mod exit;
+mod history;
 mod init;
 mod log;
 mod plan;
@@ -52,6 +53,8 @@ enum Command {
     Why(why::Args),
     /// Show the log of a node's last run.
     Log(log::Args),
+    /// List a node's recorded runs, and what made them run.
+    History(history::Args),
     /// Ask about the graph's shape.
     Query(query::Args),
     /// Remove outputs, or the whole cache.
@@ -93,6 +96,7 @@ fn run(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::run(&args, terminal),
         Command::Why(args) => why::run(&args, terminal),
         Command::Log(args) => log::run(&args),
+        Command::History(args) => history::run(&args, terminal),
         Command::Query(args) => query::run(&args),
         Command::Clean(args) => clean::run(&args, terminal),
         Command::Doctor(args) => doctor::run(&args, terminal),

@@ -102,3 +102,28 @@ pub(super) fn one(target: &str, graph: &Graph) -> Result<NodeId, Failure> {
         }
     }
 }
+
+/// The one recorded node that a target means.
+pub(super) fn recorded(project: &Project, target: &str) -> Result<String, Failure> {
+    let id = project.store.project(&project.spec.root)?;
+    if !project.store.runs(id, target, 1)?.is_empty() {
+        return Ok(target.to_owned());
+    }
+    // Not a name that was recorded: it may be a glob, or a boot that the graph alone does not have yet.
+    let nodes = project.store.load_nodes(id)?;
+    let matcher =
+        globset::Glob::new(target).map_err(|error| Failure::new(Exit::Spec, error))?.compile_matcher();
+    let mut names: Vec<&str> =
+        nodes.keys().map(String::as_str).filter(|name| matcher.is_match(name)).collect();
+    names.sort_unstable();
+    match names.as_slice() {
+        [name] => Ok((*name).to_owned()),
+        [] => {
+            one(target, &project.graph()?)?;
+            Err(Failure::new(Exit::Spec, format!("{target} has not run yet")))
+        }
+        several => {
+            Err(Failure::new(Exit::Spec, format!("{target:?} is several nodes")).help(several.join(", ")))
+        }
+    }
+}

@@ -207,7 +207,7 @@ impl Why<'_> {
 }
 
 /// When a run began, in local time.
-fn stamp(run: &Run) -> String {
+pub(super) fn stamp(run: &Run) -> String {
     Timestamp::try_from(run.started).map_or_else(
         |_| "at an unknown time".to_owned(),
         |time| time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),

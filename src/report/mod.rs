@@ -19,3 +19,4 @@ pub use plan_json::{PLAN_VERSION, plan_json};
 pub use plan_text::plan_text;
 pub use results::results;
 pub use style::{Style, duration};
+pub use table::{Cell, columns};

@@ -2,7 +2,7 @@
 
 /// Lays rows out in columns, two blanks apart. The last column is as wide as it is. Widths are those of the cells'
 /// plain text: `cells` has it beside what is printed, which may have colors.
-pub(super) fn columns(rows: &[Vec<Cell>]) -> String {
+pub fn columns(rows: &[Vec<Cell>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width).max().unwrap_or(0)
@@ -30,7 +30,7 @@ pub(super) fn columns(rows: &[Vec<Cell>]) -> String {
 }
 
 /// A cell.
-pub(super) struct Cell {
+pub struct Cell {
     shown: String,
     width: usize,
     right: bool,
@@ -38,18 +38,18 @@ pub(super) struct Cell {
 
 impl Cell {
     /// Plain text.
-    pub(super) fn text(text: impl Into<String>) -> Self {
+    pub fn text(text: impl Into<String>) -> Self {
         let shown = text.into();
         Self { width: shown.chars().count(), shown, right: false }
     }
 
     /// Text that is printed with colors.
-    pub(super) fn styled(plain: &str, shown: String) -> Self {
+    pub fn styled(plain: &str, shown: String) -> Self {
         Self { width: plain.chars().count(), shown, right: false }
     }
 
     /// Moves it to the right edge of its column.
-    pub(super) fn right(self) -> Self {
+    pub fn right(self) -> Self {
         Self { right: true, ..self }
     }
 }

@@ -28,7 +28,7 @@ fn targets_are_names_globs_rules_and_builds() {
 #[test]
 fn a_target_that_means_nothing_gets_suggestions() {
     let project = Project::new();
-    for command in ["build", "plan", "why", "log", "query deps"] {
+    for command in ["build", "plan", "why", "log", "history", "query deps"] {
         project
             .kiln(&format!("{command} kernal:linux/x86_64/pc/fake"))
             .exits(2)

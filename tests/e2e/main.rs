@@ -6,6 +6,7 @@ mod company;
 mod edits;
 mod failures;
 mod fixups;
+mod history;
 mod jobserver;
 mod outputs;
 mod project;
