@@ -49,6 +49,7 @@ impl Cell {
     }
 
     /// Moves it to the right edge of its column.
+    #[must_use]
     pub fn right(self) -> Self {
         Self { right: true, ..self }
     }

@@ -7,6 +7,7 @@
 //! * [`Snapshot`] is the state of a whole tree. Every directory has a [`Listing`], whose digest covers everything
 //!   below it, so two equal directories anywhere are equal by one comparison.
 //! * [`FileDigests`] is the same for single files anywhere on the host.
+//! * [`patch`] says which paths a change touches, without the tree.
 //! * [`diff()`] says what differs between two trees, and looks only into directories that differ.
 //!
 //! Stat results are a cache of digests, never the truth; when they may be believed is [`stat`]'s to say.
@@ -17,6 +18,7 @@ mod error;
 mod file_digests;
 mod hash;
 mod listing;
+pub mod patch;
 mod path_set;
 mod snapshot;
 mod stat;
