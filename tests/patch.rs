@@ -430,7 +430,12 @@ proptest! {
             let touched = of_patch(&text, 1).map_err(|error| TestCaseError::fail(format!("{args}: {error}")))?;
             // Where git tells a change as one file's going and another's coming, no more is known.
             let agree = |ours: &(String, Touch), real: &(String, Touch)| {
-                ours.0 == real.0 && (ours.1 == real.1 || ours.1 == Replaced && !matches!(real.1, Added | Removed))
+                let vague = match ours.1 {
+                    Replaced => !matches!(real.1, Added | Removed),
+                    Added => args.contains("-B") && real.1 == Replaced,
+                    _ => false,
+                };
+                ours.0 == real.0 && (ours.1 == real.1 || vague)
             };
             let ours = shown(touched);
             let all = ours.len() == truth.len() && ours.iter().zip(&truth).all(|(ours, real)| agree(ours, real));

@@ -21,7 +21,7 @@ pub struct Touched {
 /// What happens to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Touch {
-    /// It comes into being.
+    /// It comes into being. Where git was told to break files up (`-B`), a rename may also end on a path that was there.
     Added,
     /// It goes.
     Removed,
