@@ -1,4 +1,6 @@
 #include <linux/kernel.h>
+#include <asm/page.h>
+#include <asm/cache.h>
 #ifdef CONFIG_SMP
 #include <linux/smp.h>
 #endif

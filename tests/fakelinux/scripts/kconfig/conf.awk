@@ -2,6 +2,10 @@
 # A symbol must be declared after those it depends on.
 #
 #     awk -v srctree= -v arch= -v srcarch= -v version= -v mode= -v files="FILE .." -f conf.awk >.config
+#
+# With mode=syncconfig it also writes, as kbuild's does, include/generated/autoconf.h for the compiler,
+# include/config/auto.conf.new for make, include/config/auto.conf.cmd with what was read, and an empty include/config/SYMBOL
+# for each symbol whose value is not what include/config/auto.conf has: that is what objects depend on.
 
 function die(message) {
 	print "*** " message > "/dev/stderr"
@@ -10,6 +14,7 @@ function die(message) {
 }
 
 function read_kconfig(file,    line, symbol, status) {
+	kconfig[++kconfig_count] = file
 	while ((status = (getline line < file)) > 0) {
 		sub(/^[ \t]+/, "", line)
 		if (line ~ /^source /) {
@@ -105,6 +110,39 @@ function decide(symbol,    most, wanted, logical) {
 		print "# CONFIG_" symbol " is not set"
 }
 
+# A symbol that has a value, for those who build.
+function sync(symbol, text) {
+	print "CONFIG_" symbol "=" text > "include/config/auto.conf.new"
+	if (text == "m")
+		print "#define CONFIG_" symbol "_MODULE 1" > "include/generated/autoconf.h"
+	else
+		print "#define CONFIG_" symbol " " (text == "y" ? 1 : text) > "include/generated/autoconf.h"
+	if (before[symbol] != text)
+		printf "" > ("include/config/" symbol)
+	delete before[symbol]
+}
+
+function sync_all(    line, at, i, symbol) {
+	while ((getline line < "include/config/auto.conf") > 0) {
+		at = index(line, "=")
+		before[substr(line, 8, at - 8)] = substr(line, at + 1)
+	}
+	printf "" > "include/config/auto.conf.new"
+	printf "" > "include/generated/autoconf.h"
+	for (i = 1; i <= count; i++)
+		if (value[symbols[i]] != "" && value[symbols[i]] != "n")
+			sync(symbols[i], value[symbols[i]])
+	for (symbol in before)
+		printf "" > ("include/config/" symbol)
+	printf "deps_config := \\\n" > "include/config/auto.conf.cmd"
+	for (i = 1; i <= kconfig_count; i++)
+		printf "  %s \\\n", kconfig[i] > "include/config/auto.conf.cmd"
+	print "\ninclude/config/auto.conf: $(deps_config)\n" > "include/config/auto.conf.cmd"
+	printf "ifneq \"$(ARCH) $(KERNELVERSION)\" \"%s %s\"\ninclude/config/auto.conf: FORCE\nendif\n\n", arch, \
+		version > "include/config/auto.conf.cmd"
+	print "$(deps_config): ;" > "include/config/auto.conf.cmd"
+}
+
 BEGIN {
 	read_kconfig(srctree "/Kconfig")
 	number = split(files, list, " ")
@@ -118,4 +156,6 @@ BEGIN {
 	print "#"
 	for (i = 1; i <= count; i++)
 		decide(symbols[i])
+	if (mode == "syncconfig")
+		sync_all()
 }

@@ -1,0 +1,1 @@
+int calls_of_x86;

@@ -1,0 +1,2 @@
+// Nothing includes this.
+#define NOT_READ 1

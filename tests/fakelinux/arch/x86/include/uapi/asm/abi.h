@@ -1,0 +1,1 @@
+#define X86_ABI 1

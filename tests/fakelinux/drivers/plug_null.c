@@ -1,0 +1,2 @@
+#include <linux/types.h>
+u64 plugged;

@@ -1,0 +1,1 @@
+#define CACHE_LINE 64

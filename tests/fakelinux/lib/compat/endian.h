@@ -1,0 +1,1 @@
+#define swab(x) (x)
