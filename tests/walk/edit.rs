@@ -267,7 +267,11 @@ pub fn next(state: &State, beginning: &State, earlier: &[Option<usize>], random:
         2 => Time::Kept,
         _ => Time::Now,
     };
-    let any = (*random.of(&files)).clone();
+    // Half of the time code: there is less of it than of makefiles and the like.
+    let code: Vec<&String> =
+        files.iter().copied().filter(|path| has_extension(path, "c") || has_extension(path, "h")).collect();
+    let among = if random.percent(50) && !code.is_empty() { &code } else { &files };
+    let any = (*random.of(among)).clone();
     match random.below(100) {
         0..30 => {
             let text = change(&any, state.text(&any).unwrap_or_default(), random);
