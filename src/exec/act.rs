@@ -563,7 +563,8 @@ fn unchanged_meanwhile(world: &World<'_>, task: &Task<'_>, set: &PathSet) -> Res
     for tree in task.basis.manifest.trees() {
         let states = world.states(tree).map_err(|error| error.to_string())?;
         if let (What::Source { source, .. }, Some(reads)) = (&tree.what, set.reads(&tree.input)) {
-            let now = world.walk(source).map_err(|error| error.to_string())?;
+            // One that can't be walked now could be when the run was decided on.
+            let now = world.walk(source).map_err(|_| changed_while_running(&format!("source {source}")))?;
             if let Some(path) = first_difference(reads, &states, &States::of(Arc::new(now))) {
                 let path = String::from_utf8_lossy(&path).into_owned();
                 let slash = if path.is_empty() { "" } else { ": " };

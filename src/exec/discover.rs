@@ -1,5 +1,6 @@
 //! Discovery: what a run read of its inputs, as a path set.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
@@ -28,8 +29,8 @@ pub trait Records: Sync {
     /// The records in `out`, the output directory of a run that saw the tree at `inside`; `tree` is where it is.
     fn read(&self, out: &Path, inside: &Path, tree: &Path) -> Result<Recorded, String>;
 
-    /// Whether a build that continues in its output directory notices when a file changes that its records name.
-    fn follows(&self, path: &[u8]) -> bool;
+    /// The files that a build that continues in `out` makes everything anew of, once they are newer.
+    fn followed(&self, out: &Path, inside: &Path, tree: &Path) -> Result<BTreeSet<Vec<u8>>, String>;
 }
 
 /// Watches a run, if somebody has to.

@@ -125,8 +125,8 @@ fn prepare(stage: &Stage<'_>, task: &Task<'_>, record: &[u8], out: &Path) -> Res
         };
         let changes = world.changes(then, &tree.digest).map_err(|_| Unfit::Record)?;
         let at = world.source_tree(source).map_err(|error| Unfit::Records(error.to_string()))?;
-        let followed = stage.kinds.records().read(out, &inside(&tree.input), &at.root);
-        let followed: HashSet<Vec<u8>> = followed.map_err(Unfit::Records)?.files.into_iter().collect();
+        let followed = stage.kinds.records().followed(out, &inside(&tree.input), &at.root);
+        let followed = followed.map_err(Unfit::Records)?;
         let snapshot = world.source(source).map_err(|error| Unfit::Records(error.to_string()))?;
         let read = Read::of(reads);
         let changed = changed.entry(tree.input.clone()).or_default();
@@ -140,7 +140,7 @@ fn prepare(stage: &Stage<'_>, task: &Task<'_>, record: &[u8], out: &Path) -> Res
             if snapshot.modified(path).is_none() {
                 return Err(Unfit::Gone { path: shown() });
             }
-            if !followed.contains(path) || !stage.kinds.records().follows(path) {
+            if !followed.contains(path) {
                 return Err(Unfit::Unfollowed { path: shown() });
             }
         }

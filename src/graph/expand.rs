@@ -607,7 +607,7 @@ impl Action {
 
     /// Where an output appears below `out/`; `None` where it does not.
     pub fn place_of(&self, output: &str) -> Option<PathBuf> {
-        let declared = self.rule.rule.outputs.get(output)?;
+        let declared = self.rule.rule.outputs.get(output).filter(|declared| declared.value.export)?;
         Some(self.export.as_ref()?.join(self.output_name(output, &declared.value)?))
     }
 

@@ -1,5 +1,6 @@
 //! The records that kbuild keeps, for those who have to know what a build read.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::exec::{Recorded, Records};
@@ -26,8 +27,10 @@ impl Records for Kbuild {
         Ok(Recorded { files: files.into_iter().collect(), dirs: records.dirs.into_iter().collect(), trees })
     }
 
-    fn follows(&self, path: &[u8]) -> bool {
-        kbuild::follows(path)
+    fn followed(&self, out: &Path, inside: &Path, tree: &Path) -> Result<BTreeSet<Vec<u8>>, String> {
+        // What an unreadable record names is not followed, then.
+        let records = kbuild::records(out, inside, tree).map_err(|error| error.to_string())?;
+        Ok(records.files.into_iter().filter(|file| kbuild::follows(file)).collect())
     }
 }
 

@@ -552,6 +552,8 @@ pub struct Output {
     pub optional: bool,
     /// Its name under `out/`. Default: the last part of the path (for a tree: the output's name).
     pub name: Option<Spanned<Template>>,
+    /// Whether it appears where the rule's outputs do; otherwise it is for other nodes alone. Default: yes.
+    pub export: bool,
 }
 
 /// What an output is.

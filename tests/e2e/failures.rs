@@ -24,7 +24,7 @@ fn a_build_that_fails_shows_the_end_of_its_log() {
         .kiln("build -j2")
         .exits(1)
         .complains(&format!("fail {KERNEL}"))
-        .complains("step 3 (make) exited with 2")
+        .complains("step 5 (make) exited with 2")
         .complains("| drivers/broken.c:2:2: error: #error this driver does not compile")
         .complains(&format!("whole log: kiln log {KERNEL}"))
         .says("1 failed");

@@ -63,7 +63,10 @@ fn a_fixup_that_is_no_longer_optional_is_looked_at_again() {
 #[test]
 fn a_tree_without_kconfig_files_is_only_less_told_of() {
     let project = with_fixups(r#""HZ=100", "VIRTIO_BLK=y""#);
-    project.write("linux/Makefile", "%:\n\tprintf 'CONFIG_HZ=100\\n' >$(O)/.config\n");
+    let makefile = "%:\n\tprintf 'CONFIG_HZ=100\\n' >$(O)/.config\n\
+        \tmkdir -p $(O)/include/config $(O)/include/generated\n\
+        \ttouch $(O)/include/config/auto.conf $(O)/include/generated/autoconf.h\n";
+    project.write("linux/Makefile", makefile);
     project.remove("linux/Kconfig");
     let said = project.kiln("build");
     assert!(said.err.contains("CONFIG_VIRTIO_BLK: asked for y, got n (not set)\n"), "{said}");

@@ -119,7 +119,7 @@ impl Project {
     /// Starts a build of `reader:linux`, which runs until there is a file `go` in the tree, and waits until it does.
     pub fn start_reader(&self) -> Child {
         self.write("rules/reader.ron", include_str!("project/reader.ron"));
-        let child = self.command("build reader: -q").stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = self.command("build reader: -q").stderr(Stdio::piped()).spawn().unwrap();
         let under_way = || {
             let sessions = fs::read_dir(self.path("cache/work")).into_iter().flatten().flatten();
             let mut work =
@@ -128,6 +128,7 @@ impl Project {
             work.any(|work| work.path().join("log").exists())
         };
         while !under_way() {
+            assert!(child.try_wait().unwrap().is_none(), "kiln ended before its action ran");
             sleep(Duration::from_millis(10));
         }
         child

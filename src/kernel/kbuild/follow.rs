@@ -16,6 +16,10 @@ pub fn follows(path: &[u8]) -> bool {
         return false;
     }
     if super::MAKEFILES.iter().any(|makefile| makefile.as_bytes() == name) {
+        // Those of header directories say which headers are made; one that goes away is not missed.
+        if dirs.contains(&&b"include"[..]) {
+            return false;
+        }
         let of_the_arch = dirs.len() == 2 && dirs[0] == b"arch";
         return !dirs.is_empty() && !of_the_arch;
     }
@@ -37,6 +41,7 @@ mod tests {
             "Makefile",
             "Kbuild",
             "arch/x86/Makefile",
+            "arch/x86/include/asm/Kbuild",
             "scripts/kallsyms.c",
             "scripts/Makefile.build",
             "scripts/link-vmlinux.sh",

@@ -263,14 +263,15 @@ impl Decode for Output {
                 return context.wrong_type(node, &expected);
             };
             let path = Spanned::decode(path, context)?;
-            return Some(Self { shape: shape(path), optional: false, name: None });
+            return Some(Self { shape: shape(path), optional: false, name: None, export: true });
         }
         let mut fields = Fields::of_variant(node);
         let path = fields.required("path", context);
         let optional = fields.or_default("optional", context);
         let name = fields.optional("name", context);
+        let export = fields.optional("export", context).unwrap_or(true);
         fields.finish(context);
-        path.map(|path| Self { shape: shape(path), optional, name })
+        path.map(|path| Self { shape: shape(path), optional, name, export })
     }
 }
 
