@@ -16,6 +16,8 @@ fn shown(check: impl FnOnce()) {
     settings.add_filter(r" +(\d+ (min|s|ms) )?\d+(\.\d+)? (min|ms|s)\b", " [time]");
     settings.add_filter(r#""((?:expected-|critical-path-)?seconds)": [0-9.]+"#, r#""$1": "[time]""#);
     settings.add_filter(r"\b\d+ files of the host", "[some] files of the host");
+    // An ordinary user has them told by others.
+    settings.add_filter(r#""discovered-by": "\w+""#, r#""discovered-by": "[who]""#);
     settings.bind(check);
 }
 
