@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kiln::source::patch::{PatchError, Touch, Touched, of_list, of_patch, of_raw_diff};
+use kiln::source::patch::{Link, PatchError, Touch, Touched, of_list, of_patch, of_raw_diff};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -15,7 +15,7 @@ use Touch::{Added, Content, Mode, Removed, Replaced, Unknown};
 fn shown(touched: Vec<Touched>) -> Vec<(String, Touch)> {
     touched
         .into_iter()
-        .map(|Touched { path, how }| (String::from_utf8_lossy(&path).into_owned(), how))
+        .map(|Touched { path, how, .. }| (String::from_utf8_lossy(&path).into_owned(), how))
         .collect()
 }
 
@@ -24,6 +24,35 @@ fn touches(patch: &str, strip: usize, expected: &[(&str, Touch)]) {
     let touched = of_patch(patch.as_bytes(), strip).unwrap_or_else(|error| panic!("{error} in\n{patch}"));
     let expected: Vec<_> = expected.iter().map(|(path, how)| ((*path).to_owned(), *how)).collect();
     assert_eq!(shown(touched), expected, "{patch}");
+}
+
+/// The first path's link.
+fn link(touched: Vec<Touched>) -> Link {
+    touched[0].link
+}
+
+#[test]
+fn links_are_told_where_modes_are() {
+    let of = |patch: &str| link(of_patch(patch.as_bytes(), 1).unwrap());
+    let head = "diff --git a/l b/l\n";
+    let edit = "--- a/l\n+++ b/l\n@@ -1 +1 @@\n-a\n+b\n";
+    assert_eq!(of(&format!("{head}index 1..2 120000\n{edit}")), Link::Yes);
+    assert_eq!(of(&format!("{head}index 1..2 100644\n{edit}")), Link::No);
+    assert_eq!(of(&format!("{head}new file mode 120000\nindex 0..2\n")), Link::Yes);
+    assert_eq!(of(&format!("{head}deleted file mode 120000\nindex 2..0\n")), Link::Yes);
+    assert_eq!(of(&format!("{head}old mode 100644\nnew mode 100755\n")), Link::No);
+    // git breaks a file that becomes a link up in two.
+    let broken = format!("{head}deleted file mode 100644\n{head}new file mode 120000\n");
+    assert_eq!(of(&broken), Link::Yes);
+    assert_eq!(of("diff --git a/l b/m\nrename from l\nrename to m\n"), Link::Unknown);
+    assert_eq!(of(edit), Link::Unknown);
+    assert_eq!(of("--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+b\n"), Link::No);
+
+    let raw = |modes: &str| link(of_raw_diff(format!(":{modes} 1 2 M\0l\0").as_bytes()).unwrap());
+    assert_eq!(raw("100644 100755"), Link::No);
+    assert_eq!(raw("100644 120000"), Link::Yes);
+    assert_eq!(raw("120000 120000"), Link::Yes);
+    assert_eq!(link(of_list(b"l")), Link::Unknown);
 }
 
 const EDIT: &str = "--- a/lib/a.c\n+++ b/lib/a.c\n@@ -1 +1 @@\n-a\n+b\n";

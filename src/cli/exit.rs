@@ -32,11 +32,16 @@ pub enum Exit {
 pub(super) const HELP: &str = "\
 Exit codes:
   0    all is built, or was up to date
-  1    a build failed
+  1    a build failed; `affected --exit-code`: something is touched
   2    the spec or the command line is wrong
   3    a boot failed
   4    the environment lacks something: see `kiln doctor`
   130  interrupted";
+
+impl Exit {
+    /// `kiln affected --exit-code`: something is touched, or can't be told.
+    pub const AFFECTED: Self = Self::BuildFailed;
+}
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

@@ -2,6 +2,7 @@
 //!
 //! Only here is anything printed, the environment read, or the exit code chosen.
 
+mod affected;
 mod build;
 mod clean;
 mod completions;
@@ -49,6 +50,8 @@ enum Command {
     Build(build::Args),
     /// Show what would run, and why, without running anything.
     Plan(plan::Args),
+    /// Tell which nodes a change of a source touches, down to the boards, before it is applied.
+    Affected(affected::Args),
     /// Explain why a node is stale, or why it is fresh.
     Why(why::Args),
     /// Show the log of a node's last run.
@@ -94,6 +97,7 @@ fn run(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
     match cli.command {
         Command::Build(args) => build::run(&args, terminal),
         Command::Plan(args) => plan::run(&args, terminal),
+        Command::Affected(args) => affected::run(&args, terminal),
         Command::Why(args) => why::run(&args, terminal),
         Command::Log(args) => log::run(&args),
         Command::History(args) => history::run(&args, terminal),

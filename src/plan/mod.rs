@@ -1,6 +1,7 @@
 //! The plan: for every node a verdict with its reasons. `kiln plan` prints it, `kiln build` goes on with it, and both
 //! take every decision in [`decide()`], so that a dry run can't disagree with the run.
 
+mod affected;
 mod decide;
 mod estimate;
 mod lookup;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+pub use affected::{Affected, Because, By, Effect, Happens, Unknown, affected};
 pub use decide::{Found, Progress, State, basis, boards, counts, decide, find};
 pub use estimate::{Estimate, estimate};
 pub use lookup::strong_key;

@@ -87,9 +87,12 @@ impl Reach {
         if touch.link {
             add(EntryKind::Links, b"");
         }
+        // What was looked for as a file may be, or become, a directory: then all below it counts.
         let mut above = touch.path;
         while !above.is_empty() {
             above = split(above).0;
+            add(EntryKind::File, above);
+            add(EntryKind::Searched, above);
             add(EntryKind::Tree, above);
         }
         add(EntryKind::Tree, touch.path);
@@ -97,6 +100,37 @@ impl Reach {
             touched.extend(self.searched().get(name).into_iter().flatten());
         }
         touched
+    }
+
+    /// The entries, of any path set, that are below a path: for a change of something that may be a directory.
+    pub fn below(&self, path: &[u8]) -> Vec<u32> {
+        let by_rank = self.table.by_rank();
+        let first = [path, b"/"].concat();
+        let mut below = Vec::new();
+        for kind in [EntryKind::File, EntryKind::Searched, EntryKind::Names, EntryKind::Tree] {
+            let start = by_rank.partition_point(|&id| {
+                self.table.get(id).is_some_and(|(other, path)| (other, path) < (kind, &first[..]))
+            });
+            below.extend(by_rank[start..].iter().take_while(|&&id| {
+                self.table.get(id).is_some_and(|(other, path)| other == kind && path.starts_with(&first))
+            }));
+        }
+        below
+    }
+
+    /// The entries of all files that were searched for.
+    pub fn all_searched(&self) -> impl Iterator<Item = u32> + '_ {
+        self.searched().values().flatten().copied()
+    }
+
+    /// The number of an entry.
+    pub fn find(&self, kind: EntryKind, path: &[u8]) -> Option<u32> {
+        self.table.find(kind, path)
+    }
+
+    /// The entry of that number.
+    pub fn entry(&self, id: u32) -> Option<(EntryKind, &[u8])> {
+        self.table.get(id)
     }
 
     /// The entry of these reads that is among the touched ones, if any is.
@@ -123,7 +157,7 @@ impl Reach {
     fn searched(&self) -> &HashMap<Box<[u8]>, Vec<u32>> {
         self.searched.get_or_init(|| {
             let mut searched: HashMap<Box<[u8]>, Vec<u32>> = HashMap::new();
-            for id in 0..self.table.len() {
+            for &id in self.table.by_rank() {
                 if let Some((EntryKind::Searched, path)) = self.table.get(id) {
                     searched.entry(split(path).1.into()).or_default().push(id);
                 }

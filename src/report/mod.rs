@@ -1,6 +1,7 @@
 //! What people and programs are shown: plans as text, JSON, dot and mermaid; events as progress, lines and JSON;
 //! results as a table.
 
+mod affected;
 mod bars;
 mod diagram;
 mod events;
@@ -11,6 +12,7 @@ mod results;
 mod style;
 mod table;
 
+pub use affected::{AFFECTED_VERSION, affected_json, affected_text};
 pub use bars::Bars;
 pub use diagram::{dot, mermaid};
 pub use events::JsonLines;

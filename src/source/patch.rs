@@ -16,6 +16,19 @@ pub struct Touched {
     pub path: Vec<u8>,
     /// What happens to it.
     pub how: Touch,
+    /// Whether it is, or was, a symbolic link.
+    pub link: Link,
+}
+
+/// Whether a path is, or was, a symbolic link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// Neither before nor after.
+    No,
+    /// Before, after, or both.
+    Yes,
+    /// The change does not say.
+    Unknown,
 }
 
 /// What happens to a path.
@@ -95,28 +108,29 @@ pub fn of_raw_diff(text: &[u8]) -> Result<Vec<Touched>, PatchError> {
             Some(path) if !path.is_empty() => Ok(path.to_vec()),
             _ => Err(wrong("its path is missing")),
         };
+        let link = link_of([old_mode, new_mode]);
         match status.first() {
-            Some(b'A') => found.add(path()?, Fact::Added),
-            Some(b'D') => found.add(path()?, Fact::Removed),
+            Some(b'A') => found.add(path()?, Fact::Added, link),
+            Some(b'D') => found.add(path()?, Fact::Removed, link),
             Some(b'C') => {
                 path()?;
-                found.add(path()?, Fact::Added);
+                found.add(path()?, Fact::Added, link);
             }
             Some(b'R') => {
-                found.add(path()?, Fact::Removed);
-                found.add(path()?, Fact::Added);
+                found.add(path()?, Fact::Removed, link);
+                found.add(path()?, Fact::Added, link);
             }
             Some(b'M' | b'T') => {
                 let path = path()?;
                 if old_mode != new_mode {
-                    found.add(path.clone(), mode_fact(old_mode, new_mode));
+                    found.add(path.clone(), mode_fact(old_mode, new_mode), link);
                 }
                 // All zeros: a file of the work tree, which git has not looked into.
                 if old != new || old_mode == new_mode {
-                    found.add(path, Fact::Content);
+                    found.add(path, Fact::Content, link);
                 }
             }
-            Some(b'U' | b'X') => found.add(path()?, Fact::Unknown),
+            Some(b'U' | b'X') => found.add(path()?, Fact::Unknown, Link::Unknown),
             _ => return Err(wrong(&format!("{:?} is no kind of change", String::from_utf8_lossy(status)))),
         }
     }
@@ -141,7 +155,7 @@ pub fn of_list(text: &[u8]) -> Vec<Touched> {
         };
         let name = parts(&name).collect::<Vec<_>>().join(&b'/');
         if !name.is_empty() {
-            found.add(name, Fact::Unknown);
+            found.add(name, Fact::Unknown, Link::Unknown);
         }
     }
     found.into_touched()
@@ -165,15 +179,38 @@ enum Fact {
 
 /// What was said so far of each path.
 #[derive(Default)]
-struct Found(BTreeMap<Vec<u8>, Vec<Fact>>);
+struct Found(BTreeMap<Vec<u8>, (Vec<Fact>, Option<Link>)>);
 
 impl Found {
-    fn add(&mut self, path: Vec<u8>, fact: Fact) {
-        self.0.entry(path).or_default().push(fact);
+    fn add(&mut self, path: Vec<u8>, fact: Fact, link: Link) {
+        let (facts, known) = self.0.entry(path).or_default();
+        facts.push(fact);
+        *known = Some(match (*known, link) {
+            (Some(Link::Yes), _) | (_, Link::Yes) => Link::Yes,
+            (None | Some(Link::No), link) => link,
+            (Some(Link::Unknown), _) => Link::Unknown,
+        });
     }
 
     fn into_touched(self) -> Vec<Touched> {
-        self.0.into_iter().map(|(path, facts)| Touched { path, how: sum(&facts) }).collect()
+        let touched = |(path, (facts, link)): (_, (Vec<Fact>, Option<Link>))| Touched {
+            path,
+            how: sum(&facts),
+            link: link.unwrap_or(Link::Unknown),
+        };
+        self.0.into_iter().map(touched).collect()
+    }
+}
+
+/// What git's modes, as far as they are told, say of a path.
+fn link_of<'a>(modes: impl IntoIterator<Item = &'a [u8]>) -> Link {
+    let mut told = modes.into_iter().filter(|mode| !mode.is_empty()).peekable();
+    if told.peek().is_none() {
+        Link::Unknown
+    } else if told.any(|mode| mode == b"120000") {
+        Link::Yes
+    } else {
+        Link::No
     }
 }
 
@@ -242,6 +279,8 @@ struct Section<'a> {
     moves: Option<Fact>,
     old_mode: &'a [u8],
     new_mode: &'a [u8],
+    /// Of what comes, goes, or stays what it is.
+    mode: &'a [u8],
     /// `rename from`, and `copy from`, which counts for less.
     renamed_from: Option<Vec<u8>>,
     copied: bool,
@@ -307,10 +346,10 @@ impl<'a> Reader<'a> {
             section.old_mode = mode;
         } else if let Some(mode) = after("new mode ") {
             section.new_mode = mode;
-        } else if after("new file mode ").is_some() {
-            section.moves = Some(Fact::Added);
-        } else if after("deleted file mode ").is_some() {
-            section.moves = Some(Fact::Removed);
+        } else if let Some(mode) = after("new file mode ") {
+            (section.moves, section.mode) = (Some(Fact::Added), mode);
+        } else if let Some(mode) = after("deleted file mode ") {
+            (section.moves, section.mode) = (Some(Fact::Removed), mode);
         } else if let Some(from) = after("rename from ").or_else(|| after("rename old ")) {
             section.renamed_from = Some(name(from)?);
         } else if let Some(to) = after("rename to ").or_else(|| after("rename new ")) {
@@ -318,10 +357,12 @@ impl<'a> Reader<'a> {
         } else if let Some(to) = after("copy to ") {
             section.copied = true;
             section.to = Some(name(to)?);
-        } else if after("index ").is_some()
-            || after("GIT binary patch").is_some()
-            || after("Binary files ").is_some()
-        {
+        } else if let Some(index) = after("index ") {
+            section.content = true;
+            if let Some(at) = index.iter().position(|&byte| byte == b' ') {
+                section.mode = &index[at + 1..];
+            }
+        } else if after("GIT binary patch").is_some() || after("Binary files ").is_some() {
             section.content = true;
         }
         Ok(())
@@ -357,8 +398,10 @@ impl<'a> Reader<'a> {
         let wrong = |problem: String| PatchError::Line { line: at, problem };
         match (&old, &new) {
             (None, None) => return Err(wrong("both names are /dev/null".to_owned())),
-            (None, Some(name)) => self.found.add(self.stripped(name, None, at)?, Fact::Added),
-            (Some(name), None) => self.found.add(self.stripped(name, None, at)?, Fact::Removed),
+            (None, Some(name)) => self.found.add(self.stripped(name, None, at)?, Fact::Added, Link::No),
+            (Some(name), None) => {
+                self.found.add(self.stripped(name, None, at)?, Fact::Removed, Link::Unknown);
+            }
             (Some(old), Some(new)) => {
                 let from = self.stripped(old, Some(new), at)?;
                 let to = self.stripped(new, Some(old), at)?;
@@ -370,10 +413,12 @@ impl<'a> Reader<'a> {
                     (false, false) => Fact::Content,
                     _ => Fact::Unknown,
                 };
+                // diff looks through links, but what patch makes is a file.
+                let link = if fact == Fact::Added { Link::No } else { Link::Unknown };
                 if from != to {
-                    self.found.add(to, fact);
+                    self.found.add(to, fact, link);
                 }
-                self.found.add(from, fact);
+                self.found.add(from, fact, link);
             }
         }
         Ok(())
@@ -452,14 +497,15 @@ impl<'a> Reader<'a> {
     /// What git said of a file is complete.
     fn end_section(&mut self) -> Result<(), PatchError> {
         let Some(section) = self.section.take() else { return Ok(()) };
+        let link = link_of([section.old_mode, section.new_mode, section.mode]);
         if let Some(to) = section.to {
             if let Some(from) = section.renamed_from {
-                self.found.add(from, Fact::Removed);
+                self.found.add(from, Fact::Removed, link);
             } else if !section.copied {
                 let problem = "a rename without its old name".to_owned();
                 return Err(PatchError::Line { line: section.line, problem });
             }
-            self.found.add(to, Fact::Added);
+            self.found.add(to, Fact::Added, link);
             return Ok(());
         }
         if section.renamed_from.is_some() {
@@ -468,16 +514,16 @@ impl<'a> Reader<'a> {
         }
         let path = self.name(&section)?;
         if let Some(fact) = section.moves {
-            self.found.add(path, fact);
+            self.found.add(path, fact, link);
         } else {
             let mode = section.old_mode != section.new_mode;
             if mode {
-                self.found.add(path.clone(), mode_fact(section.old_mode, section.new_mode));
+                self.found.add(path.clone(), mode_fact(section.old_mode, section.new_mode), link);
             }
             if section.content {
-                self.found.add(path, Fact::Content);
+                self.found.add(path, Fact::Content, link);
             } else if !mode {
-                self.found.add(path, Fact::Unknown);
+                self.found.add(path, Fact::Unknown, link);
             }
         }
         Ok(())
@@ -503,7 +549,7 @@ impl<'a> Reader<'a> {
         for name in said_by_diff(line) {
             // In a message it may be anything; a name that is too short is none of the tree.
             if let Some(path) = strip(&name, self.strip) {
-                self.found.add(path, Fact::Unknown);
+                self.found.add(path, Fact::Unknown, Link::Unknown);
             }
         }
     }
