@@ -110,6 +110,12 @@ pub fn report_peak(what: &str, kib: u64, bound_mib: u64) {
     println!("    peak memory {} MiB, target under {bound_mib} MiB: {}", kib >> 10, verdict(met));
 }
 
+/// Prints how long ours took against a bound of its own.
+pub fn report_time(what: &str, pairs: &Pairs, bound: Duration) {
+    let took = typical(&pairs.ours);
+    println!("{what} {took:.1?}, target at most {bound:?}: {}", verdict(took <= bound));
+}
+
 const fn verdict(met: bool) -> &'static str {
     if met { "met" } else { "MISSED" }
 }

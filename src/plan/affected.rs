@@ -20,7 +20,7 @@ use crate::source::patch::{self, Link, Touched};
 use crate::source::{EntryKind, Kind, Listing, split};
 use crate::store::{NodeState, Outcome, Store, StoredReads};
 
-/// How many entries a node names that the change reaches; the rest are counted.
+/// How many paths a node names that reach it; the rest are counted.
 const NAMED: usize = 10;
 
 /// What a change does to each node of the graph.
@@ -39,9 +39,9 @@ pub struct Affected {
 pub enum Effect {
     /// It runs: the change reaches what it read.
     Touched {
-        /// What it reaches, the plainest first.
+        /// Each path that reaches it, with the entry that it reaches; the plainest first.
         because: Vec<Because>,
-        /// How many more entries it reaches.
+        /// How many more paths there are.
         more: usize,
     },
     /// It runs if the outputs of what it depends on come out different.
@@ -183,6 +183,7 @@ pub fn affected(
         store: world.store,
         change,
         gone: gone(change),
+        kept: kept(change),
         reach: &reach,
         hits: Hits::of(&reach, change),
         then: Then::new(world.store),
@@ -195,6 +196,15 @@ pub fn affected(
         let effect = match &graph.node(id).body {
             Body::Source(made) if *made.source == *source => reached.all(By::Source),
             Body::Source(_) => Effect::Untouched,
+            Body::Expansion(expansion) if graph.expansion(id).is_some() => {
+                match effects[expansion.from.index()] {
+                    // It has become its nodes; whether it becomes others hangs on the list alone.
+                    Effect::Touched { .. } | Effect::MayFollow { .. } => {
+                        Effect::MayFollow { through: expansion.from }
+                    }
+                    _ => Effect::Untouched,
+                }
+            }
             Body::Expansion(_) => follows(graph, id, &effects),
             Body::Action(action) => match world.previous.get(&**graph.name(id)) {
                 None => Effect::Unknown(Unknown::NeverRan),
@@ -274,6 +284,18 @@ fn gone(change: &[Touched]) -> HashSet<&[u8]> {
         Added | Content | Mode | Replaced => false,
     };
     change.iter().filter(may_go).map(|touched| &*touched.path).collect()
+}
+
+/// The directories that are there afterwards, as something comes to be below them.
+fn kept(change: &[Touched]) -> HashSet<&[u8]> {
+    let mut kept = HashSet::new();
+    for touched in change.iter().filter(|touched| touched.how == patch::Touch::Added) {
+        let mut dir = split(&touched.path).0;
+        while !dir.is_empty() && kept.insert(dir) {
+            dir = split(dir).0;
+        }
+    }
+    kept
 }
 
 /// The entries, of whatever path set, that a change reaches.
@@ -405,6 +427,7 @@ struct Reached<'a> {
     store: &'a Store,
     change: &'a [Touched],
     gone: HashSet<&'a [u8]>,
+    kept: HashSet<&'a [u8]>,
     reach: &'a Reach,
     hits: Hits,
     then: Then<'a>,
@@ -439,7 +462,9 @@ impl Reached<'_> {
             because = self.of_doubts(state, &doubts);
         }
         because.sort_unstable();
-        because.dedup();
+        // What a path reaches most plainly says enough of it.
+        let mut told = HashSet::new();
+        because.retain(|because| told.insert(because.path.clone()));
         let more = because.len().saturating_sub(NAMED);
         because.truncate(NAMED);
         Ok(if because.is_empty() { Effect::Untouched } else { Effect::Touched { because, more } })
@@ -534,6 +559,7 @@ impl Reached<'_> {
                 Was::Other => false,
             },
             InDoubt::Dir(dir) => match self.then.at(tree, dir) {
+                Was::Dir(_) if self.kept.contains(&dir[..]) => false,
                 Was::Dir(listing) => goes && !self.then.survives(&listing, dir, &self.gone),
                 Was::Nothing => comes,
                 Was::Link | Was::Other | Was::NotKnown => true,
@@ -543,13 +569,17 @@ impl Reached<'_> {
         holds
     }
 
-    /// Whether any of the files that the change takes to be there is in a tree.
+    /// Whether any of the files that the change takes to be there is in a tree. Of one that it says nothing of, the first
+    /// directory is looked for: it may be new.
     fn fits(&mut self, tree: &Digest) -> Option<bool> {
-        use patch::Touch::{Content, Mode, Removed, Replaced};
+        use patch::Touch::{Added, Unknown};
         let mut fits = None;
-        for touched in self.change.iter().filter(|one| matches!(one.how, Content | Mode | Removed | Replaced))
-        {
-            match self.then.at(tree, &touched.path) {
+        for touched in self.change.iter().filter(|one| one.how != Added) {
+            let path = match touched.how {
+                Unknown => touched.path.split(|&byte| byte == b'/').next().unwrap_or_default(),
+                _ => &touched.path,
+            };
+            match self.then.at(tree, path) {
                 Was::Nothing => fits = fits.or(Some(false)),
                 Was::NotKnown => {}
                 Was::Link | Was::Dir(_) | Was::Other => return Some(true),

@@ -1,5 +1,6 @@
 //! kiln from end to end: the binary, on a fake kernel tree that configures and builds in a tenth of a second.
 
+mod affected;
 mod build;
 mod commands;
 mod company;
