@@ -12,7 +12,7 @@ use super::terminal::{Terminal, out, outln};
 use crate::graph::{Graph, NodeId};
 use crate::kinds::AllKinds;
 use crate::plan::manifest::{Field, What};
-use crate::plan::{Plan, Reason, Verdict, World, basis, plan};
+use crate::plan::{Commits, Plan, Reason, Verdict, World, basis, commits, plan};
 use crate::report::{self, Style};
 use crate::store::Run;
 
@@ -64,6 +64,10 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
             let name = graph.name(id);
             let node =
                 whole["nodes"].as_array().and_then(|nodes| nodes.iter().find(|node| node["name"] == **name));
+            let between = match plan.verdict(id) {
+                Verdict::Stale(reasons) => commits(&world, name, reasons)?,
+                _ => Vec::new(),
+            };
             let last = last.as_ref().map(|run| {
                 serde_json::json!({
                     "outcome": run.outcome,
@@ -72,8 +76,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
                     "reasons": serde_json::from_str::<serde_json::Value>(&run.reasons).unwrap_or_default(),
                 })
             });
-            let answer =
-                serde_json::json!({ "version": report::PLAN_VERSION, "node": node, "last-run": last });
+            let answer = serde_json::json!({
+                "version": report::PLAN_VERSION, "node": node, "commits": between, "last-run": last,
+            });
             outln!("{answer:#}");
         }
     }
@@ -120,6 +125,7 @@ impl Why<'_> {
             Verdict::Stale(reasons) => {
                 self.line(depth, &format!("{name} is {}", self.style.warn("stale")));
                 self.reasons(depth, reasons);
+                self.commits(depth, id, reasons);
                 self.upstream(depth, reasons, told);
             }
             Verdict::Unknown(until) => {
@@ -149,6 +155,31 @@ impl Why<'_> {
     fn reasons(&mut self, depth: usize, reasons: &[Reason]) {
         for reason in reasons {
             self.line(depth + 1, &format!("- {reason}"));
+        }
+    }
+
+    /// The commits that brought the changes of git sources.
+    fn commits(&mut self, depth: usize, id: NodeId, reasons: &[Reason]) {
+        let between = commits(self.world, self.graph.name(id), reasons).unwrap_or_default();
+        for Commits { source, from, to, commits, more, failed } in between {
+            let range = format!("{}..{}", short(&from), short(&to));
+            let head = match failed {
+                Some(said) => format!("{source}: the commits {range} can't be told: {said}"),
+                None if from == to => {
+                    format!("{source}: still at commit {}; the changes are not committed", short(&from))
+                }
+                None if commits.is_empty() => {
+                    format!("{source}: no commit of {range} has these changes; they are not committed")
+                }
+                None => format!("{source}: commits {range} with these changes:"),
+            };
+            self.line(depth + 1, &head);
+            for commit in commits {
+                self.line(depth + 2, &format!("{} {}", self.style.warn(&commit.id), commit.subject));
+            }
+            if more {
+                self.line(depth + 2, "and more");
+            }
         }
     }
 
@@ -204,6 +235,11 @@ impl Why<'_> {
         self.out.push_str(text);
         self.out.push('\n');
     }
+}
+
+/// A commit's id as people write it.
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
 }
 
 /// When a run began, in local time.

@@ -98,6 +98,16 @@ fn decide_action(
 ) -> Result<Decision, PlanError> {
     let mut basis = basis_of(world, graph, node, action, progress)?;
     let verdict = verdict(world, node, action, &mut basis, lost)?;
+    if matches!(verdict, Verdict::Stale(_)) {
+        // Of what runs it is recorded, for `kiln why`. Asking git costs too much where nothing does.
+        for (_, input) in &action.inputs {
+            if let Input::Source { name, .. } = input
+                && let Some(commit) = world.commit(name)
+            {
+                basis.manifest.add_detail(What::Commit { source: name.to_string() }, Val::Text(commit));
+            }
+        }
+    }
     let keys = Some(basis.keys);
     // Of a graph that is all fresh, the manifests would be most of the memory, and nobody would look at them.
     let basis = (!matches!(verdict, Verdict::Fresh(_))).then(|| Arc::new(basis));

@@ -56,6 +56,11 @@ pub enum What {
         /// The source's name.
         source: String,
     },
+    /// The commit that a git source stood at: it explains, and is part of no key.
+    Commit {
+        /// The source's name.
+        source: String,
+    },
 }
 
 /// A field's value.
@@ -200,6 +205,7 @@ impl What {
             Self::Output { input, .. } => hasher.number(6).text(input),
             Self::Projected(name) => hasher.number(7).text(name),
             Self::Source { input, .. } => hasher.number(8).text(input),
+            Self::Commit { .. } => unreachable!("a commit is a detail, and no detail is hashed"),
         };
     }
 }

@@ -2,6 +2,7 @@
 //! take every decision in [`decide()`], so that a dry run can't disagree with the run.
 
 mod affected;
+mod commits;
 mod decide;
 mod estimate;
 mod lookup;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 pub use affected::{Affected, Because, By, Effect, Happens, Unknown, affected};
+pub use commits::{Commit, Commits, commits};
 pub use decide::{Found, Progress, State, basis, boards, counts, decide, find};
 pub use estimate::{Estimate, estimate};
 pub use lookup::strong_key;

@@ -92,7 +92,8 @@ pub fn compare(last: &LastRun, now: &Manifest, listings: &dyn Listings) -> Vec<R
     let every: std::collections::BTreeSet<&What> = old.keys().chain(new.keys()).collect();
     for what in every {
         let (was, is) = (old.get(what), new.get(what));
-        if was == is {
+        // Another commit may well be the same files.
+        if was == is || matches!(what, What::Commit { .. }) {
             continue;
         }
         let one = |values: Option<&Vec<Val>>| values.and_then(|values| values.first()).cloned();
@@ -218,6 +219,7 @@ impl fmt::Display for What {
             Self::Output { node, output, .. } => write!(f, "{output} of {node}"),
             Self::Projected(name) => write!(f, "{name}"),
             Self::Source { source, .. } => write!(f, "source {source}"),
+            Self::Commit { source } => write!(f, "commit of {source}"),
         }
     }
 }

@@ -38,6 +38,7 @@ pub struct World<'a> {
     project: ProjectId,
     trees: BTreeMap<String, OnceLock<SourceTree>>,
     snapshots: BTreeMap<String, OnceLock<Arc<Snapshot>>>,
+    commits: BTreeMap<String, OnceLock<Option<String>>>,
     lookup: Lookup<'a>,
     /// Listings of the snapshots, for explanations.
     listings: OnceLock<HashMap<Digest, Listing>>,
@@ -176,6 +177,14 @@ pub struct LastRun {
 }
 
 impl LastRun {
+    /// The commit that a git source stood at, if that was recorded.
+    pub fn commit(&self, source: &str) -> Option<&str> {
+        self.fields.iter().find_map(|field| match (&field.what, &field.value) {
+            (What::Commit { source: of }, Val::Text(commit)) if of == source => Some(commit.as_str()),
+            _ => None,
+        })
+    }
+
     /// Whether a difference in one of its inputs can have made a difference to it. Without knowing what it read: yes.
     pub fn is_reached(&self, inputs: &[&str], change: &Change) -> bool {
         let reach = self.read.as_ref();
@@ -204,6 +213,7 @@ impl<'a> World<'a> {
             project,
             trees: spec.project.sources.keys().map(|name| (name.clone(), OnceLock::new())).collect(),
             snapshots: spec.project.sources.keys().map(|name| (name.clone(), OnceLock::new())).collect(),
+            commits: spec.project.sources.keys().map(|name| (name.clone(), OnceLock::new())).collect(),
             listings: OnceLock::new(),
             files: FileDigests::open(&store.stat_dir().join("files")),
             tools: Mutex::default(),
@@ -246,6 +256,26 @@ impl<'a> World<'a> {
             }
         };
         Ok(cell.get_or_init(|| tree))
+    }
+
+    /// The repository of a git source.
+    pub fn repository(&self, name: &str) -> Option<PathBuf> {
+        match &self.spec.project.sources.get(name)?.value {
+            model::Source::Git { path, .. } => Some(self.spec.root.join(&path.value)),
+            model::Source::Dir { .. } | model::Source::Tarball { .. } => None,
+        }
+    }
+
+    /// The commit that a git source stands at, asked for once a run; `None` where git does not know.
+    pub fn commit(&self, name: &str) -> Option<String> {
+        let ask = || {
+            let revision = match &self.spec.project.sources[name].value {
+                model::Source::Git { rev, .. } => rev.as_ref().map_or("HEAD", |rev| &rev.value),
+                model::Source::Dir { .. } | model::Source::Tarball { .. } => return None,
+            };
+            git::commit(&self.repository(name)?, revision).ok()
+        };
+        self.commits.get(name)?.get_or_init(ask).clone()
     }
 
     /// The directory of a source that a node makes: named by what it is made of, so that its being there says that it

@@ -1,5 +1,7 @@
 //! `kiln why`: what differs, from what to what, and along which way.
 
+use std::process::Command;
+
 use crate::project::{BOOT, CONFIG, KERNEL, MATCH, Project, Said};
 
 fn built() -> Project {
@@ -108,6 +110,88 @@ fn the_answer_as_json_is_the_nodes_part_of_the_plan() {
     assert_eq!((&answer["version"], &answer["node"]["verdict"]), (&1.into(), &"stale".into()));
     assert_eq!(answer["last-run"]["outcome"], "pass");
     assert_eq!(answer["last-run"]["reasons"][0]["reason"], "never-ran");
+}
+
+/// A rule that reads one file of a git repository.
+fn in_git() -> (Project, impl Fn(&[&str]) -> String) {
+    let project = Project::with_graph(
+        r#"(version: 1, sources: { "tree": Git(path: "tree") }, actions: { "it": (rule: "read") })"#,
+    );
+    project.write(
+        "rules/read.ron",
+        r#"(
+            version: 1,
+            inputs: { "tree": Source("tree") },
+            discover: (inputs: ["tree"], by: [Fanotify]),
+            steps: [["cp", "{in.tree}/read", "{out}/copy"]],
+            outputs: { "copy": File("copy") },
+            tools: ["cp"],
+        )"#,
+    );
+    let tree = project.path("tree");
+    let git = move |args: &[&str]| {
+        let who = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"];
+        let output = Command::new("git").arg("-C").arg(&tree).args(who).args(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    project.write("tree/read", "1\n");
+    project.write("tree/other", "1\n");
+    git(&["init", "--quiet"]);
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "--message", "First things"]);
+    (project, git)
+}
+
+#[test]
+fn the_commits_that_brought_a_change_are_named() {
+    let (project, git) = in_git();
+    project.kiln("build").exits(0);
+    let then = git(&["rev-parse", "HEAD"]);
+    let commit = |message: &str| git(&["commit", "--quiet", "--all", "--allow-empty", "--message", message]);
+
+    // Another commit, and the same files: it is part of no key.
+    commit("Nothing at all");
+    project.write("tree/other", "2\n");
+    commit("Something else");
+    project.plan("").has_nothing_to_do();
+
+    project.write("tree/read", "2\n");
+    why(&project, "read:it").says("tree: read changed (").says("has these changes; they are not committed");
+    commit("What counts");
+    let now = git(&["rev-parse", "HEAD"]);
+    let said = why(&project, "read:it")
+        .says(&format!("tree: commits {}..{} with these changes:\n", &then[..12], &now[..12]))
+        .says(" What counts\n")
+        .never_says("Something else")
+        .never_says("Nothing at all")
+        .never_says("commit of tree changed");
+    assert!(said.out.contains(&git(&["rev-parse", "--short", "HEAD"])), "{said}");
+    let answer = project.kiln("why --format json read:it").exits(0).json();
+    assert_eq!((&answer["commits"][0]["from"], &answer["commits"][0]["to"]), (&then.into(), &now.into()));
+    assert_eq!(answer["commits"][0]["commits"][0]["subject"], "What counts");
+    assert_eq!(answer["node"]["reasons"].as_array().unwrap().len(), 1);
+    let digests = &answer["node"]["reasons"][0]["change"]["content"];
+    assert!(digests["old"].is_string() && digests["new"].is_string() && digests["old"] != digests["new"]);
+
+    project.kiln("build").exits(0);
+    project.write("tree/read", "3\n");
+    why(&project, "read:it").says("tree: still at commit ").says("the changes are not committed");
+}
+
+#[test]
+fn a_commit_that_git_has_lost_is_one_line_and_no_error() {
+    let (project, git) = in_git();
+    project.kiln("build").exits(0);
+    std::fs::remove_dir_all(project.path("tree/.git")).unwrap();
+    project.write("tree/read", "2\n");
+    // No repository at all.
+    why(&project, "read:it").says("tree: read changed (").never_says("commit");
+    git(&["init", "--quiet"]);
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "--message", "Begun anew"]);
+    let said = why(&project, "read:it").says("tree: read changed (").says("can't be told: ");
+    assert_eq!(said.out.lines().filter(|line| line.contains("can't be told")).count(), 1, "{said}");
 }
 
 #[test]
