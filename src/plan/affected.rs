@@ -454,8 +454,11 @@ impl Reached<'_> {
             }
             found.certain.extend(&in_set.certain);
         }
-        let mut because: Vec<Because> =
-            found.certain.iter().filter_map(|id| self.because(*id, *self.hits.because.get(id)?)).collect();
+        let mut because: Vec<(By, usize, u32)> = found
+            .certain
+            .iter()
+            .filter_map(|id| self.hits.because.get(id).map(|&(by, change)| (by, change, *id)))
+            .collect();
         if because.is_empty() {
             let doubts: Vec<(&str, Vec<usize>)> =
                 inputs.iter().map(|&input| (input, known[input].doubts.clone())).collect();
@@ -464,9 +467,10 @@ impl Reached<'_> {
         because.sort_unstable();
         // What a path reaches most plainly says enough of it.
         let mut told = HashSet::new();
-        because.retain(|because| told.insert(because.path.clone()));
+        because.retain(|&(_, change, _)| told.insert(change));
         let more = because.len().saturating_sub(NAMED);
         because.truncate(NAMED);
+        let because: Vec<Because> = because.into_iter().filter_map(|reached| self.because(reached)).collect();
         Ok(if because.is_empty() { Effect::Untouched } else { Effect::Touched { because, more } })
     }
 
@@ -477,8 +481,8 @@ impl Reached<'_> {
         if because.is_empty() { Effect::Untouched } else { Effect::Touched { because, more } }
     }
 
-    fn because(&self, id: u32, (by, change): (By, usize)) -> Option<Because> {
-        let (_, entry) = self.reach.entry(id)?;
+    fn because(&self, (by, change, entry): (By, usize, u32)) -> Option<Because> {
+        let (_, entry) = self.reach.entry(entry)?;
         Some(because(by, &self.change[change], entry))
     }
 
@@ -515,7 +519,7 @@ impl Reached<'_> {
     }
 
     /// What of the doubtful is reached, in the trees of that run.
-    fn of_doubts(&mut self, state: &NodeState, doubts: &[(&str, Vec<usize>)]) -> Vec<Because> {
+    fn of_doubts(&mut self, state: &NodeState, doubts: &[(&str, Vec<usize>)]) -> Vec<(By, usize, u32)> {
         if doubts.iter().all(|(_, doubts)| doubts.is_empty()) {
             return Vec::new();
         }
@@ -536,7 +540,7 @@ impl Reached<'_> {
                         (Some(EntryKind::Links), _) => By::Link,
                         _ => By::Name,
                     };
-                    because.extend(self.because(entry, (by, change)));
+                    because.push((by, change, entry));
                 }
             }
         }
