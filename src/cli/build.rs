@@ -167,21 +167,27 @@ fn show(graph: &Graph, ended: &Ended, summary: &Summary, terminal: &Terminal) {
 }
 
 /// Every sink there is. One that fails is told of once, and left out from then on.
-struct Sinks(Vec<Box<dyn Sink>>);
+pub(super) struct Sinks(Vec<Box<dyn Sink>>);
 
 impl Sinks {
     fn new(format: Format, terminal: &Terminal) -> Self {
-        let sink: Box<dyn Sink> = match format {
-            Format::JsonLines => Box::new(JsonLines(std::io::stdout())),
-            Format::Text if terminal.bars => Box::new(Bars::new(terminal.err)),
-            Format::Text => {
-                Box::new(Lines { out: std::io::stderr(), style: terminal.err, quiet: terminal.quiet })
-            }
+        match format {
+            Format::JsonLines => Self(vec![Box::new(JsonLines(std::io::stdout()))]),
+            Format::Text => Self::text(terminal),
+        }
+    }
+
+    /// For people, on standard error.
+    pub(super) fn text(terminal: &Terminal) -> Self {
+        let sink: Box<dyn Sink> = if terminal.bars {
+            Box::new(Bars::new(terminal.err))
+        } else {
+            Box::new(Lines { out: std::io::stderr(), style: terminal.err, quiet: terminal.quiet })
         };
         Self(vec![sink])
     }
 
-    fn tell(&mut self, event: &Event) {
+    pub(super) fn tell(&mut self, event: &Event) {
         self.0.retain_mut(|sink| match sink.event(event) {
             Ok(()) => true,
             Err(error) => {
@@ -193,7 +199,7 @@ impl Sinks {
 }
 
 /// Ctrl-C and a polite kill end what runs, whole; a second one ends kiln at once, and the sandboxes with it.
-fn cancel_on_signals() -> Result<Arc<Cancel>, Failure> {
+pub(super) fn cancel_on_signals() -> Result<Arc<Cancel>, Failure> {
     let cancel = Arc::new(Cancel::default());
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|error| Failure::new(Exit::Environment, format!("signals can't be caught: {error}")))?;

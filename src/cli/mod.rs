@@ -15,6 +15,7 @@ mod plan;
 mod project;
 mod query;
 mod terminal;
+mod verify;
 mod why;
 
 use std::path::PathBuf;
@@ -54,6 +55,8 @@ enum Command {
     Affected(affected::Args),
     /// Explain why a node is stale, or why it is fresh.
     Why(why::Args),
+    /// Run again what has a result, from nothing, and compare: does it make the same bits?
+    Verify(verify::Args),
     /// Show the log of a node's last run.
     Log(log::Args),
     /// List a node's recorded runs, and what made them run.
@@ -99,6 +102,7 @@ fn run(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::run(&args, terminal),
         Command::Affected(args) => affected::run(&args, terminal),
         Command::Why(args) => why::run(&args, terminal),
+        Command::Verify(args) => verify::run(&args, terminal),
         Command::Log(args) => log::run(&args),
         Command::History(args) => history::run(&args, terminal),
         Command::Query(args) => query::run(&args),

@@ -107,6 +107,8 @@ pub(super) struct Stage<'a> {
     pub cancel: &'a Cancel,
     /// Whether every run starts with an empty output directory.
     pub clean: bool,
+    /// Whether runs leave nothing behind: no output is put in place, and no output directory kept.
+    pub apart: bool,
 }
 
 /// An action to run.
@@ -287,6 +289,9 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
     }
     if done.outcome == Outcome::Pass {
         done = done.noting(continued.as_ref(), unfit.as_ref());
+    }
+    if stage.apart {
+        return done;
     }
     if matches!(done.outcome, Outcome::Pass | Outcome::Fail) {
         let mut tries = 0;

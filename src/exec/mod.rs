@@ -13,6 +13,7 @@
 //! | `collect.rs` | its outputs |
 //! | `kept.rs`, `times.rs` | the output directory of its last run |
 //! | `place.rs` | `out/` |
+//! | `verify.rs` | runs that are held against what is recorded |
 //! | `unpack.rs` | source trees from tarballs and commits |
 //! | `trace/` | what its sandbox opened |
 //! | `cancel.rs` | Ctrl-C |
@@ -32,8 +33,10 @@ mod times;
 mod tokens;
 pub mod trace;
 mod unpack;
+mod verify;
 
 pub use act::{Check, Compute, Kinds, Runner, Watched, Watcher};
 pub use cancel::Cancel;
 pub use discover::{Recorded, Records};
 pub use schedule::{Ended, ExecError, Options, execute};
+pub use verify::{Compared, Unverifiable, Verified, comparable, verify};

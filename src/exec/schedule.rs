@@ -30,7 +30,7 @@ use crate::store::{
 };
 
 /// How long the scheduler sleeps at most: how late it may be to see Ctrl-C, or that another kiln is done.
-const TICK: Duration = Duration::from_millis(50);
+pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// How a plan is carried out.
 #[derive(Clone, Copy, Debug)]
@@ -82,11 +82,7 @@ pub fn execute(
     cancel: &Cancel,
 ) -> Result<Ended, ExecError> {
     let began = Instant::now();
-    let project = &world.spec.project;
-    let pools = project.pools.iter().map(|(name, size)| (name.clone(), size.value));
-    let labs =
-        project.labs.iter().map(|(name, Spanned { value: Lab::Qemu { slots }, .. })| (name.clone(), *slots));
-    let tokens = Tokens::new(options.jobs, memory_of_this_machine(), pools, labs)?;
+    let tokens = tokens(world, options.jobs)?;
     let stage = Stage {
         world,
         sandbox: Sandbox::new(),
@@ -94,6 +90,7 @@ pub fn execute(
         jobserver: tokens.jobserver().clone(),
         cancel,
         clean: options.clean,
+        apart: false,
     };
     let (sender, receiver) = channel();
     let mut scheduler = Scheduler {
@@ -120,6 +117,15 @@ pub fn execute(
     let mut ended = scheduler.end();
     ended.summary.duration = began.elapsed();
     Ok(ended)
+}
+
+/// What actions of this project share, with so many cores.
+pub(super) fn tokens(world: &World<'_>, jobs: usize) -> io::Result<Tokens> {
+    let project = &world.spec.project;
+    let pools = project.pools.iter().map(|(name, size)| (name.clone(), size.value));
+    let labs =
+        project.labs.iter().map(|(name, Spanned { value: Lab::Qemu { slots }, .. })| (name.clone(), *slots));
+    Tokens::new(jobs, memory_of_this_machine(), pools, labs)
 }
 
 struct Scheduler<'a, 'w> {
@@ -785,7 +791,7 @@ fn node_state(
 }
 
 /// Runs what a thread is for. The scheduler waits for word of every thread, so one that panics must send it too.
-fn caught<T>(run: impl FnOnce() -> T) -> io::Result<T> {
+pub(super) fn caught<T>(run: impl FnOnce() -> T) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| io::Error::other("kiln itself failed here: a bug"))
 }
 

@@ -4,17 +4,21 @@
 mod affected;
 mod bars;
 mod diagram;
+mod difference;
 mod events;
 mod lines;
+mod place;
 mod plan_json;
 mod plan_text;
 mod results;
 mod style;
 mod table;
+mod verified;
 
 pub use affected::{AFFECTED_VERSION, affected_json, affected_text};
 pub use bars::Bars;
 pub use diagram::{dot, mermaid};
+pub use difference::{Difference, Differences, difference};
 pub use events::JsonLines;
 pub use lines::Lines;
 pub use plan_json::{PLAN_VERSION, plan_json};
@@ -22,3 +26,4 @@ pub use plan_text::plan_text;
 pub use results::results;
 pub use style::{Style, duration};
 pub use table::{Cell, columns};
+pub use verified::{Comparison, VerifiedNode, VerifiedOutput, verified_counts, verified_json, verified_text};

@@ -1,0 +1,209 @@
+//! `kiln verify`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::ValueEnum;
+
+use super::build::{Sinks, cancel_on_signals};
+use super::exit::{Exit, Failure};
+use super::plan::jobs;
+use super::project::{Project, select};
+use super::terminal::{Terminal, out, outln};
+use crate::digest::Digest;
+use crate::exec::{Compared, Unverifiable, Verified, comparable, verify};
+use crate::graph::{Body, NodeId};
+use crate::kinds::AllKinds;
+use crate::plan::{World, plan};
+use crate::report::{self, Comparison, VerifiedNode, VerifiedOutput};
+use crate::store::{Artifact, BlobError, Outcome, StoreError, remove_tree};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Names, globs, `RULE:`, or builds. Default: all nodes that have a result and run in a sandbox.
+    targets: Vec<String>,
+    /// Use so many cores. Default: all of them.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Keep what the clean runs made there, beside what is recorded where that differs.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// How to print what came of it.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Format {
+    /// A line for each node, and what differs.
+    #[default]
+    Text,
+    /// A documented, versioned schema: docs/verify.md.
+    Json,
+}
+
+pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
+    let project = Project::open(terminal)?;
+    let kinds = AllKinds::new(&project.spec);
+    let (mut graph, world) = project.look(&kinds)?;
+    let selection = select(&args.targets, &graph)?;
+    let plan = plan(&world, &mut graph, &selection)?;
+    world.save();
+    let mut wanted: Vec<NodeId> = Vec::new();
+    let mut nodes: Vec<VerifiedNode> = Vec::new();
+    for &id in plan.nodes().iter().filter(|&&id| selection.wants(&graph, id)) {
+        match comparable(&world, &graph, &plan, id, &kinds) {
+            Ok(_) => wanted.push(id),
+            // A point stands for the boots that it has become, or will.
+            Err(Unverifiable::NoAction) if matches!(graph.node(id).body, Body::Expansion(_)) => {}
+            // Without a word of it, it is not meant.
+            Err(Unverifiable::NeverRan) if args.targets.is_empty() => {}
+            Err(why) => nodes.push(not_compared(graph.name(id), why)),
+        }
+    }
+    let cancel = cancel_on_signals()?;
+    let mut sinks = Sinks::text(terminal);
+    let jobs = jobs(args.jobs);
+    let mut tell = |event: &_| sinks.tell(event);
+    let verified = verify(&world, &graph, &plan, &wanted, jobs, &kinds, &mut tell, &cancel)?;
+    let keep = args.keep.as_deref();
+    for one in &verified {
+        nodes.push(compared(&world, graph.name(one.node), one, keep)?);
+    }
+    world.save();
+    match args.format {
+        Format::Json => outln!("{:#}", report::verified_json(&nodes)),
+        Format::Text => show(&nodes, keep, terminal),
+    }
+    Ok(exit(&nodes, cancel.is_cancelled()))
+}
+
+fn not_compared(name: &Arc<str>, why: Unverifiable) -> VerifiedNode {
+    let (result, message) = match why {
+        Unverifiable::Stale => (Comparison::Stale, "build it first".to_owned()),
+        Unverifiable::NeverRan => (Comparison::Stale, why.to_string()),
+        Unverifiable::NoAction | Unverifiable::Computed | Unverifiable::Boot | Unverifiable::Failed => {
+            (Comparison::Skipped, why.to_string())
+        }
+    };
+    VerifiedNode {
+        name: name.to_string(),
+        result,
+        message: Some(message),
+        log_tail: Vec::new(),
+        duration: None,
+        outputs: Vec::new(),
+    }
+}
+
+/// A clean run with what differs. The outputs that do are put side by side to be looked at, below `keep` or in a
+/// directory that goes again.
+fn compared(
+    world: &World<'_>,
+    name: &str,
+    verified: &Verified,
+    keep: Option<&Path>,
+) -> Result<VerifiedNode, Failure> {
+    let file_name = name.replace(['/', ':'], "_");
+    let dir = match keep {
+        Some(keep) => keep.join(&file_name),
+        None => world.store.fresh_work_dir(&file_name)?,
+    };
+    let kept = keep.is_some().then_some(&*dir);
+    let outputs = verified.outputs.iter().map(|one| output(world, one, &dir, kept.is_some()));
+    let outputs: Result<Vec<VerifiedOutput>, BlobError> = outputs.collect();
+    if let (Some(dir), Some(log)) = (kept, verified.log) {
+        let log = Artifact::file(log, false);
+        world.store.place(&log, &dir.join("log")).map_err(|error| lost(name, error))?;
+    }
+    if keep.is_none() {
+        remove_tree(&dir)?;
+    }
+    let (result, message) = match verified.outcome {
+        Outcome::Pass if verified.is_same() => (Comparison::Same, None),
+        Outcome::Pass => (Comparison::Differs, None),
+        Outcome::Fail => (Comparison::Failed, verified.message.clone()),
+        Outcome::Cancelled => (Comparison::Infra, Some("interrupted".to_owned())),
+        Outcome::Infra | Outcome::Skipped => (Comparison::Infra, verified.message.clone()),
+    };
+    Ok(VerifiedNode {
+        name: name.to_owned(),
+        result,
+        message,
+        log_tail: verified.log_tail.clone(),
+        duration: Some(verified.duration),
+        outputs: outputs.map_err(|error| lost(name, error))?,
+    })
+}
+
+fn output(
+    world: &World<'_>,
+    compared: &Compared,
+    dir: &Path,
+    keep: bool,
+) -> Result<VerifiedOutput, BlobError> {
+    let (recorded, clean) =
+        (dir.join("recorded").join(&compared.output), dir.join("clean").join(&compared.output));
+    if keep || !compared.is_same() {
+        world.store.place(&compared.clean, &clean)?;
+    }
+    let mut differences = None;
+    if !compared.is_same() {
+        world.store.place(&compared.recorded, &recorded)?;
+        let found = report::difference(&recorded, &clean);
+        differences = Some(found.map_err(|error| StoreError::io(&recorded, error))?);
+    }
+    Ok(VerifiedOutput {
+        name: compared.output.clone(),
+        recorded: digest(&compared.recorded),
+        clean: digest(&compared.clean),
+        differences,
+    })
+}
+
+const fn digest(artifact: &Artifact) -> Option<Digest> {
+    match artifact {
+        Artifact::File { digest, .. } | Artifact::Tree { digest, .. } => Some(*digest),
+        Artifact::Absent => None,
+    }
+}
+
+fn lost(name: &str, error: BlobError) -> Failure {
+    match error {
+        BlobError::Store(error) => error.into(),
+        lost => Failure::new(Exit::Environment, format!("a recorded output of {name} is lost: {lost}"))
+            .help(format!("`kiln build {name}` makes it again")),
+    }
+}
+
+fn show(nodes: &[VerifiedNode], keep: Option<&Path>, terminal: &Terminal) {
+    out!("{}", report::verified_text(nodes, terminal.quiet, terminal.out));
+    let compared = nodes.iter().any(|node| node.duration.is_some());
+    if !compared && !nodes.iter().any(|node| node.result == Comparison::Stale) {
+        outln!("nothing to verify: no node that runs in a sandbox has a result; `kiln build` makes them");
+    }
+    if terminal.quiet || !compared {
+        return;
+    }
+    outln!("\n{}", report::verified_counts(nodes));
+    if let Some(keep) = keep {
+        outln!("what the clean runs made is in {}", keep.display());
+    }
+    if let Some(node) = nodes.iter().find(|node| node.result == Comparison::Differs) {
+        let name = &node.name;
+        outln!("what is recorded is left as it is; `kiln build --clean --force {name}` replaces it");
+    }
+}
+
+fn exit(nodes: &[VerifiedNode], interrupted: bool) -> Exit {
+    let any = |result| nodes.iter().any(|node| node.result == result);
+    if interrupted {
+        Exit::Interrupted
+    } else if any(Comparison::Differs) || any(Comparison::Failed) {
+        Exit::BuildFailed
+    } else if any(Comparison::Infra) || any(Comparison::Stale) || !any(Comparison::Same) {
+        Exit::Environment
+    } else {
+        Exit::Done
+    }
+}
