@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 #
-# Runs the tests: those of the crate, or, with `real`, the one that builds and boots a real kernel.
+# Runs the tests: those of the crate, or, with `real`, those that build and boot a real kernel.
 #
 # With cargo-nextest where it is installed, else with cargo's own runner.
 
@@ -18,6 +18,6 @@ fi
 
 case ${1-} in
 '') "${run[@]}" ;;
-real) "${run[@]}" --test real_kernel --test real_kconfig "${ignored[@]}" ;;
+real) "${run[@]}" --test real_kernel --test real_kconfig --test equal_bits "${ignored[@]}" ;;
 *) die "usage: ${BASH_SOURCE[0]} [real]" ;;
 esac

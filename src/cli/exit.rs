@@ -16,7 +16,7 @@ use crate::store::StoreError;
 pub enum Exit {
     /// All that was asked for is built, or was up to date.
     Done = 0,
-    /// A build failed.
+    /// A build failed, or made other bits than are recorded.
     BuildFailed = 1,
     /// The spec or the command line is wrong: nothing was run.
     Spec = 2,
@@ -32,7 +32,7 @@ pub enum Exit {
 pub(super) const HELP: &str = "\
 Exit codes:
   0    all is built, or was up to date
-  1    a build failed; `affected --exit-code`: something is touched
+  1    a build failed; `verify` found other bits; `affected --exit-code`: something is touched
   2    the spec or the command line is wrong
   3    a boot failed
   4    the environment lacks something: see `kiln doctor`

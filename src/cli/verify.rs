@@ -109,17 +109,17 @@ fn compared(
         Some(keep) => keep.join(&file_name),
         None => world.store.fresh_work_dir(&file_name)?,
     };
-    let kept = keep.is_some().then_some(&*dir);
-    let outputs = verified.outputs.iter().map(|one| output(world, one, &dir, kept.is_some()));
-    let outputs: Result<Vec<VerifiedOutput>, BlobError> = outputs.collect();
-    if let (Some(dir), Some(log)) = (kept, verified.log) {
-        let log = Artifact::file(log, false);
-        world.store.place(&log, &dir.join("log")).map_err(|error| lost(name, error))?;
-    }
+    let outputs = looked_at(world, verified, &dir, keep.is_some());
     if keep.is_none() {
         remove_tree(&dir)?;
     }
+    let (outputs, lost) = match outputs {
+        Ok(outputs) => (outputs, None),
+        Err(BlobError::Store(error)) => return Err(error.into()),
+        Err(lost) => (Vec::new(), Some(format!("an output is lost from the cache ({lost}): build it again"))),
+    };
     let (result, message) = match verified.outcome {
+        _ if lost.is_some() => (Comparison::Infra, lost),
         Outcome::Pass if verified.is_same() => (Comparison::Same, None),
         Outcome::Pass => (Comparison::Differs, None),
         Outcome::Fail => (Comparison::Failed, verified.message.clone()),
@@ -132,8 +132,21 @@ fn compared(
         message,
         log_tail: verified.log_tail.clone(),
         duration: Some(verified.duration),
-        outputs: outputs.map_err(|error| lost(name, error))?,
+        outputs,
     })
+}
+
+/// The outputs, and in `dir` those that are to be looked at; with `keep` all that the run made, and its log.
+fn looked_at(
+    world: &World<'_>,
+    verified: &Verified,
+    dir: &Path,
+    keep: bool,
+) -> Result<Vec<VerifiedOutput>, BlobError> {
+    if let (true, Some(log)) = (keep, verified.log) {
+        world.store.place(&Artifact::file(log, false), &dir.join("log"))?;
+    }
+    verified.outputs.iter().map(|one| output(world, one, dir, keep)).collect()
 }
 
 fn output(
@@ -142,8 +155,8 @@ fn output(
     dir: &Path,
     keep: bool,
 ) -> Result<VerifiedOutput, BlobError> {
-    let (recorded, clean) =
-        (dir.join("recorded").join(&compared.output), dir.join("clean").join(&compared.output));
+    let in_dir = |which: &str| dir.join(which).join(&compared.output);
+    let (recorded, clean) = (in_dir("recorded"), in_dir("clean"));
     if keep || !compared.is_same() {
         world.store.place(&compared.clean, &clean)?;
     }
@@ -165,14 +178,6 @@ const fn digest(artifact: &Artifact) -> Option<Digest> {
     match artifact {
         Artifact::File { digest, .. } | Artifact::Tree { digest, .. } => Some(*digest),
         Artifact::Absent => None,
-    }
-}
-
-fn lost(name: &str, error: BlobError) -> Failure {
-    match error {
-        BlobError::Store(error) => error.into(),
-        lost => Failure::new(Exit::Environment, format!("a recorded output of {name} is lost: {lost}"))
-            .help(format!("`kiln build {name}` makes it again")),
     }
 }
 

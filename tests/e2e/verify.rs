@@ -145,6 +145,16 @@ fn what_is_stale_can_t_be_compared() {
 }
 
 #[test]
+fn a_recorded_output_that_is_lost_can_t_be_compared() {
+    let project = Project::with_rule("dice", &shell("cat /proc/sys/kernel/random/uuid >made"));
+    project.kiln("build").exits(0);
+    let recorded = project.kiln("verify --format json").exits(1).json();
+    let digest = recorded["nodes"][0]["outputs"][0]["recorded"].as_str().unwrap().to_owned();
+    project.remove(&format!("cache/cas/{}/{digest}", &digest[..2]));
+    project.kiln("verify").exits(4).says("infra   dice:it in ").says("an output is lost from the cache");
+}
+
+#[test]
 fn an_action_that_fails_this_time_is_shown_with_its_log() {
     // Something that no key knows of: how nice kiln is to others.
     let project =
