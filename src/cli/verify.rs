@@ -1,5 +1,6 @@
 //! `kiln verify`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,15 +51,17 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = plan(&world, &mut graph, &selection)?;
     world.save();
     let mut wanted: Vec<NodeId> = Vec::new();
-    let mut nodes: Vec<VerifiedNode> = Vec::new();
-    for &id in plan.nodes().iter().filter(|&&id| selection.wants(&graph, id)) {
+    let mut nodes: BTreeMap<usize, VerifiedNode> = BTreeMap::new();
+    for (at, &id) in plan.nodes().iter().enumerate().filter(|(_, id)| selection.wants(&graph, **id)) {
         match comparable(&world, &graph, &plan, id, &kinds) {
             Ok(_) => wanted.push(id),
             // A point stands for the boots that it has become, or will.
             Err(Unverifiable::NoAction) if matches!(graph.node(id).body, Body::Expansion(_)) => {}
             // Without a word of it, it is not meant.
             Err(Unverifiable::NeverRan) if args.targets.is_empty() => {}
-            Err(why) => nodes.push(not_compared(graph.name(id), why)),
+            Err(why) => {
+                nodes.insert(at, not_compared(graph.name(id), why));
+            }
         }
     }
     let cancel = cancel_on_signals()?;
@@ -68,8 +71,10 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let verified = verify(&world, &graph, &plan, &wanted, jobs, &kinds, &mut tell, &cancel)?;
     let keep = args.keep.as_deref();
     for one in &verified {
-        nodes.push(compared(&world, graph.name(one.node), one, keep)?);
+        let at = plan.nodes().iter().position(|&id| id == one.node).expect("it was planned");
+        nodes.insert(at, compared(&world, graph.name(one.node), one, keep)?);
     }
+    let nodes: Vec<VerifiedNode> = nodes.into_values().collect();
     world.save();
     match args.format {
         Format::Json => outln!("{:#}", report::verified_json(&nodes)),
