@@ -665,14 +665,15 @@ fn rule_parts(rule: &Rule) -> Vec<(&'static str, String)> {
         .discover
         .as_ref()
         .map(|discover| json(vec![texts(&discover.inputs), texts(&discover.unsearched)]));
-    vec![
+    let mut parts = vec![
         ("kind", format!("{:?}", rule.kind).to_lowercase()),
         ("steps", steps.collect::<Vec<_>>().join("\n")),
         ("env", env.collect::<Vec<_>>().join("\n")),
         ("outputs", outputs.collect::<Vec<_>>().join("\n")),
         ("network", network.to_owned()),
-        ("discover", discover.unwrap_or_default()),
-    ]
+    ];
+    parts.extend(discover.map(|discover| ("discover", discover)));
+    parts
 }
 
 /// The placeholders whose values reach what a run does. A value that is bound but never used changes nothing.
