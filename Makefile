@@ -2,10 +2,10 @@
 # there (as root; otherwise it says what to install).
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint deny bench doc release install clean
+.PHONY: help demo check equal-bits test lint deny bench doc release install clean
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo: ## Build kiln, then build and boot a kernel with it, twice
 	@scripts/demo.sh
@@ -15,7 +15,13 @@ check: ## All checks and tests, one real kernel included: what CI runs
 	@scripts/lint.sh
 	@scripts/source.sh
 	@scripts/test.sh
+	@scripts/test.sh walk
 	@scripts/test.sh real
+
+equal-bits: ## One real kernel, built under another user, host, path, cache and number of jobs: the same to the bit
+	@scripts/setup.sh check
+	@scripts/source.sh
+	@scripts/test.sh bits
 
 test: ## The tests, without the real kernel
 	@scripts/setup.sh build

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 #
-# Runs the tests: those of the crate, or, with `real`, those that build and boot a real kernel.
+# Runs the tests: those of the crate; with `walk`, the random walk alone, as far as it has to go; with `real`, those that
+# build and boot a real kernel; with `bits`, the one that builds the same kernel in many ways.
 #
 # With cargo-nextest where it is installed, else with cargo's own runner.
 
@@ -11,13 +12,17 @@ install_rust
 if cargo nextest --version >/dev/null 2>&1; then
     run=(cargo nextest run --locked)
     ignored=(--run-ignored only --no-capture)
+    shown=(--success-output immediate)
 else
     run=(cargo test --locked)
     ignored=(-- --ignored --nocapture)
+    shown=(-- --nocapture)
 fi
 
 case ${1-} in
 '') "${run[@]}" ;;
-real) "${run[@]}" --test real_kernel --test real_kconfig --test equal_bits "${ignored[@]}" ;;
-*) die "usage: ${BASH_SOURCE[0]} [real]" ;;
+walk) KILN_WALK_STEPS=2000 "${run[@]}" --test walk "${shown[@]}" ;;
+real) "${run[@]}" --test real_kernel --test real_kconfig "${ignored[@]}" ;;
+bits) "${run[@]}" --test equal_bits "${ignored[@]}" ;;
+*) die "usage: ${BASH_SOURCE[0]} [walk|real|bits]" ;;
 esac

@@ -175,8 +175,7 @@ impl Done {
     }
 
     /// Says how it made use of what was kept of its last run.
-    fn noting(mut self, continued: Option<&Continued>, unfit: Option<&Unfit>) -> Self {
-        self.continued = continued.is_some();
+    fn noting(self, continued: Option<&Continued>, unfit: Option<&Unfit>) -> Self {
         match (continued, unfit) {
             (Some(continued), _) => match continued.len() {
                 1 => self.saying("continued from its last run: 1 file differs"),
@@ -287,6 +286,7 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
             return Done { log: done.log, ..Done::new(Outcome::Infra) }.saying(changed);
         }
     }
+    done.continued = continued.is_some();
     if done.outcome == Outcome::Pass {
         done = done.noting(continued.as_ref(), unfit.as_ref());
     }

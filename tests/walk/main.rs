@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use random::Random;
 use walk::{Step, Walk};
 
-/// Steps in all, unless `KILN_WALK_STEPS` says otherwise.
+/// Steps in all, unless `KILN_WALK_STEPS` says otherwise, as `make check` does.
 const STEPS: usize = 160;
 
 /// How many walks share them.
