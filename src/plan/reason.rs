@@ -200,11 +200,21 @@ fn write_change(
 ) -> fmt::Result {
     write!(f, "{what}")?;
     match (old, new) {
+        (Some(Val::Text(old)), Some(Val::Text(new))) => {
+            let (old, new) = (only_in(old, new), only_in(new, old));
+            write!(f, " changed ({old:?} -> {new:?})")
+        }
         (Some(old), Some(new)) => write!(f, " changed ({old} -> {new})"),
         (None, Some(new)) => write!(f, " is new ({new})"),
         (Some(old), None) => write!(f, " is gone (was {old})"),
         (None, None) => Ok(()),
     }
+}
+
+/// The lines of a text that another one does not have: of long ones, such as a rule's steps, nobody reads the rest.
+fn only_in(text: &str, other: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !other.lines().any(|known| known == *line)).collect();
+    lines.join("\n")
 }
 
 impl fmt::Display for What {
