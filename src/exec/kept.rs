@@ -158,24 +158,36 @@ struct Read<'a> {
     /// `None`: all of it, as far as is known.
     files: Option<HashSet<&'a [u8]>>,
     names: HashSet<&'a [u8]>,
+    /// Directories of which all was read, as far as is known.
+    trees: HashSet<&'a [u8]>,
 }
 
 impl<'a> Read<'a> {
     fn of(reads: &'a Reads) -> Self {
-        let Reads::Only(entries) = reads else { return Self { files: None, names: HashSet::new() } };
-        // What is covered as a whole directory was read, too, as far as is known.
-        if entries.iter().any(|entry| entry.kind == EntryKind::Tree) {
-            return Self { files: None, names: HashSet::new() };
-        }
-        let is_file = |kind| matches!(kind, EntryKind::File | EntryKind::Searched);
-        let files: HashSet<&[u8]> =
-            entries.iter().filter(|entry| is_file(entry.kind)).map(|entry| &*entry.path).collect();
+        let Reads::Only(entries) = reads else {
+            return Self { files: None, names: HashSet::new(), trees: HashSet::new() };
+        };
+        let paths = |wanted: fn(EntryKind) -> bool| -> HashSet<&[u8]> {
+            entries.iter().filter(|entry| wanted(entry.kind)).map(|entry| &*entry.path).collect()
+        };
+        let files = paths(|kind| matches!(kind, EntryKind::File | EntryKind::Searched));
         let names = files.iter().map(|path| split(path).1).collect();
-        Self { files: Some(files), names }
+        Self { files: Some(files), names, trees: paths(|kind| kind == EntryKind::Tree) }
     }
 
     fn contains(&self, path: &[u8]) -> bool {
-        self.files.as_ref().is_none_or(|files| files.contains(path))
+        self.files.as_ref().is_none_or(|files| files.contains(path)) || self.is_below_tree(path)
+    }
+
+    fn is_below_tree(&self, path: &[u8]) -> bool {
+        let mut above = path;
+        while !self.trees.is_empty() && !above.is_empty() {
+            if self.trees.contains(above) {
+                return true;
+            }
+            above = split(above).0;
+        }
+        self.trees.contains(&b""[..])
     }
 
     /// Whether a change is one of content that kbuild may follow; an error where it is one that kbuild can't.
@@ -189,7 +201,7 @@ impl<'a> Read<'a> {
             ChangeKind::Added(EntryType::Dir) => Ok(false),
             ChangeKind::Added(EntryType::File) => {
                 let name = split(path).1;
-                if self.files.is_none() || self.names.contains(name) {
+                if self.files.is_none() || self.names.contains(name) || self.is_below_tree(path) {
                     let name = String::from_utf8_lossy(name).into_owned();
                     return Err(Unfit::Shadow { path: shown(), name });
                 }
@@ -204,22 +216,24 @@ impl<'a> Read<'a> {
     /// The newest time of what was read and has not changed.
     fn newest(&self, snapshot: &crate::source::Snapshot, unchanged: impl Fn(&[u8]) -> bool) -> SystemTime {
         let mut newest = SystemTime::UNIX_EPOCH;
-        match &self.files {
-            Some(files) => {
-                let times =
-                    files.iter().filter(|path| unchanged(path)).filter_map(|path| snapshot.modified(path));
-                newest = times.max().unwrap_or(newest);
+        let mut add = |path: &[u8]| {
+            if unchanged(path)
+                && let Some(time) = snapshot.modified(path)
+            {
+                newest = newest.max(time);
             }
-            None => {
-                let _: Option<()> = snapshot.each(|path, _| {
-                    if unchanged(path)
-                        && let Some(time) = snapshot.modified(path)
-                    {
-                        newest = newest.max(time);
-                    }
-                    std::ops::ControlFlow::Continue(())
-                });
-            }
+        };
+        if let Some(files) = &self.files
+            && self.trees.is_empty()
+        {
+            files.iter().for_each(|path| add(path));
+        } else {
+            let _: Option<()> = snapshot.each(|path, _| {
+                if self.contains(path) {
+                    add(path);
+                }
+                std::ops::ControlFlow::Continue(())
+            });
         }
         newest
     }
