@@ -25,6 +25,8 @@ pub const OUT: &str = "out/linux/x86_64/pc/fake";
 /// A project in a directory of its own.
 pub struct Project {
     dir: TempDir,
+    /// What runs kiln, such as `setpriv ..`, and ends in executing it.
+    behind: Vec<String>,
 }
 
 impl Project {
@@ -60,7 +62,18 @@ impl Project {
 
     /// An empty directory.
     pub fn empty() -> Self {
-        Self { dir: tempfile::Builder::new().prefix("kiln-e2e-").tempdir().unwrap() }
+        Self { dir: tempfile::Builder::new().prefix("kiln-e2e-").tempdir().unwrap(), behind: Vec::new() }
+    }
+
+    /// As an ordinary user's, if the tests run as root; to be called when all files are there.
+    pub fn of_ordinary_user(mut self) -> Self {
+        if nix::unistd::geteuid().is_root() {
+            let owned = Command::new("chown").args(["-hR", "65534:65534"]).arg(self.dir.path()).status();
+            assert!(owned.unwrap().success());
+            let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+            self.behind = user.map(str::to_owned).to_vec();
+        }
+        self
     }
 
     pub fn path(&self, path: &str) -> PathBuf {
@@ -110,8 +123,9 @@ impl Project {
 
     /// A kiln that has yet to be started.
     pub fn command(&self, args: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
-        command.args(args.split_whitespace()).current_dir(self.dir.path());
+        let mut words = self.behind.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_kiln")]);
+        let mut command = Command::new(words.next().expect("kiln itself, at least"));
+        command.args(words).args(args.split_whitespace()).current_dir(self.dir.path());
         command.env_remove("MAKEFLAGS").env("NO_COLOR", "1").env("COLUMNS", "100").env("TZ", "UTC");
         command
     }
@@ -142,7 +156,7 @@ impl Project {
     /// Plans, builds, and holds the build to the plan.
     #[track_caller]
     pub fn build(&self, args: &str) -> Build {
-        let plan = self.plan(&args.replace("--keep-going", ""));
+        let plan = self.plan(&args.replace("--keep-going", "").replace("--clean", ""));
         let build = Build::new(self.kiln(&format!("build -j2 --format json-lines {args}")));
         build.keeps(&plan);
         build
