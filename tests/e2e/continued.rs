@@ -110,31 +110,30 @@ fn a_clean_build_starts_from_nothing() {
     project.is_as_from_nothing();
 }
 
-/// Two edits, after one of which nothing compiles.
+/// Two edits: one does not compile, and the other, whose turn comes last, may not have been compiled for it.
 fn broken() -> Project {
     let project = built();
-    project.edit("linux/init/main.c", "Hello", "Goodbye");
-    project.edit("linux/lib/string.c", "int strlen", "#error half done\nlong strlen");
+    project.edit("linux/init/main.c", "void start_kernel", "#error half done\nlong start_kernel");
+    project.edit("linux/arch/x86/entry/syscall.c", "u64 table", "long table");
     let build = project.build("").exits(1);
     assert_eq!(build.finished(KERNEL)["outcome"], "fail");
-    project.kiln(&format!("log {KERNEL}")).exits(0).says("lib/string.c:4:2: error: #error half done");
+    project.kiln(&format!("log {KERNEL}")).exits(0).says("error: #error half done");
     project
 }
 
 #[test]
 fn after_a_failure_the_fix_is_built_with_all_that_was_left() {
     let project = broken();
-    project.edit("linux/lib/string.c", "#error half done\n", "");
+    project.edit("linux/init/main.c", "#error half done\n", "");
     project.build("").exits(0).runs(&[KERNEL, BOOT]).continues(KERNEL);
-    let compiled = compiled(&project, KERNEL);
-    assert!(compiled.contains(&"lib/string.o".to_owned()) && compiled.len() <= 2, "{compiled:?}");
+    assert!(compiled(&project, KERNEL).contains(&"init/main.o".to_owned()));
     project.is_as_from_nothing();
 }
 
 #[test]
 fn after_a_failure_a_part_of_it_can_be_taken_back() {
     let project = broken();
-    project.edit("linux/lib/string.c", "#error half done\nlong strlen", "int strlen");
+    project.edit("linux/init/main.c", "#error half done\nlong start_kernel", "void start_kernel");
     project.build("").exits(0).runs(&[KERNEL, BOOT]).continues(KERNEL);
     project.is_as_from_nothing();
 }
@@ -142,8 +141,8 @@ fn after_a_failure_a_part_of_it_can_be_taken_back() {
 #[test]
 fn after_a_failure_all_of_it_can_be_taken_back() {
     let project = broken();
-    project.edit("linux/lib/string.c", "#error half done\nlong strlen", "int strlen");
-    project.edit("linux/init/main.c", "Goodbye", "Hello");
+    project.edit("linux/init/main.c", "#error half done\nlong start_kernel", "void start_kernel");
+    project.edit("linux/arch/x86/entry/syscall.c", "long table", "u64 table");
     project.build("").exits(0).runs(&[]);
     project.is_as_from_nothing();
 

@@ -10,11 +10,11 @@ use crate::project::{Node, Project, entries, node};
 const ROUNDS: usize = 25;
 
 /// Numbers that look random: xorshift.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     /// From the environment where a failure is to be seen again.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let asked_for = std::env::var("KILN_FAULTS_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let seed = asked_for.unwrap_or(now.as_secs() ^ u64::from(now.subsec_nanos()) << 32);
@@ -22,7 +22,7 @@ impl Random {
         Self(seed | 1)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -8,6 +8,7 @@ mod changes;
 mod company;
 mod disk;
 mod interrupts;
+mod kept;
 mod kills;
 mod outputs;
 mod project;

@@ -46,6 +46,7 @@ pub struct Node {
     script: String,
     outputs: String,
     exported: bool,
+    continues: bool,
 }
 
 /// What an action reads.
@@ -67,6 +68,7 @@ pub fn node(name: &str, script: impl Into<String>) -> Node {
         script: script.into(),
         outputs: r#""o": File("o")"#.to_owned(),
         exported: true,
+        continues: false,
     }
 }
 
@@ -95,6 +97,12 @@ impl Node {
         self
     }
 
+    /// It is a kernel build, of the source tree that it reads, and goes on where its last run ended.
+    pub fn continues(mut self) -> Self {
+        self.continues = true;
+        self
+    }
+
     /// Its outputs stay in the cache.
     pub fn hidden(mut self) -> Self {
         self.exported = false;
@@ -116,10 +124,20 @@ impl Node {
             write!(inputs, "{name:?}: {declaration}, ").unwrap();
         }
         let script = self.script.replace('{', "{{").replace('}', "}}");
+        let trees = self.inputs.iter().filter_map(|input| match input {
+            Input::Source(source) => Some(source),
+            _ => None,
+        });
+        let continues = match trees.collect::<Vec<_>>() {
+            trees if self.continues => {
+                format!("incremental: Kbuild, discover: (inputs: {trees:?}, by: [Fanotify, Kbuild]),")
+            }
+            _ => String::new(),
+        };
         let export = if self.exported { format!("export: {:?},", self.name) } else { String::new() };
         format!(
             "(version: 1, params: {{{params}}}, inputs: {{{inputs}}}, steps: [[\"sh\", \"-c\", {script:?}]],
-              tools: [\"sh\"], outputs: {{{}}}, {export})",
+              tools: [\"sh\"], outputs: {{{}}}, {export} {continues})",
             self.outputs
         )
     }
