@@ -143,6 +143,25 @@ fn a_directory_that_a_link_leads_to_elsewhere_is_seen() {
 }
 
 #[test]
+fn a_link_that_is_only_passed_on_the_way_is_seen() {
+    // Nothing is ever opened in the directory that it is in.
+    let project = built_with(|project| {
+        project.write("linux/lib/compat2/endian.h", "#define swab(x) (x + 2)\n");
+        fs::create_dir(project.path("linux/links")).unwrap();
+        symlink("../lib/compat", project.path("linux/links/compat")).unwrap();
+        project.remove("linux/include/compat");
+        symlink("../links/compat", project.path("linux/include/compat")).unwrap();
+    });
+    project.remove("linux/links/compat");
+    symlink("../lib/compat2", project.path("linux/links/compat")).unwrap();
+    // A link is one whoever passes it: the configuration is asked again as well.
+    rebuilt(&project, &["linux: links/compat points elsewhere (../lib/compat -> ../lib/compat2)"])
+        .runs(&[KERNEL, BOOT])
+        .starts_anew(KERNEL, "links/compat is a link that is new, or is gone, or is something else now");
+    project.is_as_from_nothing();
+}
+
+#[test]
 fn a_script_that_can_not_be_run_any_more_fails_the_build() {
     let project = built();
     project.chmod("linux/scripts/setlocalversion", 0o644);
