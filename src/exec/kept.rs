@@ -226,7 +226,9 @@ impl<'a> Read<'a> {
         if let Some(files) = &self.files
             && self.trees.is_empty()
         {
-            files.iter().for_each(|path| add(path));
+            for path in files {
+                add(path);
+            }
         } else {
             let _: Option<()> = snapshot.each(|path, _| {
                 if self.contains(path) {
