@@ -110,39 +110,59 @@ fn a_clean_build_starts_from_nothing() {
     project.is_as_from_nothing();
 }
 
-/// Two edits: one does not compile, and the other, whose turn comes last, may not have been compiled for it.
-fn broken() -> Project {
+#[test]
+fn after_an_error_of_the_compiler_the_fix_is_built() {
     let project = built();
     project.edit("linux/init/main.c", "void start_kernel", "#error half done\nlong start_kernel");
     project.edit("linux/arch/x86/entry/syscall.c", "u64 table", "long table");
-    let build = project.build("").exits(1);
-    assert_eq!(build.finished(KERNEL)["outcome"], "fail");
+    project.build("").exits(1);
     project.kiln(&format!("log {KERNEL}")).exits(0).says("error: #error half done");
-    project
-}
 
-#[test]
-fn after_a_failure_the_fix_is_built_with_all_that_was_left() {
-    let project = broken();
     project.edit("linux/init/main.c", "#error half done\n", "");
     project.build("").exits(0).runs(&[KERNEL, BOOT]).continues(KERNEL);
     assert!(compiled(&project, KERNEL).contains(&"init/main.o".to_owned()));
     project.is_as_from_nothing();
 }
 
+const STOP: &str = "$(error half done)\n";
+
+/// Two edits: one of code, and one of the makefile that would have had it compiled, and now stops make before that.
+fn stopped() -> Project {
+    let project = built();
+    project.edit("linux/init/main.c", "Hello", "Goodbye");
+    project.write_more("linux/init/Makefile", STOP);
+    let build = project.build("").exits(1);
+    assert_eq!(build.finished(KERNEL)["outcome"], "fail");
+    project.kiln(&format!("log {KERNEL}")).exits(0).says("*** half done.  Stop.");
+    assert!(!compiled(&project, KERNEL).contains(&"init/main.o".to_owned()));
+    project
+}
+
 #[test]
-fn after_a_failure_a_part_of_it_can_be_taken_back() {
-    let project = broken();
-    project.edit("linux/init/main.c", "#error half done\nlong start_kernel", "void start_kernel");
+fn what_a_failure_left_undone_is_done_though_it_changes_no_more() {
+    let project = stopped();
+    project.edit("linux/init/Makefile", STOP, "");
     project.build("").exits(0).runs(&[KERNEL, BOOT]).continues(KERNEL);
+    assert!(compiled(&project, KERNEL).contains(&"init/main.o".to_owned()));
+    project.is_as_from_nothing();
+}
+
+#[test]
+fn after_two_failures_nothing_is_forgotten() {
+    let project = stopped();
+    project.edit("linux/drivers/virtio.c", "devices[4]", "devices[5]");
+    project.build("").exits(1);
+    project.edit("linux/init/Makefile", STOP, "");
+    project.build("").exits(0).continues(KERNEL);
+    assert!(compiled(&project, KERNEL).contains(&"init/main.o".to_owned()));
     project.is_as_from_nothing();
 }
 
 #[test]
 fn after_a_failure_all_of_it_can_be_taken_back() {
-    let project = broken();
-    project.edit("linux/init/main.c", "#error half done\nlong start_kernel", "void start_kernel");
-    project.edit("linux/arch/x86/entry/syscall.c", "long table", "u64 table");
+    let project = stopped();
+    project.edit("linux/init/Makefile", STOP, "");
+    project.edit("linux/init/main.c", "Goodbye", "Hello");
     project.build("").exits(0).runs(&[]);
     project.is_as_from_nothing();
 
