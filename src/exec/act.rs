@@ -268,15 +268,15 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
             Err(_) => done.outputs.clear(),
         }
     }
-    let (mut set, unknown) = discovered.map_or_else(
-        || (task.basis.manifest.whole(), None),
-        |discovered| (discovered.set, discovered.unknown),
-    );
+    let whole = || Discovered { set: task.basis.manifest.whole(), unknown: None, of_all: false };
+    let Discovered { mut set, unknown, of_all } = discovered.unwrap_or_else(whole);
     if let Some(why) = unknown {
         let message = done.message.take().map_or(String::new(), |message| format!("{message}; "));
         done = done.saying(format!("{message}all of its trees count as read: {why}"));
     }
-    if let Some(continued) = &continued {
+    if let Some(continued) = &continued
+        && !of_all
+    {
         // What was read for what is not made anew counts as well.
         set = set.union(continued.set.clone());
     }

@@ -46,6 +46,8 @@ pub(super) struct Discovered {
     pub set: PathSet,
     /// Why it is more than was read: all of every tree.
     pub unknown: Option<String>,
+    /// Whether it is of all that is in the output directory, whenever that was made, and not of this run alone.
+    pub of_all: bool,
 }
 
 impl<'a> Discovery<'a> {
@@ -76,7 +78,8 @@ impl<'a> Discovery<'a> {
         out: &Path,
         passed: bool,
     ) -> Discovered {
-        let whole = |why: Option<String>| Discovered { set: self.manifest.whole(), unknown: why };
+        let whole =
+            |why: Option<String>| Discovered { set: self.manifest.whole(), unknown: why, of_all: false };
         let Some((discover, by)) = self.rule else { return whole(None) };
         let unsearched = match globs(discover) {
             Ok(globs) => globs,
@@ -92,7 +95,7 @@ impl<'a> Discovery<'a> {
                             (input.to_owned(), Reads::only(of_opened(&opened, &unsearched)))
                         });
                         let seen = PathSet::new(seen);
-                        Discovered { set: self.manifest.whole().narrowed(seen), unknown: None }
+                        Discovered { set: self.manifest.whole().narrowed(seen), unknown: None, of_all: false }
                     }
                     Err(why) => whole(Some(why)),
                 }
@@ -114,7 +117,11 @@ impl<'a> Discovery<'a> {
                         Err(why) => return whole(Some(why)),
                     }
                 }
-                Discovered { set: self.manifest.whole().narrowed(PathSet::new(found)), unknown: None }
+                Discovered {
+                    set: self.manifest.whole().narrowed(PathSet::new(found)),
+                    unknown: None,
+                    of_all: true,
+                }
             }
             // A build that failed has no record of what it failed at.
             (Discoverer::Kbuild | Discoverer::Fanotify, _) => whole(None),
