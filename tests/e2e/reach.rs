@@ -75,12 +75,11 @@ fn a_header_that_becomes_a_directory_is_passed_over() {
     let project = built_with(|project| project.write(&format!("linux/{shadow}"), "typedef int u64;\n"));
     project.remove(&format!("linux/{shadow}"));
     project.write(&format!("linux/{shadow}/file"), "");
-    rebuilt(&project, &[&format!("linux: {shadow} is another kind of file")])
-        .runs(&[KERNEL, BOOT])
-        .starts_anew(
-            KERNEL,
-            &format!("{shadow} is a link that is new, or is gone, or is something else now"),
-        );
+    let why = [format!("linux: {shadow} is another kind of file"), format!("linux: {shadow}/file is new")];
+    rebuilt(&project, &[&why[0], &why[1]]).runs(&[KERNEL, BOOT]).starts_anew(
+        KERNEL,
+        &format!("{shadow} is a link that is new, or is gone, or is something else now"),
+    );
     project.is_as_from_nothing();
 }
 
