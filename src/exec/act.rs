@@ -178,11 +178,22 @@ impl Done {
     fn noting(self, continued: Option<&Continued>, unfit: Option<&Unfit>) -> Self {
         match (continued, unfit) {
             (Some(continued), _) => match continued.len() {
-                1 => self.saying("continued from its last run: 1 file differs"),
-                count => self.saying(format!("continued from its last run: {count} files differ")),
+                1 => self.adding("continued from its last run: 1 file differs"),
+                count => self.adding(format!("continued from its last run: {count} files differ")),
             },
-            (None, Some(unfit)) => self.saying(format!("built from scratch: {unfit}")),
+            (None, Some(unfit)) => self.adding(format!("built from scratch: {unfit}")),
             (None, None) => self,
+        }
+    }
+
+    /// Says more.
+    fn adding(self, more: impl std::fmt::Display) -> Self {
+        match &self.message {
+            Some(message) => {
+                let message = format!("{message}; {more}");
+                self.saying(message)
+            }
+            None => self.saying(more),
         }
     }
 
@@ -271,8 +282,7 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
     let whole = || Discovered { set: task.basis.manifest.whole(), unknown: None, of_all: false };
     let Discovered { mut set, unknown, of_all } = discovered.unwrap_or_else(whole);
     if let Some(why) = unknown {
-        let message = done.message.take().map_or(String::new(), |message| format!("{message}; "));
-        done = done.saying(format!("{message}all of its trees count as read: {why}"));
+        done = done.adding(format!("all of its trees count as read: {why}"));
     }
     if let Some(continued) = &continued
         && !of_all

@@ -37,11 +37,14 @@ pub(super) fn move_past(dir: &Path, base: SystemTime) -> io::Result<bool> {
         Ok(())
     })?;
     times.sort_unstable();
-    if times.first().is_none_or(|(oldest, _)| *oldest > base) {
+    let (Some((oldest, _)), Some((newest, _))) = (times.first(), times.last()) else { return Ok(true) };
+    let now = SystemTime::now();
+    // A clock that was set back leaves files from the future: what is made now would be older than they are.
+    if *oldest > base && *newest < now {
         return Ok(true);
     }
     let steps = u32::try_from(times.len()).map_err(io::Error::other)? + 1;
-    if base + STEP * steps >= SystemTime::now() {
+    if base + STEP * steps >= now {
         return Ok(false);
     }
     let mut at = base;
@@ -114,6 +117,18 @@ mod tests {
         at(dir.path(), "a", 5);
         assert!(move_past(dir.path(), SystemTime::UNIX_EPOCH + Duration::from_secs(4)).unwrap());
         assert_eq!(time(dir.path(), "a"), SystemTime::UNIX_EPOCH + Duration::from_secs(5));
+    }
+
+    #[test]
+    fn files_from_the_future_are_brought_back() {
+        let dir = tempfile::tempdir().unwrap();
+        at(dir.path(), "a", 5);
+        set(&dir.path().join("a"), SystemTime::now() + Duration::from_hours(1)).unwrap();
+        at(dir.path(), "b", 2000);
+        let base = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        assert!(move_past(dir.path(), base).unwrap());
+        assert!(time(dir.path(), "a") > time(dir.path(), "b"));
+        assert!(time(dir.path(), "a") < base + Duration::from_secs(1));
     }
 
     #[test]
