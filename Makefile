@@ -2,10 +2,10 @@
 # there (as root; otherwise it says what to install).
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check equal-bits test lint deny bench doc release install clean
+.PHONY: help demo check check-long test lint deny bench stable-update doc release install clean
 
 help: ## This list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: ## Build kiln, then build and boot a kernel with it, twice
 	@scripts/demo.sh
@@ -18,10 +18,10 @@ check: ## All checks and tests, one real kernel included: what CI runs
 	@scripts/test.sh walk
 	@scripts/test.sh real
 
-equal-bits: ## One real kernel, built under another user, host, path, cache and number of jobs: the same to the bit
+check-long: ## A real kernel built in many ways, the same to the bit; a walk through states of a real tree
 	@scripts/setup.sh check
 	@scripts/source.sh
-	@scripts/test.sh bits
+	@scripts/test.sh long
 
 test: ## The tests, without the real kernel
 	@scripts/setup.sh build
@@ -38,6 +38,10 @@ bench: ## How fast kiln is, against the least that any tool must do, make alone,
 	@scripts/setup.sh bench
 	@scripts/source.sh
 	@KILN_BENCH_TREE=$(CURDIR)/cache/sources/linux-6.1 cargo bench --locked
+
+stable-update: ## One update of a stable kernel, file by file: what it makes kiln build (hours)
+	@scripts/setup.sh bench
+	@scripts/stable-update.sh
 
 doc: ## The crate's own documentation, private items included
 	@cargo doc --locked --no-deps --document-private-items

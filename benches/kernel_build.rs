@@ -11,21 +11,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Target, demo, in_turns_at_once, kiln, run_well, scratch, setting, tree};
+use common::{ENV, Target, demo, in_turns_at_once, kiln, run_well, scratch, setting, tree};
 
 const BUILD: &str = "linux-6.1/x86_64/tiny-pc/gcc";
-
-/// As in rules/kernel.ron, and what kiln always sets.
-const ENV: [(&str, &str); 8] = [
-    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-    ("LC_ALL", "C"),
-    ("TZ", "UTC"),
-    ("KBUILD_BUILD_USER", "kiln"),
-    ("KBUILD_BUILD_HOST", "kiln"),
-    ("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 2026"),
-    ("KBUILD_BUILD_VERSION", "1"),
-    ("LOCALVERSION", ""),
-];
 
 fn main() {
     let Some(tree) = tree() else { return };

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #
 # Runs the tests: those of the crate; with `walk`, the random walk alone, as far as it has to go; with `real`, those that
-# build and boot a real kernel; with `bits`, the one that builds the same kernel in many ways.
+# build and boot a real kernel; with `long`, those that build it in many ways, and over and over.
 #
 # With cargo-nextest where it is installed, else with cargo's own runner.
 
@@ -23,6 +23,6 @@ case ${1-} in
 '') "${run[@]}" ;;
 walk) KILN_WALK_STEPS=2000 "${run[@]}" --test walk "${shown[@]}" ;;
 real) "${run[@]}" --test real_kernel --test real_kconfig "${ignored[@]}" ;;
-bits) "${run[@]}" --test equal_bits "${ignored[@]}" ;;
-*) die "usage: ${BASH_SOURCE[0]} [walk|real|bits]" ;;
+long) "${run[@]}" --test equal_bits --test real_walk "${ignored[@]}" ;;
+*) die "usage: ${BASH_SOURCE[0]} [walk|real|long]" ;;
 esac

@@ -20,6 +20,18 @@ use nix::libc;
 use nix::sys::stat::{Mode, SFlag, fstatat};
 use rayon::prelude::*;
 
+/// What a kernel build is given: as in rules/kernel.ron, and what kiln always sets.
+pub const ENV: [(&str, &str); 8] = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("LC_ALL", "C"),
+    ("TZ", "UTC"),
+    ("KBUILD_BUILD_USER", "kiln"),
+    ("KBUILD_BUILD_HOST", "kiln"),
+    ("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 2026"),
+    ("KBUILD_BUILD_VERSION", "1"),
+    ("LOCALVERSION", ""),
+];
+
 /// What a ratio is held against.
 pub enum Target {
     /// Not more than this.
