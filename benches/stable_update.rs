@@ -322,6 +322,7 @@ impl<'a> Update<'a> {
                 println!("    {name}, from nothing, {count} times: {reason}");
             }
         }
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         let mean = |time: Duration, count: usize| time.as_secs_f64() / count.max(1) as f64;
         println!(
             "{} plans in {:.0?} ({:.2} s each), {} builds in {:.0?} ({:.1} s each)",

@@ -70,14 +70,14 @@ enum Kernel {
 impl Edit {
     fn any(random: &mut Random) -> Self {
         match random.below(20) {
-            0..4 => Self::Comment(random.of(SOURCES)),
-            4..8 => Self::Code(random.of(SOURCES)),
-            8..10 => Self::Comment(random.of(HEADERS)),
-            10..12 => Self::Code(random.of(HEADERS)),
-            12..14 => Self::Code(random.of(UNREAD)),
-            14 => Self::New(random.of(NEW)),
-            15 => Self::Chmod(random.of(UNREAD)),
-            16 => Self::Touch(random.of(SOURCES)),
+            0..4 => Self::Comment(random.of::<&str>(SOURCES)),
+            4..8 => Self::Code(random.of::<&str>(SOURCES)),
+            8..10 => Self::Comment(random.of::<&str>(HEADERS)),
+            10..12 => Self::Code(random.of::<&str>(HEADERS)),
+            12..14 => Self::Code(random.of::<&str>(UNREAD)),
+            14 => Self::New(random.of::<&str>(NEW)),
+            15 => Self::Chmod(random.of::<&str>(UNREAD)),
+            16 => Self::Touch(random.of::<&str>(SOURCES)),
             17 => Self::Checkout,
             _ => Self::Revert,
         }
@@ -109,7 +109,9 @@ impl Edit {
                 for path in [SOURCES, HEADERS, UNREAD].concat() {
                     fs::copy(walk.original.join(path), at(path)).unwrap();
                 }
-                NEW.iter().for_each(|path| drop(fs::remove_file(at(path))));
+                for path in NEW {
+                    let _ = fs::remove_file(at(path));
+                }
             }
         }
     }

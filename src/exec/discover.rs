@@ -1,6 +1,10 @@
 //! Discovery: what a run read of its inputs, as a path set.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
@@ -85,6 +89,10 @@ impl<'a> Discovery<'a> {
             Ok(globs) => globs,
             Err(error) => return whole(Some(error.to_string())),
         };
+        let made = match made(out, &unsearched) {
+            Ok(made) => made,
+            Err(error) => return whole(Some(format!("{}: {error}", out.display()))),
+        };
         match (by, self.traced) {
             (Discoverer::Fanotify, Some((inputs, tracer))) => {
                 let trace = tracer.and_then(|tracer| tracer.finish().map_err(|error| error.to_string()));
@@ -92,7 +100,7 @@ impl<'a> Discovery<'a> {
                     Ok(trace) => {
                         let seen = inputs.into_iter().zip(trace.mounts);
                         let seen = seen.map(|(input, opened)| {
-                            (input.to_owned(), Reads::only(of_opened(&opened, &unsearched)))
+                            (input.to_owned(), Reads::only(of_opened(&opened, &unsearched, &made)))
                         });
                         let seen = PathSet::new(seen);
                         Discovered { set: self.manifest.whole().narrowed(seen), unknown: None, of_all: false }
@@ -111,7 +119,7 @@ impl<'a> Discovery<'a> {
                         .and_then(|at| records.read(out, &inside(&tree.input), &at.root));
                     match recorded {
                         Ok(recorded) => {
-                            let reads = Reads::only(of_records(&recorded, &unsearched));
+                            let reads = Reads::only(of_records(&recorded, &unsearched, &made));
                             found.push((tree.input.clone(), reads));
                         }
                         Err(why) => return whole(Some(why)),
@@ -129,6 +137,25 @@ impl<'a> Discovery<'a> {
     }
 }
 
+/// What a run made may be what it searched for, as generated headers are: a new file of such a name in a tree may be
+/// found before. Each stands for the path in the tree that it would have there.
+fn made(out: &Path, unsearched: &GlobSet) -> io::Result<Vec<PathEntry>> {
+    let mut made = Vec::new();
+    let mut dirs = vec![PathBuf::new()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(out.join(&dir))? {
+            let entry = entry?;
+            let path = dir.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                dirs.push(path);
+            } else if !unsearched.is_match(entry.file_name()) {
+                made.push(PathEntry::new(EntryKind::Searched, path.as_os_str().as_bytes()));
+            }
+        }
+    }
+    Ok(made)
+}
+
 fn globs(discover: &Discover) -> Result<GlobSet, globset::Error> {
     let mut globs = GlobSetBuilder::new();
     for glob in &discover.unsearched {
@@ -139,8 +166,9 @@ fn globs(discover: &Discover) -> Result<GlobSet, globset::Error> {
 
 /// The entries of what was opened: the files, the names in every directory that was read or in which something was
 /// opened, up to the root, as look-ups that fail leave no trace, and all links, as following one leaves none.
-fn of_opened(opened: &Opened, unsearched: &GlobSet) -> Vec<PathEntry> {
-    let mut entries = vec![PathEntry::new(EntryKind::Links, *b""), PathEntry::new(EntryKind::Names, *b"")];
+fn of_opened(opened: &Opened, unsearched: &GlobSet, made: &[PathEntry]) -> Vec<PathEntry> {
+    let mut entries = made.to_vec();
+    entries.extend([PathEntry::new(EntryKind::Links, *b""), PathEntry::new(EntryKind::Names, *b"")]);
     for file in &opened.files {
         entries.push(file_entry(file, unsearched));
         names_above(file, &mut entries);
@@ -153,8 +181,9 @@ fn of_opened(opened: &Opened, unsearched: &GlobSet) -> Vec<PathEntry> {
 }
 
 /// The entries of what records tell.
-fn of_records(recorded: &Recorded, unsearched: &GlobSet) -> Vec<PathEntry> {
-    let mut entries = vec![PathEntry::new(EntryKind::Links, *b""), PathEntry::new(EntryKind::Names, *b"")];
+fn of_records(recorded: &Recorded, unsearched: &GlobSet, made: &[PathEntry]) -> Vec<PathEntry> {
+    let mut entries = made.to_vec();
+    entries.extend([PathEntry::new(EntryKind::Links, *b""), PathEntry::new(EntryKind::Names, *b"")]);
     for file in &recorded.files {
         entries.push(file_entry(file, unsearched));
         names_above(file, &mut entries);
@@ -184,7 +213,5 @@ fn names_above(path: &[u8], entries: &mut Vec<PathEntry>) {
 }
 
 fn as_path(bytes: &[u8]) -> &Path {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
     Path::new(OsStr::from_bytes(bytes))
 }

@@ -118,6 +118,7 @@ fn prepare(stage: &Stage<'_>, task: &Task<'_>, record: &[u8], out: &Path) -> Res
     let set = world.read_path_set(&record.path_set)?.ok_or(Unfit::Record)?;
     let mut changed = record.unfinished;
     let mut newest = SystemTime::UNIX_EPOCH;
+    let made = names_in(out)?;
     for tree in task.basis.manifest.trees() {
         let Some(source) = source_of(tree) else { continue };
         let (Some(then), Some(reads)) = (record.trees.get(&tree.input), set.reads(&tree.input)) else {
@@ -128,7 +129,7 @@ fn prepare(stage: &Stage<'_>, task: &Task<'_>, record: &[u8], out: &Path) -> Res
         let followed = stage.kinds.records().followed(out, &inside(&tree.input), &at.root);
         let followed = followed.map_err(Unfit::Records)?;
         let snapshot = world.source(source).map_err(|error| Unfit::Records(error.to_string()))?;
-        let read = Read::of(reads);
+        let read = Read::of(reads, &made);
         let changed = changed.entry(tree.input.clone()).or_default();
         for change in &changes {
             if read.is_changed_by(change)? {
@@ -153,6 +154,23 @@ fn prepare(stage: &Stage<'_>, task: &Task<'_>, record: &[u8], out: &Path) -> Res
     Ok(Continued { set, changed })
 }
 
+/// The names of all files in a directory and below.
+fn names_in(dir: &Path) -> io::Result<HashSet<Vec<u8>>> {
+    let mut names = HashSet::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                dirs.push(entry.path());
+            } else {
+                names.insert(entry.file_name().into_encoded_bytes());
+            }
+        }
+    }
+    Ok(names)
+}
+
 /// What was read of a tree.
 struct Read<'a> {
     /// `None`: all of it, as far as is known.
@@ -163,7 +181,8 @@ struct Read<'a> {
 }
 
 impl<'a> Read<'a> {
-    fn of(reads: &'a Reads) -> Self {
+    /// `made`: names of what was made, such as generated headers, which may have been searched for as well.
+    fn of(reads: &'a Reads, made: &'a HashSet<Vec<u8>>) -> Self {
         let Reads::Only(entries) = reads else {
             return Self { files: None, names: HashSet::new(), trees: HashSet::new() };
         };
@@ -171,7 +190,7 @@ impl<'a> Read<'a> {
             entries.iter().filter(|entry| wanted(entry.kind)).map(|entry| &*entry.path).collect()
         };
         let files = paths(|kind| matches!(kind, EntryKind::File | EntryKind::Searched));
-        let names = files.iter().map(|path| split(path).1).collect();
+        let names = files.iter().map(|path| split(path).1).chain(made.iter().map(Vec::as_slice)).collect();
         Self { files: Some(files), names, trees: paths(|kind| kind == EntryKind::Tree) }
     }
 
