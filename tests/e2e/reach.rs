@@ -70,6 +70,18 @@ fn a_header_that_is_found_before_another_is_seen() {
 }
 
 #[test]
+fn a_header_that_hides_a_generated_one_is_seen() {
+    let project = built();
+    // It is made from a table, in a root that is searched after this one.
+    let shadow = "arch/x86/include/asm/syscalls.h";
+    project.write(&format!("linux/{shadow}"), "#define __NR_all 1\n");
+    rebuilt(&project, &[&format!("linux: {shadow} is new")])
+        .runs(&[KERNEL, BOOT])
+        .starts_anew(KERNEL, &format!("{shadow} is new, and may be found instead of another syscalls.h"));
+    project.is_as_from_nothing();
+}
+
+#[test]
 fn a_header_that_becomes_a_directory_is_passed_over() {
     let shadow = "arch/x86/include/linux/types.h";
     let project = built_with(|project| project.write(&format!("linux/{shadow}"), "typedef int u64;\n"));
