@@ -89,10 +89,19 @@ impl<'a> Discovery<'a> {
             Ok(globs) => globs,
             Err(error) => return whole(Some(error.to_string())),
         };
-        let made = match made(out, &unsearched) {
+        let mut named = match made(out, &unsearched) {
             Ok(made) => made,
             Err(error) => return whole(Some(format!("{}: {error}", out.display()))),
         };
+        // What is read through a link is reported under the name that it leads to; looked for was the link's own.
+        for tree in self.manifest.trees().iter().filter(|tree| tree.discovered) {
+            match world.states(tree) {
+                Ok(states) => named.extend(
+                    states.link_paths().into_iter().map(|link| PathEntry::new(EntryKind::Searched, link)),
+                ),
+                Err(error) => return whole(Some(error.to_string())),
+            }
+        }
         match (by, self.traced) {
             (Discoverer::Fanotify, Some((inputs, tracer))) => {
                 let trace = tracer.and_then(|tracer| tracer.finish().map_err(|error| error.to_string()));
@@ -100,7 +109,7 @@ impl<'a> Discovery<'a> {
                     Ok(trace) => {
                         let seen = inputs.into_iter().zip(trace.mounts);
                         let seen = seen.map(|(input, opened)| {
-                            (input.to_owned(), Reads::only(of_opened(&opened, &unsearched, &made)))
+                            (input.to_owned(), Reads::only(of_opened(&opened, &unsearched, &named)))
                         });
                         let seen = PathSet::new(seen);
                         Discovered { set: self.manifest.whole().narrowed(seen), unknown: None, of_all: false }
@@ -119,7 +128,7 @@ impl<'a> Discovery<'a> {
                         .and_then(|at| records.read(out, &inside(&tree.input), &at.root));
                     match recorded {
                         Ok(recorded) => {
-                            let reads = Reads::only(of_records(&recorded, &unsearched, &made));
+                            let reads = Reads::only(of_records(&recorded, &unsearched, &named));
                             found.push((tree.input.clone(), reads));
                         }
                         Err(why) => return whole(Some(why)),
@@ -166,8 +175,8 @@ fn globs(discover: &Discover) -> Result<GlobSet, globset::Error> {
 
 /// The entries of what was opened: the files, the names in every directory that was read or in which something was
 /// opened, up to the root, as look-ups that fail leave no trace, and all links, as following one leaves none.
-fn of_opened(opened: &Opened, unsearched: &GlobSet, made: &[PathEntry]) -> Vec<PathEntry> {
-    let mut entries = made.to_vec();
+fn of_opened(opened: &Opened, unsearched: &GlobSet, named: &[PathEntry]) -> Vec<PathEntry> {
+    let mut entries = named.to_vec();
     entries.extend([PathEntry::new(EntryKind::Links, *b""), PathEntry::new(EntryKind::Names, *b"")]);
     for file in &opened.files {
         entries.push(file_entry(file, unsearched));
@@ -181,8 +190,8 @@ fn of_opened(opened: &Opened, unsearched: &GlobSet, made: &[PathEntry]) -> Vec<P
 }
 
 /// The entries of what records tell.
-fn of_records(recorded: &Recorded, unsearched: &GlobSet, made: &[PathEntry]) -> Vec<PathEntry> {
-    let mut entries = made.to_vec();
+fn of_records(recorded: &Recorded, unsearched: &GlobSet, named: &[PathEntry]) -> Vec<PathEntry> {
+    let mut entries = named.to_vec();
     entries.extend([PathEntry::new(EntryKind::Links, *b""), PathEntry::new(EntryKind::Names, *b"")]);
     for file in &recorded.files {
         entries.push(file_entry(file, unsearched));

@@ -168,6 +168,17 @@ impl States {
         self.contents.digest()
     }
 
+    /// The paths of all symbolic links.
+    pub fn link_paths(&self) -> Vec<Vec<u8>> {
+        let mut paths = Vec::new();
+        self.contents.each(&mut |path, kind| {
+            if let Kind::Symlink { .. } = kind {
+                paths.push(path.to_vec());
+            }
+        });
+        paths
+    }
+
     /// The state of one entry.
     pub fn of_entry(&self, kind: EntryKind, path: &[u8]) -> Digest {
         match kind {
