@@ -92,9 +92,11 @@ impl Edit {
             }
             Self::Remove { path } => remove(&at(path)),
             Self::Rename { from, to } => {
-                if at(from).symlink_metadata().is_ok() && !to.starts_with(&format!("{from}/")) {
+                let holds = |dir: &str, path: &str| Path::new(path).starts_with(dir);
+                if at(from).symlink_metadata().is_ok() && !holds(from, to) && !holds(to, from) {
                     remove(&at(to));
-                    if at(to).parent().is_some_and(Path::is_dir) {
+                    // What was removed may have held the other by a link.
+                    if at(from).symlink_metadata().is_ok() && at(to).parent().is_some_and(Path::is_dir) {
                         std::fs::rename(at(from), at(to)).unwrap();
                     }
                 }
