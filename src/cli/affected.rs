@@ -5,9 +5,8 @@ use std::io::{IsTerminal, Read, stdin};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
-
 use super::exit::{Exit, Failure};
+use super::format::Format;
 use super::project::Project;
 use super::terminal::{Terminal, out, outln};
 use crate::host::git;
@@ -49,15 +48,6 @@ pub(super) struct Args {
     /// How to print the answer.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Format {
-    /// A table, for people.
-    #[default]
-    Text,
-    /// A documented, versioned schema: docs/affected-json.md.
-    Json,
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use super::exit::{Exit, Failure};
+use super::format::Format;
 use super::project::{load_spec, root};
 use super::terminal::{Terminal, outln};
 use crate::exec::sandbox::{Probe, Sandbox, probe};
@@ -25,15 +26,6 @@ pub(super) struct Args {
     /// How to print the findings.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum Format {
-    /// Lines, for people.
-    #[default]
-    Text,
-    /// JSON.
-    Json,
 }
 
 /// How a finding is.

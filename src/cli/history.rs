@@ -1,9 +1,9 @@
 //! `kiln history`.
 
-use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};
+use super::format::Format;
 use super::project::{Project, recorded};
 use super::terminal::{Terminal, out, outln};
 use super::why::stamp;
@@ -21,15 +21,6 @@ pub(super) struct Args {
     /// How to print the runs.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Format {
-    /// A table, newest first.
-    #[default]
-    Text,
-    /// A documented, versioned schema: docs/plan-json.md.
-    Json,
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {

@@ -8,6 +8,7 @@ mod clean;
 mod completions;
 mod doctor;
 mod exit;
+mod format;
 mod history;
 mod init;
 mod log;

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::ValueEnum;
-
 use super::build::{Sinks, cancel_on_signals};
 use super::exit::{Exit, Failure};
+use super::format::Format;
 use super::plan::jobs;
 use super::project::{Project, select};
 use super::terminal::{Terminal, out, outln};
@@ -32,15 +31,6 @@ pub(super) struct Args {
     /// How to print what came of it.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Format {
-    /// A line for each node, and what differs.
-    #[default]
-    Text,
-    /// A documented, versioned schema: docs/verify.md.
-    Json,
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {

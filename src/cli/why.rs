@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use clap::ValueEnum;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::exit::{Exit, Failure};
+use super::format::Format;
 use super::project::{Project, one, select};
 use super::terminal::{Terminal, out, outln};
 use crate::graph::{Graph, NodeId};
@@ -26,15 +26,6 @@ pub(super) struct Args {
     /// How to print the answer.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Format {
-    /// Sentences.
-    #[default]
-    Text,
-    /// The node's part of `kiln plan --format json`, with its last run.
-    Json,
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
