@@ -9,6 +9,9 @@
 //! that all is fresh, each of them alone leaves all fresh, as a path that a build reads would have changed its key. If it
 //! says otherwise, they are taken back and made in smaller groups.
 //!
+//! An edit with which a build fails is part of a change to several files: it is taken back, and made at the end, with all
+//! others of that kind at once.
+//!
 //! `KILN_UPDATE_SAMPLES` (3) is how often on the way, besides the end, all is built from nothing with an empty cache and
 //! compared bit for bit. `KILN_UPDATE_MINUTES` (no limit) is when to stop making edits one by one: the rest is made in
 //! groups of 20, and counted as such.
@@ -140,6 +143,16 @@ impl Project {
     }
 }
 
+/// What came of making some edits.
+enum Tried {
+    /// They are made, and what they make stale is built.
+    Made,
+    /// They are taken back, to be made in smaller groups.
+    TooMany,
+    /// With them a build fails.
+    Failing,
+}
+
 /// What became of the pairs of an edit and one build.
 #[derive(Default)]
 struct Tally {
@@ -148,7 +161,8 @@ struct Tally {
     configured: usize,
     continued: usize,
     scratch: usize,
-    failing: usize,
+    /// With others at once, because it fails without them.
+    together: usize,
     /// Of those rebuilt, the ones that made the same files, and those after which no boot ran.
     unchanged: usize,
     boots_left: usize,
@@ -163,8 +177,8 @@ struct Update<'a> {
     edits: &'a [PathBuf],
     project: Project,
     tallies: [Tally; BUILDS.len()],
-    /// Builds that do not pass as the tree is.
-    failing: [bool; BUILDS.len()],
+    /// Edits with which a build fails, while others are missing.
+    aside: Vec<PathBuf>,
     groups: usize,
     plans: usize,
     planning: Duration,
@@ -191,7 +205,7 @@ impl<'a> Update<'a> {
             edits,
             project,
             tallies: Default::default(),
-            failing: Default::default(),
+            aside: Vec::new(),
             groups: 0,
             plans: 0,
             planning: Duration::ZERO,
@@ -211,26 +225,45 @@ impl<'a> Update<'a> {
             let single = limit.is_none_or(|limit| began.elapsed().as_secs() < limit as u64 * 60);
             let size = if single { company } else { GROUP };
             let group = &self.edits[at..(at + size).min(self.edits.len())];
-            if self.tried(group, at, single) {
-                at += group.len();
-                company = (company * 2).min(COMPANY);
-            } else {
-                company = (company / 4).max(1);
+            match self.tried(group, at, single) {
+                Tried::Made => {
+                    at += group.len();
+                    company = (company * 2).min(COMPANY);
+                }
+                Tried::TooMany => {
+                    company = (company / 4).max(1);
+                    continue;
+                }
+                Tried::Failing => {
+                    self.aside.extend_from_slice(group);
+                    at += group.len();
+                    self.put_back(group);
+                }
             }
-            // Where a build fails, there is nothing to compare.
-            if self.samples < at * (samples + 1) / self.edits.len().max(1)
-                && at < self.edits.len()
-                && self.failing == [false; BUILDS.len()]
-            {
+            if self.samples < at * (samples + 1) / self.edits.len().max(1) && at < self.edits.len() {
                 self.compare(at);
             }
+        }
+        let aside = std::mem::take(&mut self.aside);
+        self.tallies.iter_mut().for_each(|tally| tally.together += aside.len());
+        if !aside.is_empty() && matches!(self.tried(&aside, at - aside.len(), false), Tried::Failing) {
+            self.wrong.push("the new tree does not build".to_owned());
         }
         self.compare(at);
     }
 
-    /// Makes some edits, and builds what is stale then. Takes them back, and says so, if there is more than one and not
-    /// all of them are known to be skipped.
-    fn tried(&mut self, group: &[PathBuf], at: usize, single: bool) -> bool {
+    /// Takes edits back, and what was built with them.
+    fn put_back(&mut self, edits: &[PathBuf]) {
+        apply(edits, &self.old, &self.project.0.join("tree"));
+        let (events, code, _) = self.project.json(&["build", "-k", "--format", "json-lines"]);
+        if code != 0 {
+            self.wrong.push(format!("what had passed fails: {events:?}"));
+        }
+    }
+
+    /// Makes some edits, and builds what is stale then. Takes them back, and says so, if only one at a time may be built
+    /// and there is more than one.
+    fn tried(&mut self, group: &[PathBuf], at: usize, single: bool) -> Tried {
         apply(group, &self.new, &self.project.0.join("tree"));
         let (plan, code, took) = self.project.json(&["plan", "--format", "json"]);
         assert!(code == 0, "no plan");
@@ -239,23 +272,25 @@ impl<'a> Update<'a> {
         let stale = BUILDS.map(|(build, _)| is_stale(&plan[0], build));
         if stale == [false; BUILDS.len()] {
             self.tallies.iter_mut().for_each(|tally| tally.skipped += group.len());
-            return true;
+            return Tried::Made;
         }
         if single && group.len() > 1 {
             apply(group, &self.old, &self.project.0.join("tree"));
-            return false;
+            return Tried::TooMany;
         }
         self.groups += usize::from(group.len() > 1);
         let (events, code, took) = self.project.json(&["build", "-k", "--format", "json-lines"]);
         assert!(matches!(code, 0 | 1 | 4), "exit code {code}");
         self.builds += 1;
         self.building += took;
+        let ran = BUILDS.map(|(build, _)| Ran::new(&events, build));
+        let failing = ran.iter().any(|ran| ran.failed);
         let mut said = Vec::new();
-        for (number, (build, name)) in BUILDS.iter().enumerate() {
-            let what = Ran::new(&events, build);
-            self.failing[number] = what.failed;
-            self.tallies[number].count(&what, group.len());
-            said.push(format!("{name} {}", what.word()));
+        for ((ran, tally), (_, name)) in ran.iter().zip(&mut self.tallies).zip(BUILDS) {
+            if !failing {
+                tally.count(ran, group.len());
+            }
+            said.push(format!("{name} {}", ran.word()));
         }
         println!(
             "[{}/{}] {}{}: {} ({took:.1?})",
@@ -265,7 +300,7 @@ impl<'a> Update<'a> {
             if group.len() > 1 { " and others" } else { "" },
             said.join("; ")
         );
-        true
+        if failing { Tried::Failing } else { Tried::Made }
     }
 
     /// Builds all from nothing, and compares.
@@ -300,7 +335,7 @@ impl<'a> Update<'a> {
             ("configured again, no kernel built", |tally| tally.configured),
             ("rebuilt, continuing", |tally| tally.continued),
             ("rebuilt from nothing", |tally| tally.scratch),
-            ("failing in between", |tally| tally.failing),
+            ("of edits made at the end, at once", |tally| tally.together),
             ("rebuilt in all", |tally| tally.continued + tally.scratch),
             ("of these, all outputs as before", |tally| tally.unchanged),
             ("of these, boots left alone", |tally| tally.boots_left),
@@ -422,11 +457,11 @@ impl Tally {
     /// Takes in what a build made of some edits. Where something ran, they count as one.
     fn count(&mut self, what: &Ran, edits: usize) {
         self.boots += what.boots;
-        let Some(kernel) = what.kernel.as_ref().filter(|_| !what.failed) else {
-            match (what.failed, what.config) {
-                (true, _) => self.failing += 1,
-                (false, true) => self.configured += 1,
-                (false, false) => self.skipped += edits,
+        let Some(kernel) = &what.kernel else {
+            if what.config {
+                self.configured += 1;
+            } else {
+                self.skipped += edits;
             }
             return;
         };

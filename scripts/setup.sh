@@ -15,7 +15,7 @@ build=(gcc libc6-dev make)
 # What the rules of the example project run, and the kernel itself.
 demo=(
     linux-source-6.1 bc binutils bison bzip2 cpio diffutils findutils flex gawk gzip kmod libelf-dev libssl-dev m4
-    perl pkg-config qemu-system-x86 sed xz-utils
+    perl pkg-config qemu-system-x86 sed tar xz-utils zstd
 )
 
 # Tests leave root's rights, mount file systems, make repositories.

@@ -17,6 +17,7 @@ use super::place::place;
 use super::sandbox::{End, Exit, Output, Running, Sandbox, SandboxError, Usage};
 use super::stage::{StageError, WorkDir, inside, stage};
 use super::tokens::JobServer;
+use super::told::{Messages, told};
 use crate::digest::Digest;
 use crate::graph::{Action, Input, NodeId};
 use crate::plan::manifest::What;
@@ -54,6 +55,13 @@ pub trait Kinds: Sync {
 
     /// What reads the records that builds keep of their inputs.
     fn records(&self) -> &dyn Records;
+
+    /// The warnings and errors in a log. `trees` is where source trees were for the steps.
+    ///
+    /// # Errors
+    ///
+    /// When the log can't be read.
+    fn messages(&self, log: &Path, trees: &[String]) -> io::Result<Messages>;
 }
 
 /// A kind whose outputs are looked at once its steps have passed.
@@ -186,6 +194,19 @@ impl Done {
         }
     }
 
+    /// Says how many warnings and errors there were.
+    fn counting(self, messages: Option<&Messages>) -> Self {
+        let Some(messages) = messages else { return self };
+        let count = |count: u64, what: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {what}")),
+            _ => Some(format!("{count} {what}s")),
+        };
+        let counts = [count(messages.errors, "error"), count(messages.warnings, "warning")];
+        let counts: Vec<String> = counts.into_iter().flatten().collect();
+        if counts.is_empty() { self } else { self.adding(counts.join(" and ")) }
+    }
+
     /// Says more.
     fn adding(self, more: impl std::fmt::Display) -> Self {
         match &self.message {
@@ -300,13 +321,38 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
     if done.outcome == Outcome::Pass {
         done = done.noting(continued.as_ref(), unfit.as_ref());
     }
-    if stage.apart {
-        return done;
+    if stage.apart { done } else { leave(stage, task, work, done, continued) }
+}
+
+/// Leaves behind what a run came to: its outputs in their places, what is told of it, and its output directory.
+fn leave(
+    stage: &Stage<'_>,
+    task: &Task<'_>,
+    work: &WorkDir,
+    mut done: Done,
+    continued: Option<Continued>,
+) -> Done {
+    let store = stage.world.store;
+    let incremental = task.action.rule.rule.incremental.is_some();
+    let told = match told(stage, task, work, &done) {
+        Ok((told, messages)) => {
+            done = done.counting(messages.as_ref());
+            told
+        }
+        Err(error) => {
+            let kept = Some(done.outcome);
+            return Done { kept, outcome: Outcome::Infra, ..done }.saying(error);
+        }
+    };
+    // What is told of a run that made nothing is put in place, and is no result.
+    if done.made {
+        done.outputs.extend(told.iter().cloned());
     }
     if matches!(done.outcome, Outcome::Pass | Outcome::Fail) {
         let mut tries = 0;
         loop {
-            match place(store, task.action, &done.outputs, &stage.world.out) {
+            let placed = if done.made { &done.outputs } else { &told };
+            match place(store, task.action, placed, &stage.world.out) {
                 Ok(placed) => break done.placed = placed,
                 // The store had such a blob already, and it was damaged. It is out of the way now, one a time.
                 Err(error) if error.is_miss() && tries < DAMAGED_BLOBS => {
@@ -315,6 +361,7 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
                         Ok(outputs) => done.outputs = outputs,
                         Err(error) => return Done::new(Outcome::Infra).saying(error),
                     }
+                    done.outputs.extend(told.iter().cloned());
                 }
                 // The result is good, and there is no place for it: it is kept, and put in place by the next build.
                 Err(error) => {

@@ -47,7 +47,7 @@ impl CollectError {
     }
 }
 
-/// Takes all declared outputs from the output directory.
+/// Takes from the output directory all that the steps were to make.
 pub(super) fn collect(
     store: &Store,
     action: &Action,
@@ -60,6 +60,7 @@ pub(super) fn collect(
             OutputShape::File(path) => output.file(&action.bindings.text(&path.value)?)?,
             OutputShape::Tree(path) => output.tree(&action.bindings.text(&path.value)?)?,
             OutputShape::Glob(glob) => output.glob(&action.bindings.text(&glob.value)?)?,
+            OutputShape::Told(..) => continue,
         };
         outputs.push((name.clone(), artifact));
     }

@@ -11,6 +11,7 @@
 //! | `stage.rs` | its inputs, and the sandbox it runs in |
 //! | `discover.rs`, `trace/` | what it read |
 //! | `collect.rs` | its outputs |
+//! | `told.rs` | what is told of it, beside them |
 //! | `kept.rs`, `times.rs` | the output directory of its last run |
 //! | `place.rs` | `out/` |
 //! | `verify.rs` | runs that are held against what is recorded |
@@ -31,6 +32,7 @@ mod schedule;
 mod stage;
 mod times;
 mod tokens;
+mod told;
 pub mod trace;
 mod unpack;
 mod verify;
@@ -39,4 +41,5 @@ pub use act::{Check, Compute, Kinds, Runner, Watched, Watcher};
 pub use cancel::Cancel;
 pub use discover::{Recorded, Records};
 pub use schedule::{Ended, ExecError, Options, execute};
+pub use told::Messages;
 pub use verify::{Compared, Unverifiable, Verified, comparable, verify};

@@ -2,6 +2,7 @@
 //!
 //! They are copies: whoever edits one can't harm the cache, and the next run puts it right.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,9 +17,14 @@ pub(super) fn place(
     out: &Path,
 ) -> Result<Vec<Placed>, BlobError> {
     let mut placed = Vec::new();
+    let mut places = HashSet::new();
     for (output, artifact) in outputs {
         let Some(relative) = action.place_of(output) else { continue };
         let path = out.join(relative);
+        // Two outputs that are one file.
+        if !places.insert(path.clone()) {
+            continue;
+        }
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(|source| BlobError::Store(StoreError::io(parent, source)))?;
         }

@@ -460,18 +460,24 @@ impl<'a> Scheduler<'a, '_> {
         Ok(active)
     }
 
+    /// Of a node's outputs those that it made.
+    fn made<'o>(
+        &self,
+        id: NodeId,
+        outputs: &'o [(String, Artifact)],
+    ) -> impl Iterator<Item = &'o (String, Artifact)> + use<'_, 'o, 'a> {
+        let action = self.graph.node(id).action();
+        outputs.iter().filter(move |(output, _)| action.is_none_or(|action| action.makes(output)))
+    }
+
     fn ran(&mut self, id: NodeId, done: Done) -> Result<(), ExecError> {
         let active = self.release(id)?;
         let Work::Run { basis, reasons } = &active.work else { unreachable!("it ran") };
         let name = Arc::clone(self.graph.name(id));
         let outputs: Outputs = done.outputs.clone().into();
+        let before = self.world.previous.get(&*name).and_then(NodeState::record);
         let unchanged = done.outcome == Outcome::Pass
-            && self
-                .world
-                .previous
-                .get(&*name)
-                .and_then(NodeState::record)
-                .is_some_and(|before| before.outputs.as_slice() == &*outputs);
+            && before.is_some_and(|before| self.made(id, &before.outputs).eq(self.made(id, &outputs)));
         let run = self.record(&name, id, basis, reasons, &done)?;
         // The lock goes only now: whoever waited for it finds the result.
         drop(active);

@@ -128,6 +128,7 @@ pub(super) fn stage(
                     outputs.iter().find(|(name, _)| *name == **output).map(|(_, artifact)| artifact);
                 let to = work.inputs().join(&**input);
                 match artifact {
+                    None | Some(Artifact::Absent) if action.does_without(input) => continue,
                     None | Some(Artifact::Absent) => {
                         return Err(StageError::Absent { input: input.to_string() });
                     }

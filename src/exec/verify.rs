@@ -225,7 +225,10 @@ impl Runs<'_> {
         let recorded: Outputs = recorded.filter(|_| passed).unwrap_or_else(|| Arc::from([]));
         let made: HashMap<&str, Artifact> =
             done.outputs.iter().map(|(name, artifact)| (name.as_str(), *artifact)).collect();
-        let outputs = recorded.iter().map(|(output, recorded)| Compared {
+        let action = self.graph.node(id).action();
+        // What is told of a run differs from run to run.
+        let recorded = recorded.iter().filter(|(output, _)| action.is_none_or(|action| action.makes(output)));
+        let outputs = recorded.map(|(output, recorded)| Compared {
             output: output.clone(),
             recorded: *recorded,
             clean: made.get(output.as_str()).copied().unwrap_or(Artifact::Absent),

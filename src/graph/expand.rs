@@ -600,9 +600,15 @@ impl Places {
 }
 
 impl Action {
-    /// Where its outputs appear below `out/`.
+    /// Where its outputs appear below `out/`. Two that are one file, such as the image and the `vmlinux` of an arch that
+    /// boots just that, appear once.
     fn places(&self) -> Vec<PathBuf> {
-        self.rule.rule.outputs.keys().filter_map(|output| self.place_of(output)).collect()
+        let outputs = self.rule.rule.outputs.iter();
+        let places = outputs.filter_map(|(name, declared)| {
+            let made_at = self.bindings.text(&declared.value.shape.path().value).ok();
+            Some((self.place_of(name)?, made_at))
+        });
+        places.collect::<BTreeSet<_>>().into_iter().map(|(place, _)| place).collect()
     }
 
     /// Where an output appears below `out/`; `None` where it does not.
@@ -611,13 +617,24 @@ impl Action {
         Some(self.export.as_ref()?.join(self.output_name(output, &declared.value)?))
     }
 
+    /// Whether its steps do without an input that was not made.
+    pub fn does_without(&self, input: &str) -> bool {
+        let declared = self.rule.rule.inputs.get(input).map(|declared| &declared.value);
+        matches!(declared, Some(model::Input::Output(reference)) if reference.optional)
+    }
+
+    /// Whether an output is something that its steps make, rather than something told of them.
+    pub fn makes(&self, output: &str) -> bool {
+        self.rule.rule.outputs.get(output).is_none_or(|declared| declared.value.shape.is_made())
+    }
+
     /// The name that an output has below `out/`.
     fn output_name(&self, output: &str, declared: &model::Output) -> Option<String> {
         if let Some(name) = &declared.name {
             return self.bindings.text(&name.value).ok();
         }
         match &declared.shape {
-            OutputShape::File(path) => {
+            OutputShape::File(path) | OutputShape::Told(_, path) => {
                 let path = self.bindings.text(&path.value).ok()?;
                 Some(path.rsplit('/').next().unwrap_or(&path).to_owned())
             }
@@ -649,11 +666,13 @@ fn rule_parts(rule: &Rule) -> Vec<(&'static str, String)> {
     let steps =
         rule.steps.iter().map(|step| json(step.value.iter().map(|arg| arg.value.to_string()).collect()));
     let env = rule.env.iter().map(|(name, value)| json(vec![name.clone(), value.value.to_string()]));
-    let outputs = rule.outputs.iter().map(|(name, output)| {
+    let made = rule.outputs.iter().filter(|(_, output)| output.value.shape.is_made());
+    let outputs = made.map(|(name, output)| {
         let (shape, path) = match &output.value.shape {
             OutputShape::File(path) => ("file", path),
             OutputShape::Tree(path) => ("tree", path),
             OutputShape::Glob(path) => ("glob", path),
+            OutputShape::Told(..) => unreachable!("what is told of a run is no part of it"),
         };
         let optional = if output.value.optional { "optional" } else { "required" };
         json(vec![name.clone(), shape.to_owned(), path.value.to_string(), optional.to_owned()])
@@ -680,9 +699,8 @@ fn rule_parts(rule: &Rule) -> Vec<(&'static str, String)> {
 fn key_holes(rule: &Rule) -> Vec<String> {
     let steps = rule.steps.iter().flat_map(|step| step.value.iter().map(|argument| &argument.value));
     let env = rule.env.values().map(|value| &value.value);
-    let outputs = rule.outputs.values().map(|output| match &output.value.shape {
-        OutputShape::File(path) | OutputShape::Tree(path) | OutputShape::Glob(path) => &path.value,
-    });
+    let outputs = rule.outputs.values().map(|output| &output.value.shape);
+    let outputs = outputs.filter(|shape| shape.is_made()).map(|shape| &shape.path().value);
     let mut holes: BTreeSet<&str> = steps
         .chain(env)
         .chain(outputs)

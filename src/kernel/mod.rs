@@ -5,4 +5,5 @@ pub mod config;
 pub mod kbuild;
 pub mod kconfig;
 pub mod matching;
+pub mod messages;
 pub mod predicate;

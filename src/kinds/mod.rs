@@ -6,9 +6,13 @@ mod matching;
 mod records;
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::Path;
 
-use crate::exec::{Kinds, Records, Runner};
+use crate::exec::{Kinds, Messages, Records, Runner};
 use crate::graph::Action;
+use crate::kernel::messages;
 use crate::plan::{PlanError, Projected, Projection};
 use crate::spec::model::{Kind, Spec};
 
@@ -42,6 +46,12 @@ impl Kinds for AllKinds<'_> {
 
     fn records(&self) -> &dyn Records {
         &Kbuild
+    }
+
+    fn messages(&self, log: &Path, trees: &[String]) -> io::Result<Messages> {
+        let messages = messages::read(BufReader::new(File::open(log)?), trees)?;
+        let json = serde_json::to_value(&messages).map_err(io::Error::other)?;
+        Ok(Messages { warnings: messages.warnings, errors: messages.errors, json })
     }
 }
 

@@ -523,6 +523,8 @@ pub struct OutputRef {
     pub rule: Spanned<Template>,
     /// The output's name.
     pub output: Spanned<Template>,
+    /// Whether a run may do without it: what was not made is not there then.
+    pub optional: bool,
 }
 
 /// An input.
@@ -532,7 +534,7 @@ pub enum Input {
     Source(Spanned<Template>),
     /// `File("path or {param}")`: a file or directory of the project.
     File(Spanned<Template>),
-    /// `Output(rule: "config", output: "config")`.
+    /// `Output(rule: "config", output: "config", optional: false)`.
     Output(OutputRef),
     /// `Concat(files: "{list of paths}", lines: "{list}")`: one file, the files' bytes and then the lines.
     Concat {
@@ -565,6 +567,33 @@ pub enum OutputShape {
     Tree(Spanned<Template>),
     /// `Glob("**/*.ko")`: a tree of the files that match.
     Glob(Spanned<Template>),
+    /// A file in which kiln tells of the run itself. It is nothing that the steps made, so that no other rule can take
+    /// it for an input, and two runs are the same whatever it says. There is one of a run that failed, too.
+    Told(Told, Spanned<Template>),
+}
+
+impl OutputShape {
+    /// Where it is below the output directory, or the pattern of what it is.
+    pub const fn path(&self) -> &Spanned<Template> {
+        let (Self::File(path) | Self::Tree(path) | Self::Glob(path) | Self::Told(_, path)) = self;
+        path
+    }
+
+    /// Whether it is something that the steps make.
+    pub const fn is_made(&self) -> bool {
+        !matches!(self, Self::Told(..))
+    }
+}
+
+/// What is told of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// `Log("build.log")`: all that its steps printed.
+    Log,
+    /// `Messages("messages.json")`: the warnings and errors of compilers and of kbuild in it.
+    Messages,
+    /// `Metadata("metadata.json")`: all that is needed to do it again.
+    Metadata,
 }
 
 /// What the sandbox lets in.

@@ -16,6 +16,7 @@ mod project;
 mod reach;
 mod rules;
 mod shown;
+mod told;
 mod twin;
 mod verify;
 mod why;

@@ -9,16 +9,13 @@ use crate::spec::matrix::Build;
 use crate::spec::model::{Axis, Output, OutputShape, Part, Rule, Template};
 
 impl Output {
-    const fn path(&self) -> &Spanned<Template> {
-        let (OutputShape::File(path) | OutputShape::Tree(path) | OutputShape::Glob(path)) = &self.shape;
-        path
-    }
-
     /// Its name under the export directory, where that is known without a node.
     fn exported_name<'a>(&'a self, key: &'a str) -> Option<&'a str> {
         match (&self.name, &self.shape) {
             (Some(name), _) => name.value.literal(),
-            (None, OutputShape::File(path)) => path.value.literal()?.rsplit('/').next(),
+            (None, OutputShape::File(path) | OutputShape::Told(_, path)) => {
+                path.value.literal()?.rsplit('/').next()
+            }
             (None, _) => Some(key),
         }
     }
@@ -28,7 +25,7 @@ impl Checker<'_, '_> {
     pub(super) fn output_paths(&mut self, rule: &Rule) {
         for output in rule.outputs.values() {
             let output = &output.value;
-            self.stays(output.path(), "{out}");
+            self.stays(output.shape.path(), "{out}");
             if let Some(name) = &output.name {
                 self.stays(name, "the export directory");
             }

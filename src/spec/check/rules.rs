@@ -266,9 +266,23 @@ impl Checker<'_, '_> {
     fn output_name(&mut self, target: &str, declared: &Rule, reference: &OutputRef) {
         let outputs = &declared.outputs;
         if let Some(output) = reference.output.value.literal() {
-            if !outputs.contains_key(output) {
-                let what = format!("output of rule `{target}` called");
-                self.dangling(&what, output, reference.output.span, "outputs", outputs.keys());
+            match outputs.get(output) {
+                None => {
+                    let what = format!("output of rule `{target}` called");
+                    self.dangling(&what, output, reference.output.span, "outputs", outputs.keys());
+                }
+                Some(told) if !told.value.shape.is_made() => {
+                    let message = format!("`{output}` of rule `{target}` tells of a run, and is no input");
+                    let diagnostic = Diagnostic::error("bad-reference", message);
+                    let help = "what differs from run to run would make all that reads it run again";
+                    self.push(
+                        diagnostic
+                            .label(reference.output.span, "taken here")
+                            .label(told.span, "declared here")
+                            .help(help),
+                    );
+                }
+                Some(_) => {}
             }
             return;
         }

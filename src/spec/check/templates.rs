@@ -3,7 +3,7 @@
 use super::Checker;
 use crate::spec::diagnostic::{Diagnostic, Spanned};
 use crate::spec::holes::{Holes, Kind};
-use crate::spec::model::{Input, OutputShape, Rule, Template};
+use crate::spec::model::{Input, Rule, Template};
 use crate::spec::suggest;
 
 /// Where a template stands.
@@ -47,9 +47,7 @@ impl Checker<'_, '_> {
             }
         }
         for output in rule.outputs.values() {
-            let (OutputShape::File(path) | OutputShape::Tree(path) | OutputShape::Glob(path)) =
-                &output.value.shape;
-            self.template(path, TEXT, holes);
+            self.template(output.value.shape.path(), TEXT, holes);
             if let Some(name) = &output.value.name {
                 self.template(name, TEXT, holes);
             }

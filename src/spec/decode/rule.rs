@@ -9,7 +9,7 @@ use super::{Context, Decode, Fields};
 use crate::spec::diagnostic::{Diagnostic, Spanned};
 use crate::spec::model::{
     Discover, Discoverer, Incremental, Input, Kind, OutcomePolicy, Output, OutputRef, OutputShape, Param,
-    ParamType, ParamValue, Resources, Rule, SandboxSettings,
+    ParamType, ParamValue, Resources, Rule, SandboxSettings, Told,
 };
 use crate::spec::syntax::{Node, NodeKind};
 
@@ -129,7 +129,7 @@ fn output_ref(mut fields: Fields<'_, '_>, context: &mut Context) -> Option<Outpu
     let rule = fields.required("rule", context);
     let output = fields.required("output", context);
     fields.finish(context);
-    rule.zip(output).map(|(rule, output)| OutputRef { rule, output })
+    rule.zip(output).map(|(rule, output)| OutputRef { rule, output, optional: false })
 }
 
 impl Decode for ParamType {
@@ -217,7 +217,11 @@ impl Decode for Input {
                         fields.finish(context);
                         path.map(Self::File)
                     }
-                    "Output" => output_ref(fields, context).map(Self::Output),
+                    "Output" => {
+                        let optional = fields.or_default("optional", context);
+                        output_ref(fields, context)
+                            .map(|reference| Self::Output(OutputRef { optional, ..reference }))
+                    }
                     "Concat" => {
                         let files = fields.optional("files", context);
                         let lines = fields.optional("lines", context);
@@ -240,8 +244,11 @@ fn unknown_input<T>(node: &Node<'_>, context: &mut Context) -> Option<T> {
     context.unknown_variant(name.span, name.text, &["Source", "File", "Output", "Concat"])
 }
 
+/// What outputs are.
+const SHAPES: [&str; 6] = ["File", "Tree", "Glob", "Log", "Messages", "Metadata"];
+
 impl Decode for Output {
-    const EXPECTED: &'static str = "`File(..)`, `Tree(..)` or `Glob(..)`";
+    const EXPECTED: &'static str = "an output: `File(..)`, `Tree(..)`, `Glob(..)`, `Log(..)`, ..";
     const PLURAL: &'static str = "outputs";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
@@ -251,11 +258,14 @@ impl Decode for Output {
         else {
             return context.wrong_type(node, Self::EXPECTED);
         };
-        let shape = match name.text {
+        let shape: fn(_) -> _ = match name.text {
             "File" => OutputShape::File,
             "Tree" => OutputShape::Tree,
             "Glob" => OutputShape::Glob,
-            _ => return context.unknown_variant(name.span, name.text, &["File", "Tree", "Glob"]),
+            "Log" => |path| OutputShape::Told(Told::Log, path),
+            "Messages" => |path| OutputShape::Told(Told::Messages, path),
+            "Metadata" => |path| OutputShape::Told(Told::Metadata, path),
+            _ => return context.unknown_variant(name.span, name.text, &SHAPES),
         };
         if let NodeKind::Tuple { items, .. } = &node.kind {
             let [path] = items.as_slice() else {

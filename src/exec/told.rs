@@ -1,0 +1,245 @@
+//! What is told of a run, in files beside its outputs: its log, the messages in it, and how to do it again.
+//!
+//! The metadata are JSON of version 1, which docs/metadata-json.md describes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use super::act::{Done, Stage, Task};
+use super::stage::{WorkDir, inside};
+use crate::digest::Digest;
+use crate::graph::{Action, BindError, Bindings, Input, Value};
+use crate::plan::manifest::{Val, What};
+use crate::spec::model::{Axis, OutputShape, Part, Template, Told};
+use crate::store::{Artifact, StoreError};
+
+/// Raised when a field goes or comes to mean something else.
+const METADATA_VERSION: u32 = 1;
+
+/// The messages of a log.
+#[derive(Clone, Debug, Default)]
+pub struct Messages {
+    /// How many different warnings there are.
+    pub warnings: u64,
+    /// How many different errors.
+    pub errors: u64,
+    /// All of them, as they are kept.
+    pub json: Json,
+}
+
+/// A run of which nothing can be told.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ToldError {
+    #[error("can't read the log: {0}")]
+    Log(io::Error),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes the files that the rule declares to tell of its run. Messages are counted in what the run says.
+pub(super) fn told(
+    stage: &Stage<'_>,
+    task: &Task<'_>,
+    work: &WorkDir,
+    done: &Done,
+) -> Result<(Vec<(String, Artifact)>, Option<Messages>), ToldError> {
+    let declared: Vec<(&String, Told)> = (task.action.rule.rule.outputs.iter())
+        .filter_map(|(name, output)| match output.value.shape {
+            OutputShape::Told(told, _) => Some((name, told)),
+            _ => None,
+        })
+        .collect();
+    if declared.is_empty() {
+        return Ok((Vec::new(), None));
+    }
+    let trees: Vec<String> = (task.action.inputs.iter())
+        .filter(|(_, input)| matches!(input, Input::Source { .. }))
+        .map(|(name, _)| inside(name).display().to_string())
+        .collect();
+    let messages = stage.kinds.messages(&work.log(), &trees).map_err(ToldError::Log)?;
+    let store = stage.world.store;
+    let mut files = Vec::with_capacity(declared.len());
+    for (name, told) in declared {
+        let blob = match told {
+            Told::Log => match done.log {
+                Some(log) => log,
+                None => store.put_bytes(&[])?,
+            },
+            Told::Messages => store.put_bytes(&pretty(&messages.json))?,
+            Told::Metadata => store.put_bytes(&pretty(&metadata(task, done, &messages)?))?,
+        };
+        files.push((name.clone(), Artifact::file(blob, false)));
+    }
+    Ok((files, Some(messages)))
+}
+
+fn pretty(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(value).expect("it is JSON already");
+    bytes.push(b'\n');
+    bytes
+}
+
+fn metadata(task: &Task<'_>, done: &Done, messages: &Messages) -> Result<Json, BindError> {
+    let action = task.action;
+    let plain = Plain::new(action);
+    let rule = &action.rule.rule;
+    let mut environment = BTreeMap::new();
+    for (name, value) in &rule.env {
+        environment.insert(name, plain.argument(&value.value)?);
+    }
+    let mut commands = Vec::new();
+    for step in &rule.steps {
+        let words: Result<Vec<String>, BindError> =
+            step.value.iter().map(|argument| plain.argument(&argument.value)).collect();
+        // A list may be empty, and is no word then.
+        commands.push(words?.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "));
+    }
+    // The build itself, for those who have a tree, an empty directory with the `.config` in it, and make.
+    let make = commands.iter().rfind(|command| command.starts_with("make ")).map(|make| {
+        let own = environment.iter().filter(|(_, value)| !value.contains("\"$"));
+        let own: String = own.map(|(name, value)| format!("{name}={value} ")).collect();
+        own + make
+    });
+    let outputs: BTreeMap<&str, Json> =
+        done.outputs.iter().map(|(name, artifact)| (name.as_str(), output(action, name, artifact))).collect();
+    Ok(json!({
+        "version": METADATA_VERSION,
+        "kiln": env!("CARGO_PKG_VERSION"),
+        "node": task.name,
+        "action-key": task.basis.keys.action.to_string(),
+        "outcome": done.outcome.as_str(),
+        "continued": done.continued,
+        "warnings": messages.warnings,
+        "errors": messages.errors,
+        "build": build(action),
+        "inputs": inputs(task),
+        "tools": tools(task),
+        "environment": environment,
+        "commands": commands,
+        "make": make,
+        "outputs": outputs,
+    }))
+}
+
+/// The point of the matrix that it belongs to.
+fn build(action: &Action) -> BTreeMap<&'static str, String> {
+    let axes = Axis::ALL.into_iter().filter(|axis| action.rule.rule.has_axis(*axis));
+    axes.map(|axis| (axis.name(), action.bindings.text_of(axis.name()))).collect()
+}
+
+fn output(action: &Action, name: &str, artifact: &Artifact) -> Json {
+    let path = action.place_of(name);
+    let path = path.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    match artifact {
+        Artifact::File { digest, size, .. } => {
+            json!({ "path": path, "blake3": digest.to_string(), "size": size })
+        }
+        Artifact::Tree { digest, files, bytes } => {
+            json!({ "path": path, "listing": digest.to_string(), "files": files, "size": bytes })
+        }
+        Artifact::Absent => Json::Null,
+    }
+}
+
+/// What it is made from.
+fn inputs(task: &Task<'_>) -> BTreeMap<String, Json> {
+    let mut inputs: BTreeMap<String, Json> = BTreeMap::new();
+    let mut commits = Vec::new();
+    for field in task.basis.manifest.all_fields() {
+        let digest = match &field.value {
+            Val::Digest(digest) => Json::String(digest.to_string()),
+            Val::List(list) => json!(list),
+            Val::Text(text) => Json::String(text.clone()),
+            Val::Absent => Json::Null,
+        };
+        match field.what {
+            What::Source { input, source } => {
+                inputs.insert(input, json!({ "source": source, "digest": digest }));
+            }
+            What::Output { input, node, output } => {
+                inputs.insert(input, json!({ "node": node, "output": output, "digest": digest }));
+            }
+            What::File { input, path } => {
+                inputs.insert(input, json!({ "file": path, "digest": digest }));
+            }
+            What::Lines { input } => {
+                inputs.insert(format!("{input} lines"), digest);
+            }
+            What::Commit { source } => commits.push((source, digest)),
+            What::Rule(_) | What::Binding(_) | What::Tool(_) | What::Host(_) | What::Projected(_) => {}
+        }
+    }
+    for (source, commit) in commits {
+        let of = inputs.values_mut().filter(|input| input["source"] == source.as_str());
+        of.for_each(|input| input["commit"] = commit.clone());
+    }
+    inputs
+}
+
+/// The programs it runs, each with the digest of all that it loads.
+fn tools(task: &Task<'_>) -> BTreeMap<String, Digest> {
+    let fields = task.basis.manifest.all_fields().into_iter();
+    let tools = fields.filter_map(|field| match (field.what, field.value) {
+        (What::Tool(program), Val::Digest(digest)) => Some((program, digest)),
+        _ => None,
+    });
+    tools.collect()
+}
+
+/// Steps as people would write them in a shell, `$O` for the output directory and a variable for each input.
+struct Plain<'a> {
+    bindings: &'a Bindings,
+}
+
+impl<'a> Plain<'a> {
+    fn new(action: &'a Action) -> Self {
+        Self { bindings: &action.bindings }
+    }
+
+    /// One argument; of a list its words, and nothing for an empty one.
+    fn argument(&self, template: &Template) -> Result<String, BindError> {
+        if let [Part::Hole(hole)] = template.parts.as_slice()
+            && let Some(Value::List(list)) = self.bindings.get(hole)
+        {
+            return Ok(list.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "));
+        }
+        let mut word = String::new();
+        for part in &template.parts {
+            match part {
+                Part::Text(text) => word.push_str(&quoted(text)),
+                Part::Hole(hole) if hole == "out" => word.push_str("\"$O\""),
+                Part::Hole(hole) => match hole.strip_prefix("in.") {
+                    Some(input) => word.extend(["\"$", &variable(input), "\""]),
+                    None => {
+                        let text = self.bindings.text(&Template { parts: vec![part.clone()] })?;
+                        word.push_str(&quoted(&text));
+                    }
+                },
+            }
+        }
+        Ok(if template.parts.is_empty() { "''".to_owned() } else { word })
+    }
+}
+
+fn variable(input: &str) -> String {
+    input
+        .chars()
+        .map(|char| if char.is_ascii_alphanumeric() { char.to_ascii_uppercase() } else { '_' })
+        .collect()
+}
+
+fn quoted(text: &str) -> String {
+    // Not empty, and nothing in it that means something to a shell behind the first letter.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_=./:,+@%-".contains(&byte);
+    if text.bytes().all(plain) && !text.is_empty() {
+        return text.to_owned();
+    }
+    // A byte that no shell can be given is in no spec: it could not be a file's name either.
+    shlex::try_quote(text).map_or_else(|_| "''".to_owned(), std::borrow::Cow::into_owned)
+}
