@@ -2,7 +2,7 @@
 # there (as root; otherwise it says what to install).
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-long test lint deny bench stable-update doc release install clean
+.PHONY: help demo check matrix check-long test lint deny bench stable-update doc release install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -17,6 +17,11 @@ check: ## All checks and tests, one real kernel included: what CI runs
 	@scripts/test.sh
 	@scripts/test.sh walk
 	@scripts/test.sh real
+
+matrix: ## All rows of examples/tiny, for real: twelve arches built, matched and booted (half an hour)
+	@scripts/setup.sh matrix
+	@scripts/source.sh
+	@scripts/test.sh matrix
 
 check-long: ## A real kernel built in many ways, the same to the bit; a walk through states of a real tree
 	@scripts/setup.sh check

@@ -4,7 +4,8 @@
 #
 #     scripts/setup.sh build    to compile kiln
 #     scripts/setup.sh demo     and to build and boot the kernel of the example project
-#     scripts/setup.sh check    and to run all checks
+#     scripts/setup.sh check    and to run all checks, two rows of the matrix included
+#     scripts/setup.sh matrix   to build and boot all rows of the matrix
 #     scripts/setup.sh bench    to measure
 
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -18,6 +19,14 @@ demo=(
     perl pkg-config qemu-system-x86 sed tar xz-utils zstd
 )
 
+# Cross compilers and machines of the rows that every check runs, and of the others.
+few=(gcc-aarch64-linux-gnu gcc-m68k-linux-gnu qemu-system-arm qemu-system-misc)
+rows=(
+    gcc-alpha-linux-gnu gcc-arm-linux-gnueabihf gcc-hppa-linux-gnu gcc-i686-linux-gnu gcc-mips-linux-gnu
+    gcc-powerpc-linux-gnu gcc-powerpc64-linux-gnu gcc-riscv64-linux-gnu gcc-sparc64-linux-gnu
+    qemu-system-mips qemu-system-ppc qemu-system-sparc
+)
+
 # Tests leave root's rights, mount file systems, make repositories.
 check=(git mount procps util-linux)
 
@@ -27,9 +36,10 @@ bench=(git ninja-build)
 case ${1-} in
 build) install_packages "${build[@]}" ;;
 demo) install_packages "${build[@]}" "${demo[@]}" ;;
-check) install_packages "${build[@]}" "${demo[@]}" "${check[@]}" ;;
+check) install_packages "${build[@]}" "${demo[@]}" "${check[@]}" "${few[@]}" ;;
+matrix) install_packages "${build[@]}" "${demo[@]}" "${few[@]}" "${rows[@]}" ;;
 bench) install_packages "${build[@]}" "${demo[@]}" "${bench[@]}" ;;
-*) die "usage: ${BASH_SOURCE[0]} build|demo|check|bench" ;;
+*) die "usage: ${BASH_SOURCE[0]} build|demo|check|matrix|bench" ;;
 esac
 
 install_rust
