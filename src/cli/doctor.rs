@@ -8,13 +8,16 @@ use std::sync::Arc;
 
 use super::exit::{Exit, Failure};
 use super::format::Format;
+use super::match_::shown;
 use super::project::{load_spec, root};
 use super::terminal::{Terminal, outln};
+use super::trees::trees;
 use crate::exec::sandbox::{Probe, Sandbox, probe};
 use crate::exec::trace::Tracer;
 use crate::graph::expand;
 use crate::host::{ToolError, ToolIdentity, package_of};
-use crate::report::Style;
+use crate::kinds::matching::{look_up, symbols};
+use crate::report::{Style, UndefinedSymbol};
 use crate::source::FileDigests;
 use crate::spec::model::Spec;
 
@@ -161,7 +164,30 @@ fn of_project(spec: &Arc<Spec>) -> Result<Vec<Finding>, Failure> {
         tools.iter().map(|(tool, dirs)| of_tool(tool, dirs, State::Missing)).collect();
     findings.extend(paths.iter().map(|path| of_path(path)));
     findings.extend(spec.project.sources.iter().map(|(name, source)| of_source(spec, name, &source.value)));
+    findings.extend(of_boards(spec));
     Ok(findings)
+}
+
+/// The symbols that boards require: whether there are such, as far as the source trees that are here can tell.
+fn of_boards(spec: &Spec) -> Vec<Finding> {
+    let symbols = symbols(spec);
+    let count = symbols.len();
+    let (trees, undefined) = shown(look_up(symbols, trees(spec)));
+    if trees.is_empty() {
+        return Vec::new();
+    }
+    if undefined.is_empty() {
+        let found = format!("the {count} symbols that they name are defined in {}", trees.join(", "));
+        return vec![Finding { what: "boards".to_owned(), state: State::Fine, found, remedy: None }];
+    }
+    let finding = |undefined: &UndefinedSymbol<'_>| Finding {
+        what: format!("symbol {}", undefined.symbol),
+        // A predicate may well name a symbol of kernels that this project does not build, as in `OLD || NEW`.
+        state: State::Absent,
+        found: undefined.sentence(&trees),
+        remedy: None,
+    };
+    undefined.iter().map(finding).collect()
 }
 
 fn of_tool(tool: &str, dirs: &[PathBuf], if_missing: State) -> Finding {

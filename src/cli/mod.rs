@@ -12,10 +12,12 @@ mod format;
 mod history;
 mod init;
 mod log;
+mod match_;
 mod plan;
 mod project;
 mod query;
 mod terminal;
+mod trees;
 mod verify;
 mod why;
 
@@ -54,6 +56,8 @@ enum Command {
     Plan(plan::Args),
     /// Tell which nodes a change of a source touches, down to the boards, before it is applied.
     Affected(affected::Args),
+    /// Tell which boards can boot a kernel of a .config.
+    Match(match_::Args),
     /// Explain why a node is stale, or why it is fresh.
     Why(why::Args),
     /// Run again what has a result, from nothing, and compare: does it make the same bits?
@@ -102,6 +106,7 @@ fn run(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Build(args) => build::run(&args, terminal),
         Command::Plan(args) => plan::run(&args, terminal),
         Command::Affected(args) => affected::run(&args, terminal),
+        Command::Match(args) => match_::run(&args, terminal),
         Command::Why(args) => why::run(&args, terminal),
         Command::Verify(args) => verify::run(&args, terminal),
         Command::Log(args) => log::run(&args),

@@ -9,8 +9,9 @@ use super::project::{Project, select};
 use super::terminal::{Terminal, out, outln};
 use crate::graph::Graph;
 use crate::kinds::AllKinds;
+use crate::kinds::matching::{Meetings, meetings};
 use crate::plan::{World, estimate, plan};
-use crate::report;
+use crate::report::{self, Unmet, UnmetBoard};
 
 /// What `kiln plan` and `kiln build` have in common.
 #[derive(Debug, clap::Args)]
@@ -73,12 +74,30 @@ fn show(wanted: &Wanted, format: Format, all: bool, terminal: &Terminal) -> Resu
     match format {
         Format::Text => {
             out!("{}", report::plan_text(&world, &graph, &plan, &estimate, jobs, all, terminal.out));
+            if let Some(unmet) = meetings(&world, &graph, &plan).map(unmet) {
+                out!("{}", report::unmet_text(&unmet, terminal.out));
+            }
         }
-        Format::Json => outln!("{:#}", report::plan_json(&world, &graph, &plan, &estimate, jobs)),
+        Format::Json => {
+            let unmet = meetings(&world, &graph, &plan).map(unmet);
+            outln!("{:#}", report::plan_json(&world, &graph, &plan, &estimate, jobs, unmet.as_ref()));
+        }
         Format::Dot => out!("{}", report::dot(&graph, &plan)),
         Format::Mermaid => out!("{}", report::mermaid(&graph, &plan)),
     }
     Ok(Exit::Done)
+}
+
+/// Who meets nobody, for people.
+fn unmet(meetings: Meetings) -> Unmet {
+    let boards = meetings.boards.map(|boards| {
+        let board = boards.into_iter().map(|lonely| {
+            let (nearest, failing) = lonely.nearest.unzip();
+            UnmetBoard { board: lonely.board, nearest, failing }
+        });
+        board.collect()
+    });
+    Unmet { boards, builds: meetings.builds, open: meetings.open }
 }
 
 /// The names of nodes that `--force` means.

@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         }
         Format::Json => {
             let estimate = crate::plan::estimate(&graph, &plan, 1, |_| None);
-            let whole = report::plan_json(&world, &graph, &plan, &estimate, 1);
+            let whole = report::plan_json(&world, &graph, &plan, &estimate, 1, None);
             let name = graph.name(id);
             let node =
                 whole["nodes"].as_array().and_then(|nodes| nodes.iter().find(|node| node["name"] == **name));

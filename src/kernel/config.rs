@@ -86,16 +86,19 @@ pub enum ConfigProblemKind {
 
 impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: ", self.line)?;
-        match &self.kind {
-            ConfigProblemKind::Duplicate { symbol, before } => {
+        write!(f, "line {}: {}", self.line, self.kind)
+    }
+}
+
+impl fmt::Display for ConfigProblemKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Duplicate { symbol, before } => {
                 write!(f, "{symbol} was set in line {before} already; this line counts")
             }
-            ConfigProblemKind::Garbage { text } => write!(f, "not a line of a .config: {text:?}"),
-            ConfigProblemKind::BadValue { symbol, value } => {
-                write!(f, "{symbol} has no value of any type: {value:?}")
-            }
-            ConfigProblemKind::More { count } => write!(f, "{count} more problems from here on"),
+            Self::Garbage { text } => write!(f, "not a line of a .config: {text:?}"),
+            Self::BadValue { symbol, value } => write!(f, "{symbol} has no value of any type: {value:?}"),
+            Self::More { count } => write!(f, "{count} more problems from here on"),
         }
     }
 }

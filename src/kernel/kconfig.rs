@@ -4,6 +4,7 @@
 //! run: what a macro asks of a compiler is unknown here, and expressions with it have three values. What is not
 //! understood is left out and counted, as a new kernel may have words that this reader does not know.
 
+mod defined;
 mod explain;
 mod expr;
 mod lines;
@@ -19,6 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use defined::Defined;
 pub use explain::Reason;
 pub use expr::Expr;
 

@@ -118,6 +118,11 @@ impl Predicate {
         blame::failing(&self.root, config)
     }
 
+    /// How many of its comparisons, at the least, would have to come out otherwise for it to hold; 0 if it does.
+    pub fn lacking(&self, config: &dyn Lookup) -> usize {
+        blame::lacking(&self.root, config)
+    }
+
     /// Whether some values of the symbols that `known` gives `None` for could make it hold, the others being as
     /// `known` says (written as in a `.config`, `n` for not set).
     ///

@@ -1,11 +1,19 @@
 //! Kind `Match`: which boards can boot a `.config`.
 
+mod meetings;
+mod question;
+mod symbols;
+
 use crate::exec::Compute;
 use crate::graph::Action;
 use crate::kernel::config::KConfig;
 use crate::kernel::matching::match_boards;
 use crate::kernel::predicate::Predicate;
 use crate::spec::model::Spec;
+
+pub use meetings::{Lonely, Meetings, meetings};
+pub use question::{Answer, ask};
+pub use symbols::{Lookup, Undefined, look_up, symbols};
 
 /// The input that is looked at.
 pub(super) const CONFIG: &str = "config";
@@ -20,8 +28,7 @@ pub(super) struct Matching<'a> {
 
 impl<'a> Matching<'a> {
     pub(super) fn new(spec: &'a Spec) -> Self {
-        let boards = spec.project.boards.iter();
-        Self { boards: boards.map(|(name, board)| (name.as_str(), &board.value.requires.value)).collect() }
+        Self { boards: named(spec).collect() }
     }
 
     /// What a match depends on: what the boards require, and the symbols that they name. The rest of the `.config` can
@@ -35,6 +42,11 @@ impl<'a> Matching<'a> {
             self.boards.iter().map(|(board, requires)| (format!("board {board}"), requires.to_string()));
         values.chain(requires).collect()
     }
+}
+
+/// The boards of a spec, with what each requires.
+fn named(spec: &Spec) -> impl Iterator<Item = (&str, &Predicate)> {
+    spec.project.boards.iter().map(|(name, board)| (name.as_str(), &board.value.requires.value))
 }
 
 impl Compute for Matching<'_> {

@@ -2,7 +2,7 @@
 
 mod boot;
 mod config;
-mod matching;
+pub mod matching;
 mod records;
 
 use std::collections::HashSet;

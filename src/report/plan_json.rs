@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::unmet::Unmet;
 use crate::graph::{Action, Body, Graph};
 use crate::plan::{Estimate, Plan, Reason, Verdict, World};
 use crate::spec::model::Discoverer;
@@ -44,7 +45,14 @@ struct Described<'a> {
 }
 
 /// A plan as JSON.
-pub fn plan_json(world: &World<'_>, graph: &Graph, plan: &Plan, estimate: &Estimate, jobs: usize) -> Value {
+pub fn plan_json(
+    world: &World<'_>,
+    graph: &Graph,
+    plan: &Plan,
+    estimate: &Estimate,
+    jobs: usize,
+    unmet: Option<&Unmet>,
+) -> Value {
     let nodes: Vec<Node<'_>> = plan
         .nodes()
         .iter()
@@ -98,6 +106,7 @@ pub fn plan_json(world: &World<'_>, graph: &Graph, plan: &Plan, estimate: &Estim
             "critical-path-seconds": seconds(estimate.critical),
         },
         "critical-path": estimate.critical_path.iter().map(|&id| &**graph.name(id)).collect::<Vec<_>>(),
+        "unmet": unmet,
         "nodes": nodes,
     })
 }

@@ -11,6 +11,7 @@ mod failures;
 mod fixups;
 mod history;
 mod jobserver;
+mod matching;
 mod outputs;
 mod project;
 mod reach;

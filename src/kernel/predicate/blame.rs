@@ -15,6 +15,10 @@ pub(super) fn failing(root: &Expr, config: &dyn Lookup) -> Option<String> {
     blame(root, true, config).map(|blame| blame.text(false))
 }
 
+pub(super) fn lacking(root: &Expr, config: &dyn Lookup) -> usize {
+    blame(root, true, config).map_or(0, |blame| blame.count())
+}
+
 /// Why `expr` is not `wanted`; `None` if it is.
 fn blame(expr: &Expr, wanted: bool, config: &dyn Lookup) -> Option<Blame> {
     match (expr, wanted) {
@@ -45,6 +49,15 @@ fn leaf(test: &Test, wanted: bool, value: Option<&str>) -> String {
 }
 
 impl Blame {
+    /// How many leaves are the fewest to mend.
+    fn count(&self) -> usize {
+        match self {
+            Self::Leaf(_) => 1,
+            Self::Each(items) => items.iter().map(Self::count).sum(),
+            Self::OneOf(items) => items.iter().map(Self::count).min().unwrap_or(0),
+        }
+    }
+
     fn text(&self, inside_each: bool) -> String {
         match self {
             Self::Leaf(text) => text.clone(),

@@ -99,6 +99,18 @@ fn failing_names_what_must_be_mended() {
 }
 
 #[test]
+fn lacking_counts_the_fewest_that_must_be_mended() {
+    let config = values(&[("A", "y"), ("B", "m")]);
+    let lacking = |text: &str| parse(text).lacking(&config);
+    assert_eq!(lacking("A && (B || A) && !C"), 0);
+    assert_eq!(lacking("A && B"), 1);
+    assert_eq!(lacking("B && C && (D || E)"), 3);
+    assert_eq!(lacking("(B && C && D) || E"), 1);
+    assert_eq!(lacking("!(A || B=m || C)"), 2);
+    assert_eq!(lacking("!(A && B=m)"), 1);
+}
+
+#[test]
 fn errors_point_at_the_place() {
     let case = |text, message: &str, blamed: &str, help: Option<&str>| {
         assert_eq!(error(text), (message.to_owned(), blamed.to_owned(), help.map(str::to_owned)), "{text}");
@@ -280,6 +292,7 @@ proptest! {
         let predicate = Predicate { root };
         prop_assert_eq!(predicate.eval(&config), expected);
         prop_assert_eq!(predicate.failing(&config).is_none(), expected);
+        prop_assert_eq!(predicate.lacking(&config) == 0, expected);
     }
 
     #[test]

@@ -1,0 +1,37 @@
+//! Source trees as they are at hand, for commands that only look into them.
+
+use std::path::PathBuf;
+
+use crate::kinds::AllKinds;
+use crate::plan::World;
+use crate::spec::model::{Source, Spec};
+use crate::store::Store;
+
+/// The name and the root of each source tree that is there. The cache is opened only for those that kiln unpacks or
+/// exports itself, and none is begun for it.
+pub(super) fn trees(spec: &Spec) -> Vec<(String, PathBuf)> {
+    let mut trees: Vec<(String, PathBuf)> = Vec::new();
+    let mut made = Vec::new();
+    for (name, source) in &spec.project.sources {
+        match &source.value {
+            Source::Dir { path } | Source::Git { path, rev: None } => {
+                trees.push((name.clone(), spec.root.join(&path.value)));
+            }
+            Source::Git { rev: Some(_), .. } | Source::Tarball { .. } => made.push(name),
+        }
+    }
+    let home = spec.root.join(&spec.project.cache.path);
+    if !made.is_empty()
+        && home.join("sources").is_dir()
+        && let Ok(store) = Store::open(&home)
+    {
+        let kinds = AllKinds::new(spec);
+        if let Ok(world) = World::new(spec, &store, &kinds, Ok(())) {
+            let root = |name: &String| Some((name.clone(), world.source_tree(name).ok()?.root.clone()));
+            trees.extend(made.into_iter().filter_map(root));
+        }
+    }
+    trees.retain(|(_, root)| root.is_dir());
+    trees.sort();
+    trees
+}
