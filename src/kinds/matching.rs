@@ -7,7 +7,7 @@ mod symbols;
 use crate::exec::Compute;
 use crate::graph::Action;
 use crate::kernel::config::KConfig;
-use crate::kernel::matching::match_boards;
+use crate::kernel::matching::boots;
 use crate::kernel::predicate::Predicate;
 use crate::spec::model::Spec;
 
@@ -57,10 +57,7 @@ impl Compute for Matching<'_> {
     ) -> Result<Vec<(String, Vec<u8>)>, String> {
         let bytes = read(CONFIG)?;
         let (config, _) = KConfig::parse(&bytes);
-        let matched: Vec<&str> = match_boards(&config, &self.boards)
-            .into_iter()
-            .filter_map(|(board, verdict)| verdict.is_ok().then_some(board))
-            .collect();
+        let matched: Vec<&str> = boots(&config, &self.boards).collect();
         let json = serde_json::to_vec(&matched).map_err(|error| error.to_string())?;
         Ok(vec![(BOARDS.to_owned(), json)])
     }
