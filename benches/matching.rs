@@ -102,7 +102,7 @@ impl Symbol {
             "REGULATOR",
         ];
         let mut name = String::new();
-        for _ in 0..1 + random.below(3) {
+        for _ in 0..=random.below(3) {
             let _ = write!(name, "{}_", WORDS[random.below(WORDS.len())]);
         }
         let _ = write!(name, "{index}");

@@ -111,8 +111,11 @@ impl<'a> KConfig<'a> {
         // Kconfig writes some 30 bytes a line.
         config.symbols.reserve(bytes.len() / 32);
         let mut problems = Problems::default();
-        for (index, text) in bytes.split(|byte| *byte == b'\n').enumerate() {
-            let line = index + 1;
+        let ends = memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]);
+        let mut start = 0;
+        for (index, end) in ends.enumerate() {
+            let (line, text) = (index + 1, &bytes[start..end]);
+            start = end + 1;
             match Line::read(text) {
                 Line::Nothing => {}
                 Line::Garbage => problems.add(line, || ConfigProblemKind::Garbage { text: excerpt(text) }),
@@ -200,8 +203,19 @@ impl<'a> Line<'a> {
     }
 }
 
+/// The bytes that symbols are made of.
+const OF_SYMBOL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'_';
+        byte += 1;
+    }
+    table
+};
+
 fn symbol_end(text: &[u8]) -> usize {
-    text.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').unwrap_or(text.len())
+    text.iter().position(|byte| !OF_SYMBOL[usize::from(*byte)]).unwrap_or(text.len())
 }
 
 fn read_value(raw: &[u8]) -> Option<Value<'_>> {

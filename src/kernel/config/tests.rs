@@ -100,7 +100,36 @@ fn a_projection_sees_what_is_set() {
     assert_eq!(pairs, [("A", "y"), ("B", "\"x\"")]);
 }
 
+/// A line, and the setting that it is.
+fn line() -> impl Strategy<Value = (String, Option<(String, String)>)> {
+    let symbol =
+        prop::sample::select(vec!["A", "B", "64BIT", "LONGER_THAN_EIGHT_BYTES", "LONGER_THAN_EIGHT_BITES"]);
+    let value = prop::sample::select(vec!["y", "m", "n", "5", "-5", "0x1F", "\"\"", "\"a b\"", "\"=\\\"#\""]);
+    prop_oneof![
+        6 => (symbol.clone(), value).prop_map(|(symbol, value)| {
+            (format!("CONFIG_{symbol}={value}"), Some((symbol.to_owned(), value.to_owned())))
+        }),
+        3 => symbol.prop_map(|symbol| (format!("# CONFIG_{symbol} is not set"), Some((symbol.to_owned(), "n".to_owned())))),
+        1 => prop::sample::select(vec!["", "#", "# A menu", "# end of A", "\t"]).prop_map(|line| (line.to_owned(), None)),
+    ]
+}
+
 proptest! {
+    #[test]
+    fn what_is_written_is_read_and_the_last_setting_counts(lines in prop::collection::vec(line(), 0..12), end in "\r?\n", last in any::<bool>()) {
+        let mut text = lines.iter().map(|(line, _)| line.as_str()).collect::<Vec<_>>().join(&end);
+        text.push_str(if last { &end } else { "" });
+        let expected: BTreeMap<&str, &str> =
+            lines.iter().filter_map(|(_, setting)| setting.as_ref()).map(|(symbol, value)| (symbol.as_str(), value.as_str())).collect();
+        let (config, problems) = KConfig::parse(text.as_bytes());
+        let settings = lines.iter().filter(|(_, setting)| setting.is_some()).count();
+        prop_assert_eq!(config.len(), expected.len());
+        prop_assert_eq!(problems.len(), settings - expected.len(), "each setting but the last of its symbol");
+        for (symbol, value) in expected {
+            prop_assert_eq!(config.raw(symbol), Some(value.as_bytes()));
+        }
+    }
+
     #[test]
     fn no_bytes_can_break_it(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = KConfig::parse(&bytes);

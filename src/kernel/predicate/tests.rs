@@ -63,6 +63,35 @@ fn truth_table() {
     }
 }
 
+/// Every way to join two symbols against every pair of values: a module is not built in, and not is not unset.
+#[test]
+fn truth_table_of_what_joins() {
+    let pairs: Vec<(&str, &str)> =
+        ["n", "m", "y"].into_iter().flat_map(|a| ["n", "m", "y"].map(|b| (a, b))).collect();
+    // Of A and B: nn nm ny, mn mm my, yn ym yy.
+    let table = [
+        ("A && B", "... ... ..y"),
+        ("A || B", "..y ..y yyy"),
+        ("!A && B", "..y ..y ..."),
+        ("!(A && B)", "yyy yyy yy."),
+        ("!(A || B)", "yy. yy. ..."),
+        ("!A || !B", "yyy yyy yy."),
+        ("!!A && !!!B", "... ... yy."),
+        ("A=m || B=m", ".y. yyy .y."),
+        ("(A || A=m) && (B || B=m)", "... .yy .yy"),
+        ("A!=n && B!=n", "... .yy .yy"),
+        ("!(A=m) && !(B=m)", "y.y ... y.y"),
+        ("A || B && B=n || A=m", "... yyy yyy"),
+    ];
+    for (text, expected) in table {
+        let expected: Vec<bool> =
+            expected.bytes().filter(|byte| *byte != b' ').map(|byte| byte == b'y').collect();
+        let predicate = parse(text);
+        let found = pairs.iter().map(|(a, b)| predicate.eval(&values(&[("A", a), ("B", b)])));
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{text}");
+    }
+}
+
 #[test]
 fn operators_bind_as_in_c() {
     assert_eq!(parse("A || B && !C"), parse("A || (B && (!C))"));
@@ -185,6 +214,15 @@ fn possible_gives_up_in_time() {
     assert!(parse(&long).possible(&|_| None));
 }
 
+impl Predicate {
+    /// How many comparisons it has.
+    fn tests(&self) -> usize {
+        let mut count = 0;
+        self.root.each_test(&mut |_| count += 1);
+        count
+    }
+}
+
 fn constant() -> impl Strategy<Value = Constant> {
     prop_oneof![
         Just(Constant::Yes),
@@ -293,6 +331,34 @@ proptest! {
         prop_assert_eq!(predicate.eval(&config), expected);
         prop_assert_eq!(predicate.failing(&config).is_none(), expected);
         prop_assert_eq!(predicate.lacking(&config) == 0, expected);
+    }
+
+    /// `failing` is a predicate over what it blames, but for the values that it tells: it fails too, and where it
+    /// holds, so does the whole.
+    #[test]
+    fn what_is_blamed_is_what_must_be_mended(root in expr(), found in (0..36_usize, 0..36_usize, 0..36_usize), then in (0..36_usize, 0..36_usize, 0..36_usize)) {
+        let domain = domain();
+        let config = |at: (usize, usize, usize)| [("A", at.0), ("B", at.1), ("64BIT", at.2)].into_iter()
+            .filter_map(|(symbol, at)| Some((symbol.to_owned(), domain.get(at)?.clone())))
+            .collect::<Values>();
+        let (found, then) = (config(found), config(then));
+        let predicate = Predicate { root };
+        if let Some(mut blamed) = predicate.failing(&found) {
+            for value in domain.iter().map(String::as_str).chain(["not set"]) {
+                blamed = blamed.replace(&format!(" (is {value})"), "");
+            }
+            let blamed = parse(&blamed);
+            prop_assert!(!blamed.eval(&found), "{}", blamed);
+            prop_assert!(blamed.symbols().is_subset(&predicate.symbols()));
+            // Only what is blamed changes. What is not blamed goes on as it was, unless it shares a symbol with that.
+            let mended: Values = found.iter().filter(|(symbol, _)| !blamed.symbols().contains(symbol.as_str()))
+                .chain(then.iter().filter(|(symbol, _)| blamed.symbols().contains(symbol.as_str())))
+                .map(|(symbol, value)| (symbol.clone(), value.clone())).collect();
+            let shared = predicate.tests() > blamed.tests() && predicate.tests() > predicate.symbols().len();
+            if !shared && blamed.eval(&mended) {
+                prop_assert!(predicate.eval(&mended), "{} in {}", blamed, predicate);
+            }
+        }
     }
 
     #[test]
