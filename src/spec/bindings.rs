@@ -45,7 +45,13 @@ pub fn bindings(
     }
     holes.text("defconfig", &build.defconfig);
     let config = project.configs.get(&build.defconfig).map(|config| &config.value);
-    holes.text("defconfig.base", config.map_or(&build.defconfig, |config| &config.base.value));
+    let base = config.map_or_else(
+        || vec![build.defconfig.clone()],
+        |config| config.base.iter().map(|target| target.value.clone()).collect(),
+    );
+    holes.list("defconfig.base", base);
+    let seed = config.and_then(|config| config.seed.as_ref());
+    holes.text("defconfig.seed", &seed.map_or_else(String::new, |seed| seed.value.to_string()));
     let fragments = config.map(|config| config.fragments.as_slice()).unwrap_or_default();
     holes.list("defconfig.fragments", fragments.iter().map(|path| path.value.display().to_string()));
     holes.list("fixups", build.fixups.iter().cloned());

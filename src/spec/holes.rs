@@ -20,7 +20,9 @@ pub(super) const fn of_axis(axis: Axis) -> &'static [(&'static str, Kind)] {
         Axis::Arch => {
             &[("arch.kernel", Text), ("arch.image", Text), ("arch.targets", List), ("arch.make", List)]
         }
-        Axis::Defconfig => &[("defconfig.base", Text), ("defconfig.fragments", List)],
+        Axis::Defconfig => {
+            &[("defconfig.base", List), ("defconfig.seed", Text), ("defconfig.fragments", List)]
+        }
         Axis::Toolchain => &[
             ("toolchain.make", List),
             ("toolchain.prefix", Text),

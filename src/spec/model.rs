@@ -136,8 +136,10 @@ pub struct Toolchain {
 /// A named configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The kbuild target it starts from: `allnoconfig`, `defconfig`, ...
-    pub base: Spanned<String>,
+    /// The kbuild targets it starts from, made in turn: `allnoconfig`, or `defconfig` and `kvm_guest.config`. Not empty.
+    pub base: Vec<Spanned<String>>,
+    /// What `randconfig` draws its numbers from.
+    pub seed: Option<Spanned<u32>>,
     /// Config fragments, merged in order.
     pub fragments: Vec<Spanned<PathBuf>>,
     /// Fixups of its own, before the build's.
@@ -151,6 +153,16 @@ pub struct Fixup {
     pub text: String,
     /// Whether the final `.config` may have it otherwise; of a list, all that is in it.
     pub optional: bool,
+}
+
+/// The kbuild target that makes another configuration each time, unless it is given a seed.
+pub const RANDCONFIG: &str = "randconfig";
+
+impl Config {
+    /// Whether chance has a part in it.
+    pub fn is_random(&self) -> bool {
+        self.base.iter().any(|target| target.value == RANDCONFIG)
+    }
 }
 
 impl Fixup {

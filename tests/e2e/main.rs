@@ -4,6 +4,7 @@ mod affected;
 mod build;
 mod commands;
 mod company;
+mod configurations;
 mod continued;
 mod edits;
 mod equal_bits;

@@ -3,6 +3,7 @@
 mod actions;
 mod boards;
 mod builds;
+mod configs;
 mod cycle;
 mod files;
 mod lints;
@@ -27,6 +28,7 @@ pub(super) fn check(spec: &Spec, broken: &BTreeSet<String>, diagnostics: &mut Ve
     let flat = flat.collect();
     let mut checker = Checker { spec, broken, flat, builds: matrix::builds(spec), diagnostics };
     checker.references();
+    checker.configs();
     checker.builds();
     checker.rules();
     checker.actions();

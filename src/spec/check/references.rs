@@ -13,7 +13,9 @@ impl Checker<'_, '_> {
             self.build_part(&part.value);
         }
         for config in project.configs.values() {
-            self.kbuild_target(&config.value.base);
+            for target in &config.value.base {
+                self.kbuild_target(target);
+            }
             self.fixup_lists(&config.value.fixups);
         }
         for list in project.fixups.values() {

@@ -201,11 +201,36 @@ impl Decode for Config {
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let base = fields.required("base", context);
+        let base = fields.required::<Targets>("base", context);
+        let seed = fields.take("seed").map(|field| Spanned::decode(&field.value, context));
         let fragments = fields.or_default("fragments", context);
         let fixups = fields.or_default("fixups", context);
         fields.finish(context);
-        base.map(|base| Self { base, fragments, fixups })
+        // One that can't be read is not one that is missing.
+        let seed = seed.map_or(Some(None), |seed| seed.map(Some))?;
+        base.map(|Targets(base)| Self { base, seed, fragments, fixups })
+    }
+}
+
+/// One kbuild target, or several.
+struct Targets(Vec<Spanned<String>>);
+
+impl Decode for Targets {
+    const EXPECTED: &'static str = "a kbuild target, or a list of them";
+    const PLURAL: &'static str = "lists of kbuild targets";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let node = node.unwrapped();
+        match &node.kind {
+            NodeKind::Str(_) => Spanned::decode(node, context).map(|target| Self(vec![target])),
+            NodeKind::List(items) if items.is_empty() => {
+                let diagnostic =
+                    Diagnostic::error("empty-list", "`base` is empty: there is nothing to start from");
+                context.report(diagnostic.label(node.span, "expected at least one kbuild target"))
+            }
+            NodeKind::List(_) => Vec::decode(node, context).map(Self),
+            _ => context.wrong_type(node, Self::EXPECTED),
+        }
     }
 }
 

@@ -88,6 +88,8 @@ function decide(symbol,    most, wanted, logical) {
 		wanted = "n"
 	else if (asked[symbol] && logical && mode == "allyesconfig" && symbol != "BROKEN")
 		wanted = "y"
+	else if (asked[symbol] && logical && mode == "randconfig" && symbol != "BROKEN")
+		wanted = substr("nmy", 1 + int(3 * rand()), 1)
 	else
 		wanted = default_of(symbol)
 	if (!logical) {
@@ -148,6 +150,10 @@ BEGIN {
 	number = split(files, list, " ")
 	for (i = 1; i <= number; i++)
 		read_values(list[i])
+	if (ENVIRON["KCONFIG_SEED"] == "")
+		srand()
+	else
+		srand(ENVIRON["KCONFIG_SEED"])
 	# Not a symbol of the configuration: what ARCH= says.
 	value["ARCH_" arch] = "y"
 	print "#"
