@@ -85,7 +85,14 @@ fn show(wanted: &Wanted, format: Format, all: bool, terminal: &Terminal) -> Resu
         Format::Dot => out!("{}", report::dot(&graph, &plan)),
         Format::Mermaid => out!("{}", report::mermaid(&graph, &plan)),
     }
-    Ok(Exit::Done)
+    // What the machine lacks is told where a script would look, too.
+    let mut lacking: Vec<&str> = plan.lacking().map(|(_, what)| what).collect();
+    lacking.sort_unstable();
+    lacking.dedup();
+    if lacking.is_empty() {
+        return Ok(Exit::Done);
+    }
+    Err(Failure::new(Exit::Environment, lacking.join("; ")).help("`kiln doctor` lists all that is missing"))
 }
 
 /// Who meets nobody, for people.

@@ -140,6 +140,9 @@ impl Why<'_> {
                 );
                 self.node(*by, depth + 1, told);
             }
+            Verdict::Lacking(what) => {
+                self.line(depth, &format!("{name} is {}: {what}", self.style.bad("blocked")));
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, PipeReader, Read, Seek, SeekFrom};
+use std::io::{self, PipeReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -20,6 +20,7 @@ use super::tokens::JobServer;
 use super::told::{Messages, told};
 use crate::digest::Digest;
 use crate::graph::{Action, Input, NodeId};
+use crate::host;
 use crate::plan::manifest::What;
 use crate::plan::{Basis, Outputs, Strong, World, strong_key};
 use crate::source::{PathEntry, PathSet, Reads, States};
@@ -29,6 +30,9 @@ use crate::store::{Artifact, Blob, Outcome, Placed, remove_tree};
 /// How many lines of a log are shown where something went wrong, and how far back they are looked for.
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: u64 = 64 * 1024;
+
+/// How long a watched step that has closed its output may take to end.
+const LAST_BREATH: Duration = Duration::from_secs(5);
 
 /// How many damaged blobs a run puts right that makes the same again.
 const DAMAGED_BLOBS: usize = 100;
@@ -64,16 +68,26 @@ pub trait Kinds: Sync {
     fn messages(&self, log: &Path, trees: &[String]) -> io::Result<Messages>;
 }
 
-/// A kind whose outputs are looked at once its steps have passed.
+/// A kind whose outputs are looked at once its steps have passed, and whose failures it can explain.
 pub trait Check: Sync {
-    /// What is wrong with them: the action has failed. `out` says where an output is, `source` where an input that is
-    /// a source tree is.
-    fn check(
-        &self,
-        action: &Action,
-        out: &dyn Fn(&str) -> Option<PathBuf>,
-        source: &dyn Fn(&str) -> Option<PathBuf>,
-    ) -> Result<(), String>;
+    /// What is wrong with them: the action has failed.
+    fn check(&self, ran: &Ran<'_>) -> Result<(), String>;
+
+    /// Why a step failed, and what to do; `log` are the last lines of what it said. `None`: these have to do.
+    fn explain(&self, ran: &Ran<'_>, log: &[String]) -> Option<String>;
+}
+
+/// A run, for those who look at what it made.
+#[derive(Clone, Copy)]
+pub struct Ran<'a> {
+    /// What ran.
+    pub action: &'a Action,
+    /// Where an output is.
+    pub out: &'a dyn Fn(&str) -> Option<PathBuf>,
+    /// Where an input that is a source tree is.
+    pub source: &'a dyn Fn(&str) -> Option<PathBuf>,
+    /// What a compiler makes code for, by its own word.
+    pub machine: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// A kind whose output is watched while it runs.
@@ -81,8 +95,20 @@ pub trait Watcher: Sync {
     /// The steps. `inside` says where an input is in the sandbox.
     fn steps(&self, action: &Action, inside: &dyn Fn(&str) -> std::path::PathBuf) -> Vec<Vec<OsString>>;
 
-    /// Watches until the end is clear. All that is read goes to `log` as well.
+    /// Watches until the end is clear. All that is read goes to `log` as well. What the steps say on standard error is not
+    /// part of `output`.
     fn watch(&self, action: &Action, output: &mut PipeReader, log: &mut File) -> io::Result<Watched>;
+
+    /// What it means that the steps ended before the watcher had seen enough. `end` is how, where that is known, and
+    /// `errors` what they said on standard error.
+    fn ended(
+        &self,
+        action: &Action,
+        inside: &dyn Fn(&str) -> PathBuf,
+        watched: Watched,
+        end: Option<End>,
+        errors: &str,
+    ) -> Watched;
 }
 
 /// What a watcher saw.
@@ -94,6 +120,8 @@ pub struct Watched {
     pub message: String,
     /// Contents of outputs, by name.
     pub outputs: Vec<(String, Vec<u8>)>,
+    /// Whether the output ended first, and decided nothing.
+    pub ended: bool,
 }
 
 /// A kind that kiln works out itself.
@@ -382,7 +410,7 @@ fn leave(
     done
 }
 
-/// Runs steps, and has what they made checked.
+/// Runs steps, and has what they made checked, or explained why they did not.
 fn checked(
     stage: &Stage<'_>,
     task: &Task<'_>,
@@ -390,17 +418,27 @@ fn checked(
     check: &dyn Check,
 ) -> (Done, Option<Discovered>) {
     let (done, discovered) = sandboxed(stage, task, work, None, None);
-    if done.outcome != Outcome::Pass {
-        return (done, discovered);
-    }
     let out = |output: &str| output_file(task.action, work, output).ok();
     let source = |input: &str| match task.action.inputs.iter().find(|(name, _)| &**name == input)? {
         (_, Input::Source { name, .. }) => Some(stage.world.source_tree(name).ok()?.root.clone()),
         _ => None,
     };
-    let done = match check.check(task.action, &out, &source) {
-        Ok(()) => done,
-        Err(message) => Done { outcome: Outcome::Fail, made: false, ..done }.saying(message),
+    let machine = |compiler: &str| host::machine(compiler, &task.action.tool_path);
+    let ran = Ran { action: task.action, out: &out, source: &source, machine: &machine };
+    let done = match done.outcome {
+        Outcome::Pass => match check.check(&ran) {
+            Ok(()) => done,
+            Err(message) => Done { outcome: Outcome::Fail, made: false, ..done }.saying(message),
+        },
+        Outcome::Fail => match check.explain(&ran, &tail(&work.log()).unwrap_or_default()) {
+            Some(why) => {
+                let step = done.message.as_deref().unwrap_or("a step failed");
+                let message = format!("{why} ({step})");
+                done.saying(message)
+            }
+            None => done,
+        },
+        _ => done,
     };
     (done, discovered)
 }
@@ -429,11 +467,12 @@ fn sandboxed(
         Err(error) => return (Done::new(Outcome::Infra).saying(error), None),
     };
     let output = match watcher {
-        Some(_) => Output::Piped,
-        None => match log.try_clone() {
-            Ok(log) => Output::File(log),
-            Err(error) => return (Done::new(Outcome::Infra).saying(error), None),
-        },
+        Some(_) => File::create(work.errors()).map(Output::Apart),
+        None => log.try_clone().map(Output::File),
+    };
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => return (Done::new(Outcome::Infra).saying(error), None),
     };
     let prepared = match stage.sandbox.prepare(&spec, output) {
         Ok(prepared) => prepared,
@@ -497,8 +536,23 @@ fn watched(
 ) -> Done {
     let mut console = running.take_output().expect("the output was asked to be piped");
     let seen = watcher.watch(task.action, &mut console, log);
+    let by_itself = match &seen {
+        // One that has closed its output and goes on has no end to tell of.
+        Ok(seen) if seen.ended => running.wait_timeout(LAST_BREATH).ok().flatten(),
+        _ => None,
+    };
     running.killer().kill();
     let usage = running.wait().map(|exit| exit.usage).unwrap_or_default();
+    let errors = fs::read(work.errors()).unwrap_or_default();
+    // The log is for people, and what it lacks is no reason to throw a result away.
+    let _ = log.seek(SeekFrom::End(0)).and_then(|_| log.write_all(&errors));
+    let seen = seen.map(|seen| {
+        if !seen.ended {
+            return seen;
+        }
+        let errors = String::from_utf8_lossy(&errors);
+        watcher.ended(task.action, &inside, seen, by_itself.map(|exit| exit.end), &errors)
+    });
     if stage.cancel.is_cancelled() {
         return Done { usage, ..Done::new(Outcome::Cancelled) };
     }

@@ -37,7 +37,7 @@ pub mod trace;
 mod unpack;
 mod verify;
 
-pub use act::{Check, Compute, Kinds, Runner, Watched, Watcher};
+pub use act::{Check, Compute, Kinds, Ran, Runner, Watched, Watcher};
 pub use cancel::Cancel;
 pub use discover::{Recorded, Records};
 pub use schedule::{Ended, ExecError, Options, execute};

@@ -108,6 +108,7 @@ pub fn execute(
         elsewhere: Vec::new(),
         active: HashMap::new(),
         messages: HashMap::new(),
+        lacking: Vec::new(),
         summary: Summary::default(),
         stopping: false,
         plan_again: false,
@@ -146,6 +147,8 @@ struct Scheduler<'a, 'w> {
     elsewhere: Vec<NodeId>,
     active: HashMap<NodeId, Active>,
     messages: HashMap<NodeId, String>,
+    /// What is still to be told of what the machine lacks.
+    lacking: Vec<String>,
     summary: Summary,
     /// Nothing is started any more.
     stopping: bool,
@@ -208,6 +211,7 @@ impl<'a> Scheduler<'a, '_> {
             expected: self.estimate.wall,
         };
         (self.emit)(&event);
+        self.tell_lacking();
     }
 
     /// Takes over a decision: the plan's, or one that was made when a node had ended.
@@ -232,8 +236,24 @@ impl<'a> Scheduler<'a, '_> {
                 self.messages.insert(id, message);
                 State::Failed(Outcome::Skipped)
             }
+            // The others go on: none of them needs it.
+            (Verdict::Lacking(what), _) => {
+                self.summary.infra += 1;
+                let name = self.graph.name(id);
+                let message = format!("{name}: {what}; `kiln doctor` lists all that is missing");
+                self.lacking.push(message);
+                self.messages.insert(id, what);
+                State::Failed(Outcome::Infra)
+            }
             (Verdict::Unknown(_) | Verdict::Cached(..), _) => State::Waiting,
         };
+    }
+
+    /// Tells what the machine lacks, as soon as the run has begun.
+    fn tell_lacking(&mut self) {
+        for message in std::mem::take(&mut self.lacking) {
+            (self.emit)(&Event::Warning { message });
+        }
     }
 
     fn make_ready(&mut self, id: NodeId, work: Work) -> State {
@@ -726,7 +746,10 @@ impl<'a> Scheduler<'a, '_> {
             decide(self.world, self.graph, id, self, false)
         };
         match decided {
-            Ok(decision) => self.take(id, decision),
+            Ok(decision) => {
+                self.take(id, decision);
+                self.tell_lacking();
+            }
             Err(error) if error.lost().is_some() => {
                 self.lost(id, &error.to_string());
                 return Ok(());

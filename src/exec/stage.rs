@@ -88,6 +88,11 @@ impl WorkDir {
         self.root.join("log")
     }
 
+    /// What watched steps say on standard error.
+    pub(super) fn errors(&self) -> PathBuf {
+        self.root.join("errors")
+    }
+
     fn inputs(&self) -> PathBuf {
         self.root.join("in")
     }

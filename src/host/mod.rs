@@ -7,11 +7,13 @@
 mod elf;
 pub mod git;
 mod libraries;
+mod machine;
 mod packages;
 mod path;
 mod survey;
 mod tools;
 
+pub use machine::machine;
 pub use packages::{PATHS, PROGRAMS, Provided, package_of};
 pub use path::{HostPath, HostPathError, HostState};
 pub use tools::{FIXED_DIRS, ToolError, ToolIdentity};

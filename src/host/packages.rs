@@ -50,13 +50,29 @@ pub const PROGRAMS: &[Provided] = &[
     provided("perl", "perl"),
     provided("python3", "python3"),
     provided("qemu-system-aarch64", "qemu-system-arm"),
+    provided("qemu-system-alpha", "qemu-system-misc"),
     provided("qemu-system-arm", "qemu-system-arm"),
+    provided("qemu-system-hppa", "qemu-system-misc"),
     provided("qemu-system-i386", "qemu-system-x86"),
+    provided("qemu-system-loongarch64", "qemu-system-misc"),
+    provided("qemu-system-m68k", "qemu-system-misc"),
+    provided("qemu-system-microblaze", "qemu-system-misc"),
     provided("qemu-system-mips", "qemu-system-mips"),
+    provided("qemu-system-mips64", "qemu-system-mips"),
+    provided("qemu-system-mips64el", "qemu-system-mips"),
+    provided("qemu-system-mipsel", "qemu-system-mips"),
+    provided("qemu-system-or1k", "qemu-system-misc"),
+    provided("qemu-system-ppc", "qemu-system-ppc"),
     provided("qemu-system-ppc64", "qemu-system-ppc"),
+    provided("qemu-system-riscv32", "qemu-system-misc"),
     provided("qemu-system-riscv64", "qemu-system-misc"),
     provided("qemu-system-s390x", "qemu-system-misc"),
+    provided("qemu-system-sh4", "qemu-system-misc"),
+    provided("qemu-system-sparc", "qemu-system-sparc"),
+    provided("qemu-system-sparc64", "qemu-system-sparc"),
     provided("qemu-system-x86_64", "qemu-system-x86"),
+    provided("qemu-system-xtensa", "qemu-system-misc"),
+    provided("readelf", "binutils"),
     provided("rsync", "rsync"),
     provided("strip", "binutils"),
     provided("tar", "tar"),
@@ -103,7 +119,9 @@ pub fn package_of(what: &str) -> Option<String> {
     let target = target.replace('_', "-");
     match tool {
         "gcc" | "g++" => Some(format!("{tool}-{target}")),
-        "as" | "ld" | "ar" | "nm" | "strip" | "objcopy" | "objdump" => Some(format!("binutils-{target}")),
+        "as" | "ld" | "ar" | "nm" | "strip" | "objcopy" | "objdump" | "readelf" | "ranlib" => {
+            Some(format!("binutils-{target}"))
+        }
         _ => None,
     }
 }
@@ -118,10 +136,16 @@ mod tests {
             ("flex", Some("flex")),
             ("gcc-12", Some("gcc-12")),
             ("aarch64-linux-gnu-gcc", Some("gcc-aarch64-linux-gnu")),
+            ("arm-linux-gnueabihf-gcc", Some("gcc-arm-linux-gnueabihf")),
+            ("hppa-linux-gnu-gcc", Some("gcc-hppa-linux-gnu")),
+            ("i686-linux-gnu-gcc", Some("gcc-i686-linux-gnu")),
+            ("sparc64-linux-gnu-readelf", Some("binutils-sparc64-linux-gnu")),
             ("x86_64-linux-gnu-ld", Some("binutils-x86-64-linux-gnu")),
             ("/usr/include/libelf.h", Some("libelf-dev")),
             ("/usr/include/openssl/evp.h", Some("libssl-dev")),
             ("qemu-system-riscv64", Some("qemu-system-misc")),
+            ("qemu-system-hppa", Some("qemu-system-misc")),
+            ("qemu-system-sparc64", Some("qemu-system-sparc")),
             ("nobody-knows", None),
         ] {
             assert_eq!(package_of(what).as_deref(), package, "{what}");

@@ -208,7 +208,7 @@ impl<'a> Survey<'a> {
 }
 
 /// What the compiler answers; `None` if it does not know the question.
-fn ask(driver: &Path, question: &str, dirs: &[PathBuf]) -> Result<Option<PathBuf>, ToolError> {
+pub(super) fn ask(driver: &Path, question: &str, dirs: &[PathBuf]) -> Result<Option<PathBuf>, ToolError> {
     let failed = |source| ToolError::Ask { driver: driver.to_owned(), question: question.to_owned(), source };
     let path = std::env::join_paths(dirs).map_err(|error| failed(std::io::Error::other(error)))?;
     let output = Command::new(driver)

@@ -72,8 +72,7 @@ impl ToolIdentity {
     /// Finding that out takes tens of milliseconds for a compiler, which has to be asked. The answer is remembered
     /// together with all that it rests on, so that later on a stat of each component is enough.
     pub fn resolve(program: &str, path_dirs: &[PathBuf], files: &FileDigests) -> Result<Self, ToolError> {
-        let dirs: Vec<PathBuf> =
-            path_dirs.iter().cloned().chain(FIXED_DIRS.iter().map(PathBuf::from)).collect();
+        let dirs = search_path(path_dirs);
         let missing = || ToolError::Missing {
             program: program.to_owned(),
             package: package_of(program),
@@ -114,6 +113,11 @@ impl ToolIdentity {
 
 fn is_as_it_was(path: &Path, digest: &Digest, files: &FileDigests) -> bool {
     HostPath::resolve(path, files).is_ok_and(|now| now.digest() == *digest)
+}
+
+/// All directories in which programs are looked for, in order.
+pub(super) fn search_path(path_dirs: &[PathBuf]) -> Vec<PathBuf> {
+    path_dirs.iter().cloned().chain(FIXED_DIRS.iter().map(PathBuf::from)).collect()
 }
 
 /// The first executable file of that name, as a shell would find it.

@@ -1,14 +1,15 @@
 //! Kind `Job` on the local lab: QEMU runs in the sandbox, and its console is watched.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, PipeReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::exec::sandbox::End;
 use crate::exec::{Watched, Watcher};
 use crate::graph::{Action, Value};
-use crate::lab::console::{Console, watch};
+use crate::lab::console::{Console, ConsoleVerdict, watch};
 use crate::lab::qemu;
 use crate::store::Outcome;
 
@@ -44,6 +45,7 @@ impl Watcher for Boot {
         let limit = text(action, "test.time_limit").parse().map_or(TIME_LIMIT, Duration::from_secs);
         let mut console = Console::new(text(action, "test.marker"), limit, Instant::now());
         let verdict = watch(output, &mut console, log)?;
+        let ended = matches!(verdict, ConsoleVerdict::Ended { .. });
         let mut seen = Vec::new();
         log.seek(SeekFrom::Start(0))?;
         log.read_to_end(&mut seen)?;
@@ -51,7 +53,46 @@ impl Watcher for Boot {
             outcome: if verdict.passed() { Outcome::Pass } else { Outcome::Fail },
             message: verdict.to_string(),
             outputs: vec![(CONSOLE.to_owned(), seen)],
+            ended,
         })
+    }
+
+    fn ended(
+        &self,
+        action: &Action,
+        inside: &dyn Fn(&str) -> PathBuf,
+        watched: Watched,
+        end: Option<End>,
+        errors: &str,
+    ) -> Watched {
+        let spoke = watched.outputs.iter().any(|(_, bytes)| !bytes.trim_ascii().is_empty());
+        let how = match end {
+            Some(End::StepExited { code, .. }) => format!("exited with {code}"),
+            Some(End::StepSignaled { signal, .. }) => format!("was killed by signal {signal}"),
+            Some(End::AllStepsPassed) if !spoke => "ended before anything came over the console".to_owned(),
+            // The guest has switched its machine off, or has restarted it.
+            Some(End::AllStepsPassed | End::Killed) | None => return watched,
+        };
+        let words: Vec<&str> = errors.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let words = if words.is_empty() { String::new() } else { format!(": {}", words.join("; ")) };
+        let command: Vec<_> = self.steps(action, inside).concat().iter().map(|word| quoted(word)).collect();
+        let (program, board) = (text(action, "board.qemu"), text(action, "board"));
+        let message = format!(
+            "{program} {how}{words}\n  it was run as: {}\n  see `qemu` of board {board}, and what this QEMU has: {program} -M help",
+            command.join(" ")
+        );
+        Watched { outcome: Outcome::Infra, message, ..watched }
+    }
+}
+
+/// A word of a command line as a shell would take it.
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./,:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 

@@ -1,14 +1,16 @@
-//! Kind `Config`: a final `.config` is held to the fixups of its build.
+//! Kind `Config`: a final `.config` is held to the fixups of its build, and a compiler to its arch.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::exec::Check;
+use crate::exec::{Check, Ran};
 use crate::graph::{Action, Input, Value};
 use crate::kernel::asked::{Otherwise, otherwise};
+use crate::kernel::compiler::{is_foreign, refusal};
 use crate::kernel::config::KConfig;
 use crate::kernel::kconfig::{Kconfig, variables};
+use crate::kernel::targets::{Lacking, lacking};
 
 /// The output that is looked at.
 const CONFIG: &str = "config";
@@ -16,36 +18,105 @@ const CONFIG: &str = "config";
 /// The placeholder with the fixups that must be in it.
 const REQUIRED: &str = "fixups.required";
 
-/// Holds `.config`s to fixups.
-pub(super) struct Fixups;
+/// Holds configurations to what was asked, and explains those that failed.
+pub(super) struct Configured;
 
-impl Check for Fixups {
-    fn check(
-        &self,
-        action: &Action,
-        out: &dyn Fn(&str) -> Option<PathBuf>,
-        source: &dyn Fn(&str) -> Option<PathBuf>,
-    ) -> Result<(), String> {
-        let required = match action.bindings.get(REQUIRED) {
-            Some(Value::List(required)) => required.as_slice(),
-            Some(Value::Text(_)) | None => &[],
-        };
-        let Some(path) = out(CONFIG) else { return Ok(()) };
-        let bytes = match read(&path) {
-            Ok(Some(bytes)) => bytes,
-            // That it was not made is told where outputs are collected.
-            Ok(None) => return Ok(()),
-            Err(error) => return Err(format!("can't look for fixups in {CONFIG}: {error}")),
-        };
-        let (config, _) = KConfig::parse(&bytes);
-        let missed = otherwise(&config, required.iter().map(String::as_str));
-        if missed.is_empty() {
-            return Ok(());
+impl Check for Configured {
+    fn check(&self, ran: &Ran<'_>) -> Result<(), String> {
+        // Kconfig asks a compiler much, but not whose code it makes: the kernel's first file would be the first to tell.
+        if let Some(foreign) = foreign(ran) {
+            return Err(foreign);
         }
-        let kconfig = kconfig(action, source);
-        let lines = missed.iter().map(|missed| line(missed, kconfig.as_ref(), &config));
-        Err(message(&lines.collect::<Vec<_>>()))
+        fixups(ran)
     }
+
+    fn explain(&self, ran: &Ran<'_>, log: &[String]) -> Option<String> {
+        foreign(ran).or_else(|| refused(ran.action, log)).or_else(|| lacks(ran, log))
+    }
+}
+
+/// A compiler that makes code for another arch.
+fn foreign(ran: &Ran<'_>) -> Option<String> {
+    let text = |hole: &str| ran.action.bindings.text_of(hole);
+    let (cc, arch) = (text("toolchain.cc"), text("arch.kernel"));
+    // With these it is another compiler that counts.
+    let chosen = |variable: &String| variable.starts_with("CC=") || variable.starts_with("LLVM=");
+    if list(ran.action, "toolchain.make").iter().any(chosen) {
+        return None;
+    }
+    let machine = (ran.machine)(&cc).filter(|machine| is_foreign(machine, &arch))?;
+    let (toolchain, name) = (text("toolchain"), text("arch"));
+    Some(format!(
+        "{cc} makes code for {machine}, and {} is {arch}: give the toolchain {toolchain} the prefix of a compiler for \
+         {name}, `targets: {{\"{name}\": \"PREFIX-\"}}`",
+        build(ran.action)
+    ))
+}
+
+/// A compiler, assembler or linker that the tree does not take.
+fn refused(action: &Action, log: &[String]) -> Option<String> {
+    let words = refusal(log)?;
+    let text = |hole: &str| action.bindings.text_of(hole);
+    Some(format!(
+        "{} does not take the toolchain {}: {words}: name another in toolchains, or leave the combination out",
+        text("source"),
+        text("toolchain")
+    ))
+}
+
+/// A target that the tree does not have.
+fn lacks(ran: &Ran<'_>, log: &[String]) -> Option<String> {
+    let arch = ran.action.bindings.text_of("arch.kernel");
+    let tree = tree(ran)?;
+    let Lacking { wanted, nearest, all } = lacking(&tree, &arch, list(ran.action, "defconfig.base"), log)?;
+    let source = ran.action.bindings.text_of("source");
+    let of_arch = if wanted.starts_with("arch/") { String::new() } else { format!(" for {arch}") };
+    let more = if all > nearest.len() { ", .." } else { "" };
+    Some(match nearest.as_slice() {
+        [] => format!("{source} has no {wanted}{of_arch}, nor any other of its kind"),
+        names => {
+            format!("{source} has no {wanted}{of_arch}; it has {}{more}: name one of these", names.join(", "))
+        }
+    })
+}
+
+/// The build, as `source/arch/defconfig/toolchain`.
+fn build(action: &Action) -> String {
+    ["source", "arch", "defconfig", "toolchain"].map(|axis| action.bindings.text_of(axis)).join("/")
+}
+
+fn list<'a>(action: &'a Action, hole: &str) -> &'a [String] {
+    match action.bindings.get(hole) {
+        Some(Value::List(list)) => list,
+        Some(Value::Text(_)) | None => &[],
+    }
+}
+
+/// Fixups that are not in the final `.config` as asked.
+fn fixups(ran: &Ran<'_>) -> Result<(), String> {
+    let Some(path) = (ran.out)(CONFIG) else { return Ok(()) };
+    let bytes = match read(&path) {
+        Ok(Some(bytes)) => bytes,
+        // That it was not made is told where outputs are collected.
+        Ok(None) => return Ok(()),
+        Err(error) => return Err(format!("can't look for fixups in {CONFIG}: {error}")),
+    };
+    let (config, _) = KConfig::parse(&bytes);
+    let missed = otherwise(&config, list(ran.action, REQUIRED).iter().map(String::as_str));
+    if missed.is_empty() {
+        return Ok(());
+    }
+    // They only explain.
+    let arch = ran.action.bindings.text_of("arch.kernel");
+    let kconfig = tree(ran).and_then(|tree| Kconfig::read(&tree, &variables(&arch)).ok());
+    let lines = missed.iter().map(|missed| line(missed, kconfig.as_ref(), &config));
+    Err(message(&lines.collect::<Vec<_>>()))
+}
+
+/// The tree that was configured.
+fn tree(ran: &Ran<'_>) -> Option<PathBuf> {
+    let mut trees = ran.action.inputs.iter().filter(|(_, input)| matches!(input, Input::Source { .. }));
+    trees.find_map(|(name, _)| (ran.source)(name))
 }
 
 /// A file's content; `None` where there is no file. What a step made may be a link to somewhere outside.
@@ -56,13 +127,6 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// The Kconfig files of the tree that was configured, if there are any: they only explain.
-fn kconfig(action: &Action, source: &dyn Fn(&str) -> Option<PathBuf>) -> Option<Kconfig> {
-    let mut trees = action.inputs.iter().filter(|(_, input)| matches!(input, Input::Source { .. }));
-    let tree = trees.find_map(|(name, _)| source(name))?;
-    Kconfig::read(&tree, &variables(&action.bindings.text_of("arch.kernel"))).ok()
 }
 
 /// One symbol: what was asked, what came of it, and why.

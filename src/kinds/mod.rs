@@ -17,7 +17,7 @@ use crate::plan::{PlanError, Projected, Projection};
 use crate::spec::model::{Kind, Spec};
 
 use boot::Boot;
-use config::Fixups;
+use config::Configured;
 use matching::Matching;
 use records::Kbuild;
 
@@ -38,7 +38,7 @@ impl Kinds for AllKinds<'_> {
     fn runner(&self, kind: Kind) -> Runner<'_> {
         match kind {
             Kind::Command => Runner::Steps,
-            Kind::Config => Runner::Checked(&Fixups),
+            Kind::Config => Runner::Checked(&Configured),
             Kind::Match => Runner::Computed(&self.matching),
             Kind::Job => Runner::Watched(&self.boot),
         }

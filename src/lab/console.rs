@@ -40,11 +40,37 @@ const OOPSES: [&str; 7] = [
     "BUG: ",
 ];
 
+/// How a line ends that asks for a user's name.
+const LOGIN: &str = "login:";
+
+/// How long nothing may follow a login prompt until it is taken for one.
+const PROMPT: Duration = Duration::from_secs(2);
+
+/// What a boot has to come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Awaited {
+    /// A text of the test's own.
+    Marker,
+    /// A line that ends in `login:`, with nothing after it.
+    Login,
+}
+
+impl fmt::Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Marker => "marker",
+            Self::Login => "login prompt",
+        })
+    }
+}
+
 /// How a boot went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConsoleVerdict {
-    /// The marker appeared.
+    /// What was awaited appeared.
     Passed {
+        /// What it was.
+        awaited: Awaited,
         /// Time from the start.
         after: Duration,
     },
@@ -58,15 +84,25 @@ pub enum ConsoleVerdict {
         /// The first line that says so.
         line: String,
     },
+    /// The user space asks who is there: it is not the one that prints the marker, or it did not run the test.
+    Login {
+        /// The prompt.
+        line: String,
+    },
     /// Time was up, after some output.
     Hang {
+        /// What did not appear.
+        awaited: Awaited,
         /// The last line of it.
         last_line: String,
     },
     /// Time was up, and nothing was ever printed.
     Silent,
-    /// The machine ended before the marker appeared.
-    Ended,
+    /// The machine ended before what was awaited appeared.
+    Ended {
+        /// What that is.
+        awaited: Awaited,
+    },
 }
 
 impl ConsoleVerdict {
@@ -79,12 +115,17 @@ impl ConsoleVerdict {
 impl fmt::Display for ConsoleVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Passed { after } => write!(f, "booted to the marker in {:.1} s", after.as_secs_f64()),
+            Self::Passed { awaited, after } => {
+                write!(f, "booted to the {awaited} in {:.1} s", after.as_secs_f64())
+            }
             Self::Panic { line } => write!(f, "the kernel panicked: {line}"),
             Self::Oops { line } => write!(f, "the kernel oopsed: {line}"),
-            Self::Hang { last_line } => write!(f, "no marker in time; the last line was: {last_line}"),
+            Self::Login { line } => write!(f, "a login prompt instead of the marker: {line}"),
+            Self::Hang { awaited, last_line } => {
+                write!(f, "no {awaited} in time; the last line was: {last_line}")
+            }
             Self::Silent => f.write_str("the console stayed silent until time was up"),
-            Self::Ended => f.write_str("the machine ended before the marker appeared"),
+            Self::Ended { awaited } => write!(f, "the machine ended before the {awaited} appeared"),
         }
     }
 }
@@ -100,12 +141,14 @@ pub struct Console {
     /// How much of `line` was searched for the marker.
     searched: usize,
     last_line: String,
+    /// Since when the line ends like a login prompt.
+    prompt: Option<Instant>,
     fault: Option<ConsoleVerdict>,
     verdict: Option<ConsoleVerdict>,
 }
 
 impl Console {
-    /// Starts watching for `marker`, which may appear anywhere in a line.
+    /// Starts watching for `marker`, which may appear anywhere in a line; for a login prompt where it is empty.
     pub fn new(marker: &str, time_limit: Duration, now: Instant) -> Self {
         Self {
             marker: marker.as_bytes().to_vec(),
@@ -114,6 +157,7 @@ impl Console {
             line: Vec::new(),
             searched: 0,
             last_line: String::new(),
+            prompt: None,
             fault: None,
             verdict: None,
         }
@@ -121,7 +165,11 @@ impl Console {
 
     /// When [`tick`](Self::tick) has to be called if nothing is printed until then.
     pub fn deadline(&self) -> Instant {
-        self.deadline
+        self.prompt.map_or(self.deadline, |since| self.deadline.min(since + PROMPT))
+    }
+
+    fn awaited(&self) -> Awaited {
+        if self.marker.is_empty() { Awaited::Login } else { Awaited::Marker }
     }
 
     /// Takes what was printed. Once there is a verdict it stays.
@@ -133,16 +181,28 @@ impl Console {
             }
             self.take(piece, now);
         }
+        if !bytes.is_empty() {
+            self.look_for_prompt(now);
+        }
         self.tick(now)
     }
 
     /// Lets time pass.
     pub fn tick(&mut self, now: Instant) -> Option<&ConsoleVerdict> {
-        if self.verdict.is_none() && now >= self.deadline {
+        if self.verdict.is_some() {
+            return self.verdict.as_ref();
+        }
+        if let Some(since) = self.prompt.filter(|since| now >= *since + PROMPT) {
+            self.verdict = Some(match self.awaited() {
+                awaited @ Awaited::Login => ConsoleVerdict::Passed { awaited, after: since - self.started },
+                Awaited::Marker => ConsoleVerdict::Login { line: readable(&self.line) },
+            });
+        } else if now >= self.deadline {
+            let awaited = self.awaited();
             self.end_line(now);
             self.verdict = Some(self.fault.take().unwrap_or_else(|| match self.last_line.as_str() {
                 "" => ConsoleVerdict::Silent,
-                line => ConsoleVerdict::Hang { last_line: line.to_owned() },
+                line => ConsoleVerdict::Hang { awaited, last_line: line.to_owned() },
             }));
         }
         self.verdict.as_ref()
@@ -151,7 +211,10 @@ impl Console {
     /// The machine has ended, and all it printed was fed.
     pub fn finish(&mut self, now: Instant) -> ConsoleVerdict {
         self.end_line(now);
-        self.verdict.clone().or_else(|| self.fault.clone()).unwrap_or(ConsoleVerdict::Ended)
+        self.verdict
+            .clone()
+            .or_else(|| self.fault.clone())
+            .unwrap_or(ConsoleVerdict::Ended { awaited: self.awaited() })
     }
 
     fn take(&mut self, piece: &[u8], now: Instant) {
@@ -187,8 +250,16 @@ impl Console {
         // After an oops a marker is worth nothing, even in the oops' own line: nobody promised that the kernel ends
         // its line before a program prints.
         if self.verdict.is_none() && self.fault.is_none() && fault_in(&self.line[..from + at]).is_none() {
-            self.verdict = Some(ConsoleVerdict::Passed { after: now - self.started });
+            let (awaited, after) = (self.awaited(), now - self.started);
+            self.verdict = Some(ConsoleVerdict::Passed { awaited, after });
         }
+    }
+
+    /// A prompt is the one line that no one ends. Whatever follows it shows that it was none.
+    fn look_for_prompt(&mut self, now: Instant) {
+        let is_prompt = self.fault.is_none() && self.line.trim_ascii_end().ends_with(LOGIN.as_bytes());
+        // A fault in the very line is judged at its end.
+        self.prompt = (is_prompt && fault_in(&self.line).is_none()).then_some(now);
     }
 
     fn end_line(&mut self, now: Instant) {

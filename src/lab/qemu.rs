@@ -42,6 +42,23 @@ impl Boot<'_> {
 mod tests {
     use super::*;
 
+    /// QEMU gives every machine a network card that reaches out, unless it is told not to.
+    #[test]
+    fn a_guest_has_no_network_unless_its_board_asks() {
+        let argv = |args: &[&str]| {
+            let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+            let kernel = Path::new("/kiln/in/image");
+            Boot { program: "qemu", args: &args, kernel, initrd: None, cmdline: "" }.argv()
+        };
+        let network = |word: &OsString| {
+            let word = word.to_string_lossy();
+            ["-nic", "-net", "-netdev"].contains(&&*word) || word.contains("net-")
+        };
+        let plain = argv(&["-M", "pc"]);
+        assert!(plain.contains(&"-nodefaults".into()) && !plain.iter().any(network), "{plain:?}");
+        assert!(argv(&["-nic", "user"]).iter().any(network));
+    }
+
     #[test]
     fn a_board_becomes_a_command() {
         let args = ["-M", "pc", "-m", "128"].map(str::to_owned);

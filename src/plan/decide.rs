@@ -44,7 +44,15 @@ pub fn decide(
     }
     let node = graph.node(id);
     match &node.body {
-        Body::Action(action) => decide_action(world, graph, node, action, progress, lost),
+        Body::Action(action) => {
+            match decide_action(world, graph, node, action, progress, lost) {
+                // Of all nodes only those that run it, and what depends on them, have to do without.
+                Err(PlanError::Tool { source: lacks @ ToolError::Missing { .. }, .. }) => {
+                    Ok(Decision { verdict: Verdict::Lacking(lacks.to_string()), keys: None, basis: None })
+                }
+                decided => decided,
+            }
+        }
         Body::Source(source) => decide_source(world, node, source),
         Body::Expansion(_) => Ok(Decision::expanded()),
     }

@@ -59,6 +59,14 @@ impl Plan {
         &self.decision(id).expect("the node is part of the plan").verdict
     }
 
+    /// The nodes that can't run because this machine lacks a program, and what each says of it.
+    pub fn lacking(&self) -> impl Iterator<Item = (NodeId, &str)> {
+        self.nodes.iter().filter_map(|&id| match self.verdict(id) {
+            Verdict::Lacking(what) => Some((id, what.as_str())),
+            _ => None,
+        })
+    }
+
     /// Whether nothing runs and nothing is put in place.
     pub fn is_fresh(&self) -> bool {
         self.nodes.iter().all(|&id| matches!(self.verdict(id), Verdict::Fresh(_) | Verdict::Blocked(_)))
@@ -77,7 +85,7 @@ impl Progress for Plan {
         match &self.decision(id).expect("a node is decided after those it depends on").verdict {
             Verdict::Fresh(known) | Verdict::Cached(known, _) => decide::State::Known(known),
             Verdict::Stale(_) | Verdict::Unknown(_) => decide::State::Pending,
-            Verdict::Blocked(_) => decide::State::Failed,
+            Verdict::Blocked(_) | Verdict::Lacking(_) => decide::State::Failed,
         }
     }
 }

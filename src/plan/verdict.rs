@@ -24,6 +24,8 @@ pub enum Verdict {
     Unknown(Vec<NodeId>),
     /// It can't run: what it needs has failed, in this run or in one that is recorded.
     Blocked(NodeId),
+    /// It can't run: this machine lacks a program, and this says which.
+    Lacking(String),
 }
 
 /// A result that is known without running anything.
@@ -86,7 +88,7 @@ impl Verdict {
             Self::Cached(..) => "cached",
             Self::Stale(_) => "stale",
             Self::Unknown(_) => "unknown",
-            Self::Blocked(_) => "blocked",
+            Self::Blocked(_) | Self::Lacking(_) => "blocked",
         }
     }
 
@@ -94,7 +96,7 @@ impl Verdict {
     pub const fn known(&self) -> Option<&Known> {
         match self {
             Self::Fresh(known) | Self::Cached(known, _) => Some(known),
-            Self::Stale(_) | Self::Unknown(_) | Self::Blocked(_) => None,
+            Self::Stale(_) | Self::Unknown(_) | Self::Blocked(_) | Self::Lacking(_) => None,
         }
     }
 

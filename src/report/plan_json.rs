@@ -24,6 +24,8 @@ struct Node<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     blocked_by: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    lacks: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     action_key: Option<String>,
@@ -66,8 +68,9 @@ pub fn plan_json(
                 }
                 Verdict::Unknown(until) => (None, until.iter().map(|&id| name(id)).collect(), None),
                 Verdict::Blocked(by) => (None, Vec::new(), Some(name(*by))),
-                Verdict::Fresh(_) => (None, Vec::new(), None),
+                Verdict::Fresh(_) | Verdict::Lacking(_) => (None, Vec::new(), None),
             };
+            let lacks = if let Verdict::Lacking(what) = verdict { Some(what.as_str()) } else { None };
             let mut deps: Vec<&str> = graph.deps(id).map(name).collect();
             deps.sort_unstable();
             Node {
@@ -77,6 +80,7 @@ pub fn plan_json(
                 reasons,
                 until,
                 blocked_by,
+                lacks,
                 outcome: verdict.known().map(|known| known.outcome.as_str()),
                 action_key: decision.keys.map(|keys| keys.action.to_string()),
                 strong_key: decision.keys.and_then(|keys| keys.strong).map(|strong| strong.key.to_string()),

@@ -34,7 +34,7 @@ pub fn plan_text(
             Verdict::Fresh(_) | Verdict::Cached(..) => style.good(word),
             Verdict::Stale(_) => style.warn(word),
             Verdict::Unknown(_) => style.dim(word),
-            Verdict::Blocked(_) => style.bad(word),
+            Verdict::Blocked(_) | Verdict::Lacking(_) => style.bad(word),
         };
         let expected = estimate.durations.get(&id).map(|&time| duration(time)).unwrap_or_default();
         rows.push(vec![
@@ -67,6 +67,7 @@ pub(super) fn why(graph: &Graph, verdict: &Verdict) -> String {
         }
         Verdict::Unknown(until) => format!("until {}", names(graph, until)),
         Verdict::Blocked(by) => format!("{} failed or can't run", graph.name(*by)),
+        Verdict::Lacking(what) => what.clone(),
     }
 }
 
@@ -115,7 +116,7 @@ fn totals(graph: &Graph, plan: &Plan, estimate: &Estimate, jobs: usize, style: S
             Verdict::Cached(..) => cached += 1,
             Verdict::Stale(_) => stale += 1,
             Verdict::Unknown(_) => unknown += 1,
-            Verdict::Blocked(_) => blocked += 1,
+            Verdict::Blocked(_) | Verdict::Lacking(_) => blocked += 1,
         }
     }
     let total = fresh + cached + stale + unknown + blocked;

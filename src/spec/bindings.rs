@@ -65,8 +65,13 @@ pub fn bindings(
     }
     if let Some(name) = test {
         holes.text("test", name);
-        if let Some(Test::Console { marker, time_limit }) = project.tests.get(name).map(|test| &test.value) {
-            holes.text("test.marker", &marker.value);
+        if let Some(test) = project.tests.get(name) {
+            // A marker is never empty: this is a login prompt.
+            let (marker, time_limit) = match &test.value {
+                Test::Console { marker, time_limit } => (marker.value.as_str(), time_limit),
+                Test::Login { time_limit } => ("", time_limit),
+            };
+            holes.text("test.marker", marker);
             holes.text("test.time_limit", &time_limit.as_secs().to_string());
         }
     }

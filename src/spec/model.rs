@@ -258,6 +258,11 @@ pub enum Test {
         /// After which the boot has failed. Default two minutes.
         time_limit: Duration,
     },
+    /// `Login(time_limit: "2min")`: the console must come to a login prompt.
+    Login {
+        /// After which the boot has failed. Default two minutes.
+        time_limit: Duration,
+    },
 }
 
 /// An entry of `actions`.

@@ -1,6 +1,7 @@
 //! kiln from end to end: the binary, on a fake kernel tree that configures and builds in a tenth of a second.
 
 mod affected;
+mod bad_rows;
 mod build;
 mod commands;
 mod company;

@@ -29,13 +29,16 @@ impl Default for Sandbox {
     }
 }
 
-/// Where the standard output and error of steps go: both to the same place, in the order of writing.
+/// Where the standard output and error of steps go: unless said otherwise, both to the same place, in the order of
+/// writing.
 #[derive(Debug)]
 pub enum Output {
     /// Into this file.
     File(File),
     /// Into a pipe, to be read from [`Running::take_output`]. A pipe that nobody reads fills, and stops the steps.
     Piped,
+    /// Standard output into a pipe as for [`Piped`](Self::Piped), and standard error into this file.
+    Apart(File),
 }
 
 impl Sandbox {
@@ -79,11 +82,15 @@ impl Sandbox {
 
     fn start_helper(&self, output: Output) -> io::Result<(Link, Option<PipeReader>)> {
         let (ours, theirs) = UnixStream::pair()?;
-        let (reader, stdout) = match output {
-            Output::File(file) => (None, OwnedFd::from(file)),
+        let (reader, stdout, stderr) = match output {
+            Output::File(file) => (None, OwnedFd::from(file.try_clone()?), OwnedFd::from(file)),
             Output::Piped => {
                 let (reader, writer) = io::pipe()?;
-                (Some(reader), OwnedFd::from(writer))
+                (Some(reader), OwnedFd::from(writer.try_clone()?), OwnedFd::from(writer))
+            }
+            Output::Apart(errors) => {
+                let (reader, writer) = io::pipe()?;
+                (Some(reader), OwnedFd::from(writer), OwnedFd::from(errors))
             }
         };
         let child = Command::new(&self.helper)
@@ -92,7 +99,7 @@ impl Sandbox {
             // Kiln's environment is not for steps, not even in the memory of their PID 1.
             .env_clear()
             .stdin(OwnedFd::from(theirs))
-            .stderr(stdout.try_clone()?)
+            .stderr(stderr)
             .stdout(stdout)
             // A Ctrl-C at the terminal is for kiln alone, which decides what it means for each sandbox.
             .process_group(0)
@@ -203,7 +210,7 @@ impl Running {
         self.link.init_pid
     }
 
-    /// The reading end of [`Output::Piped`], once. It ends when the sandbox does.
+    /// The reading end of [`Output::Piped`] and [`Output::Apart`], once. It ends when the sandbox does.
     pub fn take_output(&mut self) -> Option<PipeReader> {
         self.output.take()
     }

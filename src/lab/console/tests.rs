@@ -4,6 +4,7 @@ use super::*;
 
 const MARKER: &str = "KILN-BOOT-OK";
 const LIMIT: Duration = Duration::from_mins(1);
+const ENDED: ConsoleVerdict = ConsoleVerdict::Ended { awaited: Awaited::Marker };
 
 /// Feeds chunks one second apart.
 fn boot(chunks: &[&[u8]]) -> (Console, Instant) {
@@ -33,7 +34,7 @@ fn waited(chunks: &[&[u8]]) -> ConsoleVerdict {
 }
 
 fn passed(seconds: u64) -> ConsoleVerdict {
-    ConsoleVerdict::Passed { after: Duration::from_secs(seconds) }
+    ConsoleVerdict::Passed { awaited: Awaited::Marker, after: Duration::from_secs(seconds) }
 }
 
 #[test]
@@ -103,14 +104,75 @@ fn an_aftermath_does_not_outlast_the_limit() {
 fn silence_hang_and_end_are_told_apart() {
     assert_eq!(waited(&[]), ConsoleVerdict::Silent);
     assert_eq!(waited(&[b"\r\n\0\r\n"]), ConsoleVerdict::Silent);
-    assert_eq!(waited(&[b"Booting\r\n\r\n"]), ConsoleVerdict::Hang { last_line: "Booting".into() });
-    assert_eq!(waited(&[b"a\nlogin: "]), ConsoleVerdict::Hang { last_line: "login:".into() });
-    assert_eq!(ended(&[]), ConsoleVerdict::Ended);
-    assert_eq!(ended(&[b"Booting\n"]), ConsoleVerdict::Ended);
+    assert_eq!(
+        waited(&[b"Booting\r\n\r\n"]),
+        ConsoleVerdict::Hang { awaited: Awaited::Marker, last_line: "Booting".into() }
+    );
+    assert_eq!(
+        waited(&[b"a\nno end "]),
+        ConsoleVerdict::Hang { awaited: Awaited::Marker, last_line: "no end".into() }
+    );
+    assert_eq!(ended(&[]), ENDED);
+    assert_eq!(ended(&[b"Booting\n"]), ENDED);
     assert_eq!(
         ended(&[b"Kernel panic - not syncing: no newline"]),
         ConsoleVerdict::Panic { line: "Kernel panic - not syncing: no newline".into() }
     );
+}
+
+#[test]
+fn a_login_prompt_is_no_marker() {
+    let login = ConsoleVerdict::Login { line: "debian login:".into() };
+    assert_eq!(waited(&[b"Debian 12\r\n\r\ndebian login: "]), login);
+    assert_eq!(waited(&[b"debian log", b"in:"]), login);
+    let (console, now) = boot(&[b"debian login: "]);
+    assert_eq!(console.deadline(), now + PROMPT);
+    // What follows in time shows that it was none; so does the end of the machine.
+    assert_eq!(ended(&[b"debian login: ", b"KILN-BOOT-OK\n"]), passed(2));
+    assert_eq!(ended(&[b"debian login: "]), ENDED);
+    let hang = |line: &str| ConsoleVerdict::Hang { awaited: Awaited::Marker, last_line: line.into() };
+    assert_eq!(waited(&[b"debian login: ", b"root\r\n"]), hang("debian login: root"));
+    assert_eq!(waited(&[b"debian login:\r\n"]), hang("debian login:"));
+    // What is wrong with the kernel says more.
+    let oops = ConsoleVerdict::Oops { line: "BUG: x".into() };
+    assert_eq!(waited(&[b"BUG: x\ndebian login: "]), oops);
+    assert_eq!(
+        waited(&[b"Kernel panic - not syncing: x login: "]),
+        ConsoleVerdict::Panic { line: "Kernel panic - not syncing: x login:".into() }
+    );
+}
+
+#[test]
+fn a_prompt_does_not_outlast_the_limit() {
+    let start = Instant::now();
+    let mut console = Console::new(MARKER, LIMIT, start);
+    console.feed(b"login: ", start + Duration::from_secs(59));
+    assert_eq!(console.deadline(), start + LIMIT);
+    let hang = ConsoleVerdict::Hang { awaited: Awaited::Marker, last_line: "login:".into() };
+    assert_eq!(console.tick(start + LIMIT), Some(&hang));
+}
+
+#[test]
+fn a_login_prompt_passes_where_it_is_awaited() {
+    let start = Instant::now();
+    let second = |n| start + Duration::from_secs(n);
+    let watched = |chunks: &[&[u8]]| {
+        let mut console = Console::new("", LIMIT, start);
+        for (chunk, at) in chunks.iter().zip(1..) {
+            console.feed(chunk, second(at));
+        }
+        console
+    };
+    let verdict = |chunks: &[&[u8]]| {
+        let mut console = watched(chunks);
+        console.tick(console.deadline()).unwrap().clone()
+    };
+    let awaited = Awaited::Login;
+    let two = ConsoleVerdict::Passed { awaited, after: Duration::from_secs(2) };
+    assert_eq!(verdict(&[b"Debian\r\n", b"debian login: "]), two);
+    assert_eq!(verdict(&[b"Debian\r\n"]), ConsoleVerdict::Hang { awaited, last_line: "Debian".into() });
+    assert_eq!(verdict(&[b"BUG: x\n", b"debian login: "]), ConsoleVerdict::Oops { line: "BUG: x".into() });
+    assert_eq!(watched(&[b"Debian\n"]).finish(second(3)), ConsoleVerdict::Ended { awaited });
 }
 
 #[test]
@@ -120,7 +182,7 @@ fn chatter_does_not_move_the_limit() {
     for second in 1..60 {
         assert_eq!(console.feed(b"still here\n", start + Duration::from_secs(second)), None);
     }
-    let hang = ConsoleVerdict::Hang { last_line: "still here".into() };
+    let hang = ConsoleVerdict::Hang { awaited: Awaited::Marker, last_line: "still here".into() };
     assert_eq!(console.feed(b"still here\n", start + LIMIT), Some(&hang));
 }
 
@@ -130,9 +192,24 @@ fn verdicts_are_sentences_and_survive_storage() {
         (passed(3), "booted to the marker in 3.0 s"),
         (ConsoleVerdict::Panic { line: "p".into() }, "the kernel panicked: p"),
         (ConsoleVerdict::Oops { line: "o".into() }, "the kernel oopsed: o"),
-        (ConsoleVerdict::Hang { last_line: "l".into() }, "no marker in time; the last line was: l"),
+        (
+            ConsoleVerdict::Hang { awaited: Awaited::Marker, last_line: "l".into() },
+            "no marker in time; the last line was: l",
+        ),
+        (
+            ConsoleVerdict::Login { line: "debian login:".into() },
+            "a login prompt instead of the marker: debian login:",
+        ),
+        (
+            ConsoleVerdict::Passed { awaited: Awaited::Login, after: Duration::from_secs(9) },
+            "booted to the login prompt in 9.0 s",
+        ),
+        (
+            ConsoleVerdict::Ended { awaited: Awaited::Login },
+            "the machine ended before the login prompt appeared",
+        ),
         (ConsoleVerdict::Silent, "the console stayed silent until time was up"),
-        (ConsoleVerdict::Ended, "the machine ended before the marker appeared"),
+        (ENDED, "the machine ended before the marker appeared"),
     ];
     for (verdict, sentence) in verdicts {
         assert_eq!(verdict.to_string(), sentence);
@@ -158,9 +235,12 @@ fn a_pipe_is_watched_and_logged() {
         verdict
     };
     assert!(watched(b"hello\nKILN-BOOT-OK\n", LIMIT, true).passed());
-    assert_eq!(watched(b"hello\n", LIMIT, false), ConsoleVerdict::Ended);
+    assert_eq!(watched(b"hello\n", LIMIT, false), ENDED);
     let short = Duration::from_millis(20);
-    assert_eq!(watched(b"hello\n", short, true), ConsoleVerdict::Hang { last_line: "hello".into() });
+    assert_eq!(
+        watched(b"hello\n", short, true),
+        ConsoleVerdict::Hang { awaited: Awaited::Marker, last_line: "hello".into() }
+    );
 }
 
 proptest! {

@@ -364,21 +364,23 @@ impl Decode for Lab {
 const BOOT_TIME_LIMIT: Duration = Duration::from_mins(2);
 
 impl Decode for Test {
-    const EXPECTED: &'static str = "`Console(marker: .., time_limit: ..)`";
+    const EXPECTED: &'static str = "`Console(marker: .., time_limit: ..)` or `Login(time_limit: ..)`";
     const PLURAL: &'static str = "tests";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let (node, name, span) = variant(node, Self::EXPECTED, context)?;
-        if name != "Console" {
-            return context.unknown_variant(span, name, &["Console"]);
+        if !matches!(name, "Console" | "Login") {
+            return context.unknown_variant(span, name, &["Console", "Login"]);
         }
         if let NodeKind::Tuple { .. } = node.kind {
             return context.wrong_type(node, Self::EXPECTED);
         }
         let mut fields = Fields::of_variant(node);
-        let marker: Option<Spanned<String>> = fields.required("marker", context);
+        let marker: Option<Option<Spanned<String>>> =
+            (name == "Console").then(|| fields.required("marker", context));
         let time_limit = fields.optional("time_limit", context).unwrap_or(BOOT_TIME_LIMIT);
         fields.finish(context);
+        let Some(marker) = marker else { return Some(Self::Login { time_limit }) };
         let marker = marker?;
         if marker.value.is_empty() {
             let diagnostic = Diagnostic::error("empty-text", "the marker is empty: any boot would pass");
