@@ -78,7 +78,7 @@ impl Watcher for Boot {
         let command: Vec<_> = self.steps(action, inside).concat().iter().map(|word| quoted(word)).collect();
         let (program, board) = (text(action, "board.qemu"), text(action, "board"));
         let message = format!(
-            "{program} {how}{words}\n  it was run as: {}\n  see `qemu` of board {board}, and what this QEMU has: {program} -M help",
+            "{program} {how}{words}\n  it was run as: {}\n  see `qemu` of board {board} in graph.ron",
             command.join(" ")
         );
         Watched { outcome: Outcome::Infra, message, ..watched }

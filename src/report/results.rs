@@ -24,7 +24,9 @@ pub fn results(graph: &Graph, nodes: &[(NodeId, Outcome, Option<String>)], style
         }
         let build = ["source", "arch", "defconfig", "toolchain"].map(axis).join("/");
         if action.rule.rule.kind == Kind::Job {
-            let row = (axis("board"), axis("test"), *outcome, message.clone().unwrap_or_default());
+            // What comes after the first line has been told when it happened.
+            let message = message.as_deref().and_then(|message| message.lines().next()).unwrap_or_default();
+            let row = (axis("board"), axis("test"), *outcome, message.to_owned());
             boots.entry(build.clone()).or_default().push(row);
             builds.entry(build).or_insert(Outcome::Pass);
         } else {
