@@ -113,7 +113,8 @@ pub fn package_of(what: &str) -> Option<String> {
         return Some(what.to_owned());
     }
     let (target, tool) = what.rsplit_once('-')?;
-    if !target.contains("-linux-gnu") {
+    // Debian has binutils for ia64, and no compiler.
+    if !target.contains("-linux-gnu") || target.starts_with("ia64-") {
         return None;
     }
     let target = target.replace('_', "-");
