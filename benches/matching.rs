@@ -4,6 +4,9 @@
 //! `cargo bench --bench matching`; `KILN_BENCH_CONFIGS` is how many `.config`s (1,000), `KILN_BENCH_PAIRS` how often each
 //! is measured (5).
 //!
+//! What is compared is the time that the processor works for this process, which others on the machine disturb less than
+//! the time on the wall; all is done in as many threads as there are cores, and both times of that are printed.
+//!
 //! The symbols and their values are random, in the proportions of a distribution's `.config`; all is in memory.
 
 mod common;
@@ -12,10 +15,11 @@ use std::fmt::Write;
 use std::io::BufRead;
 use std::time::Duration;
 
-use common::{Target, in_turns, report_time, setting, time};
+use common::{Target, in_turns, setting, time};
 use kiln::kernel::config::KConfig;
 use kiln::kernel::matching::boots;
 use kiln::kernel::predicate::Predicate;
+use nix::time::{ClockId, clock_gettime};
 use rayon::prelude::*;
 
 const SYMBOLS: usize = 12_000;
@@ -39,7 +43,7 @@ fn main() {
     let parse = || few.iter().map(|config| KConfig::parse(config).0.len()).sum::<usize>();
     let lines = || few.iter().map(|config| line_by_line(config)).sum::<usize>();
     assert_eq!(parse(), SYMBOLS * few.len(), "each symbol is read once");
-    let read = in_turns(pairs.max(15), time(parse), time(lines));
+    let read = in_turns(pairs.max(15), processor_time(parse), processor_time(lines));
     let what =
         format!("{} .configs of {SYMBOLS} symbols, {} KiB each, read on one core", few.len(), bytes >> 10);
     read.report(&what, "kiln", "BufRead::read_until", &Target::AtMost(3.0));
@@ -48,15 +52,34 @@ fn main() {
         let count = |config: &Vec<u8>| boots(&KConfig::parse(config).0, &named).count();
         configs.par_iter().map(count).sum()
     };
-    let all =
-        in_turns(pairs, time(matched), time(|| configs.par_iter().map(|c| line_by_line(c)).sum::<usize>()));
-    let met = matched();
-    println!("{met} of {} pairs of a .config and a board match", count * BOARDS);
-    report_time(
-        &format!("{count} .configs matched with {BOARDS} boards, reading included:"),
-        &all,
-        Duration::from_secs(1),
+    let (mut walls, mut worked) = (Vec::new(), Vec::new());
+    for _ in 0..pairs {
+        walls.push(time(matched)());
+        worked.push(processor_time(matched)());
+    }
+    let threads = rayon::current_num_threads();
+    println!("{} of {} pairs of a .config and a board match", matched(), count * BOARDS);
+    println!("{count} .configs matched with {BOARDS} boards, reading included, on {threads} threads");
+    let median = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    };
+    let (wall, worked) = (median(walls), median(worked));
+    println!(
+        "    {wall:.2?}, of the processor {worked:.2?}: {:.2?} a thread",
+        worked / u32::try_from(threads).unwrap_or(1)
     );
+    println!("    target at most 1 s: {}", if wall <= Duration::from_secs(1) { "met" } else { "MISSED" });
+}
+
+/// The time that all threads of this process work at something.
+fn processor_time<T>(mut work: impl FnMut() -> T) -> impl FnMut() -> Duration {
+    let clock = || clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("a clock that Linux has");
+    move || {
+        let start = clock();
+        drop(std::hint::black_box(work()));
+        Duration::from(clock() - start)
+    }
 }
 
 /// The least that understanding a file takes: its lines.
