@@ -360,9 +360,12 @@ fn leave(
     mut done: Done,
     continued: Option<Continued>,
 ) -> Done {
+    if !matches!(done.outcome, Outcome::Pass | Outcome::Fail) {
+        return done;
+    }
     let store = stage.world.store;
     let incremental = task.action.rule.rule.incremental.is_some();
-    let told = match told(stage, task, work, &done) {
+    let mut told = match self::told(stage, task, work, &done) {
         Ok((told, messages)) => {
             done = done.counting(messages.as_ref());
             told
@@ -376,36 +379,40 @@ fn leave(
     if done.made {
         done.outputs.extend(told.iter().cloned());
     }
-    if matches!(done.outcome, Outcome::Pass | Outcome::Fail) {
-        let mut tries = 0;
-        loop {
-            let placed = if done.made { &done.outputs } else { &told };
-            match place(store, task.action, placed, &stage.world.out) {
-                Ok(placed) => break done.placed = placed,
-                // The store had such a blob already, and it was damaged. It is out of the way now, one a time.
-                Err(error) if error.is_miss() && tries < DAMAGED_BLOBS => {
-                    tries += 1;
+    let mut tries = 0;
+    loop {
+        let placed = if done.made { &done.outputs } else { &told };
+        match place(store, task.action, placed, &stage.world.out) {
+            Ok(placed) => break done.placed = placed,
+            // The store had such a blob already, and it was damaged. It is out of the way now, one a time.
+            Err(error) if error.is_miss() && tries < DAMAGED_BLOBS => {
+                tries += 1;
+                told = match self::told(stage, task, work, &done) {
+                    Ok((told, _)) => told,
+                    Err(error) => return Done::new(Outcome::Infra).saying(error),
+                };
+                if done.made {
                     match collect(store, task.action, &work.out()) {
                         Ok(outputs) => done.outputs = outputs,
                         Err(error) => return Done::new(Outcome::Infra).saying(error),
                     }
                     done.outputs.extend(told.iter().cloned());
                 }
-                // The result is good, and there is no place for it: it is kept, and put in place by the next build.
-                Err(error) => {
-                    let kept = Some(done.outcome);
-                    return Done { kept, outcome: Outcome::Infra, ..done }.saying(error);
-                }
+            }
+            // The result is good, and there is no place for it: it is kept, and put in place by the next build.
+            Err(error) => {
+                let kept = Some(done.outcome);
+                return Done { kept, outcome: Outcome::Infra, ..done }.saying(error);
             }
         }
-        if let (true, true, Some(read)) = (incremental, done.ended, &done.read) {
-            let unfinished = match done.outcome {
-                Outcome::Pass => BTreeMap::new(),
-                _ => continued.map(|continued| continued.changed).unwrap_or_default(),
-            };
-            // Without it the next run takes longer, and is as right.
-            let _ = kept::keep(stage, task, work, &read.set, unfinished);
-        }
+    }
+    if let (true, true, Some(read)) = (incremental, done.ended, &done.read) {
+        let unfinished = match done.outcome {
+            Outcome::Pass => BTreeMap::new(),
+            _ => continued.map(|continued| continued.changed).unwrap_or_default(),
+        };
+        // Without it the next run takes longer, and is as right.
+        let _ = kept::keep(stage, task, work, &read.set, unfinished);
     }
     done
 }

@@ -62,7 +62,11 @@ pub(super) fn told(
         .filter(|(_, input)| matches!(input, Input::Source { .. }))
         .map(|(name, _)| inside(name).display().to_string())
         .collect();
-    let messages = stage.kinds.messages(&work.log(), &trees).map_err(ToldError::Log)?;
+    // A run that failed before it began has no log.
+    let messages = match stage.kinds.messages(&work.log(), &trees) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Messages::default(),
+        messages => messages.map_err(ToldError::Log)?,
+    };
     let store = stage.world.store;
     let mut files = Vec::with_capacity(declared.len());
     for (name, told) in declared {
