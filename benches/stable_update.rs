@@ -9,12 +9,12 @@
 //! that all is fresh, each of them alone leaves all fresh, as a path that a build reads would have changed its key. If it
 //! says otherwise, they are taken back and made in smaller groups.
 //!
-//! An edit with which a build fails is part of a change to several files: it is taken back, and made at the end, with all
-//! others of that kind at once.
+//! An edit with which a build fails is part of a change to several files: it is taken back, and made at the end, with up to
+//! 20 others at once.
 //!
 //! `KILN_UPDATE_SAMPLES` (3) is how often on the way, besides the end, all is built from nothing with an empty cache and
-//! compared bit for bit. `KILN_UPDATE_MINUTES` (no limit) is when to stop making edits one by one: the rest is made in
-//! groups of 20, and counted as such.
+//! compared bit for bit. `KILN_UPDATE_MINUTES` (no limit) is when to stop building for single edits: what they make stale is
+//! then built at the end, too.
 
 mod common;
 
@@ -37,7 +37,7 @@ const BUILDS: [(&str, &str); 2] =
 /// The most edits that are tried at once.
 const COMPANY: usize = 64;
 
-/// How many edits go together when the time for single ones is over.
+/// How many of the edits that were put aside are made at once.
 const GROUP: usize = 20;
 
 /// Said where a kernel was built from nothing and kiln gives no reason.
@@ -149,8 +149,8 @@ enum Tried {
     Made,
     /// They are taken back, to be made in smaller groups.
     TooMany,
-    /// With them a build fails.
-    Failing,
+    /// It is taken back, to be made with others at the end.
+    Aside,
 }
 
 /// What became of the pairs of an edit and one build.
@@ -161,7 +161,7 @@ struct Tally {
     configured: usize,
     continued: usize,
     scratch: usize,
-    /// With others at once, because it fails without them.
+    /// Of edits that were made with others at once.
     together: usize,
     /// Of those rebuilt, the ones that made the same files, and those after which no boot ran.
     unchanged: usize,
@@ -177,9 +177,8 @@ struct Update<'a> {
     edits: &'a [PathBuf],
     project: Project,
     tallies: [Tally; BUILDS.len()],
-    /// Edits with which a build fails, while others are missing.
+    /// Edits to be made at the end.
     aside: Vec<PathBuf>,
-    groups: usize,
     plans: usize,
     planning: Duration,
     builds: usize,
@@ -206,7 +205,6 @@ impl<'a> Update<'a> {
             project,
             tallies: Default::default(),
             aside: Vec::new(),
-            groups: 0,
             plans: 0,
             planning: Duration::ZERO,
             builds: 0,
@@ -222,49 +220,30 @@ impl<'a> Update<'a> {
         let samples = setting("KILN_UPDATE_SAMPLES", 3);
         let (mut at, mut company) = (0, 1);
         while at < self.edits.len() {
-            let single = limit.is_none_or(|limit| began.elapsed().as_secs() < limit as u64 * 60);
-            let size = if single { company } else { GROUP };
-            let group = &self.edits[at..(at + size).min(self.edits.len())];
-            match self.tried(group, at, single) {
-                Tried::Made => {
-                    at += group.len();
-                    company = (company * 2).min(COMPANY);
-                }
+            let late = limit.is_some_and(|limit| began.elapsed().as_secs() >= limit as u64 * 60);
+            let group = &self.edits[at..(at + company).min(self.edits.len())];
+            match self.tried(group, at, late) {
                 Tried::TooMany => {
                     company = (company / 4).max(1);
                     continue;
                 }
-                Tried::Failing => {
-                    self.aside.extend_from_slice(group);
-                    at += group.len();
-                    self.put_back(group);
-                }
+                Tried::Made => company = (company * 2).min(COMPANY),
+                Tried::Aside => self.aside.extend_from_slice(group),
             }
+            at += group.len();
             if self.samples < at * (samples + 1) / self.edits.len().max(1) && at < self.edits.len() {
                 self.compare(at);
             }
         }
-        let aside = std::mem::take(&mut self.aside);
-        self.tallies.iter_mut().for_each(|tally| tally.together += aside.len());
-        if !aside.is_empty() && matches!(self.tried(&aside, at - aside.len(), false), Tried::Failing) {
-            self.wrong.push("the new tree does not build".to_owned());
-        }
+        self.rest();
         self.compare(at);
     }
 
-    /// Takes edits back, and what was built with them.
-    fn put_back(&mut self, edits: &[PathBuf]) {
-        apply(edits, &self.old, &self.project.0.join("tree"));
-        let (events, code, _) = self.project.json(&["build", "-k", "--format", "json-lines"]);
-        if code != 0 {
-            self.wrong.push(format!("what had passed fails: {events:?}"));
-        }
-    }
-
-    /// Makes some edits, and builds what is stale then. Takes them back, and says so, if only one at a time may be built
-    /// and there is more than one.
-    fn tried(&mut self, group: &[PathBuf], at: usize, single: bool) -> Tried {
-        apply(group, &self.new, &self.project.0.join("tree"));
+    /// Makes some edits, and builds what is stale then: that of one edit, if there is time, and it passes. Takes them back
+    /// otherwise.
+    fn tried(&mut self, group: &[PathBuf], at: usize, late: bool) -> Tried {
+        let tree = self.project.0.join("tree");
+        apply(group, &self.new, &tree);
         let (plan, code, took) = self.project.json(&["plan", "--format", "json"]);
         assert!(code == 0, "no plan");
         self.plans += 1;
@@ -274,33 +253,50 @@ impl<'a> Update<'a> {
             self.tallies.iter_mut().for_each(|tally| tally.skipped += group.len());
             return Tried::Made;
         }
-        if single && group.len() > 1 {
-            apply(group, &self.old, &self.project.0.join("tree"));
-            return Tried::TooMany;
+        if late || group.len() > 1 {
+            apply(group, &self.old, &tree);
+            return if group.len() > 1 { Tried::TooMany } else { Tried::Aside };
         }
-        self.groups += usize::from(group.len() > 1);
+        let ran = self.built(&format!("[{}/{}] {}", at + 1, self.edits.len(), group[0].display()));
+        if ran.iter().any(|ran| ran.failed) {
+            apply(group, &self.old, &tree);
+            let (events, code, _) = self.project.json(&["build", "-k", "--format", "json-lines"]);
+            if code != 0 {
+                self.wrong.push(format!("what had passed fails: {events:?}"));
+            }
+            return Tried::Aside;
+        }
+        for (ran, tally) in ran.iter().zip(&mut self.tallies) {
+            tally.count(ran);
+        }
+        Tried::Made
+    }
+
+    /// Makes the edits that were put aside, some at once.
+    fn rest(&mut self) {
+        let aside = std::mem::take(&mut self.aside);
+        self.tallies.iter_mut().for_each(|tally| tally.together += aside.len());
+        let mut failed = false;
+        for group in aside.chunks(GROUP) {
+            apply(group, &self.new, &self.project.0.join("tree"));
+            let ran = self.built(&format!("[the rest] {} and {} more", group[0].display(), group.len() - 1));
+            failed = ran.iter().any(|ran| ran.failed);
+        }
+        if failed {
+            self.wrong.push("the new tree does not build".to_owned());
+        }
+    }
+
+    /// Builds what is stale, and says what that was.
+    fn built(&mut self, what: &str) -> [Ran; BUILDS.len()] {
         let (events, code, took) = self.project.json(&["build", "-k", "--format", "json-lines"]);
         assert!(matches!(code, 0 | 1 | 4), "exit code {code}");
         self.builds += 1;
         self.building += took;
         let ran = BUILDS.map(|(build, _)| Ran::new(&events, build));
-        let failing = ran.iter().any(|ran| ran.failed);
-        let mut said = Vec::new();
-        for ((ran, tally), (_, name)) in ran.iter().zip(&mut self.tallies).zip(BUILDS) {
-            if !failing {
-                tally.count(ran, group.len());
-            }
-            said.push(format!("{name} {}", ran.word()));
-        }
-        println!(
-            "[{}/{}] {}{}: {} ({took:.1?})",
-            at + group.len(),
-            self.edits.len(),
-            group[0].display(),
-            if group.len() > 1 { " and others" } else { "" },
-            said.join("; ")
-        );
-        if failing { Tried::Failing } else { Tried::Made }
+        let said = ran.iter().zip(BUILDS).map(|(ran, (_, name))| format!("{name} {}", ran.word()));
+        println!("{what}: {} ({took:.1?})", said.collect::<Vec<_>>().join("; "));
+        ran
     }
 
     /// Builds all from nothing, and compares.
@@ -335,17 +331,13 @@ impl<'a> Update<'a> {
             ("configured again, no kernel built", |tally| tally.configured),
             ("rebuilt, continuing", |tally| tally.continued),
             ("rebuilt from nothing", |tally| tally.scratch),
-            ("of edits made at the end, at once", |tally| tally.together),
+            ("of edits made at the end, some at once", |tally| tally.together),
             ("rebuilt in all", |tally| tally.continued + tally.scratch),
             ("of these, all outputs as before", |tally| tally.unchanged),
             ("of these, boots left alone", |tally| tally.boots_left),
             ("boots run", |tally| tally.boots),
         ];
-        println!(
-            "\n{} edits; of those that ran something, {} were groups of {GROUP} and count once",
-            self.edits.len(),
-            self.groups
-        );
+        println!("\n{} edits", self.edits.len());
         println!("| pairs of an edit and a build | {} | {} | both |", BUILDS[0].1, BUILDS[1].1);
         println!("| --- | --- | --- | --- |");
         for (what, count) in rows {
@@ -455,13 +447,13 @@ impl Ran {
 
 impl Tally {
     /// Takes in what a build made of some edits. Where something ran, they count as one.
-    fn count(&mut self, what: &Ran, edits: usize) {
+    fn count(&mut self, what: &Ran) {
         self.boots += what.boots;
         let Some(kernel) = &what.kernel else {
             if what.config {
                 self.configured += 1;
             } else {
-                self.skipped += edits;
+                self.skipped += 1;
             }
             return;
         };

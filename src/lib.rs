@@ -16,6 +16,7 @@ pub mod kinds;
 pub mod lab;
 pub mod plan;
 pub mod report;
+pub mod shell;
 pub mod source;
 pub mod spec;
 pub mod store;

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &["digest", "exec", "graph", "host", "kinds", "plan", "report", "source", "spec", "store"]),
     ("report", &["digest", "exec", "graph", "plan", "spec", "store"]),
-    ("kinds", &["exec", "graph", "kernel", "lab", "plan", "spec", "store"]),
-    ("exec", &["digest", "graph", "host", "plan", "source", "spec", "store"]),
+    ("kinds", &["exec", "graph", "kernel", "lab", "plan", "shell", "spec", "store"]),
+    ("exec", &["digest", "graph", "host", "plan", "shell", "source", "spec", "store"]),
     ("plan", &["digest", "graph", "host", "source", "spec", "store"]),
     ("graph", &["digest", "spec"]),
     ("spec", &["digest", "kernel"]),
@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("host", &["digest", "source"]),
     ("kernel", &["digest"]),
     ("lab", &[]),
+    ("shell", &[]),
     ("source", &["digest"]),
     ("store", &["digest", "source"]),
 ];

@@ -14,6 +14,7 @@ use super::stage::{WorkDir, inside};
 use crate::digest::Digest;
 use crate::graph::{Action, BindError, Bindings, Input, Value};
 use crate::plan::manifest::{Val, What};
+use crate::shell::quoted;
 use crate::spec::model::{Axis, OutputShape, Part, Template, Told};
 use crate::store::{Artifact, StoreError};
 
@@ -236,14 +237,4 @@ fn variable(input: &str) -> String {
         .chars()
         .map(|char| if char.is_ascii_alphanumeric() { char.to_ascii_uppercase() } else { '_' })
         .collect()
-}
-
-fn quoted(text: &str) -> String {
-    // Not empty, and nothing in it that means something to a shell behind the first letter.
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_=./:,+@%-".contains(&byte);
-    if text.bytes().all(plain) && !text.is_empty() {
-        return text.to_owned();
-    }
-    // A byte that no shell can be given is in no spec: it could not be a file's name either.
-    shlex::try_quote(text).map_or_else(|_| "''".to_owned(), std::borrow::Cow::into_owned)
 }

@@ -1,6 +1,6 @@
 //! Kind `Job` on the local lab: QEMU runs in the sandbox, and its console is watched.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, PipeReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use crate::exec::{Watched, Watcher};
 use crate::graph::{Action, Value};
 use crate::lab::console::{Console, ConsoleVerdict, watch};
 use crate::lab::qemu;
+use crate::shell::quoted;
 use crate::store::Outcome;
 
 /// The output: all that came over the console.
@@ -65,34 +66,22 @@ impl Watcher for Boot {
         end: Option<End>,
         errors: &str,
     ) -> Watched {
-        let spoke = watched.outputs.iter().any(|(_, bytes)| !bytes.trim_ascii().is_empty());
         let how = match end {
             Some(End::StepExited { code, .. }) => format!("exited with {code}"),
             Some(End::StepSignaled { signal, .. }) => format!("was killed by signal {signal}"),
-            Some(End::AllStepsPassed) if !spoke => "ended before anything came over the console".to_owned(),
-            // The guest has switched its machine off, or has restarted it.
+            // The guest has switched its machine off, or has restarted it; one without a console does so in silence.
             Some(End::AllStepsPassed | End::Killed) | None => return watched,
         };
         let words: Vec<&str> = errors.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let words = if words.is_empty() { String::new() } else { format!(": {}", words.join("; ")) };
-        let command: Vec<_> = self.steps(action, inside).concat().iter().map(|word| quoted(word)).collect();
+        let command = self.steps(action, inside).concat();
+        let command: Vec<_> = command.iter().map(|word| quoted(&word.to_string_lossy())).collect();
         let (program, board) = (text(action, "board.qemu"), text(action, "board"));
         let message = format!(
             "{program} {how}{words}\n  it was run as: {}\n  see `qemu` of board {board} in graph.ron",
             command.join(" ")
         );
         Watched { outcome: Outcome::Infra, message, ..watched }
-    }
-}
-
-/// A word of a command line as a shell would take it.
-fn quoted(word: &OsStr) -> String {
-    let word = word.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./,:+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.into_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 
