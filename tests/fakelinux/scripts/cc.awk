@@ -29,11 +29,14 @@ function complain(file, number, what, line) {
 	printf "%s:%d:2: %s: #%s %s\n", name(file), number, what, what, line > "/dev/stderr"
 }
 
-# Finds by opening, as compilers do. A directory is passed over.
-function can_open(file,    line, status) {
-	status = (getline line < file)
-	close(file)
-	return status >= 0
+# Finds by opening, as compilers do. A directory is passed over. Once is enough: to close a file that is being read, as one
+# that includes itself is, would be to begin it anew.
+function can_open(file,    line) {
+	if (!(file in openable)) {
+		openable[file] = (getline line < file) >= 0
+		close(file)
+	}
+	return openable[file]
 }
 
 function find(header, here,    i) {
@@ -68,7 +71,7 @@ function symbols(line) {
 function preprocess(file,    line, number, depth, off, status, macro) {
 	if (file in seen)
 		return
-	seen[file] = 1
+	seen[file] = openable[file] = 1
 	order[++count] = file
 	while ((status = (getline line < file)) > 0) {
 		number++
