@@ -60,7 +60,8 @@ pub trait Kinds: Sync {
     /// What reads the records that builds keep of their inputs.
     fn records(&self) -> &dyn Records;
 
-    /// The warnings and errors in a log. `trees` is where source trees were for the steps.
+    /// The warnings and errors in a log; none where there is no log, as of a run that failed before it began. `trees` is
+    /// where source trees were for the steps.
     ///
     /// # Errors
     ///
@@ -387,15 +388,18 @@ fn leave(
             // The store had such a blob already, and it was damaged. It is out of the way now, one a time.
             Err(error) if error.is_miss() && tries < DAMAGED_BLOBS => {
                 tries += 1;
-                told = match self::told(stage, task, work, &done) {
-                    Ok((told, _)) => told,
-                    Err(error) => return Done::new(Outcome::Infra).saying(error),
-                };
                 if done.made {
                     match collect(store, task.action, &work.out()) {
                         Ok(outputs) => done.outputs = outputs,
                         Err(error) => return Done::new(Outcome::Infra).saying(error),
                     }
+                }
+                // After the outputs, of which it tells.
+                told = match self::told(stage, task, work, &done) {
+                    Ok((told, _)) => told,
+                    Err(error) => return Done::new(Outcome::Infra).saying(error),
+                };
+                if done.made {
                     done.outputs.extend(told.iter().cloned());
                 }
             }

@@ -1,6 +1,6 @@
 //! What is told of a run, in files beside its outputs: its log, the messages in it, and how to do it again.
 //!
-//! The metadata are JSON of version 1, which docs/metadata-json.md describes.
+//! The metadata are JSON of version 1, which docs/run-json.md describes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,7 +22,7 @@ use crate::store::{Artifact, StoreError};
 const METADATA_VERSION: u32 = 1;
 
 /// The messages of a log.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Messages {
     /// How many different warnings there are.
     pub warnings: u64,
@@ -63,11 +63,7 @@ pub(super) fn told(
         .filter(|(_, input)| matches!(input, Input::Source { .. }))
         .map(|(name, _)| inside(name).display().to_string())
         .collect();
-    // A run that failed before it began has no log.
-    let messages = match stage.kinds.messages(&work.log(), &trees) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Messages::default(),
-        messages => messages.map_err(ToldError::Log)?,
-    };
+    let messages = stage.kinds.messages(&work.log(), &trees).map_err(ToldError::Log)?;
     let store = stage.world.store;
     let mut files = Vec::with_capacity(declared.len());
     for (name, told) in declared {

@@ -49,7 +49,11 @@ impl Kinds for AllKinds<'_> {
     }
 
     fn messages(&self, log: &Path, trees: &[String]) -> io::Result<Messages> {
-        let messages = messages::read(BufReader::new(File::open(log)?), trees)?;
+        let messages = match File::open(log) {
+            Ok(log) => messages::read(BufReader::new(log), trees)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => messages::Messages::default(),
+            Err(error) => return Err(error),
+        };
         let json = serde_json::to_value(&messages).map_err(io::Error::other)?;
         Ok(Messages { warnings: messages.warnings, errors: messages.errors, json })
     }
