@@ -14,7 +14,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use common::{Target, in_turns, kiln, report_peak, report_time, run_well, scratch, setting, stat_walk, time};
+use common::{
+    Random, Target, in_turns, kiln, report_peak, report_time, run_well, scratch, setting, stat_walk, time,
+};
 use kiln::graph::{Selection, expand};
 use kiln::kinds::AllKinds;
 use kiln::plan::{World, plan, strong_key};
@@ -257,16 +259,4 @@ fn path_set(random: &mut Random) -> PathSet {
     entries.push(PathEntry::new(EntryKind::Links, *b""));
     entries.push(PathEntry::new(EntryKind::Names, *b""));
     PathSet::new([("tree".to_owned(), Reads::only(entries))])
-}
-
-/// Marsaglia's xorshift: the same sets each time.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound as u64).expect("below a usize")
-    }
 }

@@ -15,7 +15,7 @@ use std::fmt::Write;
 use std::io::BufRead;
 use std::time::Duration;
 
-use common::{Target, in_turns, setting, time};
+use common::{Random, Target, in_turns, setting, time};
 use kiln::kernel::config::KConfig;
 use kiln::kernel::matching::boots;
 use kiln::kernel::predicate::Predicate;
@@ -180,16 +180,4 @@ fn board(symbols: &[Symbol], random: &mut Random) -> Predicate {
     let predicate = Predicate::parse(&text).expect("it was written by the rules");
     assert!(predicate.symbols().len() <= count);
     predicate
-}
-
-/// Always the same numbers (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).expect("31 bits") % bound
-    }
 }

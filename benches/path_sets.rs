@@ -4,9 +4,12 @@
 //!
 //! Each build reads most of what all read (headers, scripts, the core) and some files of its own.
 
+mod common;
+
 use std::fs;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use common::Random;
 use kiln::digest::{Digest, Domain, Hasher};
 use kiln::source::{EntryKind, PathEntry, PathSet, Reads};
 use kiln::store::{Outcome, Run, Store, StoredReads, StoredResult};
@@ -150,18 +153,6 @@ fn run(action_key: Digest) -> Run {
         manifest: None,
         log: None,
         pid: 0,
-    }
-}
-
-/// Marsaglia's xorshift: the same sets each time.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound as u64).expect("below a usize")
     }
 }
 

@@ -258,3 +258,16 @@ fn stat_walk_below(dir: OwnedFd) -> u64 {
     };
     names.len() as u64 + below.par_iter().with_max_len(1).map(walk).sum::<u64>()
 }
+
+/// Marsaglia's xorshift: the same inputs each time.
+pub struct Random(pub u64);
+
+impl Random {
+    /// A number below a bound.
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).expect("below a usize")
+    }
+}
