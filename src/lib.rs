@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod kinds;
 pub mod lab;
 pub mod plan;
+pub mod remote;
 pub mod report;
 pub mod shell;
 pub mod source;

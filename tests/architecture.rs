@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("kernel", &["digest"]),
     ("lab", &[]),
     ("shell", &[]),
+    ("remote", &["digest", "source", "store"]),
     ("source", &["digest"]),
     ("store", &["digest", "source"]),
 ];

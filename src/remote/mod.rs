@@ -1,0 +1,74 @@
+//! Caches on other machines, or in another directory: what is kept there, under which keys, and why it is believed.
+//!
+//! A remote is two plain maps, as in the Remote Execution API: *entries* (key -> a few kilobytes) and *blobs* (digest ->
+//! bytes). Both phases of the lookup fit it: an action key leads to path sets, a strong key to a result. Nothing that
+//! comes from one is believed: a blob is hashed, and a result counts only with a signature of a key that the project
+//! lists, unless it trusts the remote as it is. See `docs/remote.md`.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `name.rs` | blobs by name |
+//! | `error.rs` | what can go wrong, by what can be done about it |
+//! | `dir.rs` | a directory |
+//! | `http.rs` | a web server that takes PUT |
+//! | `grpc.rs` | a Remote Execution API server |
+//! | `settings.rs` | where a remote is, and how to get in |
+
+mod error;
+mod name;
+mod settings;
+
+pub use error::RemoteError;
+pub use name::{Name, Sha256};
+pub use settings::{Address, Secret, Settings};
+
+use std::fs::File;
+use std::io::Write;
+
+use crate::digest::Digest;
+
+/// The largest entry there is, in bytes: more is no entry of ours.
+pub const MAX_ENTRY: u64 = 1 << 20;
+
+/// A cache elsewhere. Methods are called from several threads at once, and block for a bounded time.
+///
+/// Implementations try each request once: whether it is worth another try is for the caller to say.
+pub trait Remote: Send + Sync {
+    /// The entry under a key, of at most [`MAX_ENTRY`] bytes. `None`: there is none.
+    fn entry(&self, key: &Digest) -> Result<Option<Vec<u8>>, RemoteError>;
+
+    /// Puts an entry in place of an older one. `blobs` are all that it speaks of, for servers that keep an entry as long
+    /// as its blobs; they are there already.
+    fn put_entry(&self, key: &Digest, entry: &[u8], blobs: &[Name]) -> Result<(), RemoteError>;
+
+    /// Which of these blobs the remote lacks.
+    fn missing(&self, blobs: &[Name]) -> Result<Vec<Name>, RemoteError>;
+
+    /// Writes a blob from `offset` on, and no more bytes than it is said to have. What it writes is not checked: whoever
+    /// asks for it hashes it. Where this fails, what has been written so far is part of the blob, if the remote is honest.
+    fn get(&self, blob: &Name, offset: u64, to: &mut dyn Write) -> Result<(), RemoteError>;
+
+    /// Puts the blob that the file holds, from its start. `blob` says how long it is, and is right.
+    fn put(&self, blob: &Name, from: &mut File) -> Result<(), RemoteError>;
+
+    /// Blobs of at most this size are worth asking for together; 0 where that gains nothing.
+    fn together(&self) -> u64 {
+        0
+    }
+
+    /// Gets several small blobs at once, all together no more than a few megabytes, and hands over each that was there.
+    fn get_several(&self, blobs: &[Name], take: &mut dyn FnMut(&Name, Vec<u8>)) -> Result<(), RemoteError> {
+        for blob in blobs {
+            let mut bytes = Vec::new();
+            match self.get(blob, 0, &mut bytes) {
+                Ok(()) => take(blob, bytes),
+                Err(RemoteError::Missing) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts several small blobs at once, all together no more than a few megabytes.
+    fn put_several(&self, blobs: &[(Name, Vec<u8>)]) -> Result<(), RemoteError>;
+}

@@ -1,0 +1,34 @@
+//! Blobs by name: kiln's own digest, and the one that most servers want.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// A SHA-256 digest. It names blobs on servers; what counts is the other one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Sha256(pub [u8; 32]);
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sha256({self})")
+    }
+}
+
+/// A blob, by both of its digests. They are the same length in hex, so nothing but the place tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Name {
+    /// BLAKE3: what is checked when it is read.
+    pub blake3: Digest,
+    /// SHA-256: where it is on servers that know no BLAKE3.
+    pub sha256: Sha256,
+    /// In bytes.
+    pub size: u64,
+}
