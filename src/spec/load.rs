@@ -155,6 +155,9 @@ impl Loader<'_> {
             actions,
             pools,
             cache: _,
+            remotes,
+            keys,
+            sign,
         } = from;
         merge_names("source", &mut into.sources, sources, diagnostics);
         merge_names("arch", &mut into.archs, archs, diagnostics);
@@ -163,11 +166,20 @@ impl Loader<'_> {
         merge_names("config", &mut into.configs, configs, diagnostics);
         merge_names("preset", &mut into.presets, presets, diagnostics);
         into.builds.extend(builds);
+        into.remotes.extend(remotes);
+        into.keys.extend(keys);
         merge_names("board", &mut into.boards, boards, diagnostics);
         merge_names("lab", &mut into.labs, labs, diagnostics);
         merge_names("test", &mut into.tests, tests, diagnostics);
         merge_names("action", &mut into.actions, actions, diagnostics);
         merge_names("pool", &mut into.pools, pools, diagnostics);
+        match (&into.sign, sign) {
+            (Some(first), Some(again)) => {
+                diagnostics.push(twice("signing key", "sign", again.span, first.span));
+            }
+            (None, sign) => into.sign = sign,
+            (Some(_), None) => {}
+        }
         match (&merged.cache, cache) {
             (Some(first), Some(again)) => {
                 diagnostics.push(twice("cache settings", "cache", again.span, first.span));

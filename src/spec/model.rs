@@ -51,6 +51,12 @@ pub struct Project {
     pub pools: Named<u32>,
     /// Cache settings.
     pub cache: CacheSettings,
+    /// Caches elsewhere, in the order in which they are asked.
+    pub remotes: Vec<Spanned<RemoteCache>>,
+    /// Public keys whose signatures make a remote's results count: `NAME:BASE64`.
+    pub keys: Vec<Spanned<String>>,
+    /// Where the key is that signs what is pushed.
+    pub sign: Option<Spanned<SecretFrom>>,
 }
 
 /// Where a source tree comes from.
@@ -300,6 +306,44 @@ impl Default for CacheSettings {
     fn default() -> Self {
         Self { path: PathBuf::from("cache"), kept: 20 << 30 }
     }
+}
+
+/// A cache elsewhere: `(name: "ci", url: "https://cache.example/kiln", write: true)`.
+#[derive(Clone, Debug)]
+pub struct RemoteCache {
+    /// What people call it.
+    pub name: Spanned<String>,
+    /// `dir:PATH`, `http(s)://..` or `grpc(s)://..`.
+    pub url: Spanned<String>,
+    /// Which of a server's caches; part of what is signed. Default: none.
+    pub instance: String,
+    /// Whether results are pushed to it.
+    pub write: bool,
+    /// Whether kept output directories go there and come from there, too.
+    pub kept: bool,
+    /// Whether its results count without a signature.
+    pub unsigned: bool,
+    /// What lets kiln in: a bearer token, or a password where there is a user.
+    pub token: Option<SecretFrom>,
+    /// A user's name.
+    pub user: Option<String>,
+    /// A file with the authorities that its certificate must come from. Default: the system's.
+    pub ca: Option<Spanned<PathBuf>>,
+    /// A file with a certificate of ours, for servers that want one.
+    pub certificate: Option<Spanned<PathBuf>>,
+    /// The file with that certificate's key.
+    pub certificate_key: Option<Spanned<PathBuf>>,
+    /// How long to wait for an answer. Default 10 s.
+    pub timeout: Duration,
+}
+
+/// Where a secret is: never in the spec itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretFrom {
+    /// `Env("NAME")`: an environment variable.
+    Env(String),
+    /// `File("path")`: a file that nobody else may read.
+    File(PathBuf),
 }
 
 /// `rules/NAME.ron`.

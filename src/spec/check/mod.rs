@@ -10,6 +10,7 @@ mod lints;
 mod outputs;
 mod params;
 mod references;
+mod remotes;
 mod rules;
 mod templates;
 
@@ -33,6 +34,7 @@ pub(super) fn check(spec: &Spec, broken: &BTreeSet<String>, diagnostics: &mut Ve
     checker.rules();
     checker.actions();
     checker.files();
+    checker.remotes();
     checker.exports();
     // A typo makes its target seem unused: lints are for specs that are right otherwise.
     if !checker.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {

@@ -3,6 +3,7 @@
 mod collections;
 mod fields;
 mod project;
+mod remotes;
 mod rule;
 mod scalars;
 
