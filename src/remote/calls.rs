@@ -1,8 +1,8 @@
 //! Blocking calls on top of libraries that don't block.
 //!
 //! One thread drives a remote's connections. A call waits on the thread that makes it, and reads and writes files
-//! there: no disk holds up the connections of the others. Nothing is waited for without a bound, and the bound is on
-//! standstill rather than on the whole: a large blob takes as long as it takes.
+//! there: no disk holds up the connections of the others. Nothing is waited for without a bound. For blobs the bound is on
+//! standstill, and on a pace at which none would ever arrive: a large one takes as long as it takes.
 
 use std::fs::File;
 use std::future::{Future, poll_fn};
@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::runtime::{Builder, Handle};
@@ -24,6 +24,9 @@ pub(super) const PIECE: usize = 256 << 10;
 
 /// How many pieces may wait to be sent.
 const PIECES: usize = 2;
+
+/// The least that a transfer must come to on the whole, in bytes a second: who is slower than that only holds us up.
+const LEAST_PACE: u64 = 16 << 10;
 
 /// Where a remote's calls are made.
 pub(super) struct Calls {
@@ -56,7 +59,7 @@ impl Calls {
 
     /// The outcome of one step of a call, if it comes in time.
     pub(super) async fn in_time<F: Future>(&self, step: F) -> Result<F::Output, RemoteError> {
-        tokio::time::timeout(self.timeout, step).await.map_err(|_| self.too_late())
+        tokio::time::timeout(self.timeout, step).await.map_err(|_| too_late(self.timeout))
     }
 
     /// Starts a request whose body is what `from` yields, and feeds it until the request has an outcome. A server may
@@ -72,6 +75,7 @@ impl Calls {
     {
         let (pieces, body) = mpsc::channel(PIECES);
         let mut request = Request(task::spawn(request(Body(body))));
+        let mut pace = self.pace();
         loop {
             let mut piece = vec![0; PIECE];
             let read = match fill(from, &mut piece) {
@@ -82,9 +86,6 @@ impl Calls {
                     return Err(RemoteError::Local(error));
                 }
             };
-            if read == 0 {
-                break;
-            }
             piece.truncate(read);
             let mut room = pin!(pieces.reserve());
             let step = poll_fn(|context| {
@@ -93,21 +94,58 @@ impl Calls {
                 }
                 room.as_mut().poll(context).map(Step::Room)
             });
-            match self.in_time(step).await? {
+            match pace.in_time(step).await? {
                 Step::Room(Ok(room)) => room.send(Ok(Bytes::from(piece))),
                 // Nobody reads the body any more: the outcome is on its way.
                 Step::Room(Err(_)) => break,
                 Step::Outcome(outcome) => return ended(outcome),
             }
+            // The empty piece has been sent as well: it says that this is all.
+            if read == 0 {
+                break;
+            }
+            pace.moved(read);
         }
         drop(pieces);
         ended(self.in_time(&mut request.0).await?)
     }
 
-    /// The error of an answer that does not come.
-    pub(super) fn too_late(&self) -> RemoteError {
-        RemoteError::Unreachable(format!("nothing came for {}", humantime::format_duration(self.timeout)))
+    /// The bounds of a transfer that begins now.
+    pub(super) fn pace(&self) -> Pace {
+        Pace { timeout: self.timeout, began: Instant::now(), moved: 0 }
     }
+}
+
+/// How long a transfer may go on: it must not stand still, nor all but do so.
+pub(super) struct Pace {
+    timeout: Duration,
+    began: Instant,
+    moved: u64,
+}
+
+impl Pace {
+    /// The outcome of the next step, if it comes in time.
+    pub(super) async fn in_time<F: Future>(&self, step: F) -> Result<F::Output, RemoteError> {
+        let all = self.timeout.saturating_add(Duration::from_millis(self.moved.saturating_mul(1000) / LEAST_PACE));
+        let left = all.saturating_sub(self.began.elapsed());
+        tokio::time::timeout(left.min(self.timeout), step).await.map_err(|_| {
+            if left < self.timeout {
+                RemoteError::Unreachable(format!("it is slower than {} KiB a second", LEAST_PACE >> 10))
+            } else {
+                too_late(self.timeout)
+            }
+        })
+    }
+
+    /// Counts what has been moved.
+    pub(super) fn moved(&mut self, bytes: usize) {
+        self.moved = self.moved.saturating_add(bytes as u64);
+    }
+}
+
+/// The error of an answer that does not come.
+fn too_late(timeout: Duration) -> RemoteError {
+    RemoteError::Unreachable(format!("nothing came for {}", humantime::format_duration(timeout)))
 }
 
 impl Drop for Calls {
@@ -142,7 +180,7 @@ fn ended<T>(outcome: Result<Result<T, RemoteError>, task::JoinError>) -> Result<
 pub(super) struct Body(mpsc::Receiver<io::Result<Bytes>>);
 
 impl Body {
-    /// The next piece; `None` at the end.
+    /// The next piece. An empty one is the last; `None` without that: whoever sends gave up.
     pub(super) fn poll_piece(
         &mut self,
         context: &mut std::task::Context<'_>,

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use reqwest::Url;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::dir::DirRemote;
 use super::http::HttpRemote;
@@ -52,13 +54,34 @@ pub(super) fn mistake(text: impl Into<String>) -> RemoteError {
 }
 
 /// The content of a file that the settings name.
-pub(super) fn read_pem(path: &Path) -> Result<Vec<u8>, RemoteError> {
+fn read_pem(path: &Path) -> Result<Vec<u8>, RemoteError> {
     let failed = |error: &dyn std::fmt::Display| mistake(format!("{} can't be read: {error}", path.display()));
     let stat = fs::metadata(path).map_err(|error| failed(&error))?;
     if !stat.is_file() || stat.len() > MAX_PEM {
         return Err(failed(&"it is no file of PEM"));
     }
     fs::read(path).map_err(|error| failed(&error))
+}
+
+/// The certificates of a file that the settings name, as PEM.
+pub(super) fn read_certificates(path: &Path) -> Result<Vec<u8>, RemoteError> {
+    let pem = read_pem(path)?;
+    let wrong = |what: String| mistake(format!("{}: {what}", path.display()));
+    let mut none = true;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        certificate.map_err(|error| wrong(format!("it holds no certificate: {error}")))?;
+        none = false;
+    }
+    if none { Err(wrong("it holds no certificate in PEM".to_owned())) } else { Ok(pem) }
+}
+
+/// The private key of a file that the settings name, as PEM.
+pub(super) fn read_key(path: &Path) -> Result<Vec<u8>, RemoteError> {
+    let pem = read_pem(path)?;
+    // What was wrong with it might tell of the key.
+    PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|_| mistake(format!("{}: it holds no private key in PEM", path.display())))?;
+    Ok(pem)
 }
 
 /// An address of one of these schemes; with each, whether what is sent is encrypted.

@@ -6,7 +6,7 @@ use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity, Url};
 
-use crate::remote::open::{is_loopback, mistake, read_pem};
+use crate::remote::open::{is_loopback, mistake, read_certificates, read_key};
 use crate::remote::said::chain;
 use crate::remote::{RemoteError, Settings};
 
@@ -23,12 +23,8 @@ pub(super) fn client(url: &Url, settings: &Settings) -> Result<Client, RemoteErr
         builder = builder.no_proxy();
     }
     if let Some(ca) = &settings.ca {
-        let wrong = |what: String| mistake(format!("{}: {what}", ca.display()));
-        let certificates =
-            Certificate::from_pem_bundle(&read_pem(ca)?).map_err(|error| wrong(chain(&error)))?;
-        if certificates.is_empty() {
-            return Err(wrong("it holds no certificate in PEM".to_owned()));
-        }
+        let wrong = |error| mistake(format!("{}: {}", ca.display(), chain(&error)));
+        let certificates = Certificate::from_pem_bundle(&read_certificates(ca)?).map_err(wrong)?;
         builder = builder.tls_certs_only(certificates);
     } else if url.scheme() == "http" {
         // A machine without authorities can do without them here; with them, a redirect to https may be followed.
@@ -36,9 +32,9 @@ pub(super) fn client(url: &Url, settings: &Settings) -> Result<Client, RemoteErr
         return system.or_else(|_| plain(settings)).map_err(|error| mistake(chain(&error)));
     }
     if let Some((certificate, key)) = &settings.identity {
-        let mut pem = read_pem(certificate)?;
+        let mut pem = read_certificates(certificate)?;
         pem.push(b'\n');
-        pem.extend(read_pem(key)?);
+        pem.extend(read_key(key)?);
         let wrong =
             |error| mistake(format!("{} and {}: {}", certificate.display(), key.display(), chain(&error)));
         builder = builder.identity(Identity::from_pem(&pem).map_err(wrong)?);

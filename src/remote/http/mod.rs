@@ -93,7 +93,9 @@ impl HttpRemote {
         {
             return Err(nonsense(format!("it announced {length} bytes where {} were asked for", left + skip)));
         }
-        while let Some(piece) = self.calls.in_time(answer.chunk()).await?.map_err(broke_off)? {
+        let mut pace = self.calls.pace();
+        while let Some(piece) = pace.in_time(answer.chunk()).await?.map_err(broke_off)? {
+            pace.moved(piece.len());
             let mut piece = &piece[..];
             if skip > 0 {
                 let skipped = usize::try_from(skip).map_or(piece.len(), |skip| skip.min(piece.len()));
@@ -122,7 +124,9 @@ impl HttpRemote {
         }
         let length = content_length(&answer)?;
         let mut bytes = Vec::new();
-        while let Some(piece) = self.calls.in_time(answer.chunk()).await?.map_err(broke_off)? {
+        let mut pace = self.calls.pace();
+        while let Some(piece) = pace.in_time(answer.chunk()).await?.map_err(broke_off)? {
+            pace.moved(piece.len());
             bytes.extend_from_slice(&piece);
             if bytes.len() as u64 > MAX_ENTRY {
                 break;
