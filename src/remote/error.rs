@@ -29,6 +29,9 @@ pub enum RemoteError {
     /// The request is one that it never takes: too large, or not supported.
     #[error("it refuses: {0}")]
     Refused(String),
+    /// What the project says of the remote can't be followed: an address that is none, a file that can't be read.
+    #[error("{0}")]
+    Settings(String),
     /// This machine failed: what was to be sent could not be read, or what came not be written.
     #[error(transparent)]
     Local(io::Error),

@@ -10,16 +10,27 @@
 //! | `name.rs` | blobs by name |
 //! | `error.rs` | what can go wrong, by what can be done about it |
 //! | `dir.rs` | a directory |
-//! | `http.rs` | a web server that takes PUT |
-//! | `grpc.rs` | a Remote Execution API server |
+//! | `http/` | a web server that takes PUT |
+//! | `grpc/` | a Remote Execution API server |
 //! | `settings.rs` | where a remote is, and how to get in |
+//! | `open.rs` | the remote of some settings, and what is wrong with them |
+//! | `calls.rs` | blocking calls on top of libraries that don't block |
+//! | `said.rs` | what a server said, fit to be shown |
 
+mod calls;
+mod dir;
 mod error;
+#[cfg(feature = "grpc")]
+mod grpc;
+mod http;
 mod name;
+mod open;
+mod said;
 mod settings;
 
 pub use error::RemoteError;
 pub use name::{Name, Sha256};
+pub use open::open;
 pub use settings::{Address, Secret, Settings};
 
 use std::fs::File;

@@ -1,0 +1,232 @@
+//! Blocking calls on top of libraries that don't block.
+//!
+//! One thread drives a remote's connections. A call waits on the thread that makes it, and reads and writes files
+//! there: no disk holds up the connections of the others. Nothing is waited for without a bound. For blobs the bound is on
+//! standstill, and on a pace at which none would ever arrive: a large one takes as long as it takes.
+
+use std::fs::File;
+use std::future::{Future, poll_fn};
+use std::io::{self, Read};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task;
+
+use super::RemoteError;
+
+/// How much of a file is sent at once.
+pub(super) const PIECE: usize = 256 << 10;
+
+/// How many pieces may wait to be sent.
+const PIECES: usize = 2;
+
+/// The least that a transfer must come to on the whole, in bytes a second: who is slower than that only holds us up.
+const LEAST_PACE: u64 = 16 << 10;
+
+/// Where a remote's calls are made.
+pub(super) struct Calls {
+    handle: Handle,
+    /// How long to wait for an answer, and for more of one.
+    timeout: Duration,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Calls {
+    pub(super) fn new(timeout: Duration) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        let drive = move || {
+            // It ends when `stop` is dropped.
+            let _ = runtime.block_on(stopped);
+            // A name may still be looked up, and whoever does that can't be interrupted.
+            runtime.shutdown_background();
+        };
+        let thread = std::thread::Builder::new().name("kiln-remote".to_owned()).spawn(drive)?;
+        Ok(Self { handle, timeout, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Waits for a call. What it waits for in turn has bounds of its own: see [`Self::in_time`].
+    pub(super) fn wait<F: Future>(&self, call: F) -> F::Output {
+        self.handle.block_on(call)
+    }
+
+    /// The outcome of one step of a call, if it comes in time.
+    pub(super) async fn in_time<F: Future>(&self, step: F) -> Result<F::Output, RemoteError> {
+        tokio::time::timeout(self.timeout, step).await.map_err(|_| too_late(self.timeout))
+    }
+
+    /// Starts a request whose body is what `from` yields, and feeds it until the request has an outcome. A server may
+    /// answer before it has read everything: that it has it already, or that it does not want it.
+    pub(super) async fn send<T, F>(
+        &self,
+        from: &mut dyn Read,
+        request: impl FnOnce(Body) -> F,
+    ) -> Result<T, RemoteError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, RemoteError>> + Send + 'static,
+    {
+        let (pieces, body) = mpsc::channel(PIECES);
+        let mut request = Request(task::spawn(request(Body(body))));
+        let mut pace = self.pace();
+        loop {
+            let mut piece = vec![0; PIECE];
+            let read = match fill(from, &mut piece) {
+                Ok(read) => read,
+                Err(error) => {
+                    // A body that just ends might be taken for the whole.
+                    let _ = pieces.try_send(Err(io::Error::other("what was to be sent can't be read")));
+                    return Err(RemoteError::Local(error));
+                }
+            };
+            piece.truncate(read);
+            let mut room = pin!(pieces.reserve());
+            let step = poll_fn(|context| {
+                if let Poll::Ready(outcome) = Pin::new(&mut request.0).poll(context) {
+                    return Poll::Ready(Step::Outcome(outcome));
+                }
+                room.as_mut().poll(context).map(Step::Room)
+            });
+            match pace.in_time(step).await? {
+                Step::Room(Ok(room)) => room.send(Ok(Bytes::from(piece))),
+                // Nobody reads the body any more: the outcome is on its way.
+                Step::Room(Err(_)) => break,
+                Step::Outcome(outcome) => return ended(outcome),
+            }
+            // The empty piece has been sent as well: it says that this is all.
+            if read == 0 {
+                break;
+            }
+            pace.moved(read);
+        }
+        drop(pieces);
+        ended(self.in_time(&mut request.0).await?)
+    }
+
+    /// The bounds of a transfer that begins now.
+    pub(super) fn pace(&self) -> Pace {
+        Pace { timeout: self.timeout, began: Instant::now(), moved: 0 }
+    }
+}
+
+/// How long a transfer may go on: it must not stand still, nor all but do so.
+pub(super) struct Pace {
+    timeout: Duration,
+    began: Instant,
+    moved: u64,
+}
+
+impl Pace {
+    /// The outcome of the next step, if it comes in time.
+    pub(super) async fn in_time<F: Future>(&self, step: F) -> Result<F::Output, RemoteError> {
+        let all = self.timeout.saturating_add(Duration::from_millis(self.moved.saturating_mul(1000) / LEAST_PACE));
+        let left = all.saturating_sub(self.began.elapsed());
+        tokio::time::timeout(left.min(self.timeout), step).await.map_err(|_| {
+            if left < self.timeout {
+                RemoteError::Unreachable(format!("it is slower than {} KiB a second", LEAST_PACE >> 10))
+            } else {
+                too_late(self.timeout)
+            }
+        })
+    }
+
+    /// Counts what has been moved.
+    pub(super) fn moved(&mut self, bytes: usize) {
+        self.moved = self.moved.saturating_add(bytes as u64);
+    }
+}
+
+/// The error of an answer that does not come.
+fn too_late(timeout: Duration) -> RemoteError {
+    RemoteError::Unreachable(format!("nothing came for {}", humantime::format_duration(timeout)))
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A request under way, which ends when nobody waits for it any more.
+struct Request<T>(task::JoinHandle<T>);
+
+impl<T> Drop for Request<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What happens first.
+enum Step<'a, T> {
+    Room(Result<mpsc::Permit<'a, io::Result<Bytes>>, mpsc::error::SendError<()>>),
+    Outcome(Result<Result<T, RemoteError>, task::JoinError>),
+}
+
+fn ended<T>(outcome: Result<Result<T, RemoteError>, task::JoinError>) -> Result<T, RemoteError> {
+    outcome.unwrap_or_else(|error| Err(RemoteError::Unreachable(format!("the request ended: {error}"))))
+}
+
+/// The body of a request, piece by piece.
+pub(super) struct Body(mpsc::Receiver<io::Result<Bytes>>);
+
+impl Body {
+    /// The next piece. An empty one is the last; `None` without that: whoever sends gave up.
+    pub(super) fn poll_piece(
+        &mut self,
+        context: &mut std::task::Context<'_>,
+    ) -> Poll<Option<io::Result<Bytes>>> {
+        self.0.poll_recv(context)
+    }
+}
+
+/// A file from its start, and no more of it than it is said to have. A shorter one is an error.
+pub(super) struct Exactly<'a> {
+    file: &'a mut File,
+    left: u64,
+}
+
+impl<'a> Exactly<'a> {
+    pub(super) fn new(file: &'a mut File, size: u64) -> Result<Self, RemoteError> {
+        io::Seek::rewind(file).map_err(RemoteError::Local)?;
+        Ok(Self { file, left: size })
+    }
+}
+
+impl Read for Exactly<'_> {
+    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.left).map_or(piece.len(), |left| left.min(piece.len()));
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let read = self.file.read(&mut piece[..wanted])?;
+        if read == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than it was"));
+        }
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+/// Reads until the piece is full or there is no more.
+fn fill(from: &mut dyn Read, piece: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < piece.len() {
+        match from.read(&mut piece[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
