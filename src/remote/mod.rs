@@ -13,14 +13,35 @@
 //! | `http.rs` | a web server that takes PUT |
 //! | `grpc.rs` | a Remote Execution API server |
 //! | `settings.rs` | where a remote is, and how to get in |
+//! | `bundle.rs` | a file with entries and blobs |
+//! | `entry.rs`, `sealed.rs` | what is kept of a result, and who stands for it |
+//! | `keys.rs` | who may sign, and whose signatures count |
+//! | `candidates.rs` | which path sets to try for an action key |
+//! | `paths.rs`, `pack.rs` | path sets and trees as blobs |
+//! | `wire.rs` | what these formats share |
 
+mod bundle;
+pub mod candidates;
+mod entry;
 mod error;
+mod keys;
 mod name;
+mod pack;
+pub mod paths;
+mod sealed;
 mod settings;
+mod wire;
 
+pub use bundle::{Bundle, BundleError, BundleWriter};
+pub use candidates::{Candidate, candidates_key};
+pub use entry::{EntryOutput, KeptEntry, ResultEntry, kept_key};
 pub use error::RemoteError;
+pub use keys::{KeyError, PublicKey, SigningKey, Trust};
 pub use name::{Name, Sha256};
+pub use pack::Pack;
+pub use sealed::{EntryError, Opened, Sealed};
 pub use settings::{Address, Secret, Settings};
+pub use wire::FormatError;
 
 use std::fs::File;
 use std::io::Write;
