@@ -16,22 +16,43 @@
 //! | `open.rs` | the remote of some settings, and what is wrong with them |
 //! | `calls.rs` | blocking calls on top of libraries that don't block |
 //! | `said.rs` | what a server said, fit to be shown |
+//! | `bundle/` | a file with entries and blobs |
+//! | `entry.rs`, `sealed.rs` | what is kept of a result, and who stands for it |
+//! | `keys.rs` | who may sign, and whose signatures count |
+//! | `candidates.rs` | which path sets to try for an action key |
+//! | `paths.rs`, `pack.rs` | path sets and trees as blobs |
+//! | `wire.rs` | what these formats share |
 
+mod bundle;
 mod calls;
+pub mod candidates;
 mod dir;
+mod entry;
 mod error;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod http;
+mod keys;
 mod name;
 mod open;
+mod pack;
+pub mod paths;
 mod said;
+mod sealed;
 mod settings;
+mod wire;
 
+pub use bundle::{Bundle, BundleError, BundleWriter};
+pub use candidates::{Candidate, candidates_key};
+pub use entry::{EntryOutput, KeptEntry, ResultEntry, kept_key};
 pub use error::RemoteError;
+pub use keys::{KeyError, PublicKey, SigningKey, Trust};
 pub use name::{Name, Sha256};
 pub use open::open;
+pub use pack::Pack;
+pub use sealed::{EntryError, Opened, Sealed};
 pub use settings::{Address, Secret, Settings};
+pub use wire::FormatError;
 
 use std::fs::File;
 use std::io::Write;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use zeroize::Zeroize;
+
 /// All that is needed to reach a remote.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -34,7 +36,7 @@ pub enum Address {
     Grpc(String),
 }
 
-/// Something that is never shown.
+/// Something that is never shown, and wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -53,5 +55,11 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }

@@ -18,8 +18,8 @@ use super::{Store, session};
 use crate::digest::Digest;
 use crate::source::{Entry, Kind, Listing};
 
-/// No honest tree is deeper.
-const MAX_DEPTH: usize = 200;
+/// How many levels below its root a tree can have directories. No honest one is deeper.
+pub const MAX_DEPTH: usize = 200;
 
 /// No honest tree has more names. Listings share subtrees, so a few kilobytes of them can stand for any number.
 const MAX_ENTRIES: u64 = 4_000_000;
@@ -331,7 +331,7 @@ fn check_name(name: &[u8]) -> Result<(), &'static str> {
 ///
 /// `..` may only come first: there it is the real parent of a real directory. After a name it would be the parent of
 /// wherever that name leads, if it is a symlink, and no look at the text can tell where that is.
-fn check_target(target: &Path, depth: usize) -> Result<(), &'static str> {
+pub fn check_target(target: &Path, depth: usize) -> Result<(), &'static str> {
     if target.as_os_str().is_empty() || target.as_os_str().as_bytes().contains(&0) {
         return Err("it is a symlink to nothing");
     }

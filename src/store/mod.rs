@@ -32,7 +32,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-pub use artifact::{Artifact, TreeLimit};
+pub use artifact::{Artifact, MAX_DEPTH, TreeLimit, check_target};
 pub use cas::Blob;
 pub use entries::EntryTable;
 pub use error::{BlobError, StoreError};
