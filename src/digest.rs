@@ -125,6 +125,8 @@ pub enum Domain {
     Candidates,
     /// Where a remote has a kept output directory.
     KeptRemote,
+    /// Where a remote has a result that differs from another for the same inputs.
+    Evidence,
 }
 
 impl Domain {
@@ -140,6 +142,7 @@ impl Domain {
             Self::Kept => "kiln 2026-11 kept directory v1",
             Self::Candidates => "kiln 2026-11 remote path sets v1",
             Self::KeptRemote => "kiln 2026-11 remote kept directory v1",
+            Self::Evidence => "kiln 2026-11 remote evidence v1",
         }
     }
 }

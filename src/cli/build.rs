@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use clap::ValueEnum;
@@ -11,12 +12,15 @@ use signal_hook::iterator::Signals;
 use super::exit::{Exit, Failure};
 use super::plan::{Wanted, dry_run, forced, jobs};
 use super::project::{Project, select};
+use super::push::{Pusher, Running};
+use super::remotes::tell;
 use super::terminal::{Terminal, out, outln};
 use crate::exec::event::{Event, Sink, Summary};
-use crate::exec::{Cancel, Ended, Options, execute};
+use crate::exec::{Cancel, Ended, Goal, Options, execute};
 use crate::graph::Graph;
 use crate::kinds::AllKinds;
 use crate::plan::{estimate, plan};
+use crate::remote::Remotes;
 use crate::report::{self, Bars, JsonLines, Lines};
 use crate::store::Outcome;
 
@@ -39,7 +43,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// Progress bars on a terminal, lines elsewhere.
     #[default]
     Text,
@@ -51,63 +55,105 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     if args.dry_run {
         return dry_run(&args.wanted, terminal);
     }
-    let began = Instant::now();
     let project = Project::open(terminal)?;
-    let kinds = AllKinds::new(&project.spec);
-    let (mut graph, mut world) = project.look(&kinds)?;
-    let selection = select(&args.wanted.targets, &graph)?;
-    let mut forced = forced(&args.wanted.force, &graph, &world)?;
-    world.forced.clone_from(&forced);
-    let cancel = cancel_on_signals()?;
-    let mut sinks = Sinks::new(args.format, terminal);
-    let options = Options { jobs: jobs(args.wanted.jobs), keep_going: args.keep_going, clean: args.clean };
-    let mut summary = Summary::default();
-    // A plan is made anew when a blob was lost on the way. Each time at least one node more is known to have to run.
-    let most = graph.len() + 1;
-    for round in 0..=most {
-        let plan = plan(&world, &mut graph, &selection)?;
-        world.save();
-        // What runs nothing takes no time: then the record of durations is not read.
-        let durations =
-            if plan.is_fresh() { HashMap::new() } else { project.store.durations(world.project())? };
-        let estimate = estimate(&graph, &plan, options.jobs, |name| durations.get(name).copied());
-        let ended = execute(
-            &world,
-            &mut graph,
-            &plan,
-            &selection,
-            &estimate,
+    let remotes = project.remotes(args.wanted.offline, terminal)?;
+    let goal = Goal::Build;
+    let options =
+        Options { jobs: jobs(args.wanted.jobs), keep_going: args.keep_going, clean: args.clean, goal };
+    // Results go to the remotes as they are made, while the next ones are.
+    let pusher = Pusher::new(&project, &remotes)?;
+    thread::scope(|scope| {
+        let running = pusher.start(scope);
+        let carry = Carry {
+            project: &project,
+            remotes: &remotes,
+            wanted: &args.wanted,
             options,
-            &kinds,
-            &mut |event| sinks.tell(event),
-            &cancel,
-        )?;
-        world.save();
-        summary = add(&summary, &ended.summary, round);
-        if ended.plan_again && !cancel.is_cancelled() && round < most {
-            // What has not had its turn is still forced.
-            for (id, outcome, _) in &ended.nodes {
-                if *outcome != Outcome::Skipped {
-                    forced.remove(&**graph.name(*id));
+            format: args.format,
+        };
+        let built = carry.out(Some(&running), terminal);
+        running.end(terminal);
+        built
+    })
+}
+
+/// How a plan is made and carried out, as often as it takes.
+pub(super) struct Carry<'a> {
+    pub project: &'a Project,
+    pub remotes: &'a Remotes,
+    pub wanted: &'a Wanted,
+    pub options: Options,
+    pub format: Format,
+}
+
+impl Carry<'_> {
+    /// Carries it out, and shows what came of it. Results are handed to `pushes`.
+    pub(super) fn out(&self, pushes: Option<&Running<'_>>, terminal: &Terminal) -> Result<Exit, Failure> {
+        let began = Instant::now();
+        let Self { project, remotes, wanted, options, format } = *self;
+        let kinds = AllKinds::new(&project.spec);
+        let (mut graph, mut world) = project.look(&kinds)?;
+        world.remotes = Some(remotes);
+        let selection = select(&wanted.targets, &graph)?;
+        let mut forced = forced(&wanted.force, &graph, &world)?;
+        world.forced.clone_from(&forced);
+        let cancel = cancel_on_signals()?;
+        let mut sinks = Sinks::new(format, terminal);
+        let mut summary = Summary::default();
+        // A plan is made anew when a blob was lost on the way. Each time at least one node more is known to have to run.
+        let most = graph.len() + 1;
+        for round in 0..=most {
+            let plan = plan(&world, &mut graph, &selection)?;
+            world.save();
+            // What runs nothing takes no time: then the record of durations is not read.
+            let durations =
+                if plan.is_fresh() { HashMap::new() } else { project.store.durations(world.project())? };
+            let estimate = estimate(&graph, &plan, options.jobs, |name| durations.get(name).copied());
+            let ended = execute(
+                &world,
+                &mut graph,
+                &plan,
+                &selection,
+                &estimate,
+                options,
+                &kinds,
+                &mut |event| {
+                    sinks.tell(event);
+                    if let (Some(pushes), Event::Finished(finished)) = (pushes, event) {
+                        pushes.take(finished);
+                    }
+                },
+                &cancel,
+            )?;
+            world.save();
+            tell(remotes, terminal);
+            summary = add(&summary, &ended.summary, round);
+            if ended.plan_again && !cancel.is_cancelled() && round < most {
+                // What has not had its turn is still forced.
+                for (id, outcome, _) in &ended.nodes {
+                    if *outcome != Outcome::Skipped {
+                        forced.remove(&**graph.name(*id));
+                    }
                 }
+                // Expansion points are open again: what they stand for may not be what it was.
+                (graph, world) = project.look(&kinds)?;
+                world.remotes = Some(remotes);
+                world.forced.clone_from(&forced);
+                continue;
             }
-            // Expansion points are open again: what they stand for may not be what it was.
-            (graph, world) = project.look(&kinds)?;
-            world.forced.clone_from(&forced);
-            continue;
+            summary.duration = began.elapsed();
+            sinks.tell(&Event::Ended(summary.clone()));
+            if format == Format::Text {
+                show(&graph, &ended, &summary, terminal);
+            }
+            let exit = exit(&summary, &ended);
+            // The process ends here: giving the memory of 100,000 nodes back piece by piece helps nobody.
+            std::mem::forget((graph, plan, ended, world));
+            return Ok(exit);
         }
-        summary.duration = began.elapsed();
-        sinks.tell(&Event::Ended(summary.clone()));
-        if args.format == Format::Text {
-            show(&graph, &ended, &summary, terminal);
-        }
-        let exit = exit(&summary, &ended);
-        // The process ends here: giving the memory of 100,000 nodes back piece by piece helps nobody.
-        std::mem::forget((graph, plan, ended, world));
-        return Ok(exit);
+        Err(Failure::new(Exit::Environment, "blobs are lost from the cache faster than they are made")
+            .help("look after the disk that holds it"))
     }
-    Err(Failure::new(Exit::Environment, "blobs are lost from the cache faster than they are made")
-        .help("look after the disk that holds it"))
 }
 
 /// Figures of several rounds: work adds up, the state is the last one's.
@@ -155,6 +201,7 @@ fn show(graph: &Graph, ended: &Ended, summary: &Summary, terminal: &Terminal) {
     let counts = [
         (summary.unchanged, "of these unchanged"),
         (summary.restored, "from the cache"),
+        (summary.elsewhere, "left where they are"),
         (summary.fresh, "fresh"),
         (summary.failed, "failed"),
         (summary.infra, "infra"),

@@ -15,7 +15,10 @@ mod log;
 mod match_;
 mod plan;
 mod project;
+mod push;
 mod query;
+mod remotes;
+mod restore;
 mod terminal;
 mod trees;
 mod verify;
@@ -54,6 +57,10 @@ enum Command {
     Build(build::Args),
     /// Show what would run, and why, without running anything.
     Plan(plan::Args),
+    /// Fetch what the remotes have of it, and run nothing.
+    Restore(restore::Args),
+    /// Send results to the remotes that are written to.
+    Push(push::Args),
     /// Tell which nodes a change of a source touches, down to the boards, before it is applied.
     Affected(affected::Args),
     /// Tell which boards can boot a kernel of a .config.
@@ -105,6 +112,8 @@ fn run(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
     match cli.command {
         Command::Build(args) => build::run(&args, terminal),
         Command::Plan(args) => plan::run(&args, terminal),
+        Command::Restore(args) => restore::run(&args, terminal),
+        Command::Push(args) => push::run(&args, terminal),
         Command::Affected(args) => affected::run(&args, terminal),
         Command::Match(args) => match_::run(&args, terminal),
         Command::Why(args) => why::run(&args, terminal),

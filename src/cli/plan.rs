@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use super::exit::{Exit, Failure};
 use super::project::{Project, select};
+use super::remotes::tell;
 use super::terminal::{Terminal, out, outln};
 use crate::graph::Graph;
 use crate::kinds::AllKinds;
@@ -24,6 +25,9 @@ pub(super) struct Wanted {
     /// Run this node whatever is known of it. May be given again.
     #[arg(long, value_name = "NODE")]
     pub force: Vec<String>,
+    /// Do not ask the remotes.
+    #[arg(long)]
+    pub offline: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,11 +67,14 @@ pub(super) fn dry_run(wanted: &Wanted, terminal: &Terminal) -> Result<Exit, Fail
 fn show(wanted: &Wanted, format: Format, all: bool, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = Project::open(terminal)?;
     let kinds = AllKinds::new(&project.spec);
+    let remotes = project.remotes(wanted.offline, terminal)?;
     let (mut graph, mut world) = project.look(&kinds)?;
+    world.remotes = Some(&remotes);
     let selection = select(&wanted.targets, &graph)?;
     world.forced = forced(&wanted.force, &graph, &world)?;
     let plan = plan(&world, &mut graph, &selection)?;
     world.save();
+    tell(&remotes, terminal);
     let jobs = jobs(wanted.jobs);
     let durations = project.store.durations(world.project())?;
     let estimate = estimate(&graph, &plan, jobs, |name| durations.get(name).copied());

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::exit::{Exit, Failure};
+use super::remotes::remotes;
 use super::terminal::Terminal;
 use crate::exec::trace::Tracer;
 use crate::graph::{Graph, NodeId, Selection, UnknownTarget, expand};
 use crate::kinds::AllKinds;
 use crate::plan::World;
+use crate::remote::Remotes;
 use crate::report::Style;
 use crate::spec::diagnostic::Severity;
 use crate::spec::model::Spec;
@@ -55,6 +57,11 @@ impl Project {
             terminal.warning(&warning.to_string());
         }
         Ok(Self { spec, store })
+    }
+
+    /// The caches elsewhere; none where they are not to be asked.
+    pub(super) fn remotes(&self, offline: bool, terminal: &Terminal) -> Result<Remotes, Failure> {
+        if offline { Ok(Remotes::default()) } else { remotes(&self.spec, terminal) }
     }
 
     pub(super) fn graph(&self) -> Result<Graph, Failure> {

@@ -75,6 +75,13 @@ impl Terminal {
         eprintln!("{} {message}", self.err.warn("warning:"));
     }
 
+    /// Something good to know, unless the user wants to hear of what went wrong alone.
+    pub(super) fn note(&self, message: &str) {
+        if !self.quiet {
+            eprintln!("{} {message}", self.err.dim("note:"));
+        }
+    }
+
     /// Columns of standard error.
     pub(super) fn width() -> usize {
         std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(100)

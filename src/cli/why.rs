@@ -113,6 +113,10 @@ impl Why<'_> {
                 );
                 self.reasons(depth, reasons);
             }
+            Verdict::Remote(..) => {
+                let reason = verdict.elsewhere().map(|reason| reason.to_string()).unwrap_or_default();
+                self.line(depth, &format!("{name} is {}: {reason}", self.style.good("known elsewhere")));
+            }
             Verdict::Stale(reasons) => {
                 self.line(depth, &format!("{name} is {}", self.style.warn("stale")));
                 self.reasons(depth, reasons);

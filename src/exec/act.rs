@@ -211,6 +211,12 @@ impl Done {
         }
     }
 
+    /// Adds outputs. They are kept in the order of their names, whatever made them.
+    fn add(&mut self, outputs: &[(String, Artifact)]) {
+        self.outputs.extend(outputs.iter().cloned());
+        self.outputs.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    }
+
     /// Says how it made use of what was kept of its last run.
     fn noting(self, continued: Option<&Continued>, unfit: Option<&Unfit>) -> Self {
         match (continued, unfit) {
@@ -378,7 +384,7 @@ fn leave(
     };
     // What is told of a run that made nothing is put in place, and is no result.
     if done.made {
-        done.outputs.extend(told.iter().cloned());
+        done.add(&told);
     }
     let mut tries = 0;
     loop {
@@ -400,7 +406,7 @@ fn leave(
                     Err(error) => return Done::new(Outcome::Infra).saying(error),
                 };
                 if done.made {
-                    done.outputs.extend(told.iter().cloned());
+                    done.add(&told);
                 }
             }
             // The result is good, and there is no place for it: it is kept, and put in place by the next build.

@@ -109,6 +109,8 @@ pub struct Summary {
     pub unchanged: usize,
     /// Nodes whose outputs were put in place.
     pub restored: usize,
+    /// Nodes whose results a remote has, and that nobody needed here.
+    pub elsewhere: usize,
     /// Nodes that were fresh.
     pub fresh: usize,
     /// Nodes that failed, now or as recorded.

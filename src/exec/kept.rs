@@ -49,6 +49,13 @@ struct Record {
     unfinished: BTreeMap<String, BTreeSet<Vec<u8>>>,
 }
 
+/// What a record of a kept directory refers to: the path set, and the trees that it was made from. For whoever takes it to
+/// another machine. `None` where it can't be read.
+pub fn kept_refers_to(record: &[u8]) -> Option<(Digest, Vec<Digest>)> {
+    let record: Record = postcard::from_bytes(record).ok()?;
+    (record.version == VERSION).then(|| (record.path_set, record.trees.into_values().collect()))
+}
+
 /// A kept output directory that is ready to be continued in.
 pub(super) struct Continued {
     /// What was read for it.
@@ -100,8 +107,11 @@ fn source_of(tree: &Tree) -> Option<&str> {
 /// Takes the kept directory of an action for its output directory, if there is one. One that can't be continued in is
 /// removed, and the reason told.
 pub(super) fn take(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Result<Option<Continued>, Unfit> {
-    let out = work.out();
-    let Some(record) = stage.world.store.take_kept(&key(task), &out)? else { return Ok(None) };
+    let (out, key) = (work.out(), key(task));
+    let store = stage.world.store;
+    let here = store.take_kept(&key, &out)?;
+    let elsewhere = || stage.world.remotes.and_then(|remotes| remotes.take_kept(store, &key, &out));
+    let Some(record) = here.or_else(elsewhere) else { return Ok(None) };
     let continued = prepare(stage, task, &record, &out);
     if continued.is_err() {
         remove_tree(&out)?;

@@ -40,6 +40,7 @@ mod verify;
 pub use act::{Check, Compute, Kinds, Ran, Runner, Watched, Watcher};
 pub use cancel::Cancel;
 pub use discover::{Recorded, Records};
-pub use schedule::{Ended, ExecError, Options, execute};
+pub use kept::kept_refers_to;
+pub use schedule::{Ended, ExecError, Goal, Options, execute};
 pub use told::Messages;
 pub use verify::{Compared, Unverifiable, Verified, comparable, verify};

@@ -2,13 +2,13 @@
 //! has ended.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Scope, scope};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::act::{Done, Kinds, Stage, Task, act};
 use super::cancel::Cancel;
@@ -22,6 +22,8 @@ use crate::plan::{
     Basis, Decision, Estimate, Found, Keys, Known, Outputs, Plan, PlanError, Progress, Reason, State as Seen,
     Strong, Verdict, World, boards, counts, decide, find,
 };
+use crate::remote::{FetchError, Hit};
+use crate::source::PathSet;
 use crate::spec::diagnostic::Spanned;
 use crate::spec::model::{Kind, Lab, Resources};
 use crate::store::{
@@ -41,6 +43,17 @@ pub struct Options {
     pub keep_going: bool,
     /// Whether every run starts with an empty output directory, though one may have been kept.
     pub clean: bool,
+    /// What is wanted.
+    pub goal: Goal,
+}
+
+/// What carrying out a plan is to come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Everything is as the spec says: what is stale runs.
+    Build,
+    /// Whatever is known, here or elsewhere, is in place, and what runs next finds its inputs. No action runs.
+    Restore,
 }
 
 /// Why a run can't go on at all.
@@ -103,6 +116,7 @@ pub fn execute(
         tokens,
         estimate,
         wanted: plan.nodes().to_vec(),
+        stale: plan.nodes().iter().copied().filter(|&id| plan.verdict(id).may_run()).collect(),
         states: Vec::new(),
         ready: BinaryHeap::new(),
         elsewhere: Vec::new(),
@@ -139,6 +153,8 @@ struct Scheduler<'a, 'w> {
     tokens: Tokens,
     estimate: &'a Estimate,
     wanted: Vec<NodeId>,
+    /// Nodes that the plan says run, or may.
+    stale: HashSet<NodeId>,
     /// By node.
     states: Vec<State>,
     /// Ready nodes, those with the longest way to go first.
@@ -169,7 +185,7 @@ enum State {
 #[derive(Clone)]
 enum Work {
     Run { basis: Arc<Basis>, reasons: Vec<Reason> },
-    Restore { basis: Arc<Basis>, known: Known },
+    Restore { basis: Arc<Basis>, known: Known, hit: Option<Arc<Hit>> },
     Unpack { reasons: Vec<Reason> },
 }
 
@@ -183,8 +199,34 @@ struct Active {
 
 enum Message {
     Ran(NodeId, Box<Done>),
-    Restored(NodeId, Result<Vec<Placed>, BlobError>),
+    Restored(NodeId, Result<Restored, RestoreError>),
     Unpacked(NodeId, Duration, Result<(), String>),
+}
+
+/// What is in place now.
+struct Restored {
+    placed: Vec<Placed>,
+    /// What was read for a result that came from elsewhere.
+    read: Option<Arc<PathSet>>,
+}
+
+/// Why a result could not be put in place.
+#[derive(Debug, thiserror::Error)]
+enum RestoreError {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
+impl RestoreError {
+    /// Whether it is as if there were no result.
+    fn is_miss(&self) -> bool {
+        match self {
+            Self::Fetch(error) => matches!(error, FetchError::Gone { .. }),
+            Self::Blob(error) => error.is_miss(),
+        }
+    }
 }
 
 impl Progress for Scheduler<'_, '_> {
@@ -227,7 +269,21 @@ impl<'a> Scheduler<'a, '_> {
                 }
                 State::Done(known)
             }
-            (Verdict::Cached(known, _), Some(basis)) => self.make_ready(id, Work::Restore { basis, known }),
+            (Verdict::Cached(known, _), Some(basis)) => {
+                self.make_ready(id, Work::Restore { basis, known, hit: None })
+            }
+            (Verdict::Remote(known, hit), Some(basis)) if self.needs(id) => {
+                self.make_ready(id, Work::Restore { basis, known, hit: Some(hit) })
+            }
+            // Its readers fetch what they read.
+            (Verdict::Remote(known, _), _) => {
+                self.summary.elsewhere += 1;
+                State::Done(known)
+            }
+            (Verdict::Stale(_), Some(_)) if self.options.goal == Goal::Restore => {
+                self.summary.skipped += 1;
+                State::Failed(Outcome::Skipped)
+            }
             (Verdict::Stale(reasons), Some(basis)) => self.make_ready(id, Work::Run { basis, reasons }),
             (Verdict::Stale(reasons), None) => self.make_ready(id, Work::Unpack { reasons }),
             (Verdict::Blocked(by), _) => {
@@ -247,6 +303,12 @@ impl<'a> Scheduler<'a, '_> {
             }
             (Verdict::Unknown(_) | Verdict::Cached(..), _) => State::Waiting,
         };
+    }
+
+    /// Whether what a remote has of a node is to be here: it is asked for, or will be read by what is to run next.
+    fn needs(&self, id: NodeId) -> bool {
+        let read = || self.graph.rdeps(id).any(|reader| self.stale.contains(&reader));
+        self.selection.wants(self.graph, id) || self.options.goal == Goal::Restore && read()
     }
 
     /// Tells what the machine lacks, as soon as the run has begun.
@@ -424,15 +486,15 @@ impl<'a> Scheduler<'a, '_> {
                 });
                 Ok(Some(Active { held: None, _lock: Some(lock), work: Work::Run { basis, reasons } }))
             }
-            (Body::Action(action), Work::Restore { basis, known }) => {
+            (Body::Action(action), Work::Restore { basis, known, hit }) => {
                 let action = Arc::clone(action);
-                let outputs = Arc::clone(&known.outputs);
+                let (outputs, from) = (Arc::clone(&known.outputs), hit.clone());
                 scope.spawn(move || {
-                    let placed = caught(|| place(world.store, &action, &outputs, &world.out))
-                        .unwrap_or_else(|bug| Err(BlobError::Store(StoreError::io(&world.out, bug))));
-                    let _ = sender.send(Message::Restored(id, placed));
+                    let restored = caught(|| restore(world, &action, &outputs, from.as_deref()))
+                        .unwrap_or_else(|bug| Err(BlobError::Store(StoreError::io(&world.out, bug)).into()));
+                    let _ = sender.send(Message::Restored(id, restored));
                 });
-                Ok(Some(Active { held: None, _lock: None, work: Work::Restore { basis, known } }))
+                Ok(Some(Active { held: None, _lock: None, work: Work::Restore { basis, known, hit } }))
             }
             (Body::Source(source), Work::Unpack { reasons }) => {
                 let origin = source.origin.clone();
@@ -461,13 +523,13 @@ impl<'a> Scheduler<'a, '_> {
         let known = Known { outcome: result.outcome, outputs: result.outputs.into(), run: Some(result.run) };
         let keys = Keys { strong: Some(strong), ..basis.keys };
         let basis = Arc::new(Basis { keys, manifest: basis.manifest.clone() });
-        Ok(Some(Work::Restore { basis, known }))
+        Ok(Some(Work::Restore { basis, known, hit: None }))
     }
 
     fn ended(&mut self, message: Message) -> Result<(), ExecError> {
         match message {
             Message::Ran(id, done) => self.ran(id, *done),
-            Message::Restored(id, placed) => self.restored(id, placed),
+            Message::Restored(id, restored) => self.restored(id, restored),
             Message::Unpacked(id, duration, made) => self.unpacked(id, duration, made),
         }
     }
@@ -605,37 +667,28 @@ impl<'a> Scheduler<'a, '_> {
         Ok(run)
     }
 
-    fn restored(&mut self, id: NodeId, placed: Result<Vec<Placed>, BlobError>) -> Result<(), ExecError> {
+    fn restored(&mut self, id: NodeId, restored: Result<Restored, RestoreError>) -> Result<(), ExecError> {
         let active = self.release(id)?;
-        let Work::Restore { basis, known } = active.work else { unreachable!("it was restored") };
+        let Work::Restore { basis, known, hit } = active.work else { unreachable!("it was restored") };
         let name = Arc::clone(self.graph.name(id));
-        let placed = match placed {
-            Ok(placed) => placed,
+        let restored = match restored {
+            Ok(restored) => restored,
             Err(error) if error.is_miss() => {
                 // The result turned out to be unusable: then it is as if there were none.
-                (self.emit)(&Event::Warning { message: format!("{name}: {error}; it runs again") });
-                let gone = known
-                    .outputs
-                    .iter()
-                    .filter(|(_, artifact)| !self.world.store.has_artifact(artifact).unwrap_or(false));
-                let mut reasons: Vec<Reason> =
-                    gone.map(|(output, _)| Reason::BlobMissing { output: output.clone() }).collect();
-                if reasons.is_empty() {
-                    reasons.push(Reason::LastRun { outcome: known.outcome });
-                }
-                if let Some(strong) = basis.keys.strong {
-                    self.world.store.forget(&strong.key)?;
-                }
-                let state = self.make_ready(id, Work::Run { basis, reasons });
-                self.states[id.index()] = state;
-                return Ok(());
+                let then = if self.options.goal == Goal::Build { "; it runs again" } else { "" };
+                (self.emit)(&Event::Warning { message: format!("{name}: {error}{then}") });
+                return self.without_result(id, basis, &known, hit.as_deref());
             }
             // The result is good, and there is no place for it: to make it once more would not help.
             Err(error) => return self.not_placed(id, error.to_string()),
         };
-        if let Some(run) = known.run {
+        let run = match (&hit, restored.read) {
+            (Some(hit), Some(read)) => Some(self.record_elsewhere(&name, &basis, &known, hit, &read)?),
+            _ => known.run,
+        };
+        if let Some(run) = run {
             let outputs = known.outputs.to_vec();
-            let state = node_state(run, known.outcome, &basis, basis.keys.strong, outputs, placed);
+            let state = node_state(run, known.outcome, &basis, basis.keys.strong, outputs, restored.placed);
             let project = self.world.project();
             self.world.store.batch(|batch| batch.set_node(project, &name, &state))?;
         }
@@ -647,13 +700,91 @@ impl<'a> Scheduler<'a, '_> {
             node: name,
             outcome: known.outcome,
             how: How::Restored,
-            message: None,
+            message: hit.map(|hit| format!("from {}", hit.remote)),
             duration: Duration::ZERO,
             continued: false,
             log_tail: Vec::new(),
         }));
-        self.states[id.index()] = State::Done(known);
+        self.states[id.index()] = State::Done(Known { run, ..known });
         self.decide_readers(id)
+    }
+
+    /// A result that was to be put in place is of no use.
+    fn without_result(
+        &mut self,
+        id: NodeId,
+        basis: Arc<Basis>,
+        known: &Known,
+        hit: Option<&Hit>,
+    ) -> Result<(), ExecError> {
+        if hit.is_some() {
+            // Another remote may have it.
+            self.states[id.index()] = State::Waiting;
+            let mut settled = Vec::new();
+            self.decide_one(id, &mut settled)?;
+            for id in settled {
+                self.decide_readers(id)?;
+            }
+            return Ok(());
+        }
+        let store = self.world.store;
+        let gone =
+            known.outputs.iter().filter(|(_, artifact)| !store.has_artifact(artifact).unwrap_or(false));
+        let mut reasons: Vec<Reason> =
+            gone.map(|(output, _)| Reason::BlobMissing { output: output.clone() }).collect();
+        if reasons.is_empty() {
+            reasons.push(Reason::LastRun { outcome: known.outcome });
+        }
+        if let Some(strong) = basis.keys.strong {
+            store.forget(&strong.key)?;
+        }
+        let decision = Decision { verdict: Verdict::Stale(reasons), keys: None, basis: Some(basis) };
+        self.take(id, decision);
+        Ok(())
+    }
+
+    /// Records a result that came from elsewhere as one that is here, and that it came.
+    fn record_elsewhere(
+        &self,
+        name: &str,
+        basis: &Basis,
+        known: &Known,
+        hit: &Hit,
+        read: &PathSet,
+    ) -> Result<RunId, ExecError> {
+        let strong = basis.keys.strong.expect("a result is found by its strong key");
+        let reason = Reason::Remote { remote: hit.remote.clone(), signed_by: hit.signed_by.clone() };
+        let log = hit.log();
+        let run = Run {
+            node: name.to_owned(),
+            action_key: basis.keys.action,
+            strong_key: Some(strong.key),
+            path_set: Some(strong.path_set),
+            outcome: known.outcome,
+            started: SystemTime::now(),
+            duration: Duration::ZERO,
+            cpu: Duration::ZERO,
+            max_rss: 0,
+            reasons: serde_json::to_string(&[reason]).unwrap_or_default(),
+            manifest: Some(basis.manifest.encode()),
+            log,
+            pid: std::process::id(),
+        };
+        let listings = self.world.new_listings(&basis.manifest)?;
+        let project = self.world.project();
+        Ok(self.world.store.batch(|batch| {
+            batch.put_listings(listings.iter().map(|(digest, listing)| (digest, listing.bytes())))?;
+            let run = batch.record_run(project, &run)?;
+            let result = StoredResult {
+                action_key: basis.keys.action,
+                outcome: known.outcome,
+                outputs: known.outputs.to_vec(),
+                log,
+                run,
+            };
+            batch.record(&strong.key, read, &result)?;
+            Ok(run)
+        })?)
     }
 
     fn not_placed(&mut self, id: NodeId, message: String) -> Result<(), ExecError> {
@@ -801,6 +932,26 @@ impl<'a> Scheduler<'a, '_> {
         }
         Ended { summary: self.summary, nodes, plan_again: self.plan_again }
     }
+}
+
+/// Puts a result in place. One that is elsewhere is fetched first.
+fn restore(
+    world: &World<'_>,
+    action: &Action,
+    outputs: &[(String, Artifact)],
+    hit: Option<&Hit>,
+) -> Result<Restored, RestoreError> {
+    let mut read = None;
+    if let (Some(hit), Some(remotes)) = (hit, world.remotes) {
+        let fetched = remotes.fetch(world.store, hit);
+        if let Err(FetchError::Gone { .. }) = fetched {
+            remotes.spoil(hit);
+        }
+        fetched?;
+        read = world.path_set_of(remotes, hit).map_err(FetchError::Store)?;
+    }
+    let placed = place(world.store, action, outputs, &world.out)?;
+    Ok(Restored { placed, read })
 }
 
 fn node_state(

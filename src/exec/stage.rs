@@ -137,13 +137,16 @@ pub(super) fn stage(
                     None | Some(Artifact::Absent) => {
                         return Err(StageError::Absent { input: input.to_string() });
                     }
-                    Some(artifact) => world.store.place(artifact, &to).map_err(|source| {
-                        if source.is_miss() {
-                            StageError::Lost { node: *node, input: input.to_string(), source }
-                        } else {
-                            StageError::Blob(source)
-                        }
-                    })?,
+                    Some(artifact) => {
+                        world.bring(artifact).map_err(BlobError::from)?;
+                        world.store.place(artifact, &to).map_err(|source| {
+                            if source.is_miss() {
+                                StageError::Lost { node: *node, input: input.to_string(), source }
+                            } else {
+                                StageError::Blob(source)
+                            }
+                        })?;
+                    }
                 }
                 times::fix(&to).map_err(|source| StageError::Io { path: to.clone(), source })?;
                 to

@@ -105,7 +105,11 @@ pub fn comparable<'a>(
     match plan.verdict(id) {
         Verdict::Fresh(known) | Verdict::Cached(known, _) if known.outcome == Outcome::Pass => Ok(known),
         Verdict::Fresh(_) | Verdict::Cached(..) => Err(Unverifiable::Failed),
-        Verdict::Stale(_) | Verdict::Unknown(_) | Verdict::Blocked(_) | Verdict::Lacking(_) => {
+        Verdict::Remote(..)
+        | Verdict::Stale(_)
+        | Verdict::Unknown(_)
+        | Verdict::Blocked(_)
+        | Verdict::Lacking(_) => {
             let ran = world.previous.contains_key(&**graph.name(id));
             Err(if ran { Unverifiable::Stale } else { Unverifiable::NeverRan })
         }

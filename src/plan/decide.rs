@@ -11,6 +11,7 @@ use super::world::{PlanError, World};
 use crate::digest::Digest;
 use crate::graph::{Action, Body, Graph, Input, Node, NodeId, SourceNode};
 use crate::host::ToolError;
+use crate::remote::Hit;
 use crate::source::PathSet;
 use crate::store::{Artifact, NodeRecord, NodeState, Outcome, StoredResult};
 
@@ -186,9 +187,49 @@ fn verdict(
                 Known { outcome: result.outcome, outputs: result.outputs.into(), run: Some(result.run) };
             Ok(Verdict::Cached(known, place_again))
         }
-        Found::Damaged(gone) => Ok(Verdict::Stale(gone)),
-        Found::Nothing => Ok(Verdict::Stale(why_stale(world, node, &basis.manifest)?)),
+        found => {
+            if let Some((strong, hit)) = find_elsewhere(world, action, basis)? {
+                basis.keys.strong = Some(strong);
+                let outputs =
+                    hit.entry.outputs.iter().map(|(name, output)| (name.clone(), output.artifact()));
+                let known = Known { outcome: hit.entry.outcome, outputs: outputs.collect(), run: None };
+                return Ok(Verdict::Remote(known, Arc::new(hit)));
+            }
+            match found {
+                Found::Damaged(gone) => Ok(Verdict::Stale(gone)),
+                _ => Ok(Verdict::Stale(why_stale(world, node, &basis.manifest)?)),
+            }
+        }
     }
+}
+
+/// Both phases of the lookup, in the caches elsewhere.
+fn find_elsewhere(
+    world: &World<'_>,
+    action: &Action,
+    basis: &Basis,
+) -> Result<Option<(Strong, Hit)>, PlanError> {
+    let Some(remotes) = world.remotes else { return Ok(None) };
+    let Keys { action: action_key, strong, .. } = basis.keys;
+    let look = |strong: Strong| -> Option<(Strong, Hit)> {
+        let hit = remotes.result(&strong.key)?;
+        (hit.entry.action_key == action_key && counts(action, hit.entry.outcome)).then_some((strong, hit))
+    };
+    if let Some(strong) = strong
+        && let Some(found) = look(strong)
+    {
+        return Ok(Some(found));
+    }
+    if basis.manifest.is_discovered() {
+        for set in remotes.path_sets(&action_key) {
+            if let Some(key) = world.strong_key_elsewhere(&action_key, &basis.manifest, remotes, &set)?
+                && let Some(found) = look(Strong { key, path_set: set.digest })
+            {
+                return Ok(Some(found));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Whether an outcome is a result, so that the action need not run again.

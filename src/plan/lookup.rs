@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::manifest::{Manifest, Tree};
 use super::world::{PlanError, World};
 use crate::digest::{Digest, Domain, Hasher};
-use crate::source::{PathSet, Reads, States};
+use crate::source::{PathEntry, PathSet, Reads, States};
 use crate::store::{EntryTable, Store, StoreError, StoredPathSet, StoredReads};
 
 /// What has been looked up so far: each path of each tree once a run, however many builds read it.
@@ -127,6 +127,29 @@ impl<'a> Lookup<'a> {
     }
 }
 
+impl Lookup<'_> {
+    /// The same for a path set that is not in the index: one of a remote.
+    pub(super) fn strong_key_elsewhere(
+        &self,
+        world: &World<'_>,
+        manifest: &Manifest,
+        action_key: &Digest,
+        set: &PathSet,
+    ) -> Result<Option<Digest>, PlanError> {
+        let mut key = StrongKey::new(action_key, &set.digest());
+        let mut inputs = 0;
+        for (input, reads) in set.inputs() {
+            let Some(tree) = manifest.tree(input) else { return Ok(None) };
+            inputs += 1;
+            match reads {
+                Reads::Whole => key.whole(&tree.digest),
+                Reads::Only(entries) => key.only_of(&self.tree(world, tree, 0)?.states, entries),
+            }
+        }
+        Ok((inputs == manifest.trees().len()).then(|| key.finish()))
+    }
+}
+
 /// The strong key of an action that read a path set, in trees with these states.
 pub fn strong_key(
     action_key: &Digest,
@@ -138,13 +161,7 @@ pub fn strong_key(
         let states = states(input)?;
         match reads {
             Reads::Whole => key.whole(&states.whole()),
-            Reads::Only(entries) => {
-                let mut found = Vec::with_capacity(entries.len() * 32);
-                for entry in entries {
-                    found.extend_from_slice(states.of_entry(entry.kind, &entry.path).as_bytes());
-                }
-                key.only(&found);
-            }
+            Reads::Only(entries) => key.only_of(&states, entries),
         }
     }
     Some(key.finish())
@@ -176,6 +193,15 @@ impl StrongKey {
     /// The states of entries, one behind the other. As one field: BLAKE3 is several times as fast with much at once.
     fn only(&mut self, states: &[u8]) {
         self.0.number(1).bytes(states);
+    }
+
+    /// What these entries hold.
+    fn only_of(&mut self, states: &States, entries: &[PathEntry]) {
+        let mut found = Vec::with_capacity(entries.len() * 32);
+        for entry in entries {
+            found.extend_from_slice(states.of_entry(entry.kind, &entry.path).as_bytes());
+        }
+        self.only(&found);
     }
 
     fn finish(self) -> Digest {

@@ -83,7 +83,9 @@ impl Plan {
 impl Progress for Plan {
     fn state(&self, id: NodeId) -> decide::State<'_> {
         match &self.decision(id).expect("a node is decided after those it depends on").verdict {
-            Verdict::Fresh(known) | Verdict::Cached(known, _) => decide::State::Known(known),
+            Verdict::Fresh(known) | Verdict::Cached(known, _) | Verdict::Remote(known, _) => {
+                decide::State::Known(known)
+            }
             Verdict::Stale(_) | Verdict::Unknown(_) => decide::State::Pending,
             Verdict::Blocked(_) | Verdict::Lacking(_) => decide::State::Failed,
         }
@@ -182,7 +184,8 @@ fn lost_blobs(world: &World<'_>, graph: &Graph, plan: &Plan) -> Result<HashSet<N
     let mut lost = HashSet::new();
     for &id in plan.nodes.iter().filter(|&&id| plan.verdict(id).may_run()) {
         for dep in graph.deps(id) {
-            if let Some(known) = plan.verdict(dep).known()
+            // What a remote has is fetched when it is read.
+            if let Verdict::Fresh(known) | Verdict::Cached(known, _) = plan.verdict(dep)
                 && !world.all_there(&known.outputs)?
             {
                 lost.insert(dep);

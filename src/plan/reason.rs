@@ -74,6 +74,13 @@ pub enum Reason {
     },
     /// These very inputs were seen in an earlier run.
     SeenBefore,
+    /// A remote has its result.
+    Remote {
+        /// What the remote is called.
+        remote: String,
+        /// Whose signature makes it count; `None` where the remote is trusted as it is.
+        signed_by: Option<String>,
+    },
     /// The source tree is not there yet.
     NotUnpacked,
 }
@@ -187,6 +194,10 @@ impl fmt::Display for Reason {
             Self::BlobMissing { output } => write!(f, "output {output} is missing from the cache"),
             Self::Misplaced { path } => write!(f, "out/{} is missing or was changed", path.display()),
             Self::SeenBefore => write!(f, "the same inputs as in an earlier run"),
+            Self::Remote { remote, signed_by: Some(key) } => {
+                write!(f, "remote {remote} has its result, signed by {key}")
+            }
+            Self::Remote { remote, signed_by: None } => write!(f, "remote {remote} has its result"),
             Self::NotUnpacked => write!(f, "the source tree is not unpacked yet"),
         }
     }

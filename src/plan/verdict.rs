@@ -6,6 +6,7 @@ use super::manifest::Manifest;
 use super::reason::Reason;
 use crate::digest::Digest;
 use crate::graph::NodeId;
+use crate::remote::Hit;
 use crate::store::{Artifact, Outcome, RunId};
 
 /// A node's outputs by name.
@@ -18,6 +19,8 @@ pub enum Verdict {
     Fresh(Known),
     /// It need not run: its result is in this machine's cache, and is put in place.
     Cached(Known, Vec<Reason>),
+    /// It need not run: a remote has its result.
+    Remote(Known, Arc<Hit>),
     /// It runs.
     Stale(Vec<Reason>),
     /// Not known until these have run.
@@ -86,6 +89,7 @@ impl Verdict {
         match self {
             Self::Fresh(_) => "fresh",
             Self::Cached(..) => "cached",
+            Self::Remote(..) => "remote",
             Self::Stale(_) => "stale",
             Self::Unknown(_) => "unknown",
             Self::Blocked(_) | Self::Lacking(_) => "blocked",
@@ -95,9 +99,15 @@ impl Verdict {
     /// The result, where it is known already.
     pub const fn known(&self) -> Option<&Known> {
         match self {
-            Self::Fresh(known) | Self::Cached(known, _) => Some(known),
+            Self::Fresh(known) | Self::Cached(known, _) | Self::Remote(known, _) => Some(known),
             Self::Stale(_) | Self::Unknown(_) | Self::Blocked(_) | Self::Lacking(_) => None,
         }
+    }
+
+    /// Which remote has its result, where one has.
+    pub fn elsewhere(&self) -> Option<Reason> {
+        let Self::Remote(_, hit) = self else { return None };
+        Some(Reason::Remote { remote: hit.remote.clone(), signed_by: hit.signed_by.clone() })
     }
 
     /// Whether the node is, or may be, going to run.

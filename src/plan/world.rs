@@ -12,6 +12,7 @@ use super::verdict::Known;
 use crate::digest::{Digest, Domain, Hasher};
 use crate::graph::{Action, ExpandError, NodeId};
 use crate::host::{HostPath, HostPathError, HostState, ToolError, ToolIdentity, git};
+use crate::remote::{FetchError, Hit, RemotePathSet, Remotes};
 use crate::source::{
     Change, FileDigests, Listed, Listing, Listings, MissingListing, PathSet, Snapshot, SnapshotOptions,
     SourceError, States, diff,
@@ -33,6 +34,8 @@ pub struct World<'a> {
     pub previous: HashMap<String, NodeState>,
     /// Names of nodes that run whatever is known.
     pub forced: HashSet<String>,
+    /// Caches elsewhere, which are asked for what is not here.
+    pub remotes: Option<&'a Remotes>,
     /// Whether this process can trace what a sandbox opens; why not, otherwise.
     pub tracing: Result<(), String>,
     project: ProjectId,
@@ -208,6 +211,7 @@ impl<'a> World<'a> {
             projection,
             previous: store.load_nodes(project)?,
             forced: HashSet::new(),
+            remotes: None,
             tracing,
             lookup: Lookup::new(store),
             project,
@@ -309,7 +313,13 @@ impl<'a> World<'a> {
     pub fn states(&self, tree: &Tree) -> Result<States, PlanError> {
         Ok(match &tree.what {
             What::Source { source, .. } => States::of(Arc::clone(self.source(source)?)),
-            _ => States::of(Listed::read(tree.digest, self.store)),
+            _ => {
+                // One that a remote has need not be here to be looked at: its listings do.
+                if let (Some(remotes), false) = (self.remotes, self.store.has_listing(&tree.digest)?) {
+                    remotes.bring_listings(self.store, &tree.digest)?;
+                }
+                States::of(Listed::read(tree.digest, self.store))
+            }
         })
     }
 
@@ -334,6 +344,39 @@ impl<'a> World<'a> {
         set: &StoredPathSet,
     ) -> Result<Option<Digest>, PlanError> {
         self.lookup.strong_key(self, manifest, action_key, set)
+    }
+
+    /// The strong key of an action with a path set that a remote has. One that is known here is not fetched.
+    pub(super) fn strong_key_elsewhere(
+        &self,
+        action_key: &Digest,
+        manifest: &Manifest,
+        remotes: &Remotes,
+        of: &RemotePathSet,
+    ) -> Result<Option<Digest>, PlanError> {
+        if self.lookup.path_set(&of.digest)?.is_some() {
+            return self.strong_key(action_key, manifest, &of.digest);
+        }
+        match remotes.path_set(of) {
+            Some(set) => self.lookup.strong_key_elsewhere(self, manifest, action_key, &set),
+            None => Ok(None),
+        }
+    }
+
+    /// The path set of a result that a remote has; `None` where it can't be had.
+    pub fn path_set_of(&self, remotes: &Remotes, hit: &Hit) -> Result<Option<Arc<PathSet>>, StoreError> {
+        let known = self.read_path_set(&hit.entry.path_set_digest)?;
+        Ok(known.map(Arc::new).or_else(|| remotes.path_set(&hit.path_set())))
+    }
+
+    /// Sees to it that an artifact is here, if a remote has it. One that is nowhere is found to be missing by whoever
+    /// reads it.
+    pub fn bring(&self, artifact: &Artifact) -> Result<(), StoreError> {
+        let Some(remotes) = self.remotes else { return Ok(()) };
+        match remotes.fetch_artifact(self.store, artifact) {
+            Ok(()) | Err(FetchError::Gone { .. }) => Ok(()),
+            Err(FetchError::Store(error)) => Err(error),
+        }
     }
 
     /// A path set of an earlier run; `None` where it is not known any more.
@@ -479,7 +522,8 @@ impl<'a> World<'a> {
             message: format!("{input} {message}"),
         };
         match artifact {
-            Some(Artifact::File { digest, size, .. }) => {
+            Some(artifact @ Artifact::File { digest, size, .. }) => {
+                self.bring(artifact)?;
                 self.store.read(digest, *size).map_err(|source| PlanError::Blob {
                     node: node.to_owned(),
                     input: input.to_owned(),

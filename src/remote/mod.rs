@@ -12,6 +12,8 @@
 //! | `dir.rs` | a directory |
 //! | `http/` | a web server that takes PUT |
 //! | `grpc/` | a Remote Execution API server |
+//! | `client.rs`, `line.rs` | all remotes as one; one remote, and how patient we are with it |
+//! | `fetch.rs`, `push.rs`, `kept.rs` | results and kept directories on their way |
 //! | `settings.rs` | where a remote is, and how to get in |
 //! | `open.rs` | the remote of some settings, and what is wrong with them |
 //! | `calls.rs` | blocking calls on top of libraries that don't block |
@@ -26,17 +28,22 @@
 mod bundle;
 mod calls;
 pub mod candidates;
+mod client;
 mod dir;
 mod entry;
 mod error;
+mod fetch;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod http;
+mod kept;
 mod keys;
+mod line;
 mod name;
 mod open;
 mod pack;
 pub mod paths;
+mod push;
 mod said;
 mod sealed;
 mod settings;
@@ -44,12 +51,17 @@ mod wire;
 
 pub use bundle::{Bundle, BundleError, BundleWriter};
 pub use candidates::{Candidate, candidates_key};
+pub use client::{Hit, RemotePathSet, Remotes};
 pub use entry::{EntryOutput, KeptEntry, ResultEntry, kept_key};
 pub use error::RemoteError;
+pub use fetch::FetchError;
+pub use kept::{OutgoingKept, archive_dir};
 pub use keys::{KeyError, PublicKey, SigningKey, Trust};
+pub use line::Line;
 pub use name::{Name, Sha256};
 pub use open::open;
 pub use pack::Pack;
+pub use push::{Outgoing, PushError, Pushed};
 pub use sealed::{EntryError, Opened, Sealed};
 pub use settings::{Address, Secret, Settings};
 pub use wire::FormatError;

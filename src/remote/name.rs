@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
 
 use crate::digest::Digest;
 
@@ -31,4 +32,12 @@ pub struct Name {
     pub sha256: Sha256,
     /// In bytes.
     pub size: u64,
+}
+
+impl Name {
+    /// The name of these bytes.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let sha256 = Sha256(sha2::Sha256::digest(bytes).into());
+        Self { blake3: Digest::of_bytes(bytes), sha256, size: bytes.len() as u64 }
+    }
 }

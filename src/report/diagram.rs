@@ -29,7 +29,7 @@ pub fn mermaid(graph: &Graph, plan: &Plan) -> String {
     for (from, to) in edges(graph, plan) {
         let _ = writeln!(out, "  n{} --> n{}", from.index(), to.index());
     }
-    for verdict in ["fresh", "cached", "stale", "unknown", "blocked"] {
+    for verdict in ["fresh", "cached", "remote", "stale", "unknown", "blocked"] {
         let _ = writeln!(out, "  classDef {verdict} fill:{},color:#000", color_of(verdict));
     }
     out
@@ -53,7 +53,7 @@ fn color(verdict: &Verdict) -> &'static str {
 fn color_of(verdict: &str) -> &'static str {
     match verdict {
         "fresh" => "#b7e1b7",
-        "cached" => "#cfe8ff",
+        "cached" | "remote" => "#cfe8ff",
         "stale" => "#ffd59e",
         "blocked" => "#f4b6b6",
         _ => "#e4e4e4",

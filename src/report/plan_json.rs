@@ -18,7 +18,7 @@ struct Node<'a> {
     kind: &'a str,
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reasons: Option<Vec<Described<'a>>>,
+    reasons: Option<Vec<Described>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     until: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,10 +40,10 @@ struct Node<'a> {
 
 /// A reason with its sentence.
 #[derive(Serialize)]
-struct Described<'a> {
+struct Described {
     text: String,
     #[serde(flatten)]
-    reason: &'a Reason,
+    reason: Reason,
 }
 
 /// A plan as JSON.
@@ -62,10 +62,12 @@ pub fn plan_json(
             let decision = plan.decision(id).expect("a plan decides all its nodes");
             let verdict = &decision.verdict;
             let name = |id| &**graph.name(id);
+            let elsewhere = verdict.elsewhere();
             let (reasons, until, blocked_by) = match verdict {
                 Verdict::Stale(reasons) | Verdict::Cached(_, reasons) => {
                     (Some(describe(reasons)), Vec::new(), None)
                 }
+                Verdict::Remote(..) => (Some(describe(elsewhere.as_slice())), Vec::new(), None),
                 Verdict::Unknown(until) => (None, until.iter().map(|&id| name(id)).collect(), None),
                 Verdict::Blocked(by) => (None, Vec::new(), Some(name(*by))),
                 Verdict::Fresh(_) | Verdict::Lacking(_) => (None, Vec::new(), None),
@@ -122,8 +124,8 @@ fn discovered_by(world: &World<'_>, action: &Action) -> Option<&'static str> {
     Some(world.discoverer(rule).map_or("nobody", Discoverer::name))
 }
 
-fn describe(reasons: &[Reason]) -> Vec<Described<'_>> {
-    reasons.iter().map(|reason| Described { text: reason.to_string(), reason }).collect()
+fn describe(reasons: &[Reason]) -> Vec<Described> {
+    reasons.iter().map(|reason| Described { text: reason.to_string(), reason: reason.clone() }).collect()
 }
 
 fn seconds(duration: std::time::Duration) -> f64 {

@@ -31,7 +31,7 @@ pub fn plan_text(
         }
         let word = verdict.word();
         let shown = match verdict {
-            Verdict::Fresh(_) | Verdict::Cached(..) => style.good(word),
+            Verdict::Fresh(_) | Verdict::Cached(..) | Verdict::Remote(..) => style.good(word),
             Verdict::Stale(_) => style.warn(word),
             Verdict::Unknown(_) => style.dim(word),
             Verdict::Blocked(_) | Verdict::Lacking(_) => style.bad(word),
@@ -65,6 +65,7 @@ pub(super) fn why(graph: &Graph, verdict: &Verdict) -> String {
             }
             text
         }
+        Verdict::Remote(..) => verdict.elsewhere().map(|reason| reason.to_string()).unwrap_or_default(),
         Verdict::Unknown(until) => format!("until {}", names(graph, until)),
         Verdict::Blocked(by) => format!("{} failed or can't run", graph.name(*by)),
         Verdict::Lacking(what) => what.clone(),
@@ -108,23 +109,32 @@ fn second_best(world: &World<'_>, graph: &Graph, plan: &Plan, style: Style) -> S
 }
 
 fn totals(graph: &Graph, plan: &Plan, estimate: &Estimate, jobs: usize, style: Style) -> String {
-    let (mut fresh, mut cached, mut stale, mut unknown, mut blocked) = (0, 0, 0, 0, 0);
+    let (mut fresh, mut cached, mut remote) = (0, 0, 0);
+    let (mut stale, mut unknown, mut blocked) = (0, 0, 0);
     for &id in plan.nodes() {
         match plan.verdict(id) {
             Verdict::Fresh(_) if matches!(graph.node(id).body, Body::Expansion(_)) => {}
             Verdict::Fresh(_) => fresh += 1,
             Verdict::Cached(..) => cached += 1,
+            Verdict::Remote(..) => remote += 1,
             Verdict::Stale(_) => stale += 1,
             Verdict::Unknown(_) => unknown += 1,
             Verdict::Blocked(_) | Verdict::Lacking(_) => blocked += 1,
         }
     }
-    let total = fresh + cached + stale + unknown + blocked;
-    if stale + unknown + cached + blocked == 0 {
+    let total = fresh + cached + remote + stale + unknown + blocked;
+    if total == fresh {
         return format!("{} ({total} nodes)\n", style.good("nothing to do: everything is up to date"));
     }
     let mut parts = vec![format!("{fresh} fresh")];
-    for (count, word) in [(cached, "cached"), (stale, "stale"), (unknown, "unknown"), (blocked, "blocked")] {
+    let counts = [
+        (cached, "cached"),
+        (remote, "remote"),
+        (stale, "stale"),
+        (unknown, "unknown"),
+        (blocked, "blocked"),
+    ];
+    for (count, word) in counts {
         if count > 0 {
             parts.push(format!("{count} {word}"));
         }

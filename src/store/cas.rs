@@ -126,18 +126,7 @@ impl Store {
         }
         // The directories are not synced: a name lost in a power cut is a missing blob, hence a miss.
         for staged in &new {
-            let path = self.blob_path(&staged.blob.digest);
-            match fs::rename(&staged.path, &path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    make_dir(path.parent().expect("blobs are in a directory"))?;
-                    fs::rename(&staged.path, &path).at(&path)?;
-                }
-                Err(error) if error.kind() == ErrorKind::IsADirectory => {
-                    remove_any(&path).at(&path)?;
-                    fs::rename(&staged.path, &path).at(&path)?;
-                }
-                result => result.at(&path)?,
-            }
+            name_blob(&staged.path, &self.blob_path(&staged.blob.digest))?;
         }
         Ok(())
     }
@@ -221,7 +210,7 @@ impl Store {
         }
     }
 
-    fn blob_path(&self, digest: &Digest) -> PathBuf {
+    pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
         let hex = digest.to_string();
         let mut path = self.home.join("cas");
         path.push(&hex[..2]);
@@ -230,7 +219,7 @@ impl Store {
     }
 }
 
-fn open_blob(path: &Path) -> Result<File, BlobError> {
+pub(super) fn open_blob(path: &Path) -> Result<File, BlobError> {
     match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Err(BlobError::Missing),
         result => {
@@ -238,6 +227,21 @@ fn open_blob(path: &Path) -> Result<File, BlobError> {
             // Damage can make it anything.
             if file.metadata().at(path)?.is_file() { Ok(file) } else { Err(BlobError::Missing) }
         }
+    }
+}
+
+/// Moves content to the name of its blob.
+pub(super) fn name_blob(from: &Path, path: &Path) -> Result<(), StoreError> {
+    match fs::rename(from, path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            make_dir(path.parent().expect("blobs are in a directory"))?;
+            fs::rename(from, path).at(path)
+        }
+        Err(error) if error.kind() == ErrorKind::IsADirectory => {
+            remove_any(path).at(path)?;
+            fs::rename(from, path).at(path)
+        }
+        result => result.at(path),
     }
 }
 

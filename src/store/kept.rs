@@ -80,6 +80,25 @@ impl Store {
         Ok(record)
     }
 
+    /// Looks at the kept directory of that key, which nobody else can take meanwhile, and at its record. `None` where there
+    /// is none.
+    pub fn with_kept<T>(
+        &self,
+        key: &Digest,
+        look: impl FnOnce(&Path, &[u8]) -> T,
+    ) -> Result<Option<T>, StoreError> {
+        let Some(taken) = self.take_away(&key.to_string())? else { return Ok(None) };
+        let about = read_about(&taken, key).at(&taken)?;
+        let record = fs::read(taken.join("record")).at(&taken)?;
+        let whole = about.is_some_and(|about| about.record == Digest::of_bytes(&record));
+        let seen = whole.then(|| look(&taken.join("out"), &record));
+        // Where another has been kept by now, that is newer.
+        if !whole || fs::rename(&taken, self.kept_dir().join(key.to_string())).is_err() {
+            remove_any(&taken).at(&taken)?;
+        }
+        Ok(seen)
+    }
+
     /// Keeps the directory `out` (moved here from elsewhere on the cache's file system) under that key, in place of an
     /// older one, with a record of the caller's. Then drops those that were kept longest ago until all take no more than
     /// `limit` bytes; `out` itself is dropped if it alone takes more.

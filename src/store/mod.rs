@@ -9,11 +9,13 @@
 //! Nothing read from it is believed: a blob is hashed as it is copied out, and an entry that is lost, damaged or from
 //! another version is a *miss*, never an error. See `docs/cache.md` for the layout.
 
+mod archive;
 mod artifact;
 mod cas;
 mod codec;
 mod entries;
 mod error;
+mod intake;
 mod kept;
 mod listings;
 mod locks;
@@ -22,6 +24,7 @@ mod results;
 mod runs;
 mod schema;
 mod session;
+mod sha256;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,10 +35,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+pub use archive::{pack_dir, unpack_dir};
 pub use artifact::{Artifact, MAX_DEPTH, TreeLimit, check_target};
 pub use cas::Blob;
 pub use entries::EntryTable;
 pub use error::{BlobError, StoreError};
+pub use intake::Intake;
 pub use kept::Kept;
 pub use locks::LockGuard;
 pub use path_sets::{PATH_SETS_PER_KEY, StoredPathSet, StoredReads};

@@ -307,7 +307,8 @@ impl Batch<'_> {
                     run.pid,
                     run.path_set.as_ref().map(Digest::as_bytes),
                 ))?;
-            if run.outcome == Outcome::Pass {
+            // What came from elsewhere took no time here, and says nothing of how long it would.
+            if run.outcome == Outcome::Pass && !run.duration.is_zero() {
                 add_duration(index, project, &run.node, run.duration)?;
             }
             Ok(RunId(id))

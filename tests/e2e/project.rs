@@ -319,6 +319,13 @@ impl Build {
         self
     }
 
+    /// On standard error.
+    #[track_caller]
+    pub fn complains(self, text: &str) -> Self {
+        assert!(self.said.err.contains(text), "no {text:?} in\n{}", self.said);
+        self
+    }
+
     fn nodes(&self, wanted: impl Fn(&Value) -> bool) -> Vec<&str> {
         let wanted = self.events.iter().filter(|event| wanted(event));
         let mut names: Vec<&str> = wanted.map(|event| event["node"].as_str().unwrap()).collect();
@@ -379,7 +386,8 @@ impl Build {
                 "cached" => did == (false, true) || self.said.code != 0 && did == (false, false),
                 "stale" if did == (false, true) => twin(),
                 "stale" => did == (true, false) || self.said.code != 0 && did == (false, false),
-                "unknown" => did != (true, true),
+                // Left where it is, fetched, or not to be had after all.
+                "unknown" | "remote" => did != (true, true),
                 other => panic!("{other}"),
             };
             assert!(kept, "{node} was planned as {verdict}; (ran, restored) = {did:?} in\n{}", self.said);

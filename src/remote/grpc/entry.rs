@@ -164,8 +164,11 @@ mod tests {
 
     #[test]
     fn a_result_of_very_many_blobs_still_fits_into_a_message() {
-        let blob =
-            Name { blake3: Digest::of_bytes(b""), sha256: Sha256([0xff; 32]), size: u64::try_from(i64::MAX).unwrap() };
+        let blob = Name {
+            blake3: Digest::of_bytes(b""),
+            sha256: Sha256([0xff; 32]),
+            size: u64::try_from(i64::MAX).unwrap(),
+        };
         let entry = vec![1; usize::try_from(MAX_ENTRY).unwrap()];
         let result = result_of(Function::Sha256, &entry, &vec![blob; 100_000]);
         assert!(result.output_files.len() > 10_000);

@@ -16,8 +16,7 @@ use std::fs::File;
 use std::io::Write;
 
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue,
-    LOCATION, RANGE,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION, RANGE,
 };
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use tokio::task::JoinSet;
@@ -69,7 +68,10 @@ impl HttpRemote {
         let url = self.server.blob(blob)?;
         let mut headers = HeaderMap::new();
         if offset > 0 {
-            headers.insert(RANGE, HeaderValue::try_from(format!("bytes={offset}-")).map_err(|_| nonsense("range"))?);
+            headers.insert(
+                RANGE,
+                HeaderValue::try_from(format!("bytes={offset}-")).map_err(|_| nonsense("range"))?,
+            );
         }
         let mut answer = self.server.ask(&self.calls, Method::GET, url, &headers).await?;
         let mut skip = match answer.status() {
@@ -91,7 +93,10 @@ impl HttpRemote {
         if let Some(length) = content_length(&answer)?
             && length != left + skip
         {
-            return Err(nonsense(format!("it announced {length} bytes where {} were asked for", left + skip)));
+            return Err(nonsense(format!(
+                "it announced {length} bytes where {} were asked for",
+                left + skip
+            )));
         }
         let mut pace = self.calls.pace();
         while let Some(piece) = pace.in_time(answer.chunk()).await?.map_err(broke_off)? {
@@ -109,7 +114,9 @@ impl HttpRemote {
             left = after;
         }
         if left > 0 {
-            return Err(RemoteError::Unreachable(format!("the connection broke off {left} bytes before the end")));
+            return Err(RemoteError::Unreachable(format!(
+                "the connection broke off {left} bytes before the end"
+            )));
         }
         Ok(())
     }
@@ -163,8 +170,8 @@ impl Remote for HttpRemote {
                 }
                 // Each answer that comes in time keeps the others waited for.
                 let Some(answer) = self.calls.in_time(asked.join_next()).await? else { break };
-                let (index, answer) =
-                    answer.map_err(|error| RemoteError::Unreachable(format!("the request ended: {error}")))?;
+                let (index, answer) = answer
+                    .map_err(|error| RemoteError::Unreachable(format!("the request ended: {error}")))?;
                 lacks[index] = answer?;
             }
             Ok(blobs.iter().zip(lacks).filter(|(_, lacks)| *lacks).map(|(blob, _)| *blob).collect())

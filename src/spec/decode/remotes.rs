@@ -60,9 +60,10 @@ impl Decode for SecretFrom {
             NodeKind::Str(_) => {
                 let message = "a secret does not belong into the spec: `token` and `sign` are `Env(\"NAME\")` or \
                                `File(\"path\")`, and one of them is a text";
-                return context.report(Diagnostic::error("secret-in-spec", message).help(
-                    "take it out, also of the history of the repository, and have it replaced",
-                ));
+                return context.report(
+                    Diagnostic::error("secret-in-spec", message)
+                        .help("take it out, also of the history of the repository, and have it replaced"),
+                );
             }
             _ => return context.wrong_type(node, Self::EXPECTED),
         };

@@ -1,0 +1,265 @@
+//! `kiln push`, and pushing as one goes.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Scope, ScopedJoinHandle};
+
+use super::exit::{Exit, Failure};
+use super::project::{Project, select};
+use super::remotes::{signing_key, tell};
+use super::terminal::{Terminal, outln};
+use crate::digest::Digest;
+use crate::exec::event::{Finished, How};
+use crate::exec::kept_refers_to;
+use crate::kinds::AllKinds;
+use crate::plan::{Verdict, plan};
+use crate::remote::{
+    Line, Outgoing, OutgoingKept, PushError, Pushed, Remotes, SigningKey, Trust, archive_dir,
+};
+use crate::report;
+use crate::source::PathSet;
+use crate::spec::model::OutputShape;
+use crate::store::{Outcome, ProjectId, StoreError};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Names, globs, `RULE:`, or builds (source/arch/defconfig/toolchain). Default: everything that has a result.
+    targets: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
+    let project = Project::open(terminal)?;
+    let remotes = project.remotes(false, terminal)?;
+    let pusher = Pusher::new(&project, &remotes)?;
+    if pusher.lines().next().is_none() {
+        let why = pusher.why_not();
+        let what = if why.is_empty() { "no remote is written to".to_owned() } else { why.join("; ") };
+        return Err(Failure::new(Exit::Spec, what)
+            .help("`remotes: [(name: .., url: .., write: true)]` in graph.ron names one: docs/remote.md"));
+    }
+    let kinds = AllKinds::new(&project.spec);
+    let (mut graph, world) = project.look(&kinds)?;
+    let selection = select(&args.targets, &graph)?;
+    let plan = plan(&world, &mut graph, &selection)?;
+    world.save();
+    let known = |id| matches!(plan.verdict(id), Verdict::Fresh(_) | Verdict::Cached(..));
+    let wanted = plan
+        .nodes()
+        .iter()
+        .filter(|&&id| selection.wants(&graph, id) && graph.node(id).action().is_some() && known(id));
+    let mut report = Report::default();
+    for &id in wanted {
+        pusher.push(graph.name(id), &mut report);
+    }
+    tell(&remotes, terminal);
+    report.tell(terminal);
+    outln!("{}", report.summary());
+    Ok(if report.failed.is_empty() { Exit::Done } else { Exit::Environment })
+}
+
+/// What pushing takes.
+pub(super) struct Pusher<'a> {
+    project: &'a Project,
+    remotes: &'a Remotes,
+    id: ProjectId,
+    key: Result<SigningKey, String>,
+    /// Remotes that have failed to take something: they are not written to again.
+    given_up: Mutex<HashSet<usize>>,
+}
+
+/// What pushing has come to.
+#[derive(Default)]
+struct Report {
+    pushed: usize,
+    known: usize,
+    bytes: u64,
+    differing: Vec<String>,
+    failed: Vec<String>,
+}
+
+impl<'a> Pusher<'a> {
+    pub(super) fn new(project: &'a Project, remotes: &'a Remotes) -> Result<Self, Failure> {
+        let key =
+            if remotes.written().next().is_some() { signing_key(&project.spec)? } else { Err(String::new()) };
+        let id = project.store.project(&project.spec.root)?;
+        Ok(Self { project, remotes, id, key, given_up: Mutex::default() })
+    }
+
+    /// The remotes that results go to. To one where only signatures count, nothing goes without one.
+    fn lines(&self) -> impl Iterator<Item = (usize, &Line)> {
+        let given_up = |at: &usize| self.given_up.lock().expect("no panic while held").contains(at);
+        let counts = |line: &Line| self.key.is_ok() || line.trust == Trust::AsItIs;
+        self.remotes.written().filter(move |(at, line)| counts(line) && !given_up(at))
+    }
+
+    /// Why nothing goes to some of those that the spec says are written to.
+    fn why_not(&self) -> Vec<String> {
+        let Err(why) = &self.key else { return Vec::new() };
+        let without = self.remotes.written().filter(|(_, line)| line.trust != Trust::AsItIs);
+        without.map(|(_, line)| format!("nothing is pushed to {}: {why}", line.name)).collect()
+    }
+
+    /// Pushes what a node came to, to every remote that takes it.
+    fn push(&self, node: &str, report: &mut Report) {
+        for (at, line) in self.lines().collect::<Vec<_>>() {
+            match self.push_to(at, node) {
+                Ok(Some(Pushed::Known)) => report.known += 1,
+                Ok(Some(Pushed::Done { bytes })) => {
+                    report.pushed += 1;
+                    report.bytes += bytes;
+                }
+                Ok(Some(Pushed::Differs { signed_by, outputs, evidence })) => {
+                    let whose = signed_by.map(|key| format!(", signed by {key},")).unwrap_or_default();
+                    report.differing.push(format!(
+                        "{node}: remote {} has other bits{whose} for the same inputs: {}. Theirs stay; ours are kept there \
+                         as {}. `kiln verify {node}` tells whether this machine makes the same bits twice",
+                        line.name,
+                        outputs.join(", "),
+                        evidence.short(),
+                    ));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    if let PushError::Remote { .. } = error {
+                        self.given_up.lock().expect("no panic while held").insert(at);
+                    }
+                    report.failed.push(format!("{node} was not pushed: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Pushes the output directory that a node left, for other machines to go on from.
+    fn push_kept(&self, node: &str, report: &mut Report) {
+        let lines: Vec<_> = self.lines().filter(|(_, line)| line.kept).collect();
+        if lines.is_empty() {
+            return;
+        }
+        let store = &self.project.store;
+        let newest = store.kept().unwrap_or_default().into_iter().find(|kept| kept.node == node);
+        let Some(kept) = newest else { return };
+        // Archived first: it is away from its place no longer than that takes.
+        let archived = store.with_kept(&kept.key, |dir, record| (archive_dir(store, dir), record.to_vec()));
+        let (archive, record) = match archived {
+            Ok(Some((Ok(archive), record))) => (archive, record),
+            Ok(None) => return,
+            Ok(Some((Err(error), _))) | Err(error) => {
+                report.failed.push(format!("what was kept of {node} was not pushed: {error}"));
+                return;
+            }
+        };
+        let Some((path_set, trees)) = kept_refers_to(&record) else { return };
+        let Ok(Some(path_set)) = self.path_set(&path_set) else { return };
+        let outgoing = OutgoingKept {
+            key: kept.key,
+            node,
+            record: &record,
+            path_set: &path_set,
+            trees: &trees,
+            archive,
+            bytes: kept.bytes,
+        };
+        for (at, _) in lines {
+            match self.remotes.push_kept(store, at, &outgoing, self.key.as_ref().ok()) {
+                Ok(bytes) => report.bytes += bytes,
+                Err(error) => report.failed.push(format!("what was kept of {node} was not pushed: {error}")),
+            }
+        }
+    }
+
+    fn path_set(&self, digest: &Digest) -> Result<Option<PathSet>, StoreError> {
+        let store = &self.project.store;
+        let Some(set) = store.path_set(digest)? else { return Ok(None) };
+        Ok(set.resolve(&store.entries()?))
+    }
+
+    /// `None` for what has no result that counts.
+    fn push_to(&self, line: usize, node: &str) -> Result<Option<Pushed>, PushError> {
+        let store = &self.project.store;
+        let Some(state) = store.node(self.id, node)? else { return Ok(None) };
+        let Some((strong_key, path_set)) = state.strong_key.zip(state.path_set) else { return Ok(None) };
+        let Some(result) = store.result(&strong_key)? else { return Ok(None) };
+        let Some(path_set) = self.path_set(&path_set)? else { return Ok(None) };
+        let compared = |output: &str| !self.is_told(node, output);
+        let outgoing = Outgoing { strong_key, path_set: &path_set, result: &result, compared: &compared };
+        self.remotes.push(store, line, &outgoing, self.key.as_ref().ok()).map(Some)
+    }
+
+    /// Whether an output is told of a run, and so differs from one to the next.
+    fn is_told(&self, node: &str, output: &str) -> bool {
+        let rule = node.split(':').next().unwrap_or_default();
+        let rule = self.project.spec.rules.get(rule);
+        let output = rule.and_then(|rule| rule.value.outputs.get(output));
+        output.is_some_and(|output| matches!(output.value.shape, OutputShape::Told(..)))
+    }
+
+    /// Pushes what it is given, on a thread of its own.
+    pub(super) fn start<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) -> Running<'scope> {
+        let (sender, receiver) = channel();
+        let pushes = self.lines().next().is_some().then(|| scope.spawn(|| self.all(receiver)));
+        Running { pusher: self, sender, pushes }
+    }
+
+    fn all(&self, nodes: Receiver<String>) -> Report {
+        let mut report = Report::default();
+        for node in nodes {
+            self.push(&node, &mut report);
+            self.push_kept(&node, &mut report);
+        }
+        report
+    }
+}
+
+/// Pushes that are under way.
+pub(super) struct Running<'scope> {
+    pusher: &'scope Pusher<'scope>,
+    sender: Sender<String>,
+    pushes: Option<ScopedJoinHandle<'scope, Report>>,
+}
+
+impl Running<'_> {
+    /// Takes note of a node that has ended: if it ran and has a result, that is pushed.
+    pub(super) fn take(&self, finished: &Finished) {
+        let ran = matches!(finished.how, How::Ran | How::RanUnchanged);
+        if ran && matches!(finished.outcome, Outcome::Pass | Outcome::Fail) && self.pushes.is_some() {
+            // Gone it is only after `end`.
+            let _ = self.sender.send(finished.node.to_string());
+        }
+    }
+
+    /// Waits for the last of them, and tells what came of them.
+    pub(super) fn end(self, terminal: &Terminal) {
+        drop(self.sender);
+        for why in self.pusher.why_not() {
+            terminal.note(&why);
+        }
+        let Some(pushes) = self.pushes else { return };
+        let report = pushes.join().unwrap_or_default();
+        report.tell(terminal);
+        if report.pushed > 0 {
+            terminal.note(&report.summary());
+        }
+    }
+}
+
+impl Report {
+    fn tell(&self, terminal: &Terminal) {
+        for message in self.differing.iter().chain(&self.failed) {
+            terminal.warning(message);
+        }
+    }
+
+    fn summary(&self) -> String {
+        let mut parts = vec![format!("pushed {} ({})", self.pushed, report::size(self.bytes))];
+        let counts = [
+            (self.known, "there already"),
+            (self.differing.len(), "with other bits"),
+            (self.failed.len(), "failed"),
+        ];
+        parts.extend(
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")),
+        );
+        parts.join(", ")
+    }
+}

@@ -1,0 +1,133 @@
+//! The remotes of a project, with the secrets that let kiln in, and the key that signs what it pushes.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::exit::{Exit, Failure};
+use super::terminal::Terminal;
+use crate::remote::{Address, Line, PublicKey, Remotes, Secret, Settings, SigningKey, Trust, open};
+use crate::spec::model::{RemoteCache, SecretFrom, Spec};
+
+/// The largest file that a token can be in, in bytes.
+const MAX_TOKEN: u64 = 64 * 1024;
+
+/// What the project says of remotes. None of them has been asked yet.
+pub(super) fn remotes(spec: &Spec, terminal: &Terminal) -> Result<Remotes, Failure> {
+    let keys: Vec<PublicKey> = spec
+        .project
+        .keys
+        .iter()
+        .map(|key| PublicKey::parse(&key.value))
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::new(Exit::Spec, format!("graph.ron, `keys`: {error}")))?;
+    let lines = spec.project.remotes.iter().map(|remote| line(&remote.value, spec, &keys, terminal));
+    Ok(Remotes::new(lines.collect::<Result<_, _>>()?))
+}
+
+/// Tells what was learnt of them that the user should hear of.
+pub(super) fn tell(remotes: &Remotes, terminal: &Terminal) {
+    for warning in remotes.warnings() {
+        terminal.warning(&warning);
+    }
+}
+
+/// The key that signs what is pushed. `None` where the spec names none, or where this machine does not have it: then
+/// nothing is pushed to where signatures count, and the reason is told.
+pub(super) fn signing_key(spec: &Spec) -> Result<Result<SigningKey, String>, Failure> {
+    let Some(from) = &spec.project.sign else {
+        return Ok(Err("graph.ron has no `sign`, which says where the signing key is".to_owned()));
+    };
+    let bad =
+        |error: &dyn std::fmt::Display| Failure::new(Exit::Environment, format!("the signing key: {error}"));
+    match &from.value {
+        SecretFrom::Env(name) => match std::env::var(name) {
+            Ok(text) => SigningKey::parse(text.trim()).map(Ok).map_err(|error| bad(&error)),
+            Err(_) => Ok(Err(format!("the signing key is not here: {name} is not set"))),
+        },
+        SecretFrom::File(path) => {
+            let path = spec.root.join(path);
+            if !path.exists() {
+                return Ok(Err(format!("the signing key is not here: there is no {}", path.display())));
+            }
+            SigningKey::read(&path).map(Ok).map_err(|error| bad(&error))
+        }
+    }
+}
+
+fn line(remote: &RemoteCache, spec: &Spec, keys: &[PublicKey], terminal: &Terminal) -> Result<Line, Failure> {
+    let name = &remote.name.value;
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::new(Exit::Environment, format!("remote {name}: {error}"));
+    let path = |path: &Path| spec.root.join(path);
+    let settings = Settings {
+        address: address(&remote.url.value, &spec.root),
+        instance: remote.instance.clone(),
+        token: remote
+            .token
+            .as_ref()
+            .map(|from| secret(from, &spec.root))
+            .transpose()
+            .map_err(|why| failed(&why))?
+            .flatten(),
+        user: remote.user.clone(),
+        ca: remote.ca.as_ref().map(|ca| path(&ca.value)),
+        identity: remote
+            .certificate
+            .as_ref()
+            .zip(remote.certificate_key.as_ref())
+            .map(|(certificate, key)| (path(&certificate.value), path(&key.value))),
+        timeout: remote.timeout,
+    };
+    if let (Some(SecretFrom::Env(variable)), None) = (&remote.token, &settings.token)
+        && remote.write
+    {
+        terminal.note(&format!("remote {name}: {variable} is not set, so it is asked without a token"));
+    }
+    let mut line = Line::new(name, open(&settings).map_err(|error| failed(&error))?, remote.timeout);
+    line.instance.clone_from(&remote.instance);
+    line.trust = if remote.unsigned { Trust::AsItIs } else { Trust::Signed(keys.to_vec()) };
+    line.write = remote.write;
+    line.kept = remote.kept;
+    Ok(line)
+}
+
+/// The address that a URL means; the spec has checked how it begins.
+fn address(url: &str, root: &Path) -> Address {
+    if let Some(path) = url.strip_prefix("dir:") {
+        Address::Dir(root.join(path.strip_prefix("//").unwrap_or(path)))
+    } else if url.starts_with("http") {
+        Address::Http(url.to_owned())
+    } else {
+        Address::Grpc(url.to_owned())
+    }
+}
+
+/// A secret; `None` where its variable is not set.
+fn secret(from: &SecretFrom, root: &Path) -> Result<Option<Secret>, String> {
+    let text = match from {
+        SecretFrom::Env(name) => match std::env::var(name) {
+            Ok(text) => text,
+            Err(_) => return Ok(None),
+        },
+        SecretFrom::File(path) => read_private(&root.join(path))?,
+    };
+    Ok(Some(Secret::new(text.trim().to_owned())))
+}
+
+/// A file that nobody else may read.
+fn read_private(path: &PathBuf) -> Result<String, String> {
+    let failed = |error: std::io::Error| format!("the token in {} can't be read: {error}", path.display());
+    let file = File::open(path).map_err(failed)?;
+    let stat = file.metadata().map_err(failed)?;
+    if stat.mode() & 0o077 != 0 {
+        return Err(format!(
+            "others may read the token in {}: `chmod 600` it, and have it replaced",
+            path.display()
+        ));
+    }
+    let mut text = String::new();
+    file.take(MAX_TOKEN).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}

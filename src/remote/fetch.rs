@@ -1,0 +1,285 @@
+//! Fetching: blobs of a remote's result come into the store, several at once, each checked on its way.
+
+use std::io::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use super::client::{Found, Hit, Remotes, wrong_content};
+use super::entry::EntryOutput;
+use super::pack::Pack;
+use super::{Name, RemoteError};
+use crate::digest::Digest;
+use crate::store::{Artifact, Blob, BlobError, Store, StoreError, TreeLimit};
+
+/// How many blobs are on their way at once.
+const AT_ONCE: usize = 8;
+
+/// How much is asked for together, in bytes: servers bound what one message may hold.
+const TOGETHER: u64 = 2 << 20;
+
+/// The largest pack of listings, in bytes: larger than those of a whole kernel tree.
+const MAX_PACK: u64 = 256 << 20;
+
+/// How often a transfer that broke off may go on without having got any further.
+const STUCK: u32 = 3;
+
+/// Why something could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// A blob is not to be had: the result is as good as none.
+    #[error("remote {remote} {why}")]
+    Gone {
+        /// The remote.
+        remote: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// This machine failed, such as by a full disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Remotes {
+    /// Brings all outputs of a result into the store, and its log.
+    pub fn fetch(&self, store: &Store, hit: &Hit) -> Result<(), FetchError> {
+        let mut wanted = Wanted::default();
+        for (_, output) in &hit.entry.outputs {
+            self.add(store, hit.line, output, &mut wanted)?;
+        }
+        wanted.blobs.extend(hit.entry.log);
+        self.fetch_blobs(store, hit.line, wanted)
+    }
+
+    /// Brings an artifact into the store, if a result that was found in this run has it and the store does not.
+    pub fn fetch_artifact(&self, store: &Store, artifact: &Artifact) -> Result<(), FetchError> {
+        if store.has_artifact(artifact)? {
+            return Ok(());
+        }
+        // Nobody has it: whoever reads it will find that out.
+        let Some(Found { line, output, strong_key }) = self.place_of(artifact) else { return Ok(()) };
+        let mut wanted = Wanted::default();
+        let fetched =
+            self.add(store, line, &output, &mut wanted).and_then(|()| self.fetch_blobs(store, line, wanted));
+        if let Err(FetchError::Gone { .. }) = fetched {
+            self.spoil_result(line, &strong_key);
+        }
+        fetched
+    }
+
+    /// Brings the listings of a tree into the store, if a result that was found in this run has it: what its files are
+    /// called, and what is in them, without the files.
+    pub fn bring_listings(&self, store: &Store, tree: &Digest) -> Result<(), StoreError> {
+        let Some(Found { line, output, .. }) = self.found(tree) else { return Ok(()) };
+        match self.add(store, line, &output, &mut Wanted::default()) {
+            Ok(()) | Err(FetchError::Gone { .. }) => Ok(()),
+            Err(FetchError::Store(error)) => Err(error),
+        }
+    }
+
+    /// How many bytes of a result the store lacks. A tree of which the listings are not here counts whole.
+    pub fn lacking(&self, store: &Store, hit: &Hit) -> Result<u64, StoreError> {
+        let mut bytes = 0_u64;
+        for (_, output) in &hit.entry.outputs {
+            let artifact = output.artifact();
+            if !store.has_artifact(&artifact)? {
+                bytes = bytes.saturating_add(match artifact {
+                    Artifact::File { size, .. } => size,
+                    Artifact::Tree { bytes, .. } => bytes,
+                    Artifact::Absent => 0,
+                });
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Adds what an output consists of. The listings of a tree are fetched here: they say what else there is.
+    fn add(
+        &self,
+        store: &Store,
+        line: usize,
+        output: &EntryOutput,
+        wanted: &mut Wanted,
+    ) -> Result<(), FetchError> {
+        match output {
+            EntryOutput::File { blob, .. } => wanted.blobs.push(*blob),
+            EntryOutput::Tree { digest, files, bytes, pack } => {
+                let gone = |why: &str| FetchError::Gone {
+                    remote: self.lines[line].name.clone(),
+                    why: why.to_owned(),
+                };
+                let packed = self
+                    .small_blob(line, pack, MAX_PACK)
+                    .ok_or_else(|| gone("does not have the listings of a tree"))?;
+                let limit = TreeLimit { files: *files, bytes: *bytes };
+                let pack = Pack::decode_tree(&packed, digest, limit).map_err(|error| {
+                    gone(&format!("has listings of a tree that are not to be used: {error}"))
+                })?;
+                let listings: Vec<_> =
+                    pack.listings.iter().map(|listing| (listing.digest(), listing)).collect();
+                store.put_listings(listings.iter().map(|(digest, listing)| (digest, listing.bytes())))?;
+                wanted.blobs.extend(pack.blobs);
+            }
+            EntryOutput::Absent => {}
+        }
+        Ok(())
+    }
+
+    fn fetch_blobs(&self, store: &Store, line: usize, wanted: Wanted) -> Result<(), FetchError> {
+        let jobs = wanted.jobs(store, self.lines[line].together());
+        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let first_error = Mutex::new(None);
+        let work = || {
+            while !stop.load(Ordering::Relaxed)
+                && let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed))
+            {
+                let done = match job {
+                    Job::One(blob) => self.fetch_one(store, line, blob),
+                    Job::Several(blobs) => self.fetch_several(store, line, blobs),
+                };
+                if let Err(error) = done {
+                    stop.store(true, Ordering::Relaxed);
+                    first_error.lock().expect("no panic while held").get_or_insert(error);
+                }
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..AT_ONCE.min(jobs.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        first_error.into_inner().expect("no panic while held").map_or(Ok(()), Err)
+    }
+
+    fn gone(&self, line: usize, error: &RemoteError) -> FetchError {
+        if !matches!(error, RemoteError::Missing) {
+            self.failed(line, error);
+        }
+        FetchError::Gone { remote: self.lines[line].name.clone(), why: format!("has lost a blob: {error}") }
+    }
+
+    /// One blob: a transfer that breaks off goes on where it ended, as long as it gets anywhere.
+    pub(super) fn fetch_one(&self, store: &Store, line: usize, blob: &Name) -> Result<(), FetchError> {
+        let of = &self.lines[line];
+        let expected = Blob { digest: blob.blake3, size: blob.size };
+        let mut begun_elsewhere = true;
+        loop {
+            let Some(mut intake) = store.intake(expected)? else { return Ok(()) };
+            begun_elsewhere &= !intake.is_empty();
+            let mut stuck = 0;
+            while !intake.is_complete() {
+                let before = intake.len();
+                let got = of.ask(|remote| remote.get(blob, intake.len(), &mut intake));
+                self.came(intake.len() - before);
+                match got {
+                    Ok(()) if intake.is_complete() => {}
+                    Err(RemoteError::Local(source)) => {
+                        let path = store.home().join("partial");
+                        return Err(StoreError::io(&path, source).into());
+                    }
+                    Err(error) if !error.may_pass() || stuck == STUCK || !of.is_on() => {
+                        return Err(self.gone(line, &error));
+                    }
+                    _ if stuck == STUCK => {
+                        let error = RemoteError::Nonsense("the blob ends before its end".to_owned());
+                        return Err(self.gone(line, &error));
+                    }
+                    _ => stuck = if intake.len() > before { 0 } else { stuck + 1 },
+                }
+            }
+            match intake.finish() {
+                Ok(()) => return Ok(()),
+                Err(BlobError::Store(error)) => return Err(error.into()),
+                // What was there from an earlier try may have been what is wrong.
+                Err(_) if begun_elsewhere => begun_elsewhere = false,
+                Err(_) => {
+                    self.warn(wrong_content(of, blob));
+                    let why = "has something else under the digest of a blob".to_owned();
+                    return Err(FetchError::Gone { remote: of.name.clone(), why });
+                }
+            }
+        }
+    }
+
+    fn fetch_several(&self, store: &Store, line: usize, blobs: &[Name]) -> Result<(), FetchError> {
+        let of = &self.lines[line];
+        let mut failed: Option<FetchError> = None;
+        let mut came = 0_usize;
+        let asked = of.ask(|remote| {
+            remote.get_several(blobs, &mut |blob, content| {
+                let taken = take(store, blob, &content);
+                match taken {
+                    Ok(true) => {
+                        came += 1;
+                        self.came(content.len() as u64);
+                    }
+                    Ok(false) => self.warn(wrong_content(of, blob)),
+                    Err(error) => failed = Some(error.into()),
+                }
+            })
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        match asked {
+            Ok(()) if came >= blobs.len() => Ok(()),
+            Ok(()) => Err(self.gone(line, &RemoteError::Missing)),
+            Err(error) => Err(self.gone(line, &error)),
+        }
+    }
+}
+
+/// Takes a blob in; false where it is not what its digest says.
+fn take(store: &Store, blob: &Name, content: &[u8]) -> Result<bool, StoreError> {
+    if content.len() as u64 != blob.size || Digest::of_bytes(content) != blob.blake3 {
+        return Ok(false);
+    }
+    let Some(mut intake) = store.intake(Blob { digest: blob.blake3, size: blob.size })? else {
+        return Ok(true);
+    };
+    intake.start_again()?;
+    let path = store.home().join("partial");
+    intake.write_all(content).map_err(|error| StoreError::io(&path, error))?;
+    match intake.finish() {
+        Ok(()) => Ok(true),
+        Err(BlobError::Store(error)) => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Blobs to fetch.
+#[derive(Default)]
+struct Wanted {
+    blobs: Vec<Name>,
+}
+
+/// What one request, or one transfer, is about.
+enum Job {
+    One(Name),
+    Several(Vec<Name>),
+}
+
+impl Wanted {
+    /// What is to be done for those that the store lacks: the large ones first, so that none is left alone at the end.
+    fn jobs(mut self, store: &Store, together: u64) -> Vec<Job> {
+        self.blobs.retain(|blob| !store.has(&blob.blake3, blob.size));
+        self.blobs.sort_unstable_by_key(|blob| (std::cmp::Reverse(blob.size), *blob));
+        self.blobs.dedup();
+        let small = self.blobs.partition_point(|blob| together == 0 || blob.size > together);
+        let mut jobs: Vec<Job> = self.blobs[..small].iter().map(|&blob| Job::One(blob)).collect();
+        let (mut group, mut size) = (Vec::new(), 0);
+        for &blob in &self.blobs[small..] {
+            if size + blob.size > TOGETHER && !group.is_empty() {
+                jobs.push(Job::Several(std::mem::take(&mut group)));
+                size = 0;
+            }
+            size += blob.size;
+            group.push(blob);
+        }
+        if !group.is_empty() {
+            jobs.push(Job::Several(group));
+        }
+        jobs
+    }
+}

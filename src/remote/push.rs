@@ -1,0 +1,257 @@
+//! Pushing: a recorded result goes to the remotes that are written to. Blobs first, then what names them.
+
+use std::io::Seek;
+
+use super::candidates::{self, Candidate, candidates_key};
+use super::client::Remotes;
+use super::entry::{EntryOutput, ResultEntry};
+use super::keys::SigningKey;
+use super::line::Line;
+use super::pack::Pack;
+use super::{Name, RemoteError, Sha256, paths};
+use crate::digest::{Digest, Domain, Hasher};
+use crate::source::PathSet;
+use crate::store::{Artifact, Blob, BlobError, Store, StoreError, StoredResult};
+
+/// How much is put together, in bytes.
+const TOGETHER: u64 = 2 << 20;
+
+/// A recorded result on its way.
+pub struct Outgoing<'a> {
+    /// Its key.
+    pub strong_key: Digest,
+    /// What was read for it.
+    pub path_set: &'a PathSet,
+    /// The result.
+    pub result: &'a StoredResult,
+    /// Whether an output is one that equal inputs make equal. A log is not.
+    pub compared: &'a dyn Fn(&str) -> bool,
+}
+
+/// What became of a push to one remote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It was there already.
+    Known,
+    /// It is there now; so many bytes of blobs went over.
+    Done {
+        /// Bytes.
+        bytes: u64,
+    },
+    /// Somebody has pushed other bits for the same inputs. Theirs stay; ours are kept beside them under this key.
+    Differs {
+        /// Whose signature theirs has.
+        signed_by: Option<String>,
+        /// Outputs that differ.
+        outputs: Vec<String>,
+        /// Where ours are.
+        evidence: Digest,
+    },
+}
+
+/// Why a result was not pushed.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// The remote.
+    #[error("remote {remote}: {error}")]
+    Remote {
+        /// What it is called.
+        remote: String,
+        /// What it said.
+        error: RemoteError,
+    },
+    /// A blob is not in the store any more.
+    #[error("{output} can't be read: {error}")]
+    Blob {
+        /// Whose.
+        output: String,
+        /// Why.
+        error: BlobError,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Remotes {
+    /// The remotes that results are pushed to.
+    pub fn written(&self) -> impl Iterator<Item = (usize, &Line)> {
+        self.lines.iter().enumerate().filter(|(_, line)| line.write && line.is_on())
+    }
+
+    /// Pushes a result to one of them, signed if there is a key.
+    pub fn push(
+        &self,
+        store: &Store,
+        line: usize,
+        outgoing: &Outgoing<'_>,
+        key: Option<&SigningKey>,
+    ) -> Result<Pushed, PushError> {
+        let to = &self.lines[line];
+        let failed = |error: RemoteError| PushError::Remote { remote: to.name.clone(), error };
+        let parcel = Parcel::of(store, outgoing, &to.instance)?;
+        parcel.entry.check().map_err(|why| failed(RemoteError::Refused(why.to_owned())))?;
+        // One that does not count is as good as none, and is written over.
+        let known = self.result_of(line, &outgoing.strong_key).ok().flatten();
+        let differing = known.as_ref().map(|hit| differing(&hit.entry, &parcel.entry, outgoing.compared));
+        let place = match &differing {
+            Some(outputs) if outputs.is_empty() => None,
+            Some(_) => Some(evidence_key(&parcel.entry)),
+            None => Some(outgoing.strong_key),
+        };
+        let mut bytes = 0;
+        if let Some(place) = &place {
+            let names = parcel.names();
+            let missing = to.ask(|remote| remote.missing(&names)).map_err(failed)?;
+            bytes = send(store, to, &missing, &parcel.small)?;
+            let sealed = parcel.entry.seal(key).encode();
+            to.ask(|remote| remote.put_entry(place, &sealed, &names)).map_err(failed)?;
+        }
+        if let (Some(hit), Some(outputs)) = (known, differing) {
+            return Ok(match place {
+                None => Pushed::Known,
+                Some(evidence) => Pushed::Differs { signed_by: hit.signed_by, outputs, evidence },
+            });
+        }
+        // Last: whoever finds the path set is to find the result.
+        let key = candidates_key(&outgoing.result.action_key);
+        let before = to.ask(|remote| remote.entry(&key)).map_err(failed)?;
+        let newest = Candidate { path_set: parcel.entry.path_set_digest, blob: parcel.entry.path_set };
+        let merged = candidates::merge(before.as_deref(), newest);
+        if before.as_deref() != Some(&merged) {
+            to.ask(|remote| remote.put_entry(&key, &merged, &[newest.blob])).map_err(failed)?;
+        }
+        Ok(Pushed::Done { bytes })
+    }
+}
+
+/// Outputs of which two results for the same inputs have other bits.
+fn differing(theirs: &ResultEntry, ours: &ResultEntry, compared: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let same = |name: &str, output: &EntryOutput| {
+        theirs.outputs.iter().any(|(their, found)| their == name && found.artifact() == output.artifact())
+    };
+    let outputs = ours.outputs.iter().filter(|(name, output)| compared(name) && !same(name, output));
+    outputs.map(|(name, _)| name.clone()).collect()
+}
+
+/// Where a result is kept that is another than the one under its key.
+fn evidence_key(entry: &ResultEntry) -> Digest {
+    let mut hasher = Hasher::new(Domain::Evidence);
+    hasher.digest(&entry.strong_key).bytes(&entry.seal(None).encode());
+    hasher.finish()
+}
+
+/// All that goes over for one result.
+struct Parcel {
+    entry: ResultEntry,
+    /// Blobs of the store.
+    blobs: Vec<Name>,
+    /// Blobs that are made for the way: the path set, and the listings of trees.
+    small: Vec<(Name, Vec<u8>)>,
+}
+
+impl Parcel {
+    fn of(store: &Store, outgoing: &Outgoing<'_>, instance: &str) -> Result<Self, PushError> {
+        let (mut blobs, mut small) = (Vec::new(), Vec::new());
+        let mut outputs = Vec::new();
+        for (name, artifact) in &outgoing.result.outputs {
+            let lost = |error| PushError::Blob { output: name.clone(), error };
+            let output = match *artifact {
+                Artifact::File { digest, size, executable } => {
+                    let blob = named(store, Blob { digest, size }).map_err(lost)?;
+                    blobs.push(blob);
+                    EntryOutput::File { blob, executable }
+                }
+                Artifact::Tree { digest, files, bytes } => {
+                    let listing = |digest: &Digest| store.listing(digest).map_err(BlobError::from);
+                    let sha256 =
+                        |&Blob { digest, size }: &Blob| store.sha256(&digest, size).map(Sha256).map(Some);
+                    let pack = Pack::of_tree(&digest, listing, sha256).map_err(lost)?;
+                    let pack = pack.ok_or_else(|| lost(BlobError::Missing))?;
+                    blobs.extend(&pack.blobs);
+                    let packed = made(pack.encode(), &mut small);
+                    EntryOutput::Tree { digest, files, bytes, pack: packed }
+                }
+                Artifact::Absent => EntryOutput::Absent,
+            };
+            outputs.push((name.clone(), output));
+        }
+        let log = outgoing.result.log.map(|log| named(store, log)).transpose();
+        let log = log.map_err(|error| PushError::Blob { output: "the log".to_owned(), error })?;
+        blobs.extend(log);
+        let path_set = made(paths::encode(outgoing.path_set), &mut small);
+        let entry = ResultEntry {
+            instance: instance.to_owned(),
+            strong_key: outgoing.strong_key,
+            action_key: outgoing.result.action_key,
+            path_set,
+            path_set_digest: outgoing.path_set.digest(),
+            outcome: outgoing.result.outcome,
+            outputs,
+            log,
+        };
+        Ok(Self { entry, blobs, small })
+    }
+
+    fn names(&self) -> Vec<Name> {
+        let mut names: Vec<Name> =
+            self.blobs.iter().copied().chain(self.small.iter().map(|(name, _)| *name)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+/// Sends the blobs that are missing: those that are given here, and others from the store. Gives how many bytes that was.
+pub(super) fn send(
+    store: &Store,
+    to: &Line,
+    missing: &[Name],
+    given: &[(Name, Vec<u8>)],
+) -> Result<u64, PushError> {
+    let failed = |error: RemoteError| PushError::Remote { remote: to.name.clone(), error };
+    let lost = |blob: &Name, error| PushError::Blob { output: blob.blake3.short(), error };
+    let (mut group, mut size) = (Vec::new(), 0);
+    let put = |group: &[(Name, Vec<u8>)]| to.ask(|remote| remote.put_several(group)).map_err(failed);
+    for blob in missing {
+        let given = given.iter().find(|(name, _)| name == blob).map(|(_, content)| content);
+        let content = match given {
+            Some(content) => content.clone(),
+            None if blob.size > to.together() => {
+                let stored = Blob { digest: blob.blake3, size: blob.size };
+                let mut file = store.open_blob(&stored).map_err(|error| lost(blob, error))?;
+                to.ask(|remote| {
+                    file.rewind().map_err(RemoteError::Local)?;
+                    remote.put(blob, &mut file)
+                })
+                .map_err(failed)?;
+                continue;
+            }
+            None => store.read(&blob.blake3, blob.size).map_err(|error| lost(blob, error))?,
+        };
+        if size + blob.size > TOGETHER && !group.is_empty() {
+            put(&group)?;
+            group.clear();
+            size = 0;
+        }
+        size += blob.size;
+        group.push((*blob, content));
+    }
+    if !group.is_empty() {
+        put(&group)?;
+    }
+    Ok(missing.iter().map(|blob| blob.size).sum())
+}
+
+/// A blob of the store by both names.
+fn named(store: &Store, blob: Blob) -> Result<Name, BlobError> {
+    let sha256 = Sha256(store.sha256(&blob.digest, blob.size)?);
+    Ok(Name { blake3: blob.digest, sha256, size: blob.size })
+}
+
+/// A blob that is made for the way.
+pub(super) fn made(content: Vec<u8>, all: &mut Vec<(Name, Vec<u8>)>) -> Name {
+    let name = Name::of_bytes(&content);
+    all.push((name, content));
+    name
+}

@@ -1,0 +1,147 @@
+//! Blobs on their way in from elsewhere: in pieces, perhaps from several tries, and checked before they get their name.
+//!
+//! What has come of a blob lies in `partial/` under its digest, locked by whoever fetches it, so that a restore that
+//! broke off goes on where it ended. It is not synced before it gets its name: what a power cut spoils is found when it
+//! is read, and can be fetched again.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+
+use super::cas::{Blob, name_blob};
+use super::error::{At, BlobError, StoreError};
+use super::{Store, make_dir};
+use crate::digest::Digest;
+
+/// A blob that is coming in. Dropped before it is whole, it leaves what has come for the next try.
+pub struct Intake<'a> {
+    store: &'a Store,
+    expected: Blob,
+    path: PathBuf,
+    file: File,
+    hasher: blake3::Hasher,
+    /// Whether the next try may go on from what has come: nobody else writes to it.
+    resumable: bool,
+}
+
+impl Store {
+    /// Begins, or goes on with, taking in a blob. `None`: it is here already.
+    pub fn intake(&self, expected: Blob) -> Result<Option<Intake<'_>>, StoreError> {
+        if self.has(&expected.digest, expected.size) {
+            return Ok(None);
+        }
+        let dir = self.home().join("partial");
+        make_dir(&dir)?;
+        let path = dir.join(expected.digest.to_string());
+        let (path, mut file, resumable) = match open_partial(&path)? {
+            Some(file) => (path, file, true),
+            // Another kiln fetches it. Both may: the first to be done gives it its name.
+            None => {
+                let path = self.session.temp_path();
+                let file = new_file().create_new(true).open(&path).at(&path)?;
+                (path, file, false)
+            }
+        };
+        let mut hasher = blake3::Hasher::new();
+        // More than there is to be can't be the beginning of it.
+        if file.metadata().at(&path)?.len() > expected.size {
+            file.set_len(0).at(&path)?;
+        }
+        hasher.update_reader(&mut file).at(&path)?;
+        Ok(Some(Intake { store: self, expected, path, file, hasher, resumable }))
+    }
+
+    /// Opens a blob to be read as it is. Its content is not checked: whoever gets it has to.
+    pub fn open_blob(&self, blob: &Blob) -> Result<File, BlobError> {
+        if !self.has(&blob.digest, blob.size) {
+            return Err(BlobError::Missing);
+        }
+        super::cas::open_blob(&self.blob_path(&blob.digest))
+    }
+}
+
+impl Intake<'_> {
+    /// How many bytes have come so far.
+    pub fn len(&self) -> u64 {
+        self.hasher.count()
+    }
+
+    /// Whether nothing has come yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether all has come.
+    pub fn is_complete(&self) -> bool {
+        self.len() == self.expected.size
+    }
+
+    /// Forgets what has come: it was wrong.
+    pub fn start_again(&mut self) -> Result<(), StoreError> {
+        self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0))).at(&self.path)?;
+        self.hasher.reset();
+        Ok(())
+    }
+
+    /// Gives the blob its name, if it is what that says. Else what has come is removed.
+    pub fn finish(mut self) -> Result<(), BlobError> {
+        let found = Digest::from_bytes(*self.hasher.finalize().as_bytes());
+        if !self.is_complete() || found != self.expected.digest {
+            self.resumable = false;
+            return Err(BlobError::Hostile { why: "its content is not what its digest says" });
+        }
+        self.file.set_permissions(Permissions::from_mode(0o444)).at(&self.path)?;
+        name_blob(&self.path, &self.store.blob_path(&self.expected.digest))?;
+        Ok(())
+    }
+}
+
+impl Write for Intake<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() as u64 > self.expected.size - self.len() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "more came than the blob has"));
+        }
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Intake<'_> {
+    fn drop(&mut self) {
+        if !self.resumable || self.is_empty() {
+            // After `finish` it has been renamed away.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn new_file() -> fs::OpenOptions {
+    let mut options = File::options();
+    options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options
+}
+
+/// Opens and locks what has come of a blob. `None`: another has it.
+fn open_partial(path: &Path) -> Result<Option<File>, StoreError> {
+    loop {
+        let file = new_file().create(true).truncate(false).open(path).at(path)?;
+        if !matches!(file.try_lock(), Ok(())) {
+            return Ok(None);
+        }
+        // Whoever had it locked may have given it its name meanwhile: then it is a blob, and must not be written to.
+        let ours = file.metadata().at(path)?;
+        match fs::symlink_metadata(path) {
+            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => return Ok(Some(file)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StoreError::io(path, error)),
+            _ => {}
+        }
+    }
+}
