@@ -200,3 +200,6 @@ impl Remote for GrpcRemote {
 fn wire(hash: String, size: u64) -> WireDigest {
     WireDigest { hash, size_bytes: i64::try_from(size).unwrap_or(i64::MAX) }
 }
+
+#[cfg(test)]
+mod tests;

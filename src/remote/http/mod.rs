@@ -290,3 +290,6 @@ fn not_reached(error: reqwest::Error) -> RemoteError {
 fn broke_off(error: reqwest::Error) -> RemoteError {
     RemoteError::Unreachable(format!("the connection broke off: {}", chain(&error.without_url())))
 }
+
+#[cfg(test)]
+mod tests;
