@@ -216,7 +216,7 @@ fn nginx_refuses_what_is_too_large_and_what_it_does_not_take() {
     let bytes = content(5000);
     let result = open(&nginx.reader("/small")).unwrap().put(&name(&bytes), &mut file(&bytes));
     assert!(matches!(result, Err(RemoteError::Refused(_))), "{result:?}");
-    let remote = open(&nginx.reader("/nothing/here")).unwrap();
+    let remote = open(&nginx.reader("/Nothing/here")).unwrap();
     let result = remote.put(&name(&bytes), &mut file(&bytes));
     assert!(matches!(result, Err(RemoteError::Refused(_))), "{result:?}");
     assert_eq!(remote.entry(&key()).unwrap(), None);

@@ -126,7 +126,8 @@ pub(super) struct Pace {
 impl Pace {
     /// The outcome of the next step, if it comes in time.
     pub(super) async fn in_time<F: Future>(&self, step: F) -> Result<F::Output, RemoteError> {
-        let all = self.timeout.saturating_add(Duration::from_millis(self.moved.saturating_mul(1000) / LEAST_PACE));
+        let all =
+            self.timeout.saturating_add(Duration::from_millis(self.moved.saturating_mul(1000) / LEAST_PACE));
         let left = all.saturating_sub(self.began.elapsed());
         tokio::time::timeout(left.min(self.timeout), step).await.map_err(|_| {
             if left < self.timeout {

@@ -128,8 +128,7 @@ impl DirRemote {
         fs::create_dir_all(&self.home).map_err(|error| self.failed(error))?;
         let tmp = self.open_home().and_then(|home| made_dir(&home, "tmp")).map_err(|e| self.failed(e))?;
         let name = temporary_name()?;
-        let flags =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         // Who else may read it is for the umask to say.
         let file = openat(&tmp, &*name, flags, Mode::from_bits_truncate(0o666));
         let mut file = File::from(file.map_err(|error| self.failed(error.into()))?);
@@ -170,9 +169,10 @@ impl DirRemote {
                 RemoteError::Refused(text)
             }
             ErrorKind::NotADirectory | ErrorKind::IsADirectory => RemoteError::Nonsense(text),
-            _ if error.raw_os_error() == Some(libc::ELOOP) => {
-                RemoteError::Nonsense(format!("{}: a symbolic link where there must be none", self.home.display()))
-            }
+            _ if error.raw_os_error() == Some(libc::ELOOP) => RemoteError::Nonsense(format!(
+                "{}: a symbolic link where there must be none",
+                self.home.display()
+            )),
             _ => RemoteError::Unreachable(text),
         }
     }
@@ -302,8 +302,9 @@ fn sweep(tmp: &OwnedFd, just_made: &File) {
     let Ok(mut dir) = Dir::from_fd(dir) else { return };
     for entry in dir.iter().flatten() {
         let name = entry.file_name();
-        let old = fstatat(tmp, name, AtFlags::AT_SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| is_file(&stat) && u64::try_from(stat.st_mtime).is_ok_and(|at| at < before.as_secs()));
+        let old = fstatat(tmp, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+            is_file(&stat) && u64::try_from(stat.st_mtime).is_ok_and(|at| at < before.as_secs())
+        });
         if old {
             let _ = unlinkat(tmp, name, UnlinkatFlags::NoRemoveDir);
         }

@@ -37,7 +37,9 @@ pub fn open(settings: &Settings) -> Result<Box<dyn Remote>, RemoteError> {
 fn open_grpc(address: &str, settings: &Settings) -> Result<Box<dyn Remote>, RemoteError> {
     let url = checked(address, settings, &[("grpc", false), ("grpcs", true)])?;
     if !matches!(url.path(), "" | "/") {
-        return Err(mistake(format!("{address} has a path; which of a server's caches is meant goes into `instance`")));
+        return Err(mistake(format!(
+            "{address} has a path; which of a server's caches is meant goes into `instance`"
+        )));
     }
     Ok(Box::new(super::grpc::GrpcRemote::new(&url, settings)?))
 }
@@ -55,7 +57,8 @@ pub(super) fn mistake(text: impl Into<String>) -> RemoteError {
 
 /// The content of a file that the settings name.
 fn read_pem(path: &Path) -> Result<Vec<u8>, RemoteError> {
-    let failed = |error: &dyn std::fmt::Display| mistake(format!("{} can't be read: {error}", path.display()));
+    let failed =
+        |error: &dyn std::fmt::Display| mistake(format!("{} can't be read: {error}", path.display()));
     let stat = fs::metadata(path).map_err(|error| failed(&error))?;
     if !stat.is_file() || stat.len() > MAX_PEM {
         return Err(failed(&"it is no file of PEM"));
@@ -87,7 +90,8 @@ pub(super) fn read_key(path: &Path) -> Result<Vec<u8>, RemoteError> {
 /// An address of one of these schemes; with each, whether what is sent is encrypted.
 fn checked(address: &str, settings: &Settings, schemes: &[(&str, bool)]) -> Result<Url, RemoteError> {
     let names: Vec<_> = schemes.iter().map(|(scheme, _)| format!("{scheme}://")).collect();
-    let scheme = address.split_once("://").and_then(|(start, _)| schemes.iter().find(|(name, _)| *name == start));
+    let scheme =
+        address.split_once("://").and_then(|(start, _)| schemes.iter().find(|(name, _)| *name == start));
     let Some((scheme, encrypted)) = scheme else {
         return Err(mistake(format!("the address must begin with {}", names.join(" or "))));
     };
@@ -135,7 +139,15 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 /// Segments that mean something in a remote's own paths: `ac`, `cas` and `tmp` in ours, the others in resource names of
 /// the Remote Execution API.
 const TAKEN: &[&str] = &[
-    "ac", "cas", "tmp", "blobs", "uploads", "actions", "actionResults", "operations", "capabilities",
+    "ac",
+    "cas",
+    "tmp",
+    "blobs",
+    "uploads",
+    "actions",
+    "actionResults",
+    "operations",
+    "capabilities",
     "compressed-blobs",
 ];
 
@@ -143,7 +155,10 @@ const TAKEN: &[&str] = &[
 fn check_instance(instance: &str) -> Result<(), RemoteError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let wrong = |segment: &str| {
-        segment.is_empty() || segment.starts_with('.') || !segment.chars().all(plain) || TAKEN.contains(&segment)
+        segment.is_empty()
+            || segment.starts_with('.')
+            || !segment.chars().all(plain)
+            || TAKEN.contains(&segment)
     };
     match instance.split('/').find(|segment| wrong(segment)) {
         Some(segment) if !instance.is_empty() => Err(mistake(format!(
@@ -224,7 +239,8 @@ mod tests {
 
     #[test]
     fn a_token_is_sent_in_the_open_to_this_machine_alone() {
-        let with_token = |address| Settings { token: Some(Secret::new("s3cret".to_owned())), ..settings(address) };
+        let with_token =
+            |address| Settings { token: Some(Secret::new("s3cret".to_owned())), ..settings(address) };
         for address in ["http://10.0.0.1/", "http://localhost.example/", "grpc://[2001:db8::1]:1"] {
             let text = mistake_of(&with_token(address));
             assert!(text.contains("everybody") && !text.contains("s3cret"), "{text}");
@@ -248,8 +264,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let no_pem = dir.path().join("no.pem");
         fs::write(&no_pem, "not a certificate").unwrap();
-        let addresses: &[&str] =
-            if cfg!(feature = "grpc") { &["https://127.0.0.1:1/", "grpcs://127.0.0.1:1"] } else { &["https://127.0.0.1:1/"] };
+        let addresses: &[&str] = if cfg!(feature = "grpc") {
+            &["https://127.0.0.1:1/", "grpcs://127.0.0.1:1"]
+        } else {
+            &["https://127.0.0.1:1/"]
+        };
         for address in addresses {
             for ca in [dir.path().join("absent.pem"), no_pem.clone()] {
                 let text = mistake_of(&Settings { ca: Some(ca.clone()), ..settings(address) });

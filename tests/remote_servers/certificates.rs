@@ -12,7 +12,8 @@ impl Certificates {
     pub fn make(dir: PathBuf) -> Self {
         fs::create_dir(&dir).unwrap();
         let made = Self(dir);
-        let authority = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+        let authority =
+            ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
         for name in ["ca", "other-ca"] {
             let (key, pem) = (format!("{name}.key"), format!("{name}.pem"));
             made.openssl(&authority, &["-subj", "/CN=kiln test authority", "-keyout", &key, "-out", &pem]);

@@ -34,13 +34,17 @@ impl Nginx {
         fs::write(state.path().join("passwords"), format!("{USER}:{hash}")).unwrap();
         let [plain, tls, mutual] = free_ports();
         let configuration = state.path().join("nginx.conf");
-        configure("nginx.conf", &configuration, &[
-            ("@STATE@", state.path().display().to_string()),
-            ("@PLAIN@", plain.to_string()),
-            ("@TLS@", tls.to_string()),
-            ("@MUTUAL@", mutual.to_string()),
-            ("@USER@", if nix::unistd::geteuid().is_root() { "user root;" } else { "" }.to_owned()),
-        ]);
+        configure(
+            "nginx.conf",
+            &configuration,
+            &[
+                ("@STATE@", state.path().display().to_string()),
+                ("@PLAIN@", plain.to_string()),
+                ("@TLS@", tls.to_string()),
+                ("@MUTUAL@", mutual.to_string()),
+                ("@USER@", if nix::unistd::geteuid().is_root() { "user root;" } else { "" }.to_owned()),
+            ],
+        );
         let arguments = ["-c", configuration.to_str().unwrap(), "-p", state.path().to_str().unwrap()];
         let log = state.path().join("output");
         let server = Server::start(Path::new("/usr/sbin/nginx"), &arguments, &log, &[plain, tls, mutual]);

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use bazel_remote_apis::build::bazel::remote::execution::v2::{
     BatchReadBlobsRequest, BatchUpdateBlobsRequest, Digest as WireDigest, FindMissingBlobsRequest,
-    batch_update_blobs_request, compressor, content_addressable_storage_client::ContentAddressableStorageClient,
+    batch_update_blobs_request, compressor,
+    content_addressable_storage_client::ContentAddressableStorageClient,
 };
 use tonic::transport::Channel;
 

@@ -1,8 +1,8 @@
 //! What a server can do, and what of that is made use of.
 
 use bazel_remote_apis::build::bazel::remote::execution::v2::{
-    Digest as WireDigest, GetCapabilitiesRequest, ServerCapabilities, capabilities_client::CapabilitiesClient,
-    compressor, digest_function,
+    Digest as WireDigest, GetCapabilitiesRequest, ServerCapabilities,
+    capabilities_client::CapabilitiesClient, compressor, digest_function,
 };
 use sha2::{Digest as _, Sha256 as Sha256Hasher};
 
@@ -89,7 +89,9 @@ pub(super) async fn ask(remote: &GrpcRemote) -> Result<Capabilities, RemoteError
 
 fn judge(answer: &ServerCapabilities) -> Result<Capabilities, RemoteError> {
     let Some(cache) = &answer.cache_capabilities else {
-        return Err(RemoteError::Refused("it is no cache: it executes, perhaps, and keeps elsewhere".to_owned()));
+        return Err(RemoteError::Refused(
+            "it is no cache: it executes, perhaps, and keeps elsewhere".to_owned(),
+        ));
     };
     let offers = |function: Function| cache.digest_functions.contains(&function.number());
     let function = if offers(Function::Sha256) || cache.digest_functions.is_empty() {
@@ -158,7 +160,9 @@ mod tests {
     fn an_instance_that_takes_no_results_is_known_by_what_it_says() {
         let of = |updates: Option<bool>| {
             let updates = updates.map(|update_enabled| ActionCacheUpdateCapabilities { update_enabled });
-            judged(CacheCapabilities { action_cache_update_capabilities: updates, ..functions(&[]) }).unwrap().updates
+            judged(CacheCapabilities { action_cache_update_capabilities: updates, ..functions(&[]) })
+                .unwrap()
+                .updates
         };
         assert_eq!([of(None), of(Some(true)), of(Some(false))], [true, true, false]);
     }

@@ -155,11 +155,7 @@ impl Remote for GrpcRemote {
         self.calls.wait(self.capabilities()).map_or(0, |known| known.together())
     }
 
-    fn get_several(
-        &self,
-        blobs: &[Name],
-        take: &mut dyn FnMut(&Name, Vec<u8>),
-    ) -> Result<(), RemoteError> {
+    fn get_several(&self, blobs: &[Name], take: &mut dyn FnMut(&Name, Vec<u8>)) -> Result<(), RemoteError> {
         let known = self.calls.wait(self.capabilities())?;
         let mut left: HashMap<String, Name> =
             blobs.iter().map(|blob| (known.function.of(blob).hash, *blob)).collect();

@@ -162,7 +162,9 @@ pub(super) async fn write(
             Err(RemoteError::Busy { what: format!("it kept {size} bytes of {}", blob.size), after: None })
         }
         // Some say so by an error.
-        Err(RemoteError::Missing) => Err(RemoteError::Refused("it takes no blobs at this instance".to_owned())),
+        Err(RemoteError::Missing) => {
+            Err(RemoteError::Refused("it takes no blobs at this instance".to_owned()))
+        }
         Err(error) => Err(error),
     }
 }
@@ -236,7 +238,8 @@ mod tests {
     #[test]
     fn resources_are_named_as_the_api_has_it() {
         let blob = Name { blake3: Digest::from_bytes([0xbb; 32]), sha256: Sha256([0xaa; 32]), size: 7 };
-        let known = Capabilities { function: Function::Sha256, batch: 1, zstd: false, updates: true, largest: None };
+        let known =
+            Capabilities { function: Function::Sha256, batch: 1, zstd: false, updates: true, largest: None };
         let (sha256, blake3) = ("aa".repeat(32), "bb".repeat(32));
         assert_eq!(resource("", None, known, &blob), format!("blobs/{sha256}/7"));
         assert_eq!(resource("pr/1", Some("U"), known, &blob), format!("pr/1/uploads/U/blobs/{sha256}/7"));

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! GET, PUT, HEAD, and GET with `Range` are all that is asked of it. Most such servers don't look at what they are given:
-//! whoever reads hashes.
+//! whoever reads hashes. A blob without any bytes is never asked for nor sent, as nginx answers a PUT of nothing with 500.
 
 mod answer;
 mod connect;
@@ -16,8 +16,7 @@ use std::fs::File;
 use std::io::Write;
 
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue,
-    LOCATION, RANGE,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION, RANGE,
 };
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use tokio::task::JoinSet;
@@ -69,7 +68,10 @@ impl HttpRemote {
         let url = self.server.blob(blob)?;
         let mut headers = HeaderMap::new();
         if offset > 0 {
-            headers.insert(RANGE, HeaderValue::try_from(format!("bytes={offset}-")).map_err(|_| nonsense("range"))?);
+            headers.insert(
+                RANGE,
+                HeaderValue::try_from(format!("bytes={offset}-")).map_err(|_| nonsense("range"))?,
+            );
         }
         let mut answer = self.server.ask(&self.calls, Method::GET, url, &headers).await?;
         let mut skip = match answer.status() {
@@ -91,7 +93,10 @@ impl HttpRemote {
         if let Some(length) = content_length(&answer)?
             && length != left + skip
         {
-            return Err(nonsense(format!("it announced {length} bytes where {} were asked for", left + skip)));
+            return Err(nonsense(format!(
+                "it announced {length} bytes where {} were asked for",
+                left + skip
+            )));
         }
         let mut pace = self.calls.pace();
         while let Some(piece) = pace.in_time(answer.chunk()).await?.map_err(broke_off)? {
@@ -109,7 +114,9 @@ impl HttpRemote {
             left = after;
         }
         if left > 0 {
-            return Err(RemoteError::Unreachable(format!("the connection broke off {left} bytes before the end")));
+            return Err(RemoteError::Unreachable(format!(
+                "the connection broke off {left} bytes before the end"
+            )));
         }
         Ok(())
     }
@@ -152,7 +159,7 @@ impl Remote for HttpRemote {
     fn missing(&self, blobs: &[Name]) -> Result<Vec<Name>, RemoteError> {
         self.calls.wait(async {
             let mut lacks = vec![false; blobs.len()];
-            let mut waiting = blobs.iter().enumerate();
+            let mut waiting = blobs.iter().enumerate().filter(|(_, blob)| blob.size > 0);
             let mut asked = JoinSet::new();
             loop {
                 while asked.len() < AT_ONCE
@@ -163,8 +170,8 @@ impl Remote for HttpRemote {
                 }
                 // Each answer that comes in time keeps the others waited for.
                 let Some(answer) = self.calls.in_time(asked.join_next()).await? else { break };
-                let (index, answer) =
-                    answer.map_err(|error| RemoteError::Unreachable(format!("the request ended: {error}")))?;
+                let (index, answer) = answer
+                    .map_err(|error| RemoteError::Unreachable(format!("the request ended: {error}")))?;
                 lacks[index] = answer?;
             }
             Ok(blobs.iter().zip(lacks).filter(|(_, lacks)| *lacks).map(|(blob, _)| *blob).collect())
@@ -172,21 +179,24 @@ impl Remote for HttpRemote {
     }
 
     fn get(&self, blob: &Name, offset: u64, to: &mut dyn Write) -> Result<(), RemoteError> {
-        // An empty range can't be asked for.
-        if offset > 0 && offset >= blob.size {
+        // An empty range can't be asked for, nor is there any need to.
+        if offset >= blob.size {
             return Ok(());
         }
         self.calls.wait(self.get_from(blob, offset, to))
     }
 
     fn put(&self, blob: &Name, from: &mut File) -> Result<(), RemoteError> {
+        if blob.size == 0 {
+            return Ok(());
+        }
         let url = self.server.blob(blob)?;
         let mut from = Exactly::new(from, blob.size)?;
         self.calls.wait(self.server.put(&self.calls, url, &mut from, blob.size))
     }
 
     fn put_several(&self, blobs: &[(Name, Vec<u8>)]) -> Result<(), RemoteError> {
-        for (blob, bytes) in blobs {
+        for (blob, bytes) in blobs.iter().filter(|(blob, _)| blob.size > 0) {
             let url = self.server.blob(blob)?;
             self.calls.wait(self.server.put(&self.calls, url, &mut &bytes[..], blob.size))?;
         }

@@ -31,9 +31,9 @@ impl Server {
             let answer = request.send().await.map_err(not_reached)?;
             match answer.status() {
                 status if status.is_success() => Ok(()),
-                status if is_missing(status) => Err(RemoteError::Refused(format!(
-                    "{status}: does it take PUT at this address?"
-                ))),
+                status if is_missing(status) => {
+                    Err(RemoteError::Refused(format!("{status}: does it take PUT at this address?")))
+                }
                 _ => Err(refused(&answer, server.token.as_ref())),
             }
         };

@@ -140,14 +140,16 @@ fn a_part_of_a_blob_must_be_the_one_that_was_asked_for() {
         ("bytes 4-9/10", 5, "nonsense"),
         ("4-9/10", 6, "nonsense"),
     ] {
-        let head = format!("HTTP/1.1 206 Partial\r\nContent-Range: {range}\r\nContent-Length: {length}\r\n\r\n");
+        let head =
+            format!("HTTP/1.1 206 Partial\r\nContent-Range: {range}\r\nContent-Length: {length}\r\n\r\n");
         let fake = Fake::new([head.as_bytes(), &CONTENT[10 - length..]].concat(), Then::Close);
         let (result, bytes) = got(&fake, 4);
         assert_eq!(kind(&result), expected, "{range}: {result:?}");
         assert_eq!(bytes, if expected == "ok" { &b"456789"[..] } else { b"" });
         assert!(fake.heads()[0].contains("range: bytes=4-\r\n"), "{:?}", fake.heads());
     }
-    let fake = Fake::new("HTTP/1.1 416 No\r\nContent-Range: bytes */3\r\nContent-Length: 0\r\n\r\n", Then::Close);
+    let fake =
+        Fake::new("HTTP/1.1 416 No\r\nContent-Range: bytes */3\r\nContent-Length: 0\r\n\r\n", Then::Close);
     assert_eq!(kind(&got(&fake, 4).0), "nonsense");
 }
 
@@ -184,10 +186,15 @@ fn a_server_that_wants_patience_says_for_how_long() {
 
 #[test]
 fn what_lets_us_in_goes_to_no_other_server() {
-    let other = Fake::new("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 10\r\n\r\n0123456789", Then::Close);
+    let other = Fake::new(
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 10\r\n\r\n0123456789",
+        Then::Close,
+    );
     let elsewhere = format!("http://127.0.0.1:{}/x", other.port);
     let fake = Fake::new(
-        format!("HTTP/1.1 302 There\r\nLocation: {elsewhere}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
+        format!(
+            "HTTP/1.1 302 There\r\nLocation: {elsewhere}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        ),
         Then::Close,
     );
     let token = Some(Secret::new("s3cret".to_owned()));
@@ -209,12 +216,17 @@ fn what_lets_us_in_goes_to_no_other_server() {
 
 #[test]
 fn who_sends_us_in_circles_is_left() {
-    let fake =
-        Fake::new("HTTP/1.1 302 There\r\nLocation: again\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", Then::Close);
+    let fake = Fake::new(
+        "HTTP/1.1 302 There\r\nLocation: again\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        Then::Close,
+    );
     let (result, _) = got(&fake, 0);
     assert_eq!(kind(&result), "nonsense", "{result:?}");
     assert_eq!(fake.heads().len(), super::REDIRECTS + 1);
-    let fake = Fake::new("HTTP/1.1 302 There\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n", Then::Close);
+    let fake = Fake::new(
+        "HTTP/1.1 302 There\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+        Then::Close,
+    );
     assert_eq!(kind(&got(&fake, 0).0), "nonsense");
 }
 
@@ -230,20 +242,31 @@ fn an_entry_that_never_ends_is_not_waited_for() {
 fn what_is_put_has_a_length_and_goes_where_it_belongs() {
     let fake = Fake::new("HTTP/1.1 201 Made\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", Then::Close);
     let token = Some(Secret::new("s3cret".to_owned()));
-    let settings = Settings {
-        token,
-        user: Some("me".to_owned()),
-        instance: "pr/1".to_owned(),
-        ..fake.settings()
-    };
+    let settings =
+        Settings { token, user: Some("me".to_owned()), instance: "pr/1".to_owned(), ..fake.settings() };
     let remote = open(&settings).unwrap();
     remote.put_several(&[(blob(), CONTENT.to_vec())]).unwrap();
-    remote.put_entry(&blob().blake3, b"", &[]).unwrap();
+    remote.put_entry(&blob().blake3, b"an entry", &[]).unwrap();
     let heads = fake.heads();
-    assert!(heads[0].starts_with(&format!("put /cache/pr/1/cas/{} http/1.1\r\n", "07".repeat(32))), "{}", heads[0]);
+    assert!(
+        heads[0].starts_with(&format!("put /cache/pr/1/cas/{} http/1.1\r\n", "07".repeat(32))),
+        "{}",
+        heads[0]
+    );
     assert!(heads[0].contains("content-length: 10\r\n"), "{}", heads[0]);
     // `me:s3cret`, in lower case as all of the head is here.
     assert!(heads[0].contains("authorization: basic bwu6cznjcmv0\r\n"), "{}", heads[0]);
     assert!(heads[1].starts_with(&format!("put /cache/pr/1/ac/{} ", blob().blake3)), "{}", heads[1]);
-    assert!(heads[1].contains("content-length: 0\r\n"), "{}", heads[1]);
+    assert!(heads[1].contains("content-length: 8\r\n"), "{}", heads[1]);
+}
+
+#[test]
+fn a_blob_without_bytes_needs_no_server() {
+    let fake = Fake::new("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", Then::Close);
+    let (remote, empty) = (fake.remote(), Name { size: 0, ..blob() });
+    remote.put(&empty, &mut tempfile::tempfile().unwrap()).unwrap();
+    remote.put_several(&[(empty, Vec::new())]).unwrap();
+    remote.get(&empty, 0, &mut Vec::new()).unwrap();
+    assert_eq!(remote.missing(&[empty]).unwrap(), []);
+    assert!(fake.heads().is_empty());
 }
