@@ -1,4 +1,4 @@
-//! Remotes against what they are made for: a directory, nginx, and BuildGrid.
+//! Remotes against what they are made for: a directory, nginx, and `BuildGrid`.
 //!
 //! The servers are real, on ports of this machine's own, and end with the tests. `scripts/check-remote.sh` installs them
 //! and runs this; plain `cargo test` runs what needs a directory alone.
@@ -35,7 +35,7 @@ fn settings(address: Address) -> Settings {
         user: None,
         ca: None,
         identity: None,
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
     }
 }
 

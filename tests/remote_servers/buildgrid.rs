@@ -1,4 +1,4 @@
-//! BuildGrid, as a remote.
+//! `BuildGrid`, as a remote.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::certificates::{Certificates, token};
 use crate::process::{Server, configure, free_ports};
 use crate::settings;
 
-/// A BuildGrid that runs.
+/// A `BuildGrid` that runs.
 pub struct BuildGrid {
     pub server: Server,
     port: u16,
@@ -85,7 +85,7 @@ impl Guarded {
     /// The same where a certificate is wanted as well.
     pub fn mutual(&self, subject: &str, client: Option<&str>) -> Settings {
         let address = Address::Grpc(format!("grpcs://localhost:{}", self.mutual));
-        let identity = client.and_then(|client| self.certificates.identity(client));
+        let identity = client.map(|client| self.certificates.identity(client));
         Settings { address, identity, ..self.settings(subject) }
     }
 }

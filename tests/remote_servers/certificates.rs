@@ -30,8 +30,8 @@ impl Certificates {
     }
 
     /// The certificate and the key of a client.
-    pub fn identity(&self, name: &str) -> Option<(PathBuf, PathBuf)> {
-        Some((self.path(&format!("{name}.pem")), self.path(&format!("{name}.key"))))
+    pub fn identity(&self, name: &str) -> (PathBuf, PathBuf) {
+        (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")))
     }
 
     fn leaf(&self, name: &str, authority: &str, extensions: &str) {
@@ -60,7 +60,7 @@ pub fn run(command: &mut Command) -> Vec<u8> {
     output.stdout
 }
 
-/// A token for BuildGrid: a JSON web token of that subject, signed with HMAC-SHA-256, good for an hour.
+/// A token for `BuildGrid`: a JSON web token of that subject, signed with HMAC-SHA-256, good for an hour.
 pub fn token(subject: &str, secret: &Path) -> String {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use kiln::digest::Digest;
 use kiln::remote::{Name, Remote, RemoteError, Sha256};
@@ -208,7 +209,16 @@ fn a_large_blob_is_never_in_memory_whole(remote: &dyn Remote) {
     let (mut file, blob) = large();
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = peak_memory();
+    let began = Instant::now();
     remote.put(&blob, &mut file).unwrap();
+    let put = began.elapsed();
+    remote.get(&blob, 0, &mut io::sink()).unwrap();
+    // Shown with --nocapture.
+    println!(
+        "{} MiB: put in {put:.2?}, got in {:.2?}",
+        LARGE >> 20,
+        began.elapsed().checked_sub(put).unwrap()
+    );
     let mut sums = Sums::default();
     remote.get(&blob, 0, &mut sums).unwrap();
     assert_eq!(sums.name(), blob);

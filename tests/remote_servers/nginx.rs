@@ -72,7 +72,7 @@ impl Nginx {
     pub fn mutual(&self, client: Option<&str>) -> Settings {
         let address = Address::Http(format!("https://localhost:{}/", self.mutual));
         let ca = Some(self.certificates.path("ca.pem"));
-        let identity = client.and_then(|client| self.certificates.identity(client));
+        let identity = client.map(|client| self.certificates.identity(client));
         Settings { ca, identity, ..settings(address) }
     }
 

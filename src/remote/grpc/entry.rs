@@ -68,7 +68,7 @@ pub(super) async fn put(
         digest_function: function.number(),
         ..UpdateActionResultRequest::default()
     };
-    match remote.answer(client.update_action_result(server.request(message))).await {
+    match remote.answer_of(entry.len() as u64, client.update_action_result(server.request(message))).await {
         Ok(_) => Ok(()),
         // The server lost a blob since it was put.
         Err(RemoteError::Missing) => {

@@ -1,4 +1,4 @@
-//! What BuildGrid never does: pack what it sends, know BLAKE3 alone, or lie. What it does is in
+//! What `BuildGrid` never does: pack what it sends, know BLAKE3 alone, or lie. What it does is in
 //! `tests/remote_servers.rs`.
 
 use std::collections::HashMap;
@@ -151,7 +151,7 @@ impl Fake {
     }
 }
 
-const PATIENT: Duration = Duration::from_secs(60);
+const PATIENT: Duration = Duration::from_mins(1);
 
 fn name(bytes: &[u8]) -> Name {
     let sha256 = Sha256(sha2::Sha256::digest(bytes).into());
