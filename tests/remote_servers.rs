@@ -236,6 +236,10 @@ fn readers_are_sent_elsewhere_and_writers_are_not() {
     assert_eq!(moved.missing(&[blob]).unwrap(), []);
     let result = moved.put(&blob, &mut file(&bytes));
     assert!(matches!(result, Err(RemoteError::Nonsense(_))), "{result:?}");
+    // Nobody who came encrypted goes on in the open.
+    let moved = open(&Settings { instance: "moved".to_owned(), ..nginx.tls_writer() }).unwrap();
+    let result = got(&*moved, &blob);
+    assert!(matches!(result, Err(RemoteError::Nonsense(_))), "{result:?}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use tokio::task;
 use super::RemoteError;
 
 /// How much of a file is sent at once.
-pub(super) const PIECE: usize = 256 << 10;
+const PIECE: usize = 256 << 10;
 
 /// How many pieces may wait to be sent.
 const PIECES: usize = 2;

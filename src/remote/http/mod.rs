@@ -13,7 +13,7 @@ mod connect;
 mod send;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 
 use reqwest::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION, RANGE,
@@ -68,10 +68,8 @@ impl HttpRemote {
         let url = self.server.blob(blob)?;
         let mut headers = HeaderMap::new();
         if offset > 0 {
-            headers.insert(
-                RANGE,
-                HeaderValue::try_from(format!("bytes={offset}-")).map_err(|_| nonsense("range"))?,
-            );
+            let range = HeaderValue::try_from(format!("bytes={offset}-"));
+            headers.insert(RANGE, range.map_err(|error| RemoteError::Local(io::Error::other(error)))?);
         }
         let mut answer = self.server.ask(&self.calls, Method::GET, url, &headers).await?;
         let mut skip = match answer.status() {

@@ -22,6 +22,8 @@ struct Fake {
 enum Then {
     Close,
     StandStill,
+    /// The content follows, a byte at a time.
+    Dribble,
 }
 
 impl Fake {
@@ -35,8 +37,10 @@ impl Fake {
             let mut open = Vec::new();
             for connection in listener.incoming().flatten() {
                 let Some(connection) = serve(connection, &answer, &told) else { continue };
-                if then == Then::StandStill {
-                    open.push(connection);
+                match then {
+                    Then::Close => {}
+                    Then::StandStill => open.push(connection),
+                    Then::Dribble => dribble(connection),
                 }
             }
         });
@@ -81,6 +85,16 @@ fn serve(connection: TcpStream, answer: &[u8], heads: &Mutex<Vec<String>>) -> Op
     let mut connection = reader.into_inner();
     connection.write_all(answer).ok()?;
     Some(connection)
+}
+
+/// Sends the content in two seconds.
+fn dribble(mut connection: TcpStream) {
+    for byte in CONTENT {
+        thread::sleep(Duration::from_millis(200));
+        if connection.write_all(&[*byte]).is_err() {
+            return;
+        }
+    }
 }
 
 fn blob() -> Name {
@@ -167,6 +181,14 @@ fn a_server_that_stands_still_is_unreachable() {
     let remote = open(&Settings { timeout: Duration::from_millis(300), ..fake.settings() }).unwrap();
     assert_eq!(kind(&remote.missing(&[blob()]).map(|_| ())), "unreachable");
     assert_eq!(kind(&remote.put_several(&[(blob(), CONTENT.to_vec())])), "unreachable");
+}
+
+#[test]
+fn a_server_that_all_but_stands_still_is_left() {
+    let fake = Fake::new("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", Then::Dribble);
+    let remote = open(&Settings { timeout: Duration::from_secs(1), ..fake.settings() }).unwrap();
+    let result = remote.get(&blob(), 0, &mut Vec::new());
+    assert_eq!(kind(&result), "unreachable", "{result:?}");
 }
 
 #[test]
