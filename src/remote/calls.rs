@@ -20,13 +20,16 @@ use tokio::task;
 use super::RemoteError;
 
 /// How much of a file is sent at once.
-pub(super) const PIECE: usize = 256 << 10;
+const PIECE: usize = 256 << 10;
 
 /// How many pieces may wait to be sent.
 const PIECES: usize = 2;
 
 /// The least that a transfer must come to on the whole, in bytes a second: who is slower than that only holds us up.
 const LEAST_PACE: u64 = 16 << 10;
+
+/// The same for a message that comes or goes as a whole: whether it moves does not show, so that less time is given.
+const LEAST_PACE_UNSEEN: u64 = 256 << 10;
 
 /// Where a remote's calls are made.
 pub(super) struct Calls {
@@ -59,7 +62,13 @@ impl Calls {
 
     /// The outcome of one step of a call, if it comes in time.
     pub(super) async fn in_time<F: Future>(&self, step: F) -> Result<F::Output, RemoteError> {
-        tokio::time::timeout(self.timeout, step).await.map_err(|_| too_late(self.timeout))
+        self.in_time_for(0, step).await
+    }
+
+    /// The outcome of one step that takes a message of so many bytes.
+    pub(super) async fn in_time_for<F: Future>(&self, bytes: u64, step: F) -> Result<F::Output, RemoteError> {
+        let timeout = self.timeout.saturating_add(at_pace(bytes, LEAST_PACE_UNSEEN));
+        tokio::time::timeout(timeout, step).await.map_err(|_| too_late(timeout))
     }
 
     /// Starts a request whose body is what `from` yields, and feeds it until the request has an outcome. A server may
@@ -126,8 +135,7 @@ pub(super) struct Pace {
 impl Pace {
     /// The outcome of the next step, if it comes in time.
     pub(super) async fn in_time<F: Future>(&self, step: F) -> Result<F::Output, RemoteError> {
-        let all =
-            self.timeout.saturating_add(Duration::from_millis(self.moved.saturating_mul(1000) / LEAST_PACE));
+        let all = self.timeout.saturating_add(at_pace(self.moved, LEAST_PACE));
         let left = all.saturating_sub(self.began.elapsed());
         tokio::time::timeout(left.min(self.timeout), step).await.map_err(|_| {
             if left < self.timeout {
@@ -142,6 +150,11 @@ impl Pace {
     pub(super) fn moved(&mut self, bytes: usize) {
         self.moved = self.moved.saturating_add(bytes as u64);
     }
+}
+
+/// How long so many bytes take at so many a second.
+fn at_pace(bytes: u64, pace: u64) -> Duration {
+    Duration::from_millis(bytes.saturating_mul(1000) / pace)
 }
 
 /// The error of an answer that does not come.

@@ -54,7 +54,7 @@ pub(super) fn batches<T>(blobs: &[T], most: u64, size: impl Fn(&T) -> u64) -> Ve
     let (mut start, mut bytes) = (0, 0);
     for (index, blob) in blobs.iter().enumerate() {
         let more = size(blob).saturating_add(AROUND);
-        if index > start && (bytes + more > most || index - start >= IN_BATCH) {
+        if index > start && (more.saturating_add(bytes) > most || index - start >= IN_BATCH) {
             batches.push(&blobs[start..index]);
             (start, bytes) = (index, 0);
         }
@@ -81,7 +81,8 @@ pub(super) async fn read(
         ..BatchReadBlobsRequest::default()
     };
     let mut client = client(remote);
-    let answer = remote.answer(client.batch_read_blobs(remote.server.request(message))).await?;
+    let bytes = batch.iter().map(|blob| blob.size).sum();
+    let answer = remote.answer_of(bytes, client.batch_read_blobs(remote.server.request(message))).await?;
     for blob in answer.responses {
         let status = blob.status.unwrap_or_default();
         match status::of_blob(status.code, &status.message, remote.server.token.as_ref()) {
@@ -110,6 +111,7 @@ pub(super) async fn update(
     function: Function,
     batch: Vec<(WireDigest, Vec<u8>)>,
 ) -> Result<(), RemoteError> {
+    let bytes = batch.iter().map(|(_, data)| data.len() as u64).sum();
     let requests = batch.into_iter().map(|(digest, data)| batch_update_blobs_request::Request {
         digest: Some(digest),
         data,
@@ -121,7 +123,7 @@ pub(super) async fn update(
         digest_function: function.number(),
     };
     let mut client = client(remote);
-    let answer = remote.answer(client.batch_update_blobs(remote.server.request(message))).await?;
+    let answer = remote.answer_of(bytes, client.batch_update_blobs(remote.server.request(message))).await?;
     for blob in answer.responses {
         let status = blob.status.unwrap_or_default();
         status::of_blob(status.code, &status.message, remote.server.token.as_ref())?;

@@ -101,7 +101,16 @@ impl GrpcRemote {
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, RemoteError> {
-        let answer = self.calls.in_time(call).await?;
+        self.answer_of(0, call).await
+    }
+
+    /// The same where so many bytes go one way or the other before there is an answer.
+    async fn answer_of<T>(
+        &self,
+        bytes: u64,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, RemoteError> {
+        let answer = self.calls.in_time_for(bytes, call).await?;
         answer.map(Response::into_inner).map_err(|status| self.server.failed(&status))
     }
 }
@@ -196,3 +205,6 @@ impl Remote for GrpcRemote {
 fn wire(hash: String, size: u64) -> WireDigest {
     WireDigest { hash, size_bytes: i64::try_from(size).unwrap_or(i64::MAX) }
 }
+
+#[cfg(test)]
+mod tests;

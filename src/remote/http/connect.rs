@@ -8,7 +8,7 @@ use reqwest::{Certificate, Client, Identity, Url};
 
 use crate::remote::open::{is_loopback, mistake, read_certificates, read_key};
 use crate::remote::said::chain;
-use crate::remote::{RemoteError, Settings};
+use crate::remote::{RemoteError, Secret, Settings};
 
 /// A client that trusts and shows what the settings say, and follows nothing by itself.
 pub(super) fn client(url: &Url, settings: &Settings) -> Result<Client, RemoteError> {
@@ -62,7 +62,7 @@ pub(super) fn base(mut url: Url, instance: &str) -> Url {
 
 /// What a request shows to be let in: a user with a password, or else a bearer token.
 pub(super) fn authorization(settings: &Settings) -> Result<Option<HeaderValue>, RemoteError> {
-    let token = settings.token.as_ref().map(|token| token.reveal());
+    let token = settings.token.as_ref().map(Secret::reveal);
     let value = match (&settings.user, token) {
         (Some(user), password) => {
             if user.contains(':') {

@@ -6,14 +6,14 @@
 //! ```
 //!
 //! GET, PUT, HEAD, and GET with `Range` are all that is asked of it. Most such servers don't look at what they are given:
-//! whoever reads hashes.
+//! whoever reads hashes. A blob without any bytes is never asked for nor sent, as nginx answers a PUT of nothing with 500.
 
 mod answer;
 mod connect;
 mod send;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 
 use reqwest::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION, RANGE,
@@ -68,10 +68,8 @@ impl HttpRemote {
         let url = self.server.blob(blob)?;
         let mut headers = HeaderMap::new();
         if offset > 0 {
-            headers.insert(
-                RANGE,
-                HeaderValue::try_from(format!("bytes={offset}-")).map_err(|_| nonsense("range"))?,
-            );
+            let range = HeaderValue::try_from(format!("bytes={offset}-"));
+            headers.insert(RANGE, range.map_err(|error| RemoteError::Local(io::Error::other(error)))?);
         }
         let mut answer = self.server.ask(&self.calls, Method::GET, url, &headers).await?;
         let mut skip = match answer.status() {
@@ -159,7 +157,7 @@ impl Remote for HttpRemote {
     fn missing(&self, blobs: &[Name]) -> Result<Vec<Name>, RemoteError> {
         self.calls.wait(async {
             let mut lacks = vec![false; blobs.len()];
-            let mut waiting = blobs.iter().enumerate();
+            let mut waiting = blobs.iter().enumerate().filter(|(_, blob)| blob.size > 0);
             let mut asked = JoinSet::new();
             loop {
                 while asked.len() < AT_ONCE
@@ -179,21 +177,24 @@ impl Remote for HttpRemote {
     }
 
     fn get(&self, blob: &Name, offset: u64, to: &mut dyn Write) -> Result<(), RemoteError> {
-        // An empty range can't be asked for.
-        if offset > 0 && offset >= blob.size {
+        // An empty range can't be asked for, nor is there any need to.
+        if offset >= blob.size {
             return Ok(());
         }
         self.calls.wait(self.get_from(blob, offset, to))
     }
 
     fn put(&self, blob: &Name, from: &mut File) -> Result<(), RemoteError> {
+        if blob.size == 0 {
+            return Ok(());
+        }
         let url = self.server.blob(blob)?;
         let mut from = Exactly::new(from, blob.size)?;
         self.calls.wait(self.server.put(&self.calls, url, &mut from, blob.size))
     }
 
     fn put_several(&self, blobs: &[(Name, Vec<u8>)]) -> Result<(), RemoteError> {
-        for (blob, bytes) in blobs {
+        for (blob, bytes) in blobs.iter().filter(|(blob, _)| blob.size > 0) {
             let url = self.server.blob(blob)?;
             self.calls.wait(self.server.put(&self.calls, url, &mut &bytes[..], blob.size))?;
         }
@@ -297,3 +298,6 @@ fn not_reached(error: reqwest::Error) -> RemoteError {
 fn broke_off(error: reqwest::Error) -> RemoteError {
     RemoteError::Unreachable(format!("the connection broke off: {}", chain(&error.without_url())))
 }
+
+#[cfg(test)]
+mod tests;

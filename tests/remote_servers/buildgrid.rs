@@ -1,0 +1,91 @@
+//! `BuildGrid`, as a remote.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kiln::remote::{Address, Secret, Settings};
+use tempfile::TempDir;
+
+use crate::certificates::{Certificates, token};
+use crate::process::{Server, configure, free_ports};
+use crate::settings;
+
+/// A `BuildGrid` that runs.
+pub struct BuildGrid {
+    pub server: Server,
+    port: u16,
+    _state: TempDir,
+}
+
+/// One that wants tokens, over TLS.
+pub struct Guarded {
+    pub certificates: Certificates,
+    tls: u16,
+    mutual: u16,
+    state: TempDir,
+    _server: Server,
+}
+
+/// Where `scripts/check-remote.sh` put it.
+fn program() -> PathBuf {
+    let program = std::env::var_os("KILN_TEST_BUILDGRID").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/remote-servers/venv/bin/bgd"),
+        PathBuf::from,
+    );
+    assert!(program.exists(), "no BuildGrid at {}: run scripts/check-remote.sh", program.display());
+    program
+}
+
+fn start(template: &str, state: &TempDir, names: &[(&str, String)], ports: &[u16]) -> Server {
+    let configuration = state.path().join(template);
+    configure(template, &configuration, names);
+    let arguments = ["server", "start", configuration.to_str().unwrap()];
+    Server::start(&program(), &arguments, &state.path().join("output"), ports)
+}
+
+impl BuildGrid {
+    pub fn start() -> Self {
+        let state = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let [port] = free_ports();
+        let names = [("@STATE@", state.path().display().to_string()), ("@PLAIN@", port.to_string())];
+        let server = start("buildgrid.yml", &state, &names, &[port]);
+        Self { server, port, _state: state }
+    }
+
+    /// Its address, and one of its instances.
+    pub fn settings(&self, instance: &str) -> Settings {
+        let address = Address::Grpc(format!("grpc://127.0.0.1:{}", self.port));
+        Settings { instance: instance.to_owned(), ..settings(address) }
+    }
+}
+
+impl Guarded {
+    pub fn start() -> Self {
+        let state = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let certificates = Certificates::make(state.path().join("certificates"));
+        fs::write(state.path().join("secret"), "a secret of the tests, long enough for its purpose").unwrap();
+        configure("acl.yml", &state.path().join("acl.yml"), &[]);
+        let [tls, mutual] = free_ports();
+        let names = [
+            ("@STATE@", state.path().display().to_string()),
+            ("@TLS@", tls.to_string()),
+            ("@MUTUAL@", mutual.to_string()),
+        ];
+        let server = start("buildgrid-tls.yml", &state, &names, &[tls, mutual]);
+        Self { certificates, tls, mutual, state, _server: server }
+    }
+
+    /// Its address, for somebody with a token of that subject.
+    pub fn settings(&self, subject: &str) -> Settings {
+        let ca = Some(self.certificates.path("ca.pem"));
+        let token = Some(Secret::new(token(subject, &self.state.path().join("secret"))));
+        Settings { ca, token, ..settings(Address::Grpc(format!("grpcs://127.0.0.1:{}", self.tls))) }
+    }
+
+    /// The same where a certificate is wanted as well.
+    pub fn mutual(&self, subject: &str, client: Option<&str>) -> Settings {
+        let address = Address::Grpc(format!("grpcs://localhost:{}", self.mutual));
+        let identity = client.map(|client| self.certificates.identity(client));
+        Settings { address, identity, ..self.settings(subject) }
+    }
+}
