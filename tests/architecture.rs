@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 /// `spec` knows the predicates of boards (`kernel`), to tell a mistake in one where it stands. `source` keeps the
 /// listings that `store` stores. Only `kinds` joins kernels and labs to the engine.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("cli", &["digest", "exec", "graph", "host", "kinds", "plan", "report", "source", "spec", "store"]),
+    (
+        "cli",
+        &["digest", "exec", "graph", "host", "kinds", "plan", "remote", "report", "source", "spec", "store"],
+    ),
     ("report", &["digest", "exec", "graph", "plan", "spec", "store"]),
     ("kinds", &["exec", "graph", "kernel", "lab", "plan", "shell", "spec", "store"]),
     ("exec", &["digest", "graph", "host", "plan", "shell", "source", "spec", "store"]),
