@@ -286,9 +286,12 @@ mod tests {
     use super::super::wire::FormatError;
     use super::*;
 
+    /// The first test vector of RFC 8032.
+    const KEY: &str = "kiln-secret-1:ci-1:nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
+    const PUBLIC: &str = "ci-1:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+
     fn name(what: &str) -> Name {
-        let blake3 = Digest::of_bytes(what.as_bytes());
-        Name { blake3, sha256: Sha256([what.len() as u8; 32]), size: what.len() as u64 }
+        Name { blake3: digest(what), sha256: Sha256(*digest(what).as_bytes()), size: what.len() as u64 }
     }
 
     fn digest(what: &str) -> Digest {
@@ -451,30 +454,62 @@ mod tests {
         assert_eq!(kept().names(), [name("paths"), name("listings"), name("archive")]);
     }
 
+    /// As the document says, put together by hand.
+    fn bytes_of(blob: &Name) -> Vec<u8> {
+        let size = u8::try_from(blob.size).unwrap();
+        [&blob.blake3.as_bytes()[..], &blob.sha256.0, &[size]].concat()
+    }
+
     #[test]
     fn the_bytes_are_those_of_the_document() {
-        let seed = "kiln-secret-1:ci-1:nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
-        let key = SigningKey::parse(seed).unwrap();
-        assert_eq!(
-            PublicKey::parse("ci-1:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=").unwrap(),
-            key.public()
-        );
-        // A change of these digests is a change of the formats: raise the versions.
-        let shown = |sealed: Sealed| Digest::of_bytes(&sealed.encode()).short();
-        assert_eq!(shown(result().seal(Some(&key))), "RESULT");
-        assert_eq!(shown(kept().seal(Some(&key))), "KEPT");
+        let (key, public) = (SigningKey::parse(KEY).unwrap(), PublicKey::parse(PUBLIC).unwrap());
+        assert_eq!(key.public(), public);
+        let body = [
+            b"kilnr\x01\x07trusted",
+            &digest("strong").as_bytes()[..],
+            digest("action").as_bytes(),
+            &bytes_of(&name("paths")),
+            digest("set").as_bytes(),
+            b"\0\x03\x05image\0",
+            &bytes_of(&name("image")),
+            b"\x01\x07modules\x01",
+            digest("tree").as_bytes(),
+            b"\x03\x46",
+            &bytes_of(&name("pack")),
+            b"\x07symbols\x02\x01",
+            &bytes_of(&name("log")),
+        ]
+        .concat();
+        let message = [&b"\x1c\0\0\0\0\0\0\0kiln 2026-11 result entry v1"[..], &body].concat();
+        let signature = key.sign(&message);
+        let length = u32::try_from(body.len()).unwrap().to_le_bytes();
+        let sealed = [b"kilne\x01", &length[..], &body, b"\x01\x04ci-1", &signature].concat();
+        assert_eq!(result().seal(Some(&key)).encode(), sealed);
+
+        let body = [
+            b"kilnk\x01\x07trusted",
+            &digest("strong").as_bytes()[..],
+            b"\x0akernel/x86\x03\x01\x02\x03",
+            &bytes_of(&name("paths")),
+            digest("set").as_bytes(),
+            &bytes_of(&name("listings")),
+            &bytes_of(&name("archive")),
+            b"\x80\x20",
+        ]
+        .concat();
+        let length = u32::try_from(body.len()).unwrap().to_le_bytes();
+        assert_eq!(kept().seal(None).encode(), [b"kilne\x01", &length[..], &body, b"\0"].concat());
     }
 
     #[test]
     fn more_than_an_entry_may_have_is_not_looked_at() {
         let mut bytes = result().seal(None).encode();
-        bytes.resize(MAX_ENTRY as usize + 1, 0);
+        bytes.resize(usize::try_from(MAX_ENTRY).unwrap() + 1, 0);
         assert!(matches!(Sealed::decode(&bytes), Err(EntryError::Format(FormatError::TooLarge(_)))));
     }
 
     fn signed() -> (Vec<u8>, Trust) {
-        let one =
-            SigningKey::parse("kiln-secret-1:ci-1:nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=").unwrap();
+        let one = SigningKey::parse(KEY).unwrap();
         (result().seal(Some(&one)).encode(), trust(&[&one]))
     }
 

@@ -24,7 +24,7 @@ const SECRET: &str = "kiln-secret-1";
 pub(super) const MAX_NAME: usize = 100;
 
 /// The largest file that a secret key can be in, in bytes.
-const MAX_FILE: u64 = 1024;
+const MAX_FILE: usize = 1024;
 
 /// A key to sign results with. What is secret in it is wiped when it is dropped, and never shown.
 pub struct SigningKey {
@@ -65,7 +65,7 @@ pub enum KeyError {
     #[error("a secret key is what `kiln cache keygen` has written: {0}")]
     Secret(&'static str),
     /// The file is not one to keep a secret in.
-    #[error("the secret key {} can't be used: {why}", path.display())]
+    #[error("the secret key {}: {why}", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -117,7 +117,9 @@ impl SigningKey {
         let refuse = |why: String| KeyError::File { path: path.to_owned(), why };
         let no_access = |error: io::Error| refuse(error.to_string());
         // Without O_NONBLOCK, opening a FIFO would wait for a writer.
-        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(no_access)?;
+        let mut options = File::options();
+        let opened = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        let mut file = opened.map_err(no_access)?;
         let stat = file.metadata().map_err(no_access)?;
         if !stat.is_file() {
             return Err(refuse("it is not a regular file".to_owned()));
@@ -130,9 +132,8 @@ impl SigningKey {
             return Err(refuse(format!("others can get at it (its mode is {mode:04o}): `chmod 600` it")));
         }
         // Made in full at once, as what a growing vector leaves behind is not wiped.
-        let mut text = Zeroizing::new([0; MAX_FILE as usize + 1]);
+        let mut text = Zeroizing::new([0; MAX_FILE + 1]);
         let mut length = 0;
-        let mut file = file;
         while length < text.len() {
             match file.read(&mut text[length..]) {
                 Ok(0) => break,
@@ -141,7 +142,7 @@ impl SigningKey {
                 Err(error) => return Err(no_access(error)),
             }
         }
-        if length as u64 > MAX_FILE {
+        if length > MAX_FILE {
             return Err(refuse("it is too large to be one".to_owned()));
         }
         std::str::from_utf8(&text[..length])

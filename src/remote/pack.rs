@@ -19,8 +19,11 @@ use crate::store::{Blob, MAX_DEPTH, TreeLimit, check_target};
 /// The largest blob of a pack, in bytes.
 pub(super) const MAX_BLOB: u64 = 128 << 20;
 
-/// How much there can be to read, in bytes.
-const MAX_RAW: u64 = 256 << 20;
+/// How much there can be to read, in bytes: some 2,000,000 files. Most of it are digests, which can't be compressed.
+const MAX_RAW: u64 = 128 << 20;
+
+/// How much of that is left for all but listings and names of files.
+const MAX_REST: u64 = 1 << 20;
 
 /// How many names there can be in all listings together, and in a tree.
 pub(super) const MAX_ENTRIES: u64 = 4_000_000;
@@ -118,6 +121,8 @@ struct Walk {
     files: Vec<Blob>,
     sizes: HashMap<Digest, u64>,
     entries: u64,
+    /// How many bytes that is in a pack.
+    raw: u64,
 }
 
 impl Walk {
@@ -144,6 +149,7 @@ impl Walk {
     /// Adds the listing that comes next.
     fn add(&mut self, listing: Listing) -> Result<(), FormatError> {
         let (_, depth) = self.order[self.listings.len()];
+        self.raw += listing.bytes().len() as u64;
         for entry in listing.entries() {
             self.entries += 1;
             if self.entries > MAX_ENTRIES {
@@ -160,6 +166,9 @@ impl Walk {
                 Kind::Dir { digest } => self.speak_of(digest, depth + 1),
                 Kind::Symlink { .. } | Kind::Special(_) => {}
             }
+        }
+        if self.raw + 32 * self.files.len() as u64 > MAX_RAW - MAX_REST {
+            return Err(FormatError::TooLarge("its trees take more than 127 MiB to list"));
         }
         self.listings.push(listing);
         Ok(())
@@ -320,6 +329,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as packs ask for it")]
     fn sha256<E>(blob: &Blob) -> Result<Option<Sha256>, E> {
         Ok(Some(Sha256(*Digest::of_bytes(blob.digest.as_bytes()).as_bytes())))
     }
@@ -362,6 +372,25 @@ mod tests {
         let named = again.blobs.iter().find(|blob| blob.size == 5).unwrap();
         assert_eq!(named.blake3, Digest::of_bytes(b"three"));
         assert_eq!(again.encode(), pack.encode());
+    }
+
+    #[test]
+    fn what_the_store_says_of_a_tree_is_what_its_pack_comes_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = crate::store::Store::open(&dir.path().join("cache")).unwrap();
+        let tree = dir.path().join("tree");
+        for below in ["lib/modules", "lib/copy", "empty"] {
+            std::fs::create_dir_all(tree.join(below)).unwrap();
+        }
+        for (path, content) in [("a", "one"), ("lib/modules/a", "one"), ("lib/copy/a", "one"), ("b", "")] {
+            std::fs::write(tree.join(path), content).unwrap();
+        }
+        std::os::unix::fs::symlink("../modules/a", tree.join("lib/copy/up")).unwrap();
+        let artifact = store.put_tree(&tree, &|_| true).unwrap();
+        let crate::store::Artifact::Tree { digest, files, bytes } = artifact else { panic!("{artifact:?}") };
+        let pack = Pack::of_tree(&digest, |digest| store.listing(digest), sha256).unwrap().unwrap();
+        assert_eq!((pack.listings.len(), pack.blobs.len()), (5, 2));
+        assert_eq!(Pack::decode_tree(&pack.encode(), &digest, limit(files, bytes)), Ok(pack));
     }
 
     #[test]
