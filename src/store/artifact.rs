@@ -19,7 +19,7 @@ use crate::digest::Digest;
 use crate::source::{Entry, Kind, Listing};
 
 /// No honest tree is deeper.
-const MAX_DEPTH: usize = 200;
+pub(super) const MAX_DEPTH: usize = 200;
 
 /// No honest tree has more names. Listings share subtrees, so a few kilobytes of them can stand for any number.
 const MAX_ENTRIES: u64 = 4_000_000;
@@ -81,6 +81,7 @@ impl Store {
         // The listings after the blobs they name, as every row.
         let mut listings = Vec::new();
         let digest = root.list(&blobs, &mut listings);
+        self.claim([&digest])?;
         self.put_listings(listings.iter().map(|(digest, listing)| (digest, listing.bytes())))?;
         let bytes = blobs.iter().map(|blob| blob.size).sum();
         Ok(Artifact::Tree { digest, files: blobs.len() as u64, bytes })

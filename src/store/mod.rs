@@ -11,23 +11,34 @@
 
 mod artifact;
 mod cas;
+mod choice;
+mod claims;
 mod codec;
 mod entries;
 mod error;
+mod forget;
+mod gc;
+mod inventory;
 mod kept;
 mod listings;
 mod locks;
+mod objects;
 mod path_sets;
 mod results;
+mod rows;
 mod runs;
 mod schema;
 mod session;
+mod sha256;
+mod size;
+mod times;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -36,6 +47,7 @@ pub use artifact::{Artifact, TreeLimit};
 pub use cas::Blob;
 pub use entries::EntryTable;
 pub use error::{BlobError, StoreError};
+pub use gc::{Collected, Limits, Manner, Needs, RUNS_PER_NODE, Sort, Step};
 pub use kept::Kept;
 pub use locks::LockGuard;
 pub use path_sets::{PATH_SETS_PER_KEY, StoredPathSet, StoredReads};
@@ -44,6 +56,7 @@ pub use runs::{NodeRecord, NodeState, Outcome, Placed, ProjectId, Run, RunId};
 pub use schema::VERSION;
 
 use crate::digest::Digest;
+use claims::Ledger;
 use error::At;
 use session::Session;
 
@@ -52,6 +65,9 @@ pub struct Store {
     home: PathBuf,
     connection: Mutex<Connection>,
     session: Session,
+    ledger: Mutex<Ledger>,
+    /// How many bytes of blobs this session has put, and has not told of yet (see `size`).
+    added: AtomicU64,
     warnings: Vec<Warning>,
     /// Path sets that somebody has: each is in memory once.
     path_sets: Mutex<HashMap<Digest, Weak<StoredPathSet>>>,
@@ -106,6 +122,7 @@ impl Store {
         let (session, left_behind) = Session::begin(home)?;
         drop(opening);
 
+        let was_killed = !left_behind.is_empty();
         // Outside the lock: an abandoned build directory takes a while to remove.
         for dir in left_behind {
             remove_tree(&dir)?;
@@ -118,12 +135,18 @@ impl Store {
         let store = Self {
             home: home.clone(),
             connection: Mutex::new(opened.connection),
+            ledger: Mutex::new(Ledger::new(home, session.tmp())?),
             session,
+            added: AtomicU64::new(0),
             warnings,
             path_sets: Mutex::default(),
             _in_use: in_use,
         };
         store.sweep_kept()?;
+        if was_killed {
+            // What it has put it did not get to tell of.
+            store.measure_again()?;
+        }
         Ok(store)
     }
 
@@ -192,6 +215,14 @@ impl Store {
             let _ = File::create(schema::suspect_mark(&path));
         }
         error
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if *self.added.get_mut() > 0 && self.settle(0).is_err() {
+            let _ = self.measure_again();
+        }
     }
 }
 
