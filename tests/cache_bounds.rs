@@ -1,0 +1,753 @@
+//! The bounds of the cache, through the store: what goes, what stays whoever is at work, and what a kill leaves.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use kiln::digest::{Digest, Domain, Hasher};
+use kiln::source::{EntryKind, PathEntry, PathSet, Reads};
+use kiln::store::{
+    Artifact, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Outcome, RUNS_PER_NODE, Run, RunId,
+    Sort, Step, Store, StoredResult,
+};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+const DAY: Duration = Duration::from_hours(24);
+const KIB: u64 = 1024;
+
+/// A cache, and what is asked of it. Each step opens it anew: what a session has made it has claimed.
+struct Cache {
+    dir: TempDir,
+}
+
+impl Cache {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn home(&self) -> PathBuf {
+        self.dir.path().join("cache")
+    }
+
+    fn open(&self) -> Store {
+        Store::open(&self.home()).unwrap()
+    }
+
+    fn index(&self) -> Connection {
+        Connection::open(self.home().join("index.sqlite")).unwrap()
+    }
+
+    fn count(&self, table: &str) -> i64 {
+        self.index().query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    }
+
+    /// Records a result of one file of 64 KiB and a log, in a session of its own.
+    fn record(&self, name: &str) -> Digest {
+        record(&self.open(), name, &content(name))
+    }
+
+    /// Says that a result was last used so long ago.
+    fn used(&self, strong_key: &Digest, ago: Duration) {
+        self.used_at(strong_key, milliseconds(SystemTime::now() - ago));
+    }
+
+    fn used_at(&self, strong_key: &Digest, time: i64) {
+        let sql = "UPDATE result SET used = ?2 WHERE strong_key = ?1";
+        assert_eq!(self.index().execute(sql, (strong_key.as_bytes(), time)).unwrap(), 1);
+        let sql = "UPDATE run SET started = ?2 WHERE strong_key = ?1";
+        self.index().execute(sql, (strong_key.as_bytes(), time)).unwrap();
+    }
+
+    /// Collects in a session of its own, and with nothing that is needed.
+    fn gc(&self, limits: &Limits) -> Collected {
+        gc(&self.open(), limits)
+    }
+
+    /// Whether a result is there with all of its blobs, or is gone with all of them.
+    #[track_caller]
+    fn has(&self, strong_key: &Digest, name: &str) -> bool {
+        let store = self.open();
+        let blob = store.has(&Digest::of_bytes(&content(name)), 64 * KIB);
+        let there = store.result(strong_key).unwrap().is_some();
+        assert_eq!(blob, there, "half of {name}");
+        there
+    }
+
+    fn blobs(&self) -> usize {
+        let dirs = fs::read_dir(self.home().join("cas")).unwrap().map(|dir| dir.unwrap());
+        let dirs = dirs.filter(|dir| dir.file_name() != "damaged");
+        dirs.map(|dir| fs::read_dir(dir.path()).unwrap().count()).sum()
+    }
+}
+
+fn key(text: &str) -> Digest {
+    Hasher::new(Domain::ActionKey).text(text).finish()
+}
+
+fn content(name: &str) -> Vec<u8> {
+    let mut content = format!("{name}\n").into_bytes();
+    content.resize(64 << 10, b'.');
+    content
+}
+
+fn milliseconds(time: SystemTime) -> i64 {
+    i64::try_from(time.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+fn files(paths: &[&str]) -> PathSet {
+    let entries = paths.iter().map(|path| PathEntry::new(EntryKind::File, path.as_bytes()));
+    PathSet::new([("linux".to_owned(), Reads::only(entries.collect()))])
+}
+
+fn a_run(name: &str) -> Run {
+    Run {
+        node: name.to_owned(),
+        action_key: key(name),
+        path_set: None,
+        strong_key: Some(strong(name)),
+        outcome: Outcome::Pass,
+        started: SystemTime::now(),
+        duration: Duration::from_secs(1),
+        cpu: Duration::ZERO,
+        max_rss: 0,
+        reasons: "[]".to_owned(),
+        manifest: None,
+        log: None,
+        pid: 1,
+    }
+}
+
+fn strong(name: &str) -> Digest {
+    key(&format!("strong {name}"))
+}
+
+/// Records a run with its result.
+fn record(store: &Store, name: &str, content: &[u8]) -> Digest {
+    let output = store.put_bytes(content).unwrap();
+    record_with(store, name, vec![("o".to_owned(), Artifact::file(output, false))]);
+    strong(name)
+}
+
+fn record_with(store: &Store, name: &str, outputs: Vec<(String, Artifact)>) -> RunId {
+    let log = store.put_bytes(format!("log of {name}\n").as_bytes()).unwrap();
+    let project = store.project(&store.home().join("..")).unwrap();
+    let path_set = files(&["all.h", &format!("{name}.c")]);
+    store
+        .batch(|batch| {
+            let run = batch.record_run(project, &Run { log: Some(log), ..a_run(name) })?;
+            let result = StoredResult {
+                action_key: key(name),
+                outcome: Outcome::Pass,
+                outputs,
+                log: Some(log),
+                run,
+            };
+            batch.record(&strong(name), &path_set, &result)?;
+            Ok(run)
+        })
+        .unwrap()
+}
+
+fn gc(store: &Store, limits: &Limits) -> Collected {
+    collect(store, limits, &HashSet::new(), Manner::default(), &|_| {})
+}
+
+fn collect(
+    store: &Store,
+    limits: &Limits,
+    digests: &HashSet<Digest>,
+    manner: Manner,
+    watch: &dyn Fn(Step),
+) -> Collected {
+    store.gc(limits, &Needs { digests, trees_of: &|_| Vec::new() }, manner, watch).unwrap()
+}
+
+fn age(age: Duration) -> Limits {
+    Limits { age: Some(age), ..Limits::default() }
+}
+
+/// Everything that may go.
+fn nothing() -> Limits {
+    Limits { size: Some(0), ..Limits::default() }
+}
+
+// ---- What goes ----
+
+#[test]
+fn without_a_bound_nothing_goes() {
+    let cache = Cache::new();
+    let old = cache.record("old");
+    cache.used(&old, 1000 * DAY);
+    let collected = cache.gc(&Limits::default());
+    assert_eq!((collected.gone.len(), collected.over), (0, 0));
+    assert!(collected.before > 64 * KIB);
+    assert!(cache.has(&old, "old"));
+}
+
+#[test]
+fn what_was_not_used_for_long_goes_with_all_that_nothing_else_needs() {
+    let cache = Cache::new();
+    let (old, new) = (cache.record("old"), cache.record("new"));
+    cache.used(&old, 61 * DAY);
+    cache.used(&new, 59 * DAY);
+    assert_eq!((cache.blobs(), cache.count("candidate"), cache.count("entry")), (4, 2, 3));
+    let collected = cache.gc(&age(60 * DAY));
+    assert_eq!(collected.gone[&Sort::Result].0, 1);
+    assert!(collected.gone[&Sort::Result].1 >= 64 * KIB);
+    assert!(!cache.has(&old, "old"));
+    assert!(cache.has(&new, "new"));
+    assert_eq!((cache.blobs(), cache.count("candidate"), cache.count("path_set")), (2, 1, 1));
+    assert_eq!(cache.count("entry"), 2, "what both have read is still known");
+    assert_eq!(cache.gc(&age(60 * DAY)).gone, BTreeMap::new());
+}
+
+#[test]
+fn for_room_the_longest_unused_goes_first_and_no_more_than_must() {
+    let cache = Cache::new();
+    let keys = ["a", "b", "c", "d"].map(|name| (name, cache.record(name)));
+    for (days, (_, strong_key)) in [2, 4, 1, 3].into_iter().zip(&keys) {
+        cache.used(strong_key, days * DAY);
+    }
+    let total = cache.gc(&Limits::default()).before;
+    let limits = Limits { size: Some(total - 100 * KIB), ..Limits::default() };
+    let dry = collect(
+        &cache.open(),
+        &limits,
+        &HashSet::new(),
+        Manner { dry_run: true, ..Manner::default() },
+        &|_| {},
+    );
+    assert_eq!(cache.blobs(), 8, "a dry run takes nothing");
+    let collected = cache.gc(&limits);
+    assert_eq!(dry.gone, collected.gone);
+    let there = keys.map(|(name, strong_key)| cache.has(&strong_key, name));
+    assert_eq!(there, [true, false, true, false]);
+    assert_eq!(collected.over, 0);
+    assert!(cache.gc(&Limits::default()).before <= total - 100 * KIB);
+}
+
+#[test]
+fn a_full_disk_is_made_room_on() {
+    let cache = Cache::new();
+    let old = cache.record("old");
+    let collected = cache.gc(&Limits { free: Some(u64::MAX), ..Limits::default() });
+    assert!(collected.over > 0, "no cache has that much");
+    assert!(!cache.has(&old, "old"));
+    let new = cache.record("new");
+    assert_eq!(cache.gc(&Limits { free: Some(1), ..Limits::default() }).gone, BTreeMap::new());
+    assert!(cache.has(&new, "new"));
+}
+
+#[test]
+fn content_that_another_result_has_stays_and_a_result_that_gives_no_room_does_too() {
+    let cache = Cache::new();
+    let same = content("same");
+    let (old, new) = (record(&cache.open(), "old", &same), record(&cache.open(), "new", &same));
+    cache.used(&old, 9 * DAY);
+    // For age it goes, and its content stays.
+    cache.gc(&age(5 * DAY));
+    assert!(cache.has(&new, "same"));
+    assert!(cache.open().result(&old).unwrap().is_none());
+
+    // For room it would be for nothing: only what is needed has that content.
+    let old = record(&cache.open(), "old", &same);
+    cache.used(&old, 9 * DAY);
+    cache.index().execute("UPDATE run SET log = NULL", []).unwrap();
+    cache.index().execute("UPDATE result SET log = NULL", []).unwrap();
+    collect(&cache.open(), &nothing(), &HashSet::from([new]), Manner::default(), &|_| {});
+    assert!(cache.has(&new, "same"));
+    assert!(cache.open().result(&old).unwrap().is_some());
+}
+
+#[test]
+fn trees_go_and_stay_as_a_whole() {
+    let cache = Cache::new();
+    let tree = |name: &str, files: &[&str]| {
+        let store = cache.open();
+        let dir = store.fresh_work_dir("tree").unwrap();
+        for file in files {
+            fs::create_dir_all(dir.join("sub/deep")).unwrap();
+            fs::write(dir.join("sub/deep").join(file), content(file)).unwrap();
+        }
+        let tree = store.put_tree(&dir, &|_| true).unwrap();
+        record_with(&store, name, vec![("modules".to_owned(), tree)]);
+        tree
+    };
+    let (old, new) = (tree("old", &["both", "old"]), tree("new", &["both", "new"]));
+    cache.used(&strong("old"), 9 * DAY);
+    assert_eq!(cache.count("listing"), 6);
+    cache.gc(&age(5 * DAY));
+    let store = cache.open();
+    assert!(store.has_artifact(&new).unwrap());
+    assert!(!store.has_artifact(&old).unwrap());
+    assert!(!store.has(&Digest::of_bytes(&content("old")), 64 * KIB));
+    assert_eq!(cache.count("listing"), 3);
+}
+
+#[test]
+fn the_state_of_a_node_outlives_its_result_and_so_do_the_trees_it_was_made_from() {
+    let cache = Cache::new();
+    let tree_digest;
+    {
+        let store = cache.open();
+        let run = record_with(&store, "node", vec![]);
+        let dir = store.fresh_work_dir("source").unwrap();
+        fs::write(dir.join("main.c"), "").unwrap();
+        let Artifact::Tree { digest, .. } = store.put_tree(&dir, &|_| true).unwrap() else { panic!("a tree") };
+        tree_digest = digest;
+        let record = NodeRecord { trees: vec![("linux".to_owned(), digest)], ..NodeRecord::default() };
+        let state = NodeState::new(run, Outcome::Pass, key("node"), &record);
+        let project = store.project(&store.home().join("..")).unwrap();
+        store.batch(|batch| batch.set_node(project, "node", &state)).unwrap();
+    }
+    cache.gc(&nothing());
+    cache.used_nothing();
+    let store = cache.open();
+    let project = store.project(&store.home().join("..")).unwrap();
+    assert!(store.result(&strong("node")).unwrap().is_none());
+    assert!(store.node(project, "node").unwrap().is_some());
+    assert_eq!(store.runs(project, "node", 9).unwrap().len(), 1);
+    assert!(store.has_listing(&tree_digest).unwrap());
+}
+
+#[test]
+fn of_each_node_the_newest_runs_are_on_record() {
+    let cache = Cache::new();
+    let store = cache.open();
+    let project = store.project(&store.home().join("..")).unwrap();
+    let first = record_with(&store, "node", vec![]);
+    for _ in 0..RUNS_PER_NODE + 5 {
+        let log = store.put_bytes(b"the same each time").unwrap();
+        let failed = Run { outcome: Outcome::Fail, log: Some(log), ..a_run("node") };
+        store.batch(|batch| batch.record_run(project, &failed)).unwrap();
+    }
+    drop(store);
+    cache.gc(&Limits::default());
+    let store = cache.open();
+    let runs = store.runs(project, "node", 99).unwrap();
+    assert_eq!(runs.len(), RUNS_PER_NODE as usize + 1, "and the one that the result came from");
+    assert_eq!(runs.last().unwrap().0, first);
+    assert!(runs.iter().all(|(_, run)| run.log.is_some()));
+}
+
+#[test]
+fn a_log_stays_with_its_result_and_goes_alone_where_it_has_none() {
+    let cache = Cache::new();
+    let strong_key = cache.record("pass");
+    let failed = {
+        let store = cache.open();
+        let project = store.project(&store.home().join("..")).unwrap();
+        let log = store.put_bytes(b"why it failed").unwrap();
+        let run = Run { outcome: Outcome::Fail, strong_key: None, log: Some(log), ..a_run("fail") };
+        store.batch(|batch| batch.record_run(project, &run)).unwrap()
+    };
+    let long_ago = milliseconds(SystemTime::now() - 9 * DAY);
+    cache.index().execute("UPDATE run SET started = ?1", [long_ago]).unwrap();
+    let collected = cache.gc(&age(5 * DAY));
+    assert_eq!(collected.gone[&Sort::Log].0, 1);
+    let store = cache.open();
+    let passed = store.result(&strong_key).unwrap().unwrap();
+    let log = store.run(passed.run).unwrap().unwrap().log.unwrap();
+    assert_eq!(store.read(&log.digest, log.size).unwrap(), b"log of pass\n");
+    assert!(store.run(failed).unwrap().unwrap().log.is_none());
+    assert!(!store.has(&Digest::of_bytes(b"why it failed"), 13));
+}
+
+#[test]
+fn kept_directories_sources_and_damaged_blobs_have_their_turn() {
+    let cache = Cache::new();
+    let source = key("source");
+    let others = cache.home().join("sources/linux-6.1");
+    {
+        let store = cache.open();
+        let out = store.fresh_work_dir("out").unwrap();
+        fs::write(out.join("vmlinux"), content("vmlinux")).unwrap();
+        store.keep(&key("kept"), "kernel", &out, b"record", &[], u64::MAX).unwrap();
+        for dir in [store.home().join("sources").join(source.to_string()), others.clone()] {
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join("Makefile"), content("Makefile")).unwrap();
+        }
+        let blob = store.put_bytes(&content("rotten")).unwrap();
+        let hex = blob.digest.to_string();
+        let path = store.home().join("cas").join(&hex[..2]).join(&hex);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&path, "rotten").unwrap();
+        store.read(&blob.digest, blob.size).unwrap_err();
+    }
+    // Whoever is going to read the source says so.
+    let user = cache.open();
+    user.hold(&[source]).unwrap();
+    let collected = cache.gc(&nothing());
+    let sorts: Vec<(Sort, u64)> = collected.gone.iter().map(|(sort, (count, _))| (*sort, *count)).collect();
+    assert_eq!(sorts, [(Sort::Kept, 1), (Sort::Damaged, 1)]);
+    assert!(collected.over > 0);
+    drop(user);
+    let collected = cache.gc(&nothing());
+    assert_eq!(collected.gone[&Sort::Source].0, 1);
+    assert!(others.join("Makefile").exists(), "that one is the user's own");
+    assert_eq!(fs::read_dir(cache.home().join("sources")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(cache.home().join("cas/damaged")).unwrap().count(), 0);
+    assert!(cache.open().kept().unwrap().is_empty());
+}
+
+#[test]
+fn what_the_record_of_a_kept_directory_speaks_of_is_kept_as_long() {
+    let cache = Cache::new();
+    let set = files(&["kernel.c"]);
+    let tree = {
+        let store = cache.open();
+        let dir = store.fresh_work_dir("source").unwrap();
+        fs::write(dir.join("kernel.c"), "").unwrap();
+        let Artifact::Tree { digest, .. } = store.put_tree(&dir, &|_| true).unwrap() else { panic!("a tree") };
+        let path_set = store.batch(|batch| batch.put_path_set(&set)).unwrap();
+        let out = store.fresh_work_dir("out").unwrap();
+        store.keep(&key("kept"), "kernel", &out, b"record", &[digest, path_set], u64::MAX).unwrap();
+        digest
+    };
+    cache.gc(&age(DAY));
+    let store = cache.open();
+    assert!(store.has_listing(&tree).unwrap());
+    let stored = store.path_set(&set.digest()).unwrap().unwrap();
+    assert_eq!(stored.resolve(&store.entries().unwrap()), Some(set.clone()));
+    store.drop_kept().unwrap();
+    drop(store);
+    cache.gc(&age(DAY));
+    let store = cache.open();
+    assert!(!store.has_listing(&tree).unwrap());
+    assert!(store.path_set(&set.digest()).unwrap().is_none());
+    assert_eq!(cache.count("entry"), 0);
+}
+
+// ---- Clocks ----
+
+#[test]
+fn a_clock_that_was_set_back_makes_nothing_go_and_nothing_stay_for_ever() {
+    let cache = Cache::new();
+    let now = SystemTime::now();
+    // Two were used while the clock was ten years ahead.
+    let (early, late, old) = (cache.record("early"), cache.record("late"), cache.record("old"));
+    cache.used_at(&early, milliseconds(now + 3650 * DAY));
+    cache.used_at(&late, milliseconds(now + 3651 * DAY));
+    cache.used(&old, 2 * DAY);
+    let unnamed = cache.open().put_bytes(&content("unnamed")).unwrap().digest.to_string();
+    let unnamed = cache.home().join("cas").join(&unnamed[..2]).join(&unnamed);
+    File::open(&unnamed).unwrap().set_modified(now + 3650 * DAY).unwrap();
+
+    cache.gc(&age(3 * DAY));
+    assert!(cache.has(&early, "early") && cache.has(&late, "late") && cache.has(&old, "old"));
+    let used = |strong_key: &Digest| -> i64 {
+        let sql = "SELECT used FROM result WHERE strong_key = ?1";
+        cache.index().query_row(sql, [strong_key.as_bytes()], |row| row.get(0)).unwrap()
+    };
+    let until = milliseconds(SystemTime::now());
+    assert!(used(&early) < used(&late) && used(&late) <= until, "they grow old from now on, in their order");
+    assert!(used(&early) > milliseconds(now - DAY));
+    assert!(fs::metadata(&unnamed).unwrap().modified().unwrap() <= SystemTime::now());
+}
+
+// ---- What stays ----
+
+#[test]
+fn what_is_needed_stays_unless_it_is_forced() {
+    let cache = Cache::new();
+    let (needed, other) = (cache.record("needed"), cache.record("other"));
+    for strong_key in [&needed, &other] {
+        cache.used(strong_key, 99 * DAY);
+    }
+    let limits = Limits { size: Some(0), age: Some(DAY), free: None };
+    let collected =
+        collect(&cache.open(), &limits, &HashSet::from([needed]), Manner::default(), &|_| {});
+    assert!(collected.over > 0);
+    assert!(cache.has(&needed, "needed") && !cache.has(&other, "other"));
+    cache.gc(&limits);
+    assert!(!cache.has(&needed, "needed"));
+}
+
+#[test]
+fn what_a_running_kiln_goes_by_stays_until_it_ends() {
+    let cache = Cache::new();
+    let (held, restored, made) = (cache.record("held"), cache.record("restored"), strong("made"));
+    let running = cache.open();
+    running.hold(&[held]).unwrap();
+    running.take_result(&restored).unwrap();
+    record(&running, "made", &content("made"));
+    let unnamed = running.put_bytes(&content("not yet named")).unwrap();
+    for strong_key in [&held, &restored, &made] {
+        cache.used(strong_key, 99 * DAY);
+    }
+    let limits = Limits { size: Some(0), age: Some(DAY), free: None };
+    cache.gc(&limits);
+    for (strong_key, name) in [(&held, "held"), (&restored, "restored"), (&made, "made")] {
+        assert!(cache.has(strong_key, name), "{name}");
+    }
+    assert!(running.has(&unnamed.digest, unnamed.size));
+    drop(running);
+    cache.gc(&limits);
+    assert_eq!(cache.blobs(), 0);
+}
+
+#[test]
+fn to_hold_a_result_is_to_use_it() {
+    let cache = Cache::new();
+    let (held, taken, other) = (cache.record("held"), cache.record("taken"), cache.record("other"));
+    for strong_key in [&held, &taken, &other] {
+        cache.used(strong_key, 99 * DAY);
+    }
+    let store = cache.open();
+    store.hold(&[held]).unwrap();
+    store.take_result(&taken).unwrap();
+    drop(store);
+    cache.gc(&age(DAY));
+    assert!(cache.has(&held, "held") && cache.has(&taken, "taken") && !cache.has(&other, "other"));
+}
+
+#[test]
+fn content_that_is_put_again_while_it_is_being_collected_stays() {
+    // Between the choice and the removal somebody puts what goes: in a session that goes on, and in one that ends
+    // before the removal, of which only its rows are left.
+    for goes_on in [true, false] {
+        let cache = Cache::new();
+        let old = cache.record("old");
+        cache.used(&old, 9 * DAY);
+        let collector = cache.open();
+        let session = Cell::new(None);
+        let watch = |step| {
+            if step == Step::Forgotten {
+                let store = cache.open();
+                assert!(store.result(&old).unwrap().is_none());
+                let blob = store.put_bytes(&content("old")).unwrap();
+                assert!(store.has(&blob.digest, blob.size));
+                let outputs = vec![("o".to_owned(), Artifact::file(blob, false))];
+                if goes_on {
+                    session.set(Some((store, outputs)));
+                } else {
+                    record_with(&store, "again", outputs);
+                }
+            }
+        };
+        collect(&collector, &age(5 * DAY), &HashSet::new(), Manner::default(), &watch);
+        if let Some((store, outputs)) = session.take() {
+            record_with(&store, "again", outputs);
+        }
+        drop(collector);
+        assert!(cache.has(&strong("again"), "old"), "the session goes on: {goes_on}");
+    }
+}
+
+#[test]
+fn a_tree_that_is_put_again_while_it_is_being_collected_stays() {
+    let cache = Cache::new();
+    let put = |name: &str| {
+        let store = cache.open();
+        let dir = store.fresh_work_dir("tree").unwrap();
+        fs::create_dir(dir.join("sub")).unwrap();
+        fs::write(dir.join("sub/file"), content("file")).unwrap();
+        let tree = store.put_tree(&dir, &|_| true).unwrap();
+        record_with(&store, name, vec![("tree".to_owned(), tree)]);
+        tree
+    };
+    let tree = put("old");
+    cache.used(&strong("old"), 9 * DAY);
+    let collector = cache.open();
+    let again = |step| {
+        if step == Step::Forgotten {
+            put("again");
+        }
+    };
+    collect(&collector, &age(5 * DAY), &HashSet::new(), Manner::default(), &again);
+    assert!(collector.has_artifact(&tree).unwrap());
+}
+
+#[test]
+fn of_two_collections_one_waits_or_leaves_it_to_the_other() {
+    let cache = Cache::new();
+    let (old, new) = (cache.record("old"), cache.record("new"));
+    cache.used(&old, 9 * DAY);
+    let (collector, passing) = (cache.open(), cache.open());
+    let watch = |step| {
+        if step == Step::Walked {
+            let in_passing = Manner { in_passing: true, ..Manner::default() };
+            assert!(collect(&passing, &nothing(), &HashSet::new(), in_passing, &|_| {}).elsewhere);
+        }
+    };
+    std::thread::scope(|scope| {
+        let begun = AtomicBool::new(false);
+        let second = scope.spawn(|| {
+            while !begun.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            cache.gc(&age(5 * DAY))
+        });
+        let first = collect(&collector, &age(5 * DAY), &HashSet::new(), Manner::default(), &|step| {
+            watch(step);
+            begun.store(true, Ordering::Release);
+        });
+        assert_eq!(first.gone[&Sort::Result].0, 1);
+        assert_eq!(second.join().unwrap().gone, BTreeMap::new());
+    });
+    assert!(!cache.has(&old, "old") && cache.has(&new, "new"));
+}
+
+impl Cache {
+    /// The same once more: what is left is as good as before.
+    fn used_nothing(&self) {
+        let again = self.gc(&nothing());
+        assert!(!again.gone.contains_key(&Sort::Result), "{again:?}");
+    }
+}
+
+// ---- Whether it is time ----
+
+#[test]
+fn a_cache_knows_that_it_is_over_its_bound() {
+    let cache = Cache::new();
+    cache.record("first");
+    let limits = |size| Limits { size: Some(size), ..Limits::default() };
+    let total = cache.gc(&Limits::default()).before;
+    let store = cache.open();
+    assert!(!store.is_over(&limits(total + 32 * KIB)).unwrap());
+    assert!(store.is_over(&limits(total / 2)).unwrap());
+    assert!(store.is_over(&Limits { free: Some(u64::MAX), ..Limits::default() }).unwrap());
+    assert!(!store.is_over(&Limits { free: Some(1), age: Some(DAY), size: None }).unwrap());
+    // What this session puts, and what others do.
+    store.put_bytes(&content("second")).unwrap();
+    assert!(store.is_over(&limits(total + 32 * KIB)).unwrap());
+    drop(store);
+    cache.record("third");
+    assert!(cache.open().is_over(&limits(total + 96 * KIB)).unwrap());
+    // And what went.
+    cache.gc(&limits(total + 32 * KIB));
+    assert!(!cache.open().is_over(&limits(total + 64 * KIB)).unwrap());
+}
+
+#[test]
+fn how_large_the_cache_is_is_measured_again_where_it_is_not_known() {
+    let cache = Cache::new();
+    cache.record("first");
+    let over = |size| cache.open().is_over(&Limits { size: Some(size), ..Limits::default() }).unwrap();
+    assert!(over(64 * KIB) && !over(1 << 30));
+    for damage in ["", "many", "-1"] {
+        fs::write(cache.home().join("size"), damage).unwrap();
+        assert!(over(64 * KIB) && !over(1 << 30), "{damage:?}");
+    }
+    // A killed kiln has not told what it put.
+    let mut child = cache.child("put");
+    child.wait().unwrap();
+    assert!(over(150 * KIB), "two blobs and the index");
+}
+
+// ---- Kills and company: this very binary, as other processes ----
+
+impl Cache {
+    fn child(&self, role: &str) -> Child {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "another_process", "--nocapture"])
+            .env("KILN_TEST_ROLE", role)
+            .env("KILN_TEST_CACHE", self.home())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+}
+
+#[test]
+#[ignore = "a process of other tests"]
+fn another_process() {
+    let Ok(role) = std::env::var("KILN_TEST_ROLE") else { return };
+    let home = PathBuf::from(std::env::var_os("KILN_TEST_CACHE").unwrap());
+    let store = Store::open(&home).unwrap();
+    let dies_at = |dies: Step| {
+        let at = move |step| {
+            if step == dies {
+                std::process::abort();
+            }
+        };
+        collect(&store, &age(5 * DAY), &HashSet::new(), Manner::default(), &at);
+        unreachable!("it died");
+    };
+    match &*role {
+        "put" => {
+            store.put_bytes(&content("not told")).unwrap();
+            std::process::abort();
+        }
+        "walked" => dies_at(Step::Walked),
+        "forgotten" => dies_at(Step::Forgotten),
+        "unlinked" => dies_at(Step::Unlinked),
+        "collect" => {
+            for _ in 0..40 {
+                gc(&store, &nothing());
+            }
+        }
+        "build" => {
+            drop(store);
+            // Sessions of some results each, of content that comes again and again.
+            for round in 0..60 {
+                let store = Store::open(&home).unwrap();
+                for n in 0..4 {
+                    let name = format!("{}", (round * 3 + n) % 7);
+                    let strong_key = record(&store, &name, &content(&name));
+                    assert!(store.result(&strong_key).unwrap().is_some(), "{name} is gone");
+                }
+                for n in 0..4 {
+                    let name = format!("{}", (round * 3 + n) % 7);
+                    let bytes = store.read(&Digest::of_bytes(&content(&name)), 64 * KIB);
+                    assert_eq!(bytes.unwrap(), content(&name), "what a running kiln has made is there");
+                }
+            }
+        }
+        role => panic!("{role}?"),
+    }
+}
+
+#[test]
+fn killed_at_any_step_a_collection_leaves_a_good_cache() {
+    for role in ["walked", "forgotten", "unlinked"] {
+        let cache = Cache::new();
+        let (old, new) = (cache.record("old"), cache.record("new"));
+        cache.used(&old, 9 * DAY);
+        assert!(!cache.child(role).wait().unwrap().success());
+        assert!(cache.has(&new, "new"), "{role}");
+        let there = cache.open().result(&old).unwrap().is_some();
+        assert_eq!(there, role == "walked");
+        let verdict: String =
+            cache.index().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(verdict, "ok");
+        // What nothing names any more goes with the next, when it is a day old.
+        let yesterday = SystemTime::now() - 2 * DAY;
+        for dir in fs::read_dir(cache.home().join("cas")).unwrap() {
+            for blob in fs::read_dir(dir.unwrap().path()).unwrap() {
+                File::open(blob.unwrap().path()).unwrap().set_modified(yesterday).unwrap();
+            }
+        }
+        cache.gc(&age(5 * DAY));
+        assert!(!cache.has(&old, "old"), "{role}");
+        assert_eq!(cache.blobs(), 2, "{role}");
+    }
+}
+
+#[test]
+fn builds_and_collections_at_once_lose_nothing_that_is_in_use() {
+    let cache = Cache::new();
+    cache.record("first");
+    let mut builds = ["build", "build"].map(|role| cache.child(role));
+    let mut collections = ["collect", "collect"].map(|role| cache.child(role));
+    for child in builds.iter_mut().chain(&mut collections) {
+        assert!(child.wait().unwrap().success());
+    }
+    // Each result is whole or gone.
+    for n in 0..7 {
+        let name = n.to_string();
+        let there = cache.open().result(&strong(&name)).unwrap().is_some();
+        let blob = cache.open().has(&Digest::of_bytes(&content(&name)), 64 * KIB);
+        assert!(!there || blob, "{name} has lost its blob");
+    }
+    cache.gc(&nothing());
+    assert_eq!((cache.count("result"), cache.blobs()), (0, 0));
+}
