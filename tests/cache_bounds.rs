@@ -141,13 +141,8 @@ fn record_with(store: &Store, name: &str, outputs: Vec<(String, Artifact)>) -> R
     store
         .batch(|batch| {
             let run = batch.record_run(project, &Run { log: Some(log), ..a_run(name) })?;
-            let result = StoredResult {
-                action_key: key(name),
-                outcome: Outcome::Pass,
-                outputs,
-                log: Some(log),
-                run,
-            };
+            let result =
+                StoredResult { action_key: key(name), outcome: Outcome::Pass, outputs, log: Some(log), run };
             batch.record(&strong(name), &path_set, &result)?;
             Ok(run)
         })
@@ -299,7 +294,9 @@ fn the_state_of_a_node_outlives_its_result_and_so_do_the_trees_it_was_made_from(
         let run = record_with(&store, "node", vec![]);
         let dir = store.fresh_work_dir("source").unwrap();
         fs::write(dir.join("main.c"), "").unwrap();
-        let Artifact::Tree { digest, .. } = store.put_tree(&dir, &|_| true).unwrap() else { panic!("a tree") };
+        let Artifact::Tree { digest, .. } = store.put_tree(&dir, &|_| true).unwrap() else {
+            panic!("a tree")
+        };
         tree_digest = digest;
         let record = NodeRecord { trees: vec![("linux".to_owned(), digest)], ..NodeRecord::default() };
         let state = NodeState::new(run, Outcome::Pass, key("node"), &record);
@@ -404,7 +401,9 @@ fn what_the_record_of_a_kept_directory_speaks_of_is_kept_as_long() {
         let store = cache.open();
         let dir = store.fresh_work_dir("source").unwrap();
         fs::write(dir.join("kernel.c"), "").unwrap();
-        let Artifact::Tree { digest, .. } = store.put_tree(&dir, &|_| true).unwrap() else { panic!("a tree") };
+        let Artifact::Tree { digest, .. } = store.put_tree(&dir, &|_| true).unwrap() else {
+            panic!("a tree")
+        };
         let path_set = store.batch(|batch| batch.put_path_set(&set)).unwrap();
         let out = store.fresh_work_dir("out").unwrap();
         store.keep(&key("kept"), "kernel", &out, b"record", &[digest, path_set], u64::MAX).unwrap();
@@ -461,8 +460,7 @@ fn what_is_needed_stays_unless_it_is_forced() {
         cache.used(strong_key, 99 * DAY);
     }
     let limits = Limits { size: Some(0), age: Some(DAY), free: None };
-    let collected =
-        collect(&cache.open(), &limits, &HashSet::from([needed]), Manner::default(), &|_| {});
+    let collected = collect(&cache.open(), &limits, &HashSet::from([needed]), Manner::default(), &|_| {});
     assert!(collected.over > 0);
     assert!(cache.has(&needed, "needed") && !cache.has(&other, "other"));
     cache.gc(&limits);

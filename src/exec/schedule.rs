@@ -426,6 +426,9 @@ impl<'a> Scheduler<'a, '_> {
             }
             (Body::Action(action), Work::Restore { basis, known }) => {
                 let action = Arc::clone(action);
+                if let Some(strong) = basis.keys.strong {
+                    world.store.take_result(&strong.key)?;
+                }
                 let outputs = Arc::clone(&known.outputs);
                 scope.spawn(move || {
                     let placed = caught(|| place(world.store, &action, &outputs, &world.out))

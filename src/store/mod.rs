@@ -10,6 +10,7 @@
 //! another version is a *miss*, never an error. See `docs/cache.md` for the layout.
 
 mod artifact;
+mod audit;
 mod cas;
 mod choice;
 mod claims;
@@ -19,6 +20,7 @@ mod error;
 mod forget;
 mod gc;
 mod inventory;
+mod keepers;
 mod kept;
 mod listings;
 mod locks;
@@ -31,6 +33,7 @@ mod schema;
 mod session;
 mod sha256;
 mod size;
+mod stat;
 mod times;
 
 use std::collections::HashMap;
@@ -44,16 +47,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use artifact::{Artifact, TreeLimit};
+pub use audit::{Audit, Damage};
 pub use cas::Blob;
 pub use entries::EntryTable;
 pub use error::{BlobError, StoreError};
 pub use gc::{Collected, Limits, Manner, Needs, RUNS_PER_NODE, Sort, Step};
+pub use keepers::{Keeper, Keepers, Subject};
 pub use kept::Kept;
 pub use locks::LockGuard;
 pub use path_sets::{PATH_SETS_PER_KEY, StoredPathSet, StoredReads};
 pub use results::StoredResult;
 pub use runs::{NodeRecord, NodeState, Outcome, Placed, ProjectId, Run, RunId};
 pub use schema::VERSION;
+pub use stat::{Figures, NodeFigures, Part};
 
 use crate::digest::Digest;
 use claims::Ledger;

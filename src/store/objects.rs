@@ -1,6 +1,6 @@
 //! What results consist of: blobs, and listings with what is below them. Each knows how many need it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -130,11 +130,11 @@ impl<'a> Objects<'a> {
 
     /// All blobs below some objects, each once.
     pub fn blobs_below(&self, roots: &[u32]) -> Vec<u32> {
-        let mut seen = vec![false; self.all.len()];
+        let mut seen = HashSet::new();
         let mut left = roots.to_vec();
         let mut blobs = Vec::new();
         while let Some(id) = left.pop() {
-            if std::mem::replace(&mut seen[id as usize], true) {
+            if !seen.insert(id) {
                 continue;
             }
             if (id as usize) < self.blobs.len() {

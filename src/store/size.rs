@@ -36,6 +36,12 @@ impl Store {
         Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
     }
 
+    /// How large the file system is, in bytes.
+    pub fn file_system(&self) -> Result<u64, StoreError> {
+        let stat = statvfs(&self.home).map_err(std::io::Error::from).at(&self.home)?;
+        Ok(stat.blocks().saturating_mul(stat.fragment_size()))
+    }
+
     /// How large the cache is by now, in bytes: measured where that is not known.
     pub(super) fn size(&self) -> Result<u64, StoreError> {
         let things = match self.settle(0)? {
