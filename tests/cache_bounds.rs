@@ -574,8 +574,8 @@ fn of_two_collections_one_waits_or_leaves_it_to_the_other() {
             assert!(collect(&passing, &nothing(), &HashSet::new(), in_passing, &|_| {}).elsewhere);
         }
     };
+    let begun = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let begun = AtomicBool::new(false);
         let second = scope.spawn(|| {
             while !begun.load(Ordering::Acquire) {
                 std::thread::yield_now();
