@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use kiln::digest::{Digest, Domain, Hasher};
 use kiln::source::{EntryKind, PathEntry, PathSet, Reads};
 use kiln::store::{
-    Artifact, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Outcome, RUNS_PER_NODE, Run, RunId,
+    Artifact, BlobError, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Outcome, RUNS_PER_NODE, Run, RunId,
     Sort, Step, Store, StoredResult,
 };
 use rusqlite::Connection;
@@ -748,4 +748,242 @@ fn builds_and_collections_at_once_lose_nothing_that_is_in_use() {
     }
     cache.gc(&nothing());
     assert_eq!((cache.count("result"), cache.blobs()), (0, 0));
+}
+
+// ---- Care ----
+
+#[test]
+fn an_audit_finds_each_kind_of_damage_and_makes_it_a_miss() {
+    let cache = Cache::new();
+    let (rotten, lost, fine) = (cache.record("rotten"), cache.record("lost"), cache.record("fine"));
+    assert_eq!(cache.open().audit(false).unwrap().damage, []);
+    let path = |name: &str| {
+        let hex = Digest::of_bytes(&content(name)).to_string();
+        cache.home().join("cas").join(&hex[..2]).join(hex)
+    };
+    // As long as it was: only hashing tells.
+    fs::set_permissions(path("rotten"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(path("rotten"), vec![b'!'; 64 << 10]).unwrap();
+    fs::remove_file(path("lost")).unwrap();
+    fs::write(cache.home().join("cas/ab12"), "what is this?").unwrap();
+    let index = cache.index();
+    index.execute("UPDATE path_set SET body = x'00' WHERE rowid = 1", []).unwrap();
+    index.execute("INSERT INTO listing VALUES (zeroblob(32), x'00')", []).unwrap();
+    index.execute("UPDATE result SET outputs = x'ff' WHERE strong_key = ?1", [fine.as_bytes()]).unwrap();
+
+    let quick = cache.open().audit(true).unwrap();
+    let told: Vec<String> = quick.damage.iter().map(ToString::to_string).collect();
+    let tells = |told: &[String], what: &str| told.iter().filter(|told| told.contains(what)).count();
+    assert_eq!(told.len(), 5, "{told:?}");
+    for what in [
+        "cas/ab12 is no blob",
+        "listing 0000",
+        "path set ",
+        &format!("result {fine} can't be read"),
+        &format!("result {lost} has lost o"),
+    ] {
+        assert_eq!(tells(&told, what), 1, "{what} in {told:?}");
+    }
+    assert!(cache.open().result(&lost).unwrap().is_none());
+    assert!(cache.open().result(&rotten).unwrap().is_some(), "a quick look does not hash");
+
+    let whole = cache.open().audit(false).unwrap();
+    let told: Vec<String> = whole.damage.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(tells(&told, "has another content"), 1);
+    assert_eq!(tells(&told, "has lost o"), 1);
+    assert!(cache.open().result(&rotten).unwrap().is_none());
+    assert!(cache.home().join("cas/damaged").join(Digest::of_bytes(&content("rotten")).to_string()).exists());
+    assert_eq!(cache.open().audit(false).unwrap().damage, []);
+}
+
+#[test]
+fn a_blob_has_its_other_name_worked_out_once_and_checked() {
+    let cache = Cache::new();
+    let store = cache.open();
+    let blob = store.put_bytes(b"abc").unwrap();
+    let sha256 = store.sha256(&blob.digest, 3).unwrap();
+    let hex: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_eq!(store.sha256s(&[blob.digest, key("none")]).unwrap(), [(blob.digest, sha256)].into());
+    // Known by now, so that the blob is not read again.
+    let hex = blob.digest.to_string();
+    let path = cache.home().join("cas").join(&hex[..2]).join(&hex);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&path, "abd").unwrap();
+    assert_eq!(store.sha256(&blob.digest, 3).unwrap(), sha256);
+    // A damaged row is none, and a damaged blob has no other name.
+    cache.index().execute("UPDATE sha256 SET sha256 = x'00'", []).unwrap();
+    let error = store.sha256(&blob.digest, 3).unwrap_err();
+    assert!(matches!(error, BlobError::Damaged { .. }), "{error}");
+    assert!(matches!(store.sha256(&blob.digest, 3), Err(BlobError::Missing)));
+    let blob = store.put_bytes(b"longer").unwrap();
+    assert!(matches!(store.sha256(&blob.digest, 5), Err(BlobError::TooLarge)));
+}
+
+// ---- The command line, on a project of two actions ----
+
+struct Project {
+    dir: TempDir,
+}
+
+impl Project {
+    fn new(limit: &str) -> Self {
+        let project = Self { dir: tempfile::Builder::new().prefix("kiln-bounds-").tempdir().unwrap() };
+        project.describe(limit);
+        for (name, script, inputs) in [
+            ("one", "cat /kiln/in/file >o; head -c 300000 /dev/zero >>o", r#""file": File("input")"#),
+            ("two", "cp /kiln/in/one o", r#""one": Output(rule: "one:one", output: "o")"#),
+        ] {
+            let rule = format!(
+                "(version: 1, inputs: {{{inputs}}}, steps: [[\"sh\", \"-c\", {script:?}]], tools: [\"sh\"], \
+                 outputs: {{\"o\": File(\"o\")}}, export: {name:?})"
+            );
+            project.write(&format!("rules/{name}.ron"), &rule);
+        }
+        project.write("input", "at first\n");
+        project
+    }
+
+    fn describe(&self, limit: &str) {
+        let graph = format!(
+            "(version: 1, actions: {{\"one\": (rule: \"one\"), \"two\": (rule: \"two\")}}, cache: (path: \"cache\"{limit}))"
+        );
+        self.write("graph.ron", &graph);
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn index(&self) -> Connection {
+        Connection::open(self.dir.path().join("cache/index.sqlite")).unwrap()
+    }
+
+    fn results(&self) -> i64 {
+        self.index().query_row("SELECT count(*) FROM result", [], |row| row.get(0)).unwrap()
+    }
+
+    /// Runs kiln, and gives what it printed and said.
+    #[track_caller]
+    fn kiln(&self, args: &str, code: i32) -> (String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+        command.args(args.split_whitespace()).current_dir(self.dir.path());
+        let output = command.env_remove("MAKEFLAGS").env("NO_COLOR", "1").output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "kiln {args}:\n{out}\n{err}");
+        (out, err)
+    }
+
+    /// Builds with one input after the other, so that there are results that nothing needs.
+    fn with_a_past(limit: &str) -> Self {
+        let project = Self::new("");
+        project.kiln("build", 0);
+        project.write("input", "then\n");
+        project.kiln("build", 0);
+        project.describe(limit);
+        project
+    }
+}
+
+#[test]
+fn gc_takes_what_the_graph_does_not_need_and_all_if_it_is_forced() {
+    let project = Project::with_a_past("");
+    assert_eq!(project.results(), 4);
+    let (out, _) = project.kiln("cache gc", 0);
+    assert!(out.contains("nothing has to go"), "{out}");
+    let (out, err) = project.kiln("cache gc --size 0 --dry-run", 0);
+    assert!(out.contains("2 results") && out.contains("would go"), "{out}");
+    assert!(err.contains("more should have gone, but this graph needs it"), "{err}");
+    assert_eq!(project.results(), 4);
+    project.kiln("cache gc --size 0", 0);
+    assert_eq!(project.results(), 2);
+    assert!(project.kiln("build", 0).0.contains("everything is up to date"));
+
+    // What is in place is up to date without its blobs; and what is not runs again.
+    project.kiln("cache gc --size 0 --force", 0);
+    assert_eq!(project.results(), 0);
+    assert!(project.kiln("build", 0).0.contains("everything is up to date"));
+    fs::remove_file(project.dir.path().join("out/two/o")).unwrap();
+    let (out, _) = project.kiln("build", 0);
+    assert!(out.contains("2 ran"), "what is read and what is missing: {out}");
+    assert!(project.kiln("cache gc --size much", 2).1.contains("expected such as 512MiB"));
+}
+
+#[test]
+fn a_build_that_comes_over_the_bound_collects() {
+    let project = Project::with_a_past(", limit: (size: \"1MiB\")");
+    project.write("input", "and then\n");
+    let (_, err) = project.kiln("build", 0);
+    assert!(err.contains("the cache took"), "{err}");
+    assert!(err.contains("result"), "{err}");
+    let left = project.results();
+    assert!((2..6).contains(&left), "{left}");
+    assert!(project.kiln("build", 0).0.contains("everything is up to date"));
+    // A build that does nothing does not look.
+    let (_, err) = project.kiln("build", 0);
+    assert!(!err.contains("the cache"), "{err}");
+}
+
+#[test]
+fn stat_counts_all_that_is_there() {
+    let project = Project::with_a_past("");
+    let (out, _) = project.kiln("cache stat --format json", 0);
+    let figures: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(figures["version"], 1);
+    let bytes = |part: &str| {
+        let parts = figures["parts"].as_array().unwrap();
+        parts.iter().find(|found| found["part"] == part).map_or(0, |found| found["bytes"].as_u64().unwrap())
+    };
+    // Two contents of some 300,000 bytes: what `two` makes is what `one` made.
+    assert!((600_000..700_000).contains(&bytes("files")), "{figures:#}");
+    assert_eq!(bytes("unreachable"), 0);
+    let sum: u64 = ["files", "trees", "logs", "kept", "sources", "index", "damaged", "unreachable"]
+        .into_iter()
+        .map(bytes)
+        .sum();
+    assert_eq!(figures["total"].as_u64().unwrap(), sum);
+    let nodes = figures["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), 2);
+    assert!(nodes.iter().all(|node| node["results"] == 2));
+    let needed = figures["needed"].as_u64().unwrap();
+    assert!((300_000..400_000).contains(&needed), "{needed}");
+    let (out, _) = project.kiln("cache stat", 0);
+    assert!(out.contains("results: files") && out.contains("two:two"), "{out}");
+}
+
+#[test]
+fn verify_exits_with_1_where_something_was_damaged() {
+    let project = Project::with_a_past("");
+    assert!(project.kiln("cache verify", 0).0.contains("all is well"));
+    let made = fs::read(project.dir.path().join("out/one/o")).unwrap();
+    let hex = Digest::of_bytes(&made).to_string();
+    let path = project.dir.path().join("cache/cas").join(&hex[..2]).join(&hex);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&path, vec![0; made.len()]).unwrap();
+    assert!(project.kiln("cache verify --quick", 0).0.contains("all is well"));
+    let (out, _) = project.kiln("cache verify", 1);
+    assert!(out.contains(&format!("blob {hex} has another content")), "{out}");
+    assert!(out.contains("has lost o"), "{out}");
+    assert!(project.kiln("cache verify", 0).0.contains("all is well"));
+}
+
+#[test]
+fn why_kept_names_who_has_it() {
+    let project = Project::with_a_past("");
+    let made = fs::read(project.dir.path().join("out/one/o")).unwrap();
+    let hex = Digest::of_bytes(&made).to_string();
+    let (out, _) = project.kiln(&format!("cache why-kept {}", &hex[..10]), 0);
+    assert!(out.contains(&format!("blob {hex}: 293.0 KiB")), "{out}");
+    for node in ["one:one", "two:two"] {
+        let line = out.lines().find(|line| line.contains(&format!("of {node}: o"))).unwrap_or_else(|| panic!("{out}"));
+        assert!(line.contains("this graph needs it"), "{line}");
+    }
+    let (out, _) = project.kiln("cache why-kept two:two", 0);
+    assert_eq!(out.lines().filter(|line| line.starts_with("result")).count(), 2, "{out}");
+    assert_eq!(out.matches("this graph needs it").count(), 1, "{out}");
+    assert!(project.kiln("cache why-kept 0123456789", 0).0.contains("is not in the cache"));
 }
