@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use kiln::digest::{Digest, Domain, Hasher};
 use kiln::source::{EntryKind, PathEntry, PathSet, Reads};
 use kiln::store::{
-    Artifact, BlobError, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Outcome, RUNS_PER_NODE, Run, RunId,
-    Sort, Step, Store, StoredResult,
+    Artifact, BlobError, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Outcome, RUNS_PER_NODE,
+    Run, RunId, Sort, Step, Store, StoredResult,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -293,7 +293,7 @@ fn the_state_of_a_node_outlives_its_result_and_so_do_the_trees_it_was_made_from(
         let store = cache.open();
         let run = record_with(&store, "node", vec![]);
         let dir = store.fresh_work_dir("source").unwrap();
-        fs::write(dir.join("main.c"), "").unwrap();
+        fs::write(dir.join("main.c"), content("main.c")).unwrap();
         let Artifact::Tree { digest, .. } = store.put_tree(&dir, &|_| true).unwrap() else {
             panic!("a tree")
         };
@@ -311,6 +311,7 @@ fn the_state_of_a_node_outlives_its_result_and_so_do_the_trees_it_was_made_from(
     assert!(store.node(project, "node").unwrap().is_some());
     assert_eq!(store.runs(project, "node", 9).unwrap().len(), 1);
     assert!(store.has_listing(&tree_digest).unwrap());
+    assert!(!store.has(&Digest::of_bytes(&content("main.c")), 64 * KIB), "its files are not needed for that");
 }
 
 #[test]
@@ -979,7 +980,10 @@ fn why_kept_names_who_has_it() {
     let (out, _) = project.kiln(&format!("cache why-kept {}", &hex[..10]), 0);
     assert!(out.contains(&format!("blob {hex}: 293.0 KiB")), "{out}");
     for node in ["one:one", "two:two"] {
-        let line = out.lines().find(|line| line.contains(&format!("of {node}: o"))).unwrap_or_else(|| panic!("{out}"));
+        let line = out
+            .lines()
+            .find(|line| line.contains(&format!("of {node}: o")))
+            .unwrap_or_else(|| panic!("{out}"));
         assert!(line.contains("this graph needs it"), "{line}");
     }
     let (out, _) = project.kiln("cache why-kept two:two", 0);

@@ -132,7 +132,12 @@ impl<'a> Choice<'a> {
         // Listings of the trees that things were made from are kept for as long as these are the latest of a node: an
         // explanation, and going on in a kept directory, need them.
         let trees = trees_of_nodes(index, needs.trees_of)?;
-        for digest in trees.iter().chain(kept_needs).chain(claimed.iter()) {
+        for digest in trees.iter().chain(kept_needs) {
+            if let Some(id) = objects.tree(digest)? {
+                objects.list(id);
+            }
+        }
+        for digest in claimed.iter() {
             if let Some(id) = objects.any(digest)? {
                 objects.need(id);
             }
@@ -232,7 +237,8 @@ impl<'a> Choice<'a> {
                 left_alone.insert(blob);
             }
         }
-        collected.over = wanted.room.saturating_sub(total);
+        // The index stays, however little is in it.
+        collected.over = wanted.room.saturating_sub(total).saturating_sub(self.inventory.index);
         let blobs = self.inventory.blobs.iter().enumerate();
         let blobs = blobs.filter(|(at, _)| !self.objects.is_needed(number(*at)) && !left_alone.contains(at));
         chosen.blobs = blobs.map(|(_, blob)| *blob).collect();

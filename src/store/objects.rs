@@ -22,6 +22,8 @@ struct Object {
     room: u64,
     /// How many need it.
     needed: u32,
+    /// Whether it is to be kept as a listing, whatever becomes of the blobs below.
+    listed: bool,
     below: Box<[u32]>,
 }
 
@@ -29,7 +31,12 @@ impl<'a> Objects<'a> {
     /// The blobs that were found, by their place. None is needed as yet.
     pub fn new(index: &'a Connection, blobs: &[BlobFile]) -> Self {
         let number = |place: usize| u32::try_from(place).expect("fewer than four thousand million files");
-        let all = blobs.iter().map(|blob| Object { room: blob.room, needed: 0, below: Box::default() });
+        let all = blobs.iter().map(|blob| Object {
+            room: blob.room,
+            needed: 0,
+            listed: false,
+            below: Box::default(),
+        });
         Self {
             index,
             blobs: blobs.iter().enumerate().map(|(at, blob)| (blob.digest, number(at))).collect(),
@@ -88,7 +95,7 @@ impl<'a> Objects<'a> {
             }
         }
         let id = u32::try_from(self.all.len()).expect("fewer than four thousand million of them");
-        self.all.push(Object { room: 0, needed: 0, below: below.into() });
+        self.all.push(Object { room: 0, needed: 0, listed: false, below: below.into() });
         self.listings.insert(*digest, id);
         Ok(Some(id))
     }
@@ -100,6 +107,16 @@ impl<'a> Objects<'a> {
         if object.needed == 1 {
             for at in 0..object.below.len() {
                 self.need(self.all[id as usize].below[at]);
+            }
+        }
+    }
+
+    /// The listings of a tree are needed, though not what they list: they tell what differs from another tree.
+    pub fn list(&mut self, id: u32) {
+        let object = &mut self.all[id as usize];
+        if !std::mem::replace(&mut object.listed, true) {
+            for at in 0..object.below.len() {
+                self.list(self.all[id as usize].below[at]);
             }
         }
     }
@@ -125,7 +142,7 @@ impl<'a> Objects<'a> {
 
     /// Whether anyone needs that listing.
     pub fn needs_listing(&self, digest: &Digest) -> bool {
-        self.listings.get(digest).is_some_and(|&id| self.is_needed(id))
+        self.listings.get(digest).is_some_and(|&id| self.is_needed(id) || self.all[id as usize].listed)
     }
 
     /// All blobs below some objects, each once.
