@@ -1,6 +1,6 @@
 //! The cache for people and programs: what went, what is there, and why.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -159,8 +159,13 @@ const fn words(part: Part) -> &'static str {
     }
 }
 
-/// What names something, a line each. `needed` are the strong keys that the graph goes by, `here` its directory.
-pub fn keepers_text(what: &str, keepers: &Keepers, needed: &HashSet<Digest>, here: &Path) -> String {
+/// What names something, a line each. `is_needed` tells of a strong key whether the graph goes by it, `here` its directory.
+pub fn keepers_text(
+    what: &str,
+    keepers: &Keepers,
+    is_needed: &dyn Fn(&Digest) -> bool,
+    here: &Path,
+) -> String {
     let mut out = String::new();
     for (digest, size) in &keepers.blobs {
         let _ = writeln!(out, "blob {digest}: {}", bytes(*size));
@@ -171,7 +176,7 @@ pub fn keepers_text(what: &str, keepers: &Keepers, needed: &HashSet<Digest>, her
             |(project, node)| of(project, node, here),
         );
         let outputs = keeper.outputs.join(", ");
-        let needs = if needed.contains(&keeper.strong_key) { "; this graph needs it" } else { "" };
+        let needs = if is_needed(&keeper.strong_key) { "; this graph needs it" } else { "" };
         let used = ago(keeper.used);
         let _ =
             writeln!(out, "result {} {whose}: {outputs}; last used {used}{needs}", keeper.strong_key.short());

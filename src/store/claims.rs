@@ -54,10 +54,10 @@ impl Ledger {
             }
         };
         let before = file.metadata().at(&self.path)?.len();
-        file.write_all(bytes).or_else(|error| {
+        file.write_all(bytes).map_err(|error| {
             // On a full disk half a digest may be left, behind which none could be told any more.
             let _ = file.set_len(before);
-            Err(StoreError::io(&self.path, error))
+            StoreError::io(&self.path, error)
         })
     }
 }

@@ -24,6 +24,6 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let subject = if is_digest { Subject::Digest(&name) } else { Subject::Node(&name) };
     let keepers = project.store.keepers(subject)?;
     let needed = of_graph(&project)?;
-    out!("{}", report::keepers_text(&name, &keepers, &needed, &project.spec.root));
+    out!("{}", report::keepers_text(&name, &keepers, &|key| needed.contains(key), &project.spec.root));
     Ok(Exit::Done)
 }
