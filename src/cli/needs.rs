@@ -14,9 +14,11 @@ use crate::store::Artifact;
 /// Says that this kiln uses what the plan goes by, where the plan does anything at all. `false`: something of it has been
 /// taken away meanwhile, and the plan is to be made anew.
 pub(super) fn hold(world: &World<'_>, graph: &Graph, plan: &Plan) -> Result<bool, Failure> {
-    if plan.is_fresh() {
-        return Ok(true);
-    }
+    if plan.is_fresh() { Ok(true) } else { hold_all(world, graph, plan) }
+}
+
+/// The same for who reads also what is fresh.
+pub(super) fn hold_all(world: &World<'_>, graph: &Graph, plan: &Plan) -> Result<bool, Failure> {
     let mut digests = needed(world, graph, plan)?;
     for &id in plan.nodes() {
         // What is not known yet may turn out to be what it was.
