@@ -991,3 +991,60 @@ fn why_kept_names_who_has_it() {
     assert_eq!(out.matches("this graph needs it").count(), 1, "{out}");
     assert!(project.kiln("cache why-kept 0123456789", 0).0.contains("is not in the cache"));
 }
+
+/// Waits until an action has made the file `begun` in its output directory, and gives that directory.
+fn begun(project: &Project, running: &mut Child) -> PathBuf {
+    loop {
+        let mut dirs = vec![project.dir.path().join("cache/work")];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+                if entry.file_name() == "begun" {
+                    return entry.path().parent().unwrap().to_owned();
+                }
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    dirs.push(entry.path());
+                }
+            }
+        }
+        assert!(running.try_wait().unwrap().is_none(), "kiln ended before its action ran");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_running_build_finds_what_it_planned_with_whatever_is_forced_meanwhile() {
+    let project = Project::new("");
+    let slow = "touch begun; until [ -e go ]; do sleep 0.02; done; cat /kiln/in/file >o";
+    for (name, script, inputs) in [
+        ("slow", slow, r#""file": File("trigger")"#),
+        (
+            "two",
+            "cat /kiln/in/one /kiln/in/slow >o",
+            r#""one": Output(rule: "one:one", output: "o"), "slow": Output(rule: "slow:slow", output: "o")"#,
+        ),
+    ] {
+        let rule = format!(
+            "(version: 1, inputs: {{{inputs}}}, steps: [[\"sh\", \"-c\", {script:?}]], tools: [\"sh\"], \
+             outputs: {{\"o\": File(\"o\")}}, export: {name:?})"
+        );
+        project.write(&format!("rules/{name}.ron"), &rule);
+    }
+    let actions = ["one", "slow", "two"].map(|name| format!("{name:?}: (rule: {name:?})")).join(", ");
+    project.write("graph.ron", &format!("(version: 1, actions: {{{actions}}})"));
+    // Of the first build all runs; of the second `one` is fresh, and what it made is read when `slow` is done.
+    for (trigger, counts) in [("first", "3 ran in"), ("second", "2 ran, 1 fresh in")] {
+        project.write("trigger", trigger);
+        let mut build = Command::new(env!("CARGO_BIN_EXE_kiln"));
+        build.args(["build", "-j2"]).current_dir(project.dir.path()).env("NO_COLOR", "1");
+        let mut running =
+            build.env_remove("MAKEFLAGS").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let gate = begun(&project, &mut running);
+        project.kiln("cache gc --size 0 --age 1ms --force", 0);
+        fs::write(gate.join("go"), "").unwrap();
+        let ended = running.wait_with_output().unwrap();
+        let out = String::from_utf8(ended.stdout).unwrap();
+        assert!(ended.status.success() && out.contains(counts), "{out}");
+        let made = fs::read(project.dir.path().join("out/two/o")).unwrap();
+        assert!(made.ends_with(trigger.as_bytes()));
+    }
+}
