@@ -77,7 +77,7 @@ pub struct Store {
     warnings: Vec<Warning>,
     /// Path sets that somebody has: each is in memory once.
     path_sets: Mutex<HashMap<Digest, Weak<StoredPathSet>>>,
-    /// Held shared for as long as the cache is open; whoever takes things away needs it alone.
+    /// Held shared for as long as the cache is open; whoever removes the whole of it needs it alone.
     _in_use: File,
 }
 
