@@ -81,7 +81,7 @@ fn names(dir: &Path) -> Vec<String> {
 fn a_new_cache_keeps_out_of_git_and_says_its_version() {
     let (_dir, store) = store();
     assert_eq!(fs::read_to_string(store.home().join(".gitignore")).unwrap(), "*\n");
-    assert_eq!(fs::read_to_string(store.home().join("VERSION")).unwrap(), "kiln cache 2\n");
+    assert_eq!(fs::read_to_string(store.home().join("VERSION")).unwrap(), "kiln cache 3\n");
     assert!(store.warnings().is_empty());
 }
 
@@ -392,7 +392,7 @@ fn built(store: &Store, name: &str, bytes: usize) -> PathBuf {
 
 fn keep(store: &Store, name: &str, bytes: usize, limit: u64) {
     let out = built(store, name, bytes);
-    store.keep(&key(name), name, &out, format!("record of {name}").as_bytes(), limit).unwrap();
+    store.keep(&key(name), name, &out, format!("record of {name}").as_bytes(), &[], limit).unwrap();
     assert!(!out.exists());
 }
 
@@ -426,7 +426,7 @@ fn a_kept_directory_is_taken_once_with_its_record() {
     assert_tidy(&store);
 
     // Back again, and once more under the same key: the newer one counts.
-    store.keep(&key("a"), "a", &to, b"second", u64::MAX).unwrap();
+    store.keep(&key("a"), "a", &to, b"second", &[], u64::MAX).unwrap();
     keep(&store, "a", 10, u64::MAX);
     let to = to.with_file_name("third");
     assert_eq!(store.take_kept(&key("a"), &to).unwrap().unwrap(), b"record of a");
@@ -481,7 +481,7 @@ fn kept_directories_stay_within_their_bound() {
     // Used, and kept again: it is the newest.
     let to = store.fresh_work_dir("a").unwrap().join("out");
     let record = store.take_kept(&key("a"), &to).unwrap().unwrap();
-    store.keep(&key("a"), "a", &to, &record, each * 3).unwrap();
+    store.keep(&key("a"), "a", &to, &record, &[], each * 3).unwrap();
     assert_eq!(kept_nodes(&store), ["a", "c", "b"]);
     keep(&store, "d", 1 << 20, each * 3);
     assert_eq!(kept_nodes(&store), ["d", "a", "c"], "the oldest goes");
@@ -566,7 +566,7 @@ fn child_that_keeps_until_it_is_killed() {
         // Between these two the directory belies any record.
         fs::write(to.join("object"), "half").unwrap();
         fs::write(to.join("object"), n.to_string()).unwrap();
-        store.keep(&key("a"), "a", &to, n.to_string().as_bytes(), u64::MAX).unwrap();
+        store.keep(&key("a"), "a", &to, n.to_string().as_bytes(), &[], u64::MAX).unwrap();
     }
 }
 
@@ -765,12 +765,12 @@ fn another_version_is_refused_and_left_alone() {
         assert!(matches!(&error, StoreError::OtherVersion { found: text, .. } if text == found), "{error}");
         assert!(error.help().unwrap().contains("kiln clean --cache"));
     };
-    fs::write(home.join("VERSION"), "kiln cache 1\n").unwrap();
-    refused("1");
     fs::write(home.join("VERSION"), "kiln cache 2\n").unwrap();
+    refused("2");
+    fs::write(home.join("VERSION"), "kiln cache 3\n").unwrap();
     Connection::open(&index).unwrap().pragma_update(None, "user_version", 7).unwrap();
     refused("7");
-    Connection::open(&index).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    Connection::open(&index).unwrap().pragma_update(None, "user_version", 3).unwrap();
     // A crash may leave it empty.
     fs::write(home.join("VERSION"), "").unwrap();
     let store = Store::open(&home).unwrap();
@@ -1189,7 +1189,7 @@ fn how_fast_a_build_is_kept() {
             println!("take: {:?}", begun.elapsed());
         }
         let begun = Instant::now();
-        store.keep(&key("kernel"), "kernel", &to, &vec![1; 1 << 20], u64::MAX).unwrap();
+        store.keep(&key("kernel"), "kernel", &to, &vec![1; 1 << 20], &[], u64::MAX).unwrap();
         println!("keep, {what}: {:?}", begun.elapsed());
     }
     let begun = Instant::now();

@@ -9,7 +9,9 @@ use clap::ValueEnum;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::cache::after_build;
 use super::exit::{Exit, Failure};
+use super::needs::hold;
 use super::plan::{Wanted, dry_run, forced, jobs};
 use super::project::{Project, select};
 use super::push::{Pusher, Running};
@@ -105,6 +107,12 @@ impl Carry<'_> {
         for round in 0..=most {
             let plan = plan(&world, &mut graph, &selection)?;
             world.save();
+            if round < most && !hold(&world, &graph, &plan)? {
+                (graph, world) = project.look(&kinds)?;
+                world.remotes = Some(remotes);
+                world.forced.clone_from(&forced);
+                continue;
+            }
             // What runs nothing takes no time: then the record of durations is not read.
             let durations =
                 if plan.is_fresh() { HashMap::new() } else { project.store.durations(world.project())? };
@@ -147,6 +155,9 @@ impl Carry<'_> {
                 show(&graph, &ended, &summary, terminal);
             }
             let exit = exit(&summary, &ended);
+            if summary.ran + summary.restored > 0 && !summary.interrupted {
+                after_build(project, terminal);
+            }
             // The process ends here: giving the memory of 100,000 nodes back piece by piece helps nobody.
             std::mem::forget((graph, plan, ended, world));
             return Ok(exit);

@@ -77,6 +77,9 @@ fn cache(terminal: &Terminal) -> Result<Exit, Failure> {
         "index.sqlite-shm",
         "in-use",
         "opening",
+        "claiming",
+        "collecting",
+        "size",
         "VERSION",
     ] {
         let path = home.join(entry);

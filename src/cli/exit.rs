@@ -32,7 +32,8 @@ pub enum Exit {
 pub(super) const HELP: &str = "\
 Exit codes:
   0    all is built, or was up to date
-  1    a build failed; `verify` found other bits; `affected --exit-code`: something is touched
+  1    a build failed; `verify` found other bits; `affected --exit-code`: something is touched;
+       `cache verify`: something was damaged
   2    the spec or the command line is wrong
   3    a boot failed
   4    the environment lacks something: see `kiln doctor`
@@ -41,6 +42,9 @@ Exit codes:
 impl Exit {
     /// `kiln affected --exit-code`: something is touched, or can't be told.
     pub const AFFECTED: Self = Self::BuildFailed;
+
+    /// `kiln cache verify`: something was damaged.
+    pub const DAMAGED: Self = Self::BuildFailed;
 }
 
 impl From<Exit> for ExitCode {

@@ -4,6 +4,7 @@
 
 mod affected;
 mod build;
+mod cache;
 mod clean;
 mod completions;
 mod doctor;
@@ -13,6 +14,7 @@ mod history;
 mod init;
 mod log;
 mod match_;
+mod needs;
 mod plan;
 mod project;
 mod push;
@@ -75,6 +77,8 @@ enum Command {
     History(history::Args),
     /// Ask about the graph's shape.
     Query(query::Args),
+    /// Look after the cache: its bounds, figures, damage.
+    Cache(cache::Args),
     /// Remove outputs, or the whole cache.
     Clean(clean::Args),
     /// Check what this host has and lacks.
@@ -121,6 +125,7 @@ fn run(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Log(args) => log::run(&args),
         Command::History(args) => history::run(&args, terminal),
         Command::Query(args) => query::run(&args),
+        Command::Cache(args) => cache::run(&args, terminal),
         Command::Clean(args) => clean::run(&args, terminal),
         Command::Doctor(args) => doctor::run(&args, terminal),
         Command::Init(args) => init::run(&args, terminal),

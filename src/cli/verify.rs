@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::build::{Sinks, cancel_on_signals};
 use super::exit::{Exit, Failure};
 use super::format::Format;
+use super::needs::hold_all;
 use super::plan::jobs;
 use super::project::{Project, select};
 use super::terminal::{Terminal, out, outln};
@@ -40,6 +41,8 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let selection = select(&args.targets, &graph)?;
     let plan = plan(&world, &mut graph, &selection)?;
     world.save();
+    // What is gone by now is met, and told, where it is compared.
+    hold_all(&world, &graph, &plan)?;
     let mut wanted: Vec<NodeId> = Vec::new();
     let mut nodes: BTreeMap<usize, VerifiedNode> = BTreeMap::new();
     for (at, &id) in plan.nodes().iter().enumerate().filter(|(_, id)| selection.wants(&graph, **id)) {

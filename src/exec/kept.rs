@@ -324,7 +324,8 @@ pub(super) fn keep(
         path_set,
         unfinished,
     };
+    let needs: Vec<Digest> = record.trees.values().copied().chain([path_set]).collect();
     let record = postcard::to_stdvec(&record).expect("a record can be encoded");
     let limit = stage.world.spec.project.cache.kept;
-    store.keep(&key(task), task.name, &work.out(), &record, limit)
+    store.keep(&key(task), task.name, &work.out(), &record, &needs, limit)
 }

@@ -488,6 +488,9 @@ impl<'a> Scheduler<'a, '_> {
             }
             (Body::Action(action), Work::Restore { basis, known, hit }) => {
                 let action = Arc::clone(action);
+                if let Some(strong) = basis.keys.strong {
+                    world.store.take_result(&strong.key)?;
+                }
                 let (outputs, from) = (Arc::clone(&known.outputs), hit.clone());
                 scope.spawn(move || {
                     let restored = caught(|| restore(world, &action, &outputs, from.as_deref()))

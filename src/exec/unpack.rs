@@ -48,7 +48,8 @@ pub(super) fn unpack(store: &Store, project: &Path, origin: &Source, root: &Path
         }
     });
     let _ = remove_tree(&temp);
-    made
+    made?;
+    Ok(store.measure_again()?)
 }
 
 fn make(project: &Path, origin: &Source, tree: &Path) -> Result<(), UnpackError> {

@@ -179,6 +179,18 @@ fn decide_all(
     ids.par_iter().map(decide).collect()
 }
 
+/// Whether all that the plan takes to be in the cache still is: what nodes that run read, and what is put in place.
+pub fn is_all_there(world: &World<'_>, graph: &Graph, plan: &Plan) -> Result<bool, PlanError> {
+    for &id in &plan.nodes {
+        if let Verdict::Cached(known, _) = plan.verdict(id)
+            && !world.all_there(&known.outputs)?
+        {
+            return Ok(false);
+        }
+    }
+    Ok(lost_blobs(world, graph, plan)?.is_empty())
+}
+
 /// Nodes that are known, and of whose outputs one that may be read is not in the cache.
 fn lost_blobs(world: &World<'_>, graph: &Graph, plan: &Plan) -> Result<HashSet<NodeId>, PlanError> {
     let mut lost = HashSet::new();

@@ -126,6 +126,8 @@ impl Remotes {
     }
 
     fn fetch_blobs(&self, store: &Store, line: usize, wanted: Wanted) -> Result<(), FetchError> {
+        // What is here is not fetched, so it has to stay.
+        store.claim(wanted.blobs.iter().map(|blob| &blob.blake3))?;
         let jobs = wanted.jobs(store, self.lines[line].together());
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let first_error = Mutex::new(None);

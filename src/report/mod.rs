@@ -3,6 +3,7 @@
 
 mod affected;
 mod bars;
+mod cache;
 mod diagram;
 mod difference;
 mod events;
@@ -20,6 +21,7 @@ mod verified;
 
 pub use affected::{AFFECTED_VERSION, affected_json, affected_text};
 pub use bars::Bars;
+pub use cache::{FIGURES_VERSION, bytes, collected_text, figures_json, figures_text, keepers_text};
 pub use diagram::{dot, mermaid};
 pub use difference::{Difference, Differences, difference};
 pub use events::JsonLines;

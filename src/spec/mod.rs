@@ -19,6 +19,6 @@ pub mod syntax;
 pub mod template;
 
 pub use bindings::{Value, bindings};
-pub use decode::VERSION;
+pub use decode::{VERSION, parse_size};
 pub use load::{Loaded, load};
 pub use matrix::{Build, builds};

@@ -300,11 +300,13 @@ pub struct CacheSettings {
     pub path: PathBuf,
     /// How many bytes kept output directories may take. Default 20 GiB.
     pub kept: u64,
+    /// What it is kept within after each build.
+    pub limit: CacheLimit,
 }
 
 impl Default for CacheSettings {
     fn default() -> Self {
-        Self { path: PathBuf::from("cache"), kept: 20 << 30 }
+        Self { path: PathBuf::from("cache"), kept: 20 << 30, limit: CacheLimit::default() }
     }
 }
 
@@ -344,6 +346,17 @@ pub enum SecretFrom {
     Env(String),
     /// `File("path")`: a file that nobody else may read.
     File(PathBuf),
+}
+
+/// The bounds of the cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheLimit {
+    /// How many bytes it may take. Default: no bound.
+    pub size: Option<u64>,
+    /// How long things stay that are not used. Default: no bound.
+    pub age: Option<Duration>,
+    /// How many bytes of the file system it leaves free. Default: 2 GiB, or a twentieth of a small file system.
+    pub free: Option<u64>,
 }
 
 /// `rules/NAME.ron`.

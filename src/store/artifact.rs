@@ -81,6 +81,7 @@ impl Store {
         // The listings after the blobs they name, as every row.
         let mut listings = Vec::new();
         let digest = root.list(&blobs, &mut listings);
+        self.claim([&digest])?;
         self.put_listings(listings.iter().map(|(digest, listing)| (digest, listing.bytes())))?;
         let bytes = blobs.iter().map(|blob| blob.size).sum();
         Ok(Artifact::Tree { digest, files: blobs.len() as u64, bytes })

@@ -53,6 +53,7 @@ impl Store {
     /// Keeps some bytes. When this returns, the blob survives a power cut.
     pub fn put_bytes(&self, bytes: &[u8]) -> Result<Blob, StoreError> {
         let blob = Blob { digest: Digest::of_bytes(bytes), size: bytes.len() as u64 };
+        self.claim([&blob.digest])?;
         if !self.has(&blob.digest, blob.size) {
             let path = self.session.temp_path();
             let staged = Staged { blob, path };
@@ -114,6 +115,8 @@ impl Store {
     /// Syncs staged blobs, then gives them their names.
     pub(super) fn publish(&self, staged: Vec<Staged>) -> Result<(), StoreError> {
         let mut new = staged;
+        // Before it is looked whether they are there: what is there by then stays.
+        self.claim(new.iter().map(|staged| &staged.blob.digest))?;
         new.retain(|staged| !self.has(&staged.blob.digest, staged.blob.size));
         if new.len() >= SYNC_ALL {
             let tmp = self.session.tmp();
@@ -127,6 +130,7 @@ impl Store {
         // The directories are not synced: a name lost in a power cut is a missing blob, hence a miss.
         for staged in &new {
             name_blob(&staged.path, &self.blob_path(&staged.blob.digest))?;
+            self.added(staged.blob.size);
         }
         Ok(())
     }
@@ -190,7 +194,7 @@ impl Store {
     }
 
     /// Sets a blob aside whose content was found to be wrong, and says what to tell of it.
-    fn quarantine(&self, digest: &Digest) -> Result<BlobError, StoreError> {
+    pub(super) fn quarantine(&self, digest: &Digest) -> Result<BlobError, StoreError> {
         let path = self.blob_path(digest);
         // Look again: it may have been the copy that went wrong, or another process may have mended the blob.
         match File::open(&path).and_then(|mut file| hash_file(&mut file, &path)) {
@@ -264,7 +268,7 @@ fn copy(from: &mut File, from_path: &Path, to: &mut File, to_path: &Path) -> Res
 }
 
 /// The digest and size of a whole file, of which `path` is a name.
-fn hash_file(file: &mut File, path: &Path) -> io::Result<(Digest, u64)> {
+pub(super) fn hash_file(file: &mut File, path: &Path) -> io::Result<(Digest, u64)> {
     if file.metadata()?.len() < HASH_IN_PARALLEL {
         file.rewind()?;
         return Digest::of_reader(file);

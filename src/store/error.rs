@@ -62,6 +62,12 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
+    /// What a running kiln of another user relies on can't be read, so that nothing can be taken away.
+    #[error("another user's kiln is using the cache, and what it uses can't be told: {}", path.display())]
+    OthersUse {
+        /// Its session.
+        path: PathBuf,
+    },
     /// The index failed in a way that has no remedy of its own.
     #[error("the index {}: {source}", path.display())]
     Index {
@@ -107,6 +113,7 @@ impl StoreError {
                 "run kiln again: it checks the index, and sets it aside if it is beyond use".to_owned()
             }
             Self::Busy { .. } => "see whether a stopped or hung kiln holds it (`fuser` tells)".to_owned(),
+            Self::OthersUse { .. } => "wait for it to end".to_owned(),
             Self::NotKeepable { .. } => "let the rule make it otherwise, or leave it out".to_owned(),
             Self::NotReadable { .. } | Self::Index { .. } | Self::Io { .. } => return None,
         })

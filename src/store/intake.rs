@@ -30,6 +30,7 @@ pub struct Intake<'a> {
 impl Store {
     /// Begins, or goes on with, taking in a blob. `None`: it is here already.
     pub fn intake(&self, expected: Blob) -> Result<Option<Intake<'_>>, StoreError> {
+        self.claim([&expected.digest])?;
         if self.has(&expected.digest, expected.size) {
             return Ok(None);
         }
@@ -95,6 +96,7 @@ impl Intake<'_> {
         }
         self.file.set_permissions(Permissions::from_mode(0o444)).at(&self.path)?;
         name_blob(&self.path, &self.store.blob_path(&self.expected.digest))?;
+        self.store.added(self.expected.size);
         Ok(())
     }
 }

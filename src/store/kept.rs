@@ -4,6 +4,7 @@
 //! whoever dies before or after leaves it either here as it was, or in a session that is swept. What is on its way is
 //! in the session's own directory.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, Metadata, Permissions};
@@ -42,6 +43,8 @@ struct About {
     used: u64,
     /// The digest of the file `record`.
     record: Digest,
+    /// The path sets and trees that the record speaks of: it is worth nothing without them.
+    needs: Vec<Digest>,
 }
 
 impl From<About> for Kept {
@@ -58,6 +61,10 @@ impl Store {
     ///
     /// Where `to` is in a work directory, it goes with that.
     pub fn take_kept(&self, key: &Digest, to: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+        // What is on its way is seen by no collection, but what was claimed before it left is.
+        if let Ok(Some(about)) = read_about(&self.kept_dir().join(key.to_string()), key) {
+            self.claim(&about.needs)?;
+        }
         let taken = match self.take_away(&key.to_string()) {
             Ok(Some(taken)) => taken,
             // One of another user's, who shares the cache: none for us.
@@ -100,7 +107,8 @@ impl Store {
     }
 
     /// Keeps the directory `out` (moved here from elsewhere on the cache's file system) under that key, in place of an
-    /// older one, with a record of the caller's. Then drops those that were kept longest ago until all take no more than
+    /// older one, with a record of the caller's; `needs` are the digests of the path sets and trees that the record speaks
+    /// of, which are kept as long. Then drops those that were kept longest ago until all take no more than
     /// `limit` bytes; `out` itself is dropped if it alone takes more.
     ///
     /// When this returns, it survives a power cut or is gone: never a record with less than what it speaks of.
@@ -110,6 +118,7 @@ impl Store {
         node: &str,
         out: &Path,
         record: &[u8],
+        needs: &[Digest],
         limit: u64,
     ) -> Result<(), StoreError> {
         let bytes = room(out)?.saturating_add(record.len() as u64);
@@ -124,6 +133,7 @@ impl Store {
                 bytes,
                 used: u64::try_from(used.as_nanos()).unwrap_or(u64::MAX),
                 record: Digest::of_bytes(record),
+                needs: needs.to_vec(),
             };
             for (name, bytes) in [("record", record), ("about", &codec::seal(&about))] {
                 let path = staged.join(name);
@@ -227,6 +237,31 @@ impl Store {
         }
     }
 
+    /// The path sets and trees that the records of all kept directories speak of.
+    pub(super) fn needs_of_kept(&self) -> Result<Vec<Digest>, StoreError> {
+        let dir = self.kept_dir();
+        let mut needs = Vec::new();
+        for entry in fs::read_dir(&dir).at(&dir)? {
+            let name = entry.at(&dir)?.file_name();
+            if let Ok(key) = name.to_string_lossy().parse()
+                && let Ok(Some(about)) = read_about(&dir.join(&name), &key)
+            {
+                needs.extend(about.needs);
+            }
+        }
+        Ok(needs)
+    }
+
+    /// Removes one that was kept no later than `used`, and tells whether it was there.
+    pub(super) fn drop_kept_until(&self, key: &Digest, used: SystemTime) -> Result<bool, StoreError> {
+        let dropped = Cell::new(false);
+        self.drop_if(&key.to_string(), |found| {
+            dropped.set(found.is_some_and(|found| found.used <= used));
+            dropped.get()
+        })?;
+        Ok(dropped.get())
+    }
+
     /// Removes one if what is found there, once nobody else can change it, calls for it.
     fn drop_if(&self, name: &str, wanted: impl Fn(Option<Kept>) -> bool) -> Result<(), StoreError> {
         let Some(taken) = self.take_away(name)? else { return Ok(()) };
@@ -271,7 +306,7 @@ fn read_about(dir: &Path, key: &Digest) -> io::Result<Option<About>> {
 }
 
 /// How much room a tree takes on disk; a file with several names in it counts once.
-fn room(dir: &Path) -> Result<u64, StoreError> {
+pub(super) fn room(dir: &Path) -> Result<u64, StoreError> {
     let mut bytes = 0_u64;
     let mut seen = HashSet::new();
     let mut dirs = vec![dir.to_owned()];

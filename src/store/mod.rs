@@ -11,44 +11,62 @@
 
 mod archive;
 mod artifact;
+mod audit;
 mod cas;
+mod choice;
+mod claims;
 mod codec;
 mod entries;
 mod error;
+mod forget;
+mod gc;
 mod intake;
+mod inventory;
+mod keepers;
 mod kept;
 mod listings;
 mod locks;
+mod objects;
 mod path_sets;
 mod results;
+mod rows;
 mod runs;
 mod schema;
 mod session;
 mod sha256;
+mod size;
+mod stat;
+mod times;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use archive::{pack_dir, unpack_dir};
 pub use artifact::{Artifact, MAX_DEPTH, TreeLimit, check_target};
+pub use audit::{Audit, Damage};
 pub use cas::Blob;
 pub use entries::EntryTable;
 pub use error::{BlobError, StoreError};
+pub use gc::{Collected, Limits, Manner, Needs, RUNS_PER_NODE, Sort, Step};
 pub use intake::Intake;
+pub use keepers::{Keeper, Keepers, Subject};
 pub use kept::Kept;
 pub use locks::LockGuard;
 pub use path_sets::{PATH_SETS_PER_KEY, StoredPathSet, StoredReads};
 pub use results::StoredResult;
 pub use runs::{NodeRecord, NodeState, Outcome, Placed, ProjectId, Run, RunId};
 pub use schema::VERSION;
+pub use stat::{Figures, NodeFigures, Part};
 
 use crate::digest::Digest;
+use claims::Ledger;
 use error::At;
 use session::Session;
 
@@ -57,10 +75,13 @@ pub struct Store {
     home: PathBuf,
     connection: Mutex<Connection>,
     session: Session,
+    ledger: Mutex<Ledger>,
+    /// How many bytes of blobs this session has put, and has not told of yet (see `size`).
+    added: AtomicU64,
     warnings: Vec<Warning>,
     /// Path sets that somebody has: each is in memory once.
     path_sets: Mutex<HashMap<Digest, Weak<StoredPathSet>>>,
-    /// Held shared for as long as the cache is open; whoever takes things away needs it alone.
+    /// Held shared for as long as the cache is open; whoever removes the whole of it needs it alone.
     _in_use: File,
 }
 
@@ -111,6 +132,7 @@ impl Store {
         let (session, left_behind) = Session::begin(home)?;
         drop(opening);
 
+        let was_killed = !left_behind.is_empty();
         // Outside the lock: an abandoned build directory takes a while to remove.
         for dir in left_behind {
             remove_tree(&dir)?;
@@ -123,12 +145,18 @@ impl Store {
         let store = Self {
             home: home.clone(),
             connection: Mutex::new(opened.connection),
+            ledger: Mutex::new(Ledger::new(home, session.tmp())?),
             session,
+            added: AtomicU64::new(0),
             warnings,
             path_sets: Mutex::default(),
             _in_use: in_use,
         };
         store.sweep_kept()?;
+        if was_killed {
+            // What it has put it did not get to tell of.
+            store.measure_again()?;
+        }
         Ok(store)
     }
 
@@ -197,6 +225,14 @@ impl Store {
             let _ = File::create(schema::suspect_mark(&path));
         }
         error
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if *self.added.get_mut() > 0 && self.settle(0).is_err() {
+            let _ = self.measure_again();
+        }
     }
 }
 

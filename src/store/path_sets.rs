@@ -142,6 +142,7 @@ impl Batch<'_> {
     /// entries, is left alone.
     pub fn put_path_set(&mut self, path_set: &PathSet) -> Result<Digest, StoreError> {
         let digest = path_set.digest();
+        self.store.claim([&digest])?;
         self.write(|index| {
             if let Some(known) = read(index, &digest)?
                 && has_all_entries(index, &known)?
@@ -163,7 +164,7 @@ impl Batch<'_> {
     }
 }
 
-fn read(index: &Connection, digest: &Digest) -> rusqlite::Result<Option<StoredPathSet>> {
+pub(super) fn read(index: &Connection, digest: &Digest) -> rusqlite::Result<Option<StoredPathSet>> {
     let found = index
         .prepare_cached("SELECT body FROM path_set WHERE digest = ?1")?
         .query_row([digest.as_bytes()], |row| {
@@ -175,7 +176,7 @@ fn read(index: &Connection, digest: &Digest) -> rusqlite::Result<Option<StoredPa
     Ok(found.flatten())
 }
 
-fn has_all_entries(index: &Connection, set: &StoredPathSet) -> rusqlite::Result<bool> {
+pub(super) fn has_all_entries(index: &Connection, set: &StoredPathSet) -> rusqlite::Result<bool> {
     for (_, reads) in &set.inputs {
         if let StoredReads::Only(ids) = reads
             && !has_all(index, ids)?

@@ -7,6 +7,7 @@ use super::cas::Blob;
 use super::error::StoreError;
 use super::path_sets::add_candidate;
 use super::runs::{Outcome, RunId, blob_of, digest_of};
+use super::times::now;
 use super::{Batch, Store, codec};
 use crate::digest::Digest;
 use crate::source::PathSet;
@@ -42,6 +43,19 @@ impl Store {
 }
 
 impl Store {
+    /// Says that a result is about to be put in place: it stays for as long as this kiln runs, and counts as just used.
+    pub fn take_result(&self, strong_key: &Digest) -> Result<(), StoreError> {
+        self.claim([strong_key])?;
+        self.batch(|batch| {
+            batch.write(|index| {
+                index
+                    .prepare_cached("UPDATE result SET used = ?2 WHERE strong_key = ?1")?
+                    .execute((strong_key.as_bytes(), now()))
+                    .map(|_| ())
+            })
+        })
+    }
+
     /// Drops a result that has turned out to be of no use.
     pub fn forget(&self, strong_key: &Digest) -> Result<(), StoreError> {
         self.batch(|batch| {
@@ -52,7 +66,7 @@ impl Store {
     }
 }
 
-fn read_result(row: &Row<'_>) -> rusqlite::Result<Option<StoredResult>> {
+pub(super) fn read_result(row: &Row<'_>) -> rusqlite::Result<Option<StoredResult>> {
     let outputs = codec::decode(row.get_ref(2)?.as_blob()?);
     let outcome = Outcome::parse(row.get_ref(1)?.as_str()?);
     let (Some(outputs), Some(outcome)) = (outputs, outcome) else { return Ok(None) };
@@ -79,11 +93,12 @@ impl Batch<'_> {
         if !result.outcome.is_cacheable() {
             return Ok(());
         }
+        self.store.claim([strong_key])?;
         let path_set = self.put_path_set(path_set)?;
         self.write(|index| {
             add_candidate(index, &result.action_key, &path_set)?;
             index
-                .prepare_cached("INSERT OR REPLACE INTO result VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+                .prepare_cached("INSERT OR REPLACE INTO result VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
                 .execute((
                     strong_key.as_bytes(),
                     result.action_key.as_bytes(),
@@ -92,6 +107,7 @@ impl Batch<'_> {
                     result.log.as_ref().map(|log| log.digest.as_bytes()),
                     result.log.map(|log| log.size.cast_signed()),
                     result.run.0,
+                    now(),
                 ))?;
             Ok(())
         })

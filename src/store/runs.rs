@@ -23,7 +23,7 @@ const RECENT: usize = 5;
 
 /// A project in this cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ProjectId(i64);
+pub struct ProjectId(pub(super) i64);
 
 /// A recorded run. Ids rise and are never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -407,7 +407,7 @@ pub(super) fn digest_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest
     Ok(optional_digest_of(row, column)?.unwrap_or(Digest::from_bytes([0; 32])))
 }
 
-fn optional_digest_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Digest>> {
+pub(super) fn optional_digest_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Digest>> {
     Ok(match row.get_ref(column)? {
         ValueRef::Blob(bytes) => bytes.try_into().ok().map(Digest::from_bytes),
         _ => None,

@@ -11,7 +11,7 @@ use super::error::{At, StoreError};
 
 /// The format of the whole cache: tables, encodings, layout of the directories. Any change of one of them that an
 /// older kiln would misread raises it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// How long to wait for another process's transaction. The longest one records a batch of some 10,000 nodes.
 const BUSY: Duration = Duration::from_secs(30);
@@ -47,7 +47,7 @@ const TABLES: &str = "
         PRIMARY KEY (action_key, seq)
     ) WITHOUT ROWID;
 
-    -- Second phase: what came of it?
+    -- Second phase: what came of it? `used`: when it was recorded, or last put in place or held for a run.
     CREATE TABLE result (
         strong_key BLOB NOT NULL PRIMARY KEY,
         action_key BLOB NOT NULL,
@@ -55,8 +55,15 @@ const TABLES: &str = "
         outputs BLOB NOT NULL,
         log BLOB,
         log_size INTEGER,
-        run INTEGER NOT NULL
+        run INTEGER NOT NULL,
+        used INTEGER NOT NULL
     );
+
+    -- The other name of blobs, for those who know no BLAKE3.
+    CREATE TABLE sha256 (
+        digest BLOB NOT NULL PRIMARY KEY,
+        sha256 BLOB NOT NULL
+    ) WITHOUT ROWID;
 
     -- Projects that share the cache, and the latest state of each of their nodes.
     CREATE TABLE project (
@@ -83,7 +90,8 @@ const TABLES: &str = "
         PRIMARY KEY (project, name)
     ) WITHOUT ROWID;
 
-    -- AUTOINCREMENT: an id that was deleted never comes back to mean another run.
+    -- AUTOINCREMENT: an id that was deleted never comes back to mean another run. The large columns come last, so that
+    -- whoever looks through all runs for the others need not read them.
     CREATE TABLE run (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         project INTEGER NOT NULL REFERENCES project (id) ON DELETE CASCADE,
@@ -96,11 +104,11 @@ const TABLES: &str = "
         duration INTEGER NOT NULL,
         cpu INTEGER NOT NULL,
         max_rss INTEGER NOT NULL,
-        reasons TEXT NOT NULL,
-        manifest BLOB,
         log BLOB,
         log_size INTEGER,
-        pid INTEGER NOT NULL
+        pid INTEGER NOT NULL,
+        reasons TEXT NOT NULL,
+        manifest BLOB
     );
     CREATE INDEX run_of_node ON run (project, node, id);
 ";
@@ -173,10 +181,12 @@ fn try_open(path: &Path, thorough: bool) -> Result<Connection, OpenError> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
+    // INCREMENTAL counts before the first table is made: room that a collection gave can then be given back.
     // NORMAL: in WAL mode a commit is then not synced, only a checkpoint is. A power cut can lose the last commits,
     // which are misses, but can't tear the database; and a batch costs no seek.
     connection.execute_batch(
-        "PRAGMA journal_mode = WAL;
+        "PRAGMA auto_vacuum = INCREMENTAL;
+         PRAGMA journal_mode = WAL;
          PRAGMA synchronous = NORMAL;
          PRAGMA foreign_keys = ON;
          PRAGMA journal_size_limit = 67108864;

@@ -125,7 +125,7 @@ fn start_time() -> u64 {
         .unwrap_or(0)
 }
 
-fn is_alive(session: &Path) -> Result<bool, StoreError> {
+pub(super) fn is_alive(session: &Path) -> Result<bool, StoreError> {
     let alive = session.join("alive");
     let file = match File::open(&alive) {
         Ok(file) => file,

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 pub(super) use fields::Fields;
 pub(super) use project::{CacheDecl, Document};
 pub(super) use scalars::fixup_symbol;
+pub use scalars::parse_size;
 
 use super::diagnostic::{Diagnostic, Span, Spanned};
 use super::suggest;

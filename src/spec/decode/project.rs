@@ -9,8 +9,8 @@ use super::scalars::{Bytes, Positive};
 use super::{Context, Decode, Fields, VERSION};
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
 use crate::spec::model::{
-    ActionEntry, Arch, AxisFilter, Board, BuildPart, CacheSettings, Compiler, Config, Lab, Project, Qemu,
-    Source, Test, Toolchain,
+    ActionEntry, Arch, AxisFilter, Board, BuildPart, CacheLimit, CacheSettings, Compiler, Config, Lab,
+    Project, Qemu, Source, Test, Toolchain,
 };
 use crate::spec::syntax::{Node, NodeKind};
 
@@ -407,16 +407,31 @@ impl Decode for ActionEntry {
 }
 
 impl Decode for CacheSettings {
-    const EXPECTED: &'static str = "`(path: .., kept: ..)`";
+    const EXPECTED: &'static str = "`(path: .., kept: .., limit: ..)`";
     const PLURAL: &'static str = "cache settings";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let mut fields = Fields::of(node, Self::EXPECTED, context)?;
         let path = fields.optional("path", context);
         let kept = fields.optional::<Bytes>("kept", context);
+        let limit = fields.or_default("limit", context);
         fields.finish(context);
         let default = Self::default();
         let kept = kept.map_or(default.kept, |kept| kept.0);
-        Some(Self { path: path.unwrap_or(default.path), kept })
+        Some(Self { path: path.unwrap_or(default.path), kept, limit })
+    }
+}
+
+impl Decode for CacheLimit {
+    const EXPECTED: &'static str = "`(size: .., age: .., free: ..)`";
+    const PLURAL: &'static str = "limits of the cache";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
+        let size = fields.optional::<Bytes>("size", context);
+        let age = fields.optional("age", context);
+        let free = fields.optional::<Bytes>("free", context);
+        fields.finish(context);
+        Some(Self { size: size.map(|size| size.0), age, free: free.map(|free| free.0) })
     }
 }

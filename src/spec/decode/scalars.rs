@@ -176,8 +176,8 @@ impl Decode for Bytes {
     }
 }
 
-/// `1GiB`, `1.5GB`, `100` (bytes). Exact: a fraction is scaled as an integer.
-fn parse_size(text: &str) -> Option<u64> {
+/// The bytes of a text such as `1GiB`, `1.5GB`, `100` (bytes). Exact: a fraction is scaled as an integer.
+pub fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit: u128 = match unit.trim_start() {

@@ -1,0 +1,40 @@
+//! `kiln cache`: the care of the local cache.
+
+mod gc;
+mod stat;
+mod verify;
+mod why_kept;
+
+use clap::Subcommand;
+
+pub(super) use gc::after_build;
+
+use super::exit::{Exit, Failure};
+use super::terminal::Terminal;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the cache within its bounds: what was used longest ago goes first.
+    Gc(gc::Args),
+    /// Show what is in the cache, and whose it is.
+    Stat(stat::Args),
+    /// Look for damage: hash all content, read all rows, put aside what is not what it should be.
+    Verify(verify::Args),
+    /// Tell what names something in the cache, so that it is kept.
+    WhyKept(why_kept::Args),
+}
+
+pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
+    match &args.command {
+        Command::Gc(args) => gc::run(args, terminal),
+        Command::Stat(args) => stat::run(args, terminal),
+        Command::Verify(args) => verify::run(args, terminal),
+        Command::WhyKept(args) => why_kept::run(args, terminal),
+    }
+}

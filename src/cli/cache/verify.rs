@@ -1,0 +1,32 @@
+//! `kiln cache verify`.
+
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::project::Project;
+use crate::cli::terminal::{Terminal, outln};
+use crate::report::bytes;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Do not hash content: see that all is there, and read all rows.
+    #[arg(long)]
+    quick: bool,
+}
+
+pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
+    let project = Project::open(terminal)?;
+    let audit = project.store.audit(args.quick)?;
+    for damage in &audit.damage {
+        outln!("{} {damage}", terminal.out.bad("damaged:"));
+    }
+    if !terminal.quiet {
+        let hashed =
+            if args.quick { "not hashed".to_owned() } else { format!("{} hashed", bytes(audit.hashed)) };
+        let found = match audit.damage.len() {
+            0 => "all is well".to_owned(),
+            1 => "1 thing was damaged: what needs it runs again".to_owned(),
+            several => format!("{several} things were damaged: what needs them runs again"),
+        };
+        outln!("{} blobs ({hashed}), {} rows: {found}", audit.blobs, audit.rows);
+    }
+    Ok(if audit.damage.is_empty() { Exit::Done } else { Exit::DAMAGED })
+}
