@@ -65,8 +65,8 @@ for arch; do
     KCONFIG_ALLCONFIG=$o/fragment "${make[@]}" allnoconfig >"$o/log" 2>&1
     "${make[@]}" all >>"$o/log" 2>&1
     "${prefix}gcc" -Os -static -nostdlib -ffreestanding -fno-stack-protector -fno-pic -no-pie -Wl,--build-id=none \
-        -Wl,-e,_start -s "-DARCH=\"$arch\"" -o "$o/init" "$ROOT/boot/init.c"
-    "$work/pack" "$o/init" "$o/initramfs.cpio"
+        -Wl,-e,_start -s "-DARCH=\"$arch\"" -o "$o/boot-init" "$ROOT/boot/init.c"
+    "$work/pack" "$o/boot-init" "$o/initramfs.cpio"
     gzip -9nf "$o/initramfs.cpio"
     timeout 120 "${qemu[@]}" -nographic -nodefaults -serial stdio -no-reboot -kernel "$o/$image" \
         -initrd "$o/initramfs.cpio.gz" -append "$cmdline" </dev/null >"$o/console" 2>&1

@@ -1,6 +1,9 @@
 //! `kiln cache`: the care of the local cache.
 
+mod export;
 mod gc;
+mod import;
+mod keygen;
 mod stat;
 mod verify;
 mod why_kept;
@@ -28,6 +31,12 @@ enum Command {
     Verify(verify::Args),
     /// Tell what names something in the cache, so that it is kept.
     WhyKept(why_kept::Args),
+    /// Put results into one file, for another machine.
+    Export(export::Args),
+    /// Take the results of such a file.
+    Import(import::Args),
+    /// Make a key that signs results.
+    Keygen(keygen::Args),
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
@@ -36,5 +45,8 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Stat(args) => stat::run(args, terminal),
         Command::Verify(args) => verify::run(args, terminal),
         Command::WhyKept(args) => why_kept::run(args, terminal),
+        Command::Export(args) => export::run(args, terminal),
+        Command::Import(args) => import::run(args, terminal),
+        Command::Keygen(args) => keygen::run(args, terminal),
     }
 }

@@ -13,14 +13,14 @@ use crate::digest::Digest;
 use crate::exec::event::{Finished, How};
 use crate::exec::kept_refers_to;
 use crate::kinds::AllKinds;
-use crate::plan::{Verdict, plan};
+use crate::plan::{Strong, Verdict, plan};
 use crate::remote::{
     Line, Outgoing, OutgoingKept, PushError, Pushed, Remotes, SigningKey, Trust, archive_dir,
 };
 use crate::report;
 use crate::source::PathSet;
 use crate::spec::model::OutputShape;
-use crate::store::{Outcome, ProjectId, StoreError};
+use crate::store::{Outcome, ProjectId, StoreError, StoredResult};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -66,6 +66,32 @@ pub(super) struct Pusher<'a> {
     key: Result<SigningKey, String>,
     /// Remotes that have failed to take something: they are not written to again.
     given_up: Mutex<HashSet<usize>>,
+}
+
+/// A recorded result with what was read for it.
+pub(super) struct Recorded {
+    strong_key: Digest,
+    path_set: PathSet,
+    result: StoredResult,
+}
+
+impl Recorded {
+    /// The result on its way. `compared`: whether an output is one that equal inputs make equal.
+    pub(super) fn outgoing<'a>(&'a self, compared: &'a dyn Fn(&str) -> bool) -> Outgoing<'a> {
+        Outgoing { strong_key: self.strong_key, path_set: &self.path_set, result: &self.result, compared }
+    }
+}
+
+/// The result under a key; `None` where there is none, or what was read for it is not known any more.
+pub(super) fn recorded(project: &Project, strong: &Strong) -> Result<Option<Recorded>, StoreError> {
+    let Some(result) = project.store.result(&strong.key)? else { return Ok(None) };
+    let path_set = path_set_of(project, &strong.path_set)?;
+    Ok(path_set.map(|path_set| Recorded { strong_key: strong.key, path_set, result }))
+}
+
+fn path_set_of(project: &Project, digest: &Digest) -> Result<Option<PathSet>, StoreError> {
+    let Some(set) = project.store.path_set(digest)? else { return Ok(None) };
+    Ok(set.resolve(&project.store.entries()?))
 }
 
 /// What pushing has come to.
@@ -150,7 +176,7 @@ impl<'a> Pusher<'a> {
             }
         };
         let Some((path_set, trees)) = kept_refers_to(&record) else { return };
-        let Ok(Some(path_set)) = self.path_set(&path_set) else { return };
+        let Ok(Some(path_set)) = path_set_of(self.project, &path_set) else { return };
         let outgoing = OutgoingKept {
             key: kept.key,
             node,
@@ -168,22 +194,15 @@ impl<'a> Pusher<'a> {
         }
     }
 
-    fn path_set(&self, digest: &Digest) -> Result<Option<PathSet>, StoreError> {
-        let store = &self.project.store;
-        let Some(set) = store.path_set(digest)? else { return Ok(None) };
-        Ok(set.resolve(&store.entries()?))
-    }
-
     /// `None` for what has no result that counts.
     fn push_to(&self, line: usize, node: &str) -> Result<Option<Pushed>, PushError> {
         let store = &self.project.store;
         let Some(state) = store.node(self.id, node)? else { return Ok(None) };
-        let Some((strong_key, path_set)) = state.strong_key.zip(state.path_set) else { return Ok(None) };
-        let Some(result) = store.result(&strong_key)? else { return Ok(None) };
-        let Some(path_set) = self.path_set(&path_set)? else { return Ok(None) };
+        let Some((key, path_set)) = state.strong_key.zip(state.path_set) else { return Ok(None) };
+        let Some(recorded) = recorded(self.project, &Strong { key, path_set })? else { return Ok(None) };
         let compared = |output: &str| !self.is_told(node, output);
-        let outgoing = Outgoing { strong_key, path_set: &path_set, result: &result, compared: &compared };
-        self.remotes.push(store, line, &outgoing, self.key.as_ref().ok()).map(Some)
+        let key = self.key.as_ref().ok();
+        self.remotes.push(store, line, &recorded.outgoing(&compared), key).map(Some)
     }
 
     /// Whether an output is told of a run, and so differs from one to the next.
@@ -251,7 +270,7 @@ impl Report {
     }
 
     fn summary(&self) -> String {
-        let mut parts = vec![format!("pushed {} ({})", self.pushed, report::size(self.bytes))];
+        let mut parts = vec![format!("pushed {} ({})", self.pushed, report::bytes(self.bytes))];
         let counts = [
             (self.known, "there already"),
             (self.differing.len(), "with other bits"),

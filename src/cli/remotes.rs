@@ -15,15 +15,16 @@ const MAX_TOKEN: u64 = 64 * 1024;
 
 /// What the project says of remotes. None of them has been asked yet.
 pub(super) fn remotes(spec: &Spec, terminal: &Terminal) -> Result<Remotes, Failure> {
-    let keys: Vec<PublicKey> = spec
-        .project
-        .keys
-        .iter()
-        .map(|key| PublicKey::parse(&key.value))
-        .collect::<Result<_, _>>()
-        .map_err(|error| Failure::new(Exit::Spec, format!("graph.ron, `keys`: {error}")))?;
+    let keys = public_keys(spec)?;
     let lines = spec.project.remotes.iter().map(|remote| line(&remote.value, spec, &keys, terminal));
     Ok(Remotes::new(lines.collect::<Result<_, _>>()?))
+}
+
+/// The keys whose signatures count.
+pub(super) fn public_keys(spec: &Spec) -> Result<Vec<PublicKey>, Failure> {
+    let keys = spec.project.keys.iter().map(|key| PublicKey::parse(&key.value));
+    keys.collect::<Result<_, _>>()
+        .map_err(|error| Failure::new(Exit::Spec, format!("graph.ron, `keys`: {error}")))
 }
 
 /// Tells what was learnt of them that the user should hear of.

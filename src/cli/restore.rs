@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         Carry { project: &project, remotes: &remotes, wanted: &args.wanted, options, format: args.format };
     carry.out(None, terminal)?;
     if args.format == Format::Text && remotes.fetched() > 0 {
-        outln!("fetched {}", report::size(remotes.fetched()));
+        outln!("fetched {}", report::bytes(remotes.fetched()));
     }
     // What is not to be had is built: a restore is no promise.
     Ok(Exit::Done)

@@ -16,7 +16,7 @@ pub(super) struct Lookup<'a> {
     /// By the tree's digest.
     trees: Mutex<HashMap<Digest, Arc<TreeStates>>>,
     entries: Mutex<Option<Arc<EntryTable>>>,
-    path_sets: Mutex<HashMap<Digest, Option<Arc<StoredPathSet>>>>,
+    path_sets: Mutex<HashMap<Digest, Arc<StoredPathSet>>>,
 }
 
 /// The states of one tree, and those that were asked for by the numbers of their entries.
@@ -65,13 +65,13 @@ impl<'a> Lookup<'a> {
         let known = self.path_sets.lock().expect("no panic while held").get(digest).cloned();
         let set = match known {
             Some(set) => set,
+            // One that is not there may come, from another machine.
             None => {
-                let set = self.store.path_set(digest)?.map(Arc::new);
-                self.path_sets.lock().expect("no panic while held").insert(*digest, set.clone());
+                let Some(set) = self.store.path_set(digest)?.map(Arc::new) else { return Ok(None) };
+                self.path_sets.lock().expect("no panic while held").insert(*digest, Arc::clone(&set));
                 set
             }
         };
-        let Some(set) = set else { return Ok(None) };
         let table = self.entries(&set)?;
         Ok(Some((set, table)))
     }

@@ -19,6 +19,7 @@
 //! | `calls.rs` | blocking calls on top of libraries that don't block |
 //! | `said.rs` | what a server said, fit to be shown |
 //! | `bundle/` | a file with entries and blobs |
+//! | `export.rs`, `import.rs` | results into a bundle, and out of it |
 //! | `entry.rs`, `sealed.rs` | what is kept of a result, and who stands for it |
 //! | `keys.rs` | who may sign, and whose signatures count |
 //! | `candidates.rs` | which path sets to try for an action key |
@@ -32,10 +33,12 @@ mod client;
 mod dir;
 mod entry;
 mod error;
+mod export;
 mod fetch;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod http;
+mod import;
 mod kept;
 mod keys;
 mod line;
@@ -54,7 +57,9 @@ pub use candidates::{Candidate, candidates_key};
 pub use client::{Hit, RemotePathSet, Remotes};
 pub use entry::{EntryOutput, KeptEntry, ResultEntry, kept_key};
 pub use error::RemoteError;
+pub use export::{Export, ExportError};
 pub use fetch::FetchError;
+pub use import::{Imported, import};
 pub use kept::{OutgoingKept, archive_dir};
 pub use keys::{KeyError, PublicKey, SigningKey, Trust};
 pub use line::Line;

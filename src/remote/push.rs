@@ -142,16 +142,16 @@ fn evidence_key(entry: &ResultEntry) -> Digest {
 }
 
 /// All that goes over for one result.
-struct Parcel {
-    entry: ResultEntry,
+pub(super) struct Parcel {
+    pub entry: ResultEntry,
     /// Blobs of the store.
-    blobs: Vec<Name>,
+    pub blobs: Vec<Name>,
     /// Blobs that are made for the way: the path set, and the listings of trees.
-    small: Vec<(Name, Vec<u8>)>,
+    pub small: Vec<(Name, Vec<u8>)>,
 }
 
 impl Parcel {
-    fn of(store: &Store, outgoing: &Outgoing<'_>, instance: &str) -> Result<Self, PushError> {
+    pub fn of(store: &Store, outgoing: &Outgoing<'_>, instance: &str) -> Result<Self, PushError> {
         let (mut blobs, mut small) = (Vec::new(), Vec::new());
         let mut outputs = Vec::new();
         for (name, artifact) in &outgoing.result.outputs {

@@ -31,7 +31,7 @@ pub use plan_json::{PLAN_VERSION, plan_json};
 pub use plan_text::plan_text;
 pub use restore::restore_text;
 pub use results::results;
-pub use style::{Style, duration, size};
+pub use style::{Style, duration};
 pub use table::{Cell, columns};
 pub use unmet::{Unmet, UnmetBoard, unmet_text};
 pub use verified::{Comparison, VerifiedNode, VerifiedOutput, verified_counts, verified_json, verified_text};

@@ -39,7 +39,7 @@ pub fn restore_text(
         rows.push(vec![
             Cell::text(&**graph.name(id)),
             Cell::styled(word, shown),
-            Cell::text(size.map(super::style::size).unwrap_or_default()).right(),
+            Cell::text(size.map(super::bytes).unwrap_or_default()).right(),
             Cell::text(why(graph, verdict)),
         ]);
     }
@@ -50,7 +50,7 @@ pub fn restore_text(
     let _ = writeln!(
         out,
         "\nwould fetch {fetched} of them, at most {}; {missed} would still have to run, or may",
-        super::style::size(total)
+        super::bytes(total)
     );
     out
 }

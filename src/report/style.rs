@@ -58,20 +58,6 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// A number of bytes for people: three digits, or four before the next unit.
-#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-pub fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if value < 1000.0 {
-            let digits = if unit == "B" || value >= 100.0 { 0 } else { 1 };
-            return format!("{value:.digits$} {unit}");
-        }
-        value /= 1024.0;
-    }
-    format!("{value:.1} TiB")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,6 +65,10 @@ impl<T> Spanned<T> {
     }
 }
 
+/// The code of what is said of a secret in the spec. It has no place, and nothing else is said beside it: both would show
+/// the secret, perhaps in the log of a CI.
+pub const SECRET: &str = "secret-in-spec";
+
 impl Diagnostic {
     /// An error that blames nothing yet.
     #[must_use]

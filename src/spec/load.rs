@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::check;
 use super::decode::{CacheDecl, Context, Decode, Document};
 use super::diagnostic::Spanned;
-use super::diagnostic::{Diagnostic, Severity, Sources, Span};
+use super::diagnostic::{Diagnostic, SECRET, Severity, Sources, Span};
 use super::model::{Named, Project, Rule, Spec};
 use super::syntax;
 
@@ -38,6 +38,10 @@ pub fn load(root: &Path) -> Loaded {
         let whole = Spec { root: root.to_owned(), texts: texts.clone(), project, rules };
         check::check(&whole, &broken, &mut diagnostics);
         spec = Some(whole);
+    }
+    // Others would show the lines that it stands in.
+    if diagnostics.iter().any(|diagnostic| diagnostic.code == SECRET) {
+        diagnostics.retain(|diagnostic| diagnostic.code == SECRET);
     }
     diagnostics.sort_by_key(|diagnostic| diagnostic.labels.first().map(|(span, _)| (span.file, span.start)));
     if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {

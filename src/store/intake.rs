@@ -55,6 +55,11 @@ impl Store {
         Ok(Some(Intake { store: self, expected, path, file, hasher, resumable }))
     }
 
+    /// Where a blob is, for those who read it as it is and check it themselves.
+    pub fn path_of(&self, digest: &Digest) -> PathBuf {
+        self.blob_path(digest)
+    }
+
     /// Opens a blob to be read as it is. Its content is not checked: whoever gets it has to.
     pub fn open_blob(&self, blob: &Blob) -> Result<File, BlobError> {
         if !self.has(&blob.digest, blob.size) {

@@ -29,6 +29,11 @@ pub struct ProjectId(pub(super) i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub(super) i64);
 
+impl RunId {
+    /// The run that a result comes from which was imported: one of another machine, of which nothing is known here.
+    pub const ELSEWHERE: Self = Self(0);
+}
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -269,3 +269,81 @@ fn a_remote_that_is_not_there_costs_a_warning() {
     build.complains("remote gone");
     project.kiln("restore").exits(0);
 }
+
+#[test]
+fn an_output_directory_travels_and_is_continued_in() {
+    let shared = Shared::new();
+    let builder = Project::new();
+    let settings = format!("keys: [\"{}\"], sign: File(\"ci.secret\"),", shared.key.public());
+    shared.joins(&builder, "write: true, kept: true", &settings);
+    shared.key.write(&builder.path("ci.secret")).unwrap();
+    builder.build("").exits(0);
+
+    let reader = shared.reader_of(builder);
+    reader.edit("linux/lib/string.c", "1 + strlen", "2 + strlen");
+    let build = reader.build("").exits(0).runs(&[BOOT, KERNEL]);
+    let message = build.finished(KERNEL)["message"].as_str().unwrap();
+    assert!(message.contains("continued from its last run: 1 file differs"), "{message}");
+    reader.is_as_from_nothing();
+}
+
+#[test]
+fn a_bundle_carries_results_and_is_the_same_file_each_time() {
+    let builder = Project::new();
+    let key = SigningKey::generate("ci-1").unwrap();
+    let settings = format!("version: 1, keys: [\"{}\"], sign: File(\"ci.secret\"),", key.public());
+    builder.edit("graph.ron", "version: 1,", &settings);
+    key.write(&builder.path("ci.secret")).unwrap();
+    builder.build("").exits(0);
+    builder.kiln("cache export first.bundle").exits(0).says("5 results");
+    builder.kiln("cache export second.bundle").exits(0);
+    let bundle = fs::read(builder.path("first.bundle")).unwrap();
+    assert_eq!(bundle, fs::read(builder.path("second.bundle")).unwrap());
+
+    let reader = emptied(builder);
+    reader.kiln("cache import first.bundle").exits(0).says("5 results (0 known already)");
+    reader.build("").exits(0).runs(&[]);
+    reader.kiln("cache import first.bundle").exits(0).says("5 results (5 known already), 0 B");
+
+    // Cut short, damaged, or of somebody else: nothing of it counts, and it says why.
+    let cut = emptied(reader);
+    fs::write(cut.path("cut.bundle"), &bundle[..bundle.len() / 2]).unwrap();
+    cut.kiln("cache import cut.bundle").exits(4).complains("cut short");
+    cut.edit(
+        "graph.ron",
+        &key.public().to_string(),
+        &SigningKey::generate("other-1").unwrap().public().to_string(),
+    );
+    cut.kiln("cache import first.bundle").exits(4).complains("not among the project's keys");
+    cut.kiln("cache import --unsigned first.bundle").exits(0).says("5 results");
+}
+
+#[test]
+fn a_key_is_made_once_and_says_what_to_write() {
+    let project = Project::new();
+    let made = project.kiln("cache keygen ci-1").exits(0).says("keys: [\"ci-1:");
+    let secret = project.read("ci-1.secret");
+    assert!(!made.out.contains(secret.trim()), "the secret is shown");
+    project.kiln("cache keygen ci-1").exits(4);
+    assert_eq!(project.read("ci-1.secret"), secret, "it is left as it is");
+    project.kiln("cache keygen ci").exits(2).complains("number at its end");
+}
+
+#[test]
+fn a_secret_in_the_spec_is_refused_and_not_shown() {
+    for remote in ["token: \"s3cr3t\"", "user: \"u\", token: \"s3cr3t\""] {
+        let project = Project::new();
+        let text =
+            format!("version: 1, remotes: [(name: \"ci\", url: \"https://cache.example/\", {remote})],");
+        project.edit("graph.ron", "version: 1,", &text);
+        project
+            .kiln("plan")
+            .exits(2)
+            .complains("a secret does not belong into the spec")
+            .never_says("s3cr3t");
+    }
+    let project = Project::new();
+    let text = "version: 1, remotes: [(name: \"ci\", url: \"https://u:s3cr3t@cache.example/\")],";
+    project.edit("graph.ron", "version: 1,", text);
+    project.kiln("plan").exits(2).complains("holds a user or a password").never_says("s3cr3t");
+}

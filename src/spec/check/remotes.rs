@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Checker;
-use crate::spec::diagnostic::{Diagnostic, Span};
+use crate::spec::diagnostic::{Diagnostic, SECRET, Span};
 
 /// What an address may begin with.
 const SCHEMES: &[&str] = &["dir:", "http://", "https://", "grpc://", "grpcs://"];
@@ -27,7 +27,7 @@ impl Checker<'_, '_> {
                 // Without the place, which would show it.
                 let message = format!("the address of remote `{}` holds a user or a password", name.value);
                 let help = "write `user: \"NAME\", token: Env(\"NAME_OF_VARIABLE\")` instead";
-                self.push(Diagnostic::error("secret-in-spec", message).help(help));
+                self.push(Diagnostic::error(SECRET, message).help(help));
             }
             if remote.certificate.is_some() != remote.certificate_key.is_some() {
                 let message = "`certificate` and `certificate_key` go together";

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Context, Decode, Fields};
-use crate::spec::diagnostic::Diagnostic;
+use crate::spec::diagnostic::{Diagnostic, SECRET};
 use crate::spec::model::{RemoteCache, SecretFrom};
 use crate::spec::syntax::{Node, NodeKind};
 
@@ -61,7 +61,7 @@ impl Decode for SecretFrom {
                 let message = "a secret does not belong into the spec: `token` and `sign` are `Env(\"NAME\")` or \
                                `File(\"path\")`, and one of them is a text";
                 return context.report(
-                    Diagnostic::error("secret-in-spec", message)
+                    Diagnostic::error(SECRET, message)
                         .help("take it out, also of the history of the repository, and have it replaced"),
                 );
             }

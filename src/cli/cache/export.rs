@@ -1,0 +1,61 @@
+//! `kiln cache export`.
+
+use std::path::PathBuf;
+
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::needs::hold_all;
+use crate::cli::project::{Project, select};
+use crate::cli::push::recorded;
+use crate::cli::remotes::signing_key;
+use crate::cli::terminal::{Terminal, outln};
+use crate::kinds::AllKinds;
+use crate::plan::{Verdict, plan};
+use crate::remote::{Export, ExportError, PushError};
+use crate::report;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where to put the bundle.
+    file: PathBuf,
+    /// Names, globs, `RULE:`, or builds (source/arch/defconfig/toolchain). Default: everything that has a result.
+    targets: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
+    let project = Project::open(terminal)?;
+    let key = signing_key(&project.spec)?;
+    let kinds = AllKinds::new(&project.spec);
+    let (mut graph, world) = project.look(&kinds)?;
+    let selection = select(&args.targets, &graph)?;
+    let plan = plan(&world, &mut graph, &selection)?;
+    world.save();
+    hold_all(&world, &graph, &plan)?;
+    let mut export = Export::new(&project.store, key.as_ref().ok());
+    let mut results = 0;
+    for &id in plan.nodes().iter().filter(|&&id| graph.node(id).action().is_some()) {
+        if !matches!(plan.verdict(id), Verdict::Fresh(_) | Verdict::Cached(..)) {
+            continue;
+        }
+        let strong = plan.decision(id).and_then(|decision| decision.keys?.strong);
+        let Some(recorded) = strong.map(|strong| recorded(&project, &strong)).transpose()?.flatten() else {
+            continue;
+        };
+        match export.add(&recorded.outgoing(&|_| true)) {
+            Ok(()) => results += 1,
+            Err(ExportError::Result(PushError::Blob { output, error })) => {
+                terminal.warning(&format!("{} is left out: {output} can't be read: {error}", graph.name(id)));
+            }
+            Err(error) => return Err(Failure::new(Exit::Environment, error)),
+        }
+    }
+    let length =
+        export.write(&args.file, &mut |_| {}).map_err(|error| Failure::new(Exit::Environment, error))?;
+    if let Err(why) = key {
+        terminal
+            .note(&format!("the bundle is not signed ({why}): whoever imports it has to say `--unsigned`"));
+    }
+    if !terminal.quiet {
+        outln!("{results} results, {}: {}", report::bytes(length), args.file.display());
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,65 @@
+//! Exporting: recorded results into a bundle.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::bundle::{BundleError, BundleWriter};
+use super::candidates::{self, Candidate, candidates_key};
+use super::keys::SigningKey;
+use super::push::{Outgoing, Parcel, PushError};
+use crate::digest::Digest;
+use crate::store::{Blob, Store};
+
+/// A bundle that is being put together.
+pub struct Export<'a> {
+    store: &'a Store,
+    key: Option<&'a SigningKey>,
+    bundle: BundleWriter,
+    /// By their keys: results of one action share a list.
+    candidates: BTreeMap<Digest, Vec<u8>>,
+}
+
+/// Why a result can't be put into a bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// It can't be read.
+    #[error(transparent)]
+    Result(#[from] PushError),
+    /// The bundle can't be written.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+}
+
+impl<'a> Export<'a> {
+    /// An empty one, signed if there is a key.
+    pub fn new(store: &'a Store, key: Option<&'a SigningKey>) -> Self {
+        Self { store, key, bundle: BundleWriter::new(), candidates: BTreeMap::new() }
+    }
+
+    /// Adds a result with all that it names.
+    pub fn add(&mut self, outgoing: &Outgoing<'_>) -> Result<(), ExportError> {
+        let parcel = Parcel::of(self.store, outgoing, "")?;
+        for blob in &parcel.blobs {
+            self.bundle.blob(*blob, self.store.path_of(&blob.blake3));
+        }
+        for (name, content) in &parcel.small {
+            let Blob { digest, .. } = self.store.put_bytes(content).map_err(PushError::Store)?;
+            self.bundle.blob(*name, self.store.path_of(&digest));
+        }
+        self.bundle.entry(outgoing.strong_key, parcel.entry.seal(self.key).encode())?;
+        let newest = Candidate { path_set: parcel.entry.path_set_digest, blob: parcel.entry.path_set };
+        let key = candidates_key(&outgoing.result.action_key);
+        let merged = candidates::merge(self.candidates.get(&key).map(Vec::as_slice), newest);
+        self.candidates.insert(key, merged);
+        Ok(())
+    }
+
+    /// Writes the bundle, and gives its length in bytes. `done` is told how many bytes of blobs were taken in, as it goes
+    /// on.
+    pub fn write(mut self, to: &Path, done: &mut dyn FnMut(u64)) -> Result<u64, ExportError> {
+        for (key, candidates) in std::mem::take(&mut self.candidates) {
+            self.bundle.entry(key, candidates)?;
+        }
+        Ok(self.bundle.write(to, done)?)
+    }
+}
