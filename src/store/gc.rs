@@ -261,7 +261,11 @@ impl Store {
                 }
                 What::Damaged(at) => {
                     let path = damaged(inventory, at);
-                    super::session::remove_any(path).at(path)?;
+                    if path.parent() == Some(&self.home.join("partial")) {
+                        super::intake::remove_partial(path)?;
+                    } else {
+                        super::session::remove_any(path).at(path)?;
+                    }
                 }
                 What::Result(_) | What::Log(_) | What::Unreachable(_) => {}
             }

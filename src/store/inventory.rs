@@ -17,7 +17,7 @@ use crate::digest::Digest;
 pub(super) struct Inventory {
     /// Sorted by digest.
     pub blobs: Vec<BlobFile>,
-    /// Files below `cas/` that can be no blob.
+    /// Files below `cas/` that can be no blob, and what has come so far of blobs from elsewhere.
     pub strays: Vec<Thing>,
     /// Blobs that were set aside, and indexes.
     pub damaged: Vec<Thing>,
@@ -101,6 +101,10 @@ impl Store {
             if name.starts_with("index.sqlite.damaged-") {
                 inventory.damaged.push(thing);
             }
+        }
+        let partial = self.home.join("partial");
+        if partial.is_dir() {
+            inventory.strays.extend(things(&partial)?);
         }
         inventory.sources = self.sources()?;
         for dir in ["tmp", "work", "stat", "logs", "locks"] {
