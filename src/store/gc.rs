@@ -303,8 +303,5 @@ impl Store {
 }
 
 fn damaged(inventory: &Inventory, at: usize) -> &PathBuf {
-    inventory
-        .damaged
-        .get(at)
-        .map_or_else(|| &inventory.strays[at - inventory.damaged.len()].path, |it| &it.path)
+    &inventory.things().nth(at).expect("what is chosen is in the inventory").path
 }

@@ -56,6 +56,11 @@ impl Store {
         Ok(Some(Intake { store: self, expected, path, file, hasher, resumable }))
     }
 
+    /// Removes a blob that no row names: one that was only on its way through.
+    pub fn drop_blob(&self, digest: &Digest) {
+        let _ = fs::remove_file(self.blob_path(digest));
+    }
+
     /// Where a blob is, for those who read it as it is and check it themselves.
     pub fn path_of(&self, digest: &Digest) -> PathBuf {
         self.blob_path(digest)
@@ -140,7 +145,11 @@ fn new_file() -> fs::OpenOptions {
 /// Opens and locks what has come of a blob. `None`: another has it.
 fn open_partial(path: &Path) -> Result<Option<File>, StoreError> {
     loop {
-        let file = new_file().create(true).truncate(false).open(path).at(path)?;
+        let file = match new_file().create(true).truncate(false).open(path) {
+            // One of another user's, who shares the cache.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+            file => file.at(path)?,
+        };
         if !matches!(file.try_lock(), Ok(())) {
             return Ok(None);
         }
@@ -156,9 +165,9 @@ fn open_partial(path: &Path) -> Result<Option<File>, StoreError> {
 
 /// Removes what has come of a blob, unless somebody is fetching it now.
 pub(super) fn remove_partial(path: &Path) -> Result<(), StoreError> {
-    let Ok(file) = File::open(path) else { return Ok(()) };
+    let Ok(Some(_locked)) = open_partial(path) else { return Ok(()) };
     // Under the lock: whoever comes next sees that it is gone, and makes a new one.
-    if matches!(file.try_lock(), Ok(())) { remove_any(path).at(path) } else { Ok(()) }
+    remove_any(path).at(path)
 }
 
 #[cfg(test)]
