@@ -271,7 +271,7 @@ impl Remotes {
         });
         match fetched {
             Ok(bytes) if Digest::of_bytes(&bytes) == blob.blake3 => Some(bytes),
-            Ok(_) => {
+            Ok(_) | Err(RemoteError::Nonsense(_)) => {
                 self.is_wrong(line, blob);
                 None
             }

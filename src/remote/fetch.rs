@@ -161,7 +161,17 @@ impl Remotes {
 
     fn gone(&self, line: usize, error: &RemoteError) -> FetchError {
         self.failed(line, error);
-        FetchError::Gone { remote: self.lines[line].name.clone(), why: format!("has lost a blob: {error}") }
+        let why = match error {
+            RemoteError::Missing => "has lost a blob".to_owned(),
+            error => format!("did not give a blob: {error}"),
+        };
+        FetchError::Gone { remote: self.lines[line].name.clone(), why }
+    }
+
+    fn wrong(&self, line: usize, blob: &Name) -> FetchError {
+        self.is_wrong(line, blob);
+        let why = "has something else under the digest of a blob".to_owned();
+        FetchError::Gone { remote: self.lines[line].name.clone(), why }
     }
 
     /// One blob: a transfer that breaks off goes on where it ended, as long as it gets anywhere.
@@ -191,13 +201,12 @@ impl Remotes {
                         let path = store.home().join("partial");
                         return Err(StoreError::io(&path, source).into());
                     }
+                    // Wrong from the start, as its length shows.
+                    Err(RemoteError::Nonsense(_)) => return Err(self.wrong(line, blob)),
                     Err(error) if !error.may_pass() || stuck == STUCK || !of.is_on() => {
                         return Err(self.gone(line, &error));
                     }
-                    _ if stuck == STUCK => {
-                        let error = RemoteError::Nonsense("the blob ends before its end".to_owned());
-                        return Err(self.gone(line, &error));
-                    }
+                    _ if stuck == STUCK => return Err(self.wrong(line, blob)),
                     _ => stuck = if intake.len() - before > FURTHER { 0 } else { stuck + 1 },
                 }
             }
@@ -206,11 +215,7 @@ impl Remotes {
                 Err(BlobError::Store(error)) => return Err(error.into()),
                 // What was there from an earlier try may have been what is wrong.
                 Err(_) if begun_elsewhere => begun_elsewhere = false,
-                Err(_) => {
-                    self.is_wrong(line, blob);
-                    let why = "has something else under the digest of a blob".to_owned();
-                    return Err(FetchError::Gone { remote: of.name.clone(), why });
-                }
+                Err(_) => return Err(self.wrong(line, blob)),
             }
         }
     }

@@ -222,10 +222,12 @@ impl Remotes {
         let to = &self.lines[line];
         let failed = |error: RemoteError| PushError::Remote { remote: to.name.clone(), error };
         let lost = |blob: &Name, error| PushError::Blob { output: blob.blake3.short(), error };
-        let mut missing = to.ask(|remote| remote.missing(names)).map_err(failed)?;
-        let wrong = names.iter().filter(|blob| self.is_known_wrong(line, blob) && !missing.contains(blob));
-        let wrong: Vec<Name> = wrong.copied().collect();
-        missing.extend(wrong);
+        // Where one of them is known to be wrong, others may be, too: servers that don't hash would keep them for ever.
+        let missing = if names.iter().any(|blob| self.is_known_wrong(line, blob)) {
+            names.to_vec()
+        } else {
+            to.ask(|remote| remote.missing(names)).map_err(failed)?
+        };
         let (mut group, mut size) = (Vec::new(), 0);
         let put = |group: &[(Name, Vec<u8>)]| to.ask(|remote| remote.put_several(group)).map_err(failed);
         for blob in &missing {
