@@ -39,12 +39,12 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let options = Options { jobs: jobs(args.wanted.jobs), keep_going: true, clean: false, goal };
     let carry =
         Carry { project: &project, remotes: &remotes, wanted: &args.wanted, options, format: args.format };
-    carry.out(None, terminal)?;
+    let exit = carry.out(None, terminal)?;
     if args.format == Format::Text && remotes.fetched() > 0 {
         outln!("fetched {}", report::bytes(remotes.fetched()));
     }
-    // What is not to be had is built: a restore is no promise.
-    Ok(Exit::Done)
+    // What is not to be had is built: a restore is no promise. That this machine has no room for it is another matter.
+    Ok(if matches!(exit, Exit::Environment | Exit::Interrupted) { exit } else { Exit::Done })
 }
 
 fn dry_run(

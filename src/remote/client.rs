@@ -33,6 +33,8 @@ struct State {
     path_sets: HashMap<Digest, Arc<PathSet>>,
     /// Results that turned out to be of no use: the blobs are gone, or wrong.
     spoilt: HashSet<(usize, Digest)>,
+    /// Blobs under whose name a remote has something else, though it may say that it has them.
+    wrong: HashSet<(usize, Name)>,
 }
 
 /// Where the bytes of an artifact are.
@@ -192,6 +194,26 @@ impl Remotes {
         self.state().found.get(artifact).copied()
     }
 
+    /// A remote has something else under the name of a blob. The next push replaces it.
+    pub(super) fn is_wrong(&self, line: usize, blob: &Name) {
+        self.warn(format!(
+            "remote {}: what it has under {} is something else; it is not used",
+            self.lines[line].name,
+            blob.blake3.short()
+        ));
+        self.state().wrong.insert((line, *blob));
+    }
+
+    /// Which of these a remote lacks. All, if it is known to have one of them wrong: others may be, too, and servers that
+    /// don't hash would keep them for ever.
+    pub(super) fn missing(&self, line: usize, blobs: &[Name]) -> Result<Vec<Name>, RemoteError> {
+        let distrusted = {
+            let wrong = &self.state().wrong;
+            blobs.iter().any(|&blob| wrong.contains(&(line, blob)))
+        };
+        if distrusted { Ok(blobs.to_vec()) } else { self.lines[line].ask(|remote| remote.missing(blobs)) }
+    }
+
     /// A result is of no use: it is not found again in this run.
     pub fn spoil(&self, hit: &Hit) {
         self.spoil_result(hit.line, &hit.entry.strong_key);
@@ -216,6 +238,11 @@ impl Remotes {
         }
         match of.ask(|remote| remote.entry(key)) {
             Ok(bytes) => read(&bytes?),
+            // One thing of many: the rest may be as it should.
+            Err(error @ RemoteError::Nonsense(_)) => {
+                self.warn(format!("remote {}: an entry does not count: {error}", of.name));
+                None
+            }
             Err(error) => {
                 self.failed(line, &error);
                 None
@@ -234,8 +261,8 @@ impl Remotes {
         });
         match fetched {
             Ok(bytes) if Digest::of_bytes(&bytes) == blob.blake3 => Some(bytes),
-            Ok(_) => {
-                self.warn(wrong_content(&self.lines[line], blob));
+            Ok(_) | Err(RemoteError::Nonsense(_)) => {
+                self.is_wrong(line, blob);
                 None
             }
             Err(RemoteError::Missing) => None,
@@ -245,12 +272,4 @@ impl Remotes {
             }
         }
     }
-}
-
-pub(super) fn wrong_content(line: &Line, blob: &Name) -> String {
-    format!(
-        "remote {}: what it has under {} is something else; it is not used",
-        line.name,
-        blob.blake3.short()
-    )
 }

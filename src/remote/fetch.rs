@@ -4,8 +4,10 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Instant;
 
-use super::client::{Found, Hit, Remotes, wrong_content};
+use super::calls::{LEAST_PACE, at_pace};
+use super::client::{Found, Hit, Remotes};
 use super::entry::EntryOutput;
 use super::pack::Pack;
 use super::{Name, RemoteError};
@@ -158,14 +160,26 @@ impl Remotes {
         if !matches!(error, RemoteError::Missing) {
             self.failed(line, error);
         }
-        FetchError::Gone { remote: self.lines[line].name.clone(), why: format!("has lost a blob: {error}") }
+        let why = match error {
+            RemoteError::Missing => "has lost a blob".to_owned(),
+            error => format!("did not give a blob: {error}"),
+        };
+        FetchError::Gone { remote: self.lines[line].name.clone(), why }
     }
 
-    /// One blob: a transfer that breaks off goes on where it ended, as long as it gets anywhere.
+    fn wrong(&self, line: usize, blob: &Name) -> FetchError {
+        self.is_wrong(line, blob);
+        let why = "has something else under the digest of a blob".to_owned();
+        FetchError::Gone { remote: self.lines[line].name.clone(), why }
+    }
+
+    /// One blob: a transfer that breaks off goes on where it ended, as long as it gets anywhere, and not at
+    /// a pace at which it never would: each try has its bound, and there may be many.
     pub(super) fn fetch_one(&self, store: &Store, line: usize, blob: &Name) -> Result<(), FetchError> {
         let of = &self.lines[line];
         let expected = Blob { digest: blob.blake3, size: blob.size };
         let mut begun_elsewhere = true;
+        let (began, mut moved) = (Instant::now(), 0);
         loop {
             let Some(mut intake) = store.intake(expected)? else { return Ok(()) };
             begun_elsewhere &= !intake.is_empty();
@@ -174,19 +188,20 @@ impl Remotes {
                 let before = intake.len();
                 let got = of.ask(|remote| remote.get(blob, intake.len(), &mut intake));
                 self.came(intake.len() - before);
+                moved += intake.len() - before;
+                let crawls = || began.elapsed() > of.timeout.saturating_add(at_pace(moved, LEAST_PACE));
                 match got {
                     Ok(()) if intake.is_complete() => {}
                     Err(RemoteError::Local(source)) => {
                         let path = store.home().join("partial");
                         return Err(StoreError::io(&path, source).into());
                     }
-                    Err(error) if !error.may_pass() || stuck == STUCK || !of.is_on() => {
+                    // Wrong from the start, as its length shows.
+                    Err(RemoteError::Nonsense(_)) => return Err(self.wrong(line, blob)),
+                    Err(error) if !error.may_pass() || stuck == STUCK || !of.is_on() || crawls() => {
                         return Err(self.gone(line, &error));
                     }
-                    _ if stuck == STUCK => {
-                        let error = RemoteError::Nonsense("the blob ends before its end".to_owned());
-                        return Err(self.gone(line, &error));
-                    }
+                    _ if stuck == STUCK => return Err(self.wrong(line, blob)),
                     _ => stuck = if intake.len() > before { 0 } else { stuck + 1 },
                 }
             }
@@ -196,9 +211,7 @@ impl Remotes {
                 // What was there from an earlier try may have been what is wrong.
                 Err(_) if begun_elsewhere => begun_elsewhere = false,
                 Err(_) => {
-                    self.warn(wrong_content(of, blob));
-                    let why = "has something else under the digest of a blob".to_owned();
-                    return Err(FetchError::Gone { remote: of.name.clone(), why });
+                    return Err(self.wrong(line, blob));
                 }
             }
         }
@@ -216,7 +229,7 @@ impl Remotes {
                         came += 1;
                         self.came(content.len() as u64);
                     }
-                    Ok(false) => self.warn(wrong_content(of, blob)),
+                    Ok(false) => self.is_wrong(line, blob),
                     Err(error) => failed = Some(error.into()),
                 }
             })

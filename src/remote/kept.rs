@@ -121,7 +121,7 @@ impl Remotes {
         };
         entry.check().map_err(|why| failed(RemoteError::Refused(why.to_owned())))?;
         let names = entry.names();
-        let missing = to.ask(|remote| remote.missing(&names)).map_err(failed)?;
+        let missing = self.missing(line, &names).map_err(failed)?;
         let bytes = send(store, to, &missing, &small)?;
         let sealed = entry.seal(key).encode();
         to.ask(|remote| remote.put_entry(&kept_key(&outgoing.key), &sealed, &names)).map_err(failed)?;

@@ -99,17 +99,18 @@ impl Remotes {
             Some(_) => Some(evidence_key(&parcel.entry)),
             None => Some(outgoing.strong_key),
         };
-        let mut bytes = 0;
+        // Also where the result is known: its blobs may be gone.
+        let names = parcel.names();
+        let missing = self.missing(line, &names).map_err(failed)?;
+        let bytes = send(store, to, &missing, &parcel.small)?;
         if let Some(place) = &place {
-            let names = parcel.names();
-            let missing = to.ask(|remote| remote.missing(&names)).map_err(failed)?;
-            bytes = send(store, to, &missing, &parcel.small)?;
             let sealed = parcel.entry.seal(key).encode();
             to.ask(|remote| remote.put_entry(place, &sealed, &names)).map_err(failed)?;
         }
         if let (Some(hit), Some(outputs)) = (known, differing) {
             return Ok(match place {
-                None => Pushed::Known,
+                None if missing.is_empty() => Pushed::Known,
+                None => Pushed::Done { bytes },
                 Some(evidence) => Pushed::Differs { signed_by: hit.signed_by, outputs, evidence },
             });
         }
