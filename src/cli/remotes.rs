@@ -43,9 +43,9 @@ pub(super) fn signing_key(spec: &Spec) -> Result<Result<SigningKey, String>, Fai
     let bad =
         |error: &dyn std::fmt::Display| Failure::new(Exit::Environment, format!("the signing key: {error}"));
     match &from.value {
-        SecretFrom::Env(name) => match std::env::var(name) {
-            Ok(text) => SigningKey::parse(text.trim()).map(Ok).map_err(|error| bad(&error)),
-            Err(_) => Ok(Err(format!("the signing key is not here: {name} is not set"))),
+        SecretFrom::Env(name) => match variable(name) {
+            Some(text) => SigningKey::parse(text.trim()).map(Ok).map_err(|error| bad(&error)),
+            None => Ok(Err(format!("the signing key is not here: {name} is not set"))),
         },
         SecretFrom::File(path) => {
             let path = spec.root.join(path);
@@ -105,12 +105,17 @@ fn address(url: &str, root: &Path) -> Address {
     }
 }
 
+/// A variable that is set. CI services set those of secrets that a pull request may not see to nothing.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.trim().is_empty())
+}
+
 /// A secret; `None` where its variable is not set.
 fn secret(from: &SecretFrom, root: &Path) -> Result<Option<Secret>, String> {
     let text = match from {
-        SecretFrom::Env(name) => match std::env::var(name) {
-            Ok(text) => text,
-            Err(_) => return Ok(None),
+        SecretFrom::Env(name) => match variable(name) {
+            Some(text) => text,
+            None => return Ok(None),
         },
         SecretFrom::File(path) => read_private(&root.join(path))?,
     };

@@ -179,6 +179,17 @@ fn without_the_key_nothing_is_pushed_to_where_signatures_count() {
 }
 
 #[test]
+fn a_secret_that_is_empty_is_none() {
+    // As CI services hand them to pull requests.
+    let shared = Shared::new();
+    let project = Project::new().with_variables([("CI_KEY", ""), ("CI_TOKEN", "\n")]);
+    let settings = format!("keys: [\"{}\"], sign: Env(\"CI_KEY\"),", shared.key.public());
+    shared.joins(&project, "write: true, token: Env(\"CI_TOKEN\")", &settings);
+    project.build("").exits(0).runs(&ALL).complains("the signing key is not here: CI_KEY is not set");
+    assert!(!shared.path().join("ac").exists());
+}
+
+#[test]
 fn wrong_bits_are_not_used_and_what_made_them_runs_again() {
     let shared = Shared::new();
     let builder = shared.builder();
