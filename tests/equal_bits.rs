@@ -146,6 +146,14 @@ fn digests(dir: &Path) -> BTreeMap<PathBuf, Digest> {
     found
 }
 
+/// What is in an archive.
+fn packed(archive: &Path) -> Vec<String> {
+    let file = fs::File::open(archive).expect("it is there");
+    let mut tar = tar::Archive::new(zstd::Decoder::new(file).expect("it is compressed"));
+    let entries = tar.entries().expect("it is an archive");
+    entries.map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect()
+}
+
 #[test]
 #[ignore = "builds a kernel twice, which takes minutes: `make check` runs it"]
 fn a_kernel_is_the_same_whoever_builds_it_and_wherever() {
@@ -170,8 +178,13 @@ fn a_kernel_is_the_same_whoever_builds_it_and_wherever() {
         println!("{digest}  {}", path.display());
     }
     let has = |name: &str| one.keys().any(|path| path.file_name() == Some(OsStr::new(name)));
-    for name in ["vmlinux", "bzImage", "System.map", "crc7.ko", "crc-itu-t.ko", "configs.ko"] {
+    for name in ["vmlinux", "bzImage", "System.map", "vexpress-v2f-1xv7-ca53x2.dtb"] {
         assert!(has(name), "{name} was not made");
+    }
+    let archives = one.keys().filter(|path| path.ends_with("modules.tar.zst"));
+    let modules: Vec<String> = archives.flat_map(|path| packed(&here.join("out").join(path))).collect();
+    for name in ["crc7.ko", "crc-itu-t.ko", "configs.ko"] {
+        assert!(modules.iter().any(|module| module.ends_with(name)), "{name} was not made: {modules:?}");
     }
     assert_eq!(one, other);
 }

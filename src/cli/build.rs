@@ -74,7 +74,8 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
             format: args.format,
         };
         let built = carry.out(Some(&running), terminal);
-        running.end(terminal);
+        let interrupted = matches!(built, Ok(Exit::Interrupted));
+        running.end(interrupted, terminal);
         built
     })
 }
@@ -102,8 +103,9 @@ impl Carry<'_> {
         let cancel = cancel_on_signals()?;
         let mut sinks = Sinks::new(format, terminal);
         let mut summary = Summary::default();
-        // A plan is made anew when a blob was lost on the way. Each time at least one node more is known to have to run.
-        let most = graph.len() + 1;
+        // A plan is made anew when a blob was lost on the way. Each time at least one
+        // node more is known to have to run, or a remote to be without it.
+        let most = graph.len() * (1 + remotes.len()) + 1;
         for round in 0..=most {
             let plan = plan(&world, &mut graph, &selection)?;
             world.save();

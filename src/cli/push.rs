@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
@@ -13,10 +14,8 @@ use crate::digest::Digest;
 use crate::exec::event::{Finished, How};
 use crate::exec::kept_refers_to;
 use crate::kinds::AllKinds;
-use crate::plan::{Strong, Verdict, plan};
-use crate::remote::{
-    Line, Outgoing, OutgoingKept, PushError, Pushed, Remotes, SigningKey, Trust, archive_dir,
-};
+use crate::plan::{Reason, Strong, Verdict, plan};
+use crate::remote::{Archive, Line, Outgoing, OutgoingKept, PushError, Pushed, Remotes, SigningKey, Trust};
 use crate::report;
 use crate::source::PathSet;
 use crate::spec::model::OutputShape;
@@ -39,7 +38,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
             .help("`remotes: [(name: .., url: .., write: true)]` in graph.ron names one: docs/remote.md"));
     }
     let kinds = AllKinds::new(&project.spec);
-    let (mut graph, world) = project.look(&kinds)?;
+    let (mut graph, mut world) = project.look(&kinds)?;
+    // What is not here, but elsewhere, tells the keys of what is made from it.
+    world.remotes = Some(&remotes);
     let selection = select(&args.targets, &graph)?;
     let plan = plan(&world, &mut graph, &selection)?;
     world.save();
@@ -66,6 +67,8 @@ pub(super) struct Pusher<'a> {
     key: Result<SigningKey, String>,
     /// Remotes that have failed to take something: they are not written to again.
     given_up: Mutex<HashSet<usize>>,
+    /// Nothing more is begun.
+    stop: AtomicBool,
 }
 
 /// A recorded result with what was read for it.
@@ -73,6 +76,8 @@ pub(super) struct Recorded {
     strong_key: Digest,
     path_set: PathSet,
     result: StoredResult,
+    /// Whether a run of this machine made it, so that this machine may vouch for it.
+    pub(super) made_here: bool,
 }
 
 impl Recorded {
@@ -85,8 +90,13 @@ impl Recorded {
 /// The result under a key; `None` where there is none, or what was read for it is not known any more.
 pub(super) fn recorded(project: &Project, strong: &Strong) -> Result<Option<Recorded>, StoreError> {
     let Some(result) = project.store.result(&strong.key)? else { return Ok(None) };
-    let path_set = path_set_of(project, &strong.path_set)?;
-    Ok(path_set.map(|path_set| Recorded { strong_key: strong.key, path_set, result }))
+    let Some(path_set) = path_set_of(project, &strong.path_set)? else { return Ok(None) };
+    let run = project.store.run(result.run)?;
+    let made_here = run.is_some_and(|run| {
+        let reasons: Vec<Reason> = serde_json::from_str(&run.reasons).unwrap_or_default();
+        !reasons.iter().any(|reason| matches!(reason, Reason::Remote { .. }))
+    });
+    Ok(Some(Recorded { strong_key: strong.key, path_set, result, made_here }))
 }
 
 fn path_set_of(project: &Project, digest: &Digest) -> Result<Option<PathSet>, StoreError> {
@@ -109,7 +119,7 @@ impl<'a> Pusher<'a> {
         let key =
             if remotes.written().next().is_some() { signing_key(&project.spec)? } else { Err(String::new()) };
         let id = project.store.project(&project.spec.root)?;
-        Ok(Self { project, remotes, id, key, given_up: Mutex::default() })
+        Ok(Self { project, remotes, id, key, given_up: Mutex::default(), stop: AtomicBool::new(false) })
     }
 
     /// The remotes that results go to. To one where only signatures count, nothing goes without one.
@@ -147,12 +157,17 @@ impl<'a> Pusher<'a> {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    if let PushError::Remote { .. } = error {
-                        self.given_up.lock().expect("no panic while held").insert(at);
-                    }
+                    self.give_up(at, &error);
                     report.failed.push(format!("{node} was not pushed: {error}"));
                 }
             }
+        }
+    }
+
+    /// A remote that did not take one result is not offered another, unless it is the result.
+    fn give_up(&self, line: usize, error: &PushError) {
+        if let PushError::Remote { .. } = error {
+            self.given_up.lock().expect("no panic while held").insert(line);
         }
     }
 
@@ -166,7 +181,7 @@ impl<'a> Pusher<'a> {
         let newest = store.kept().unwrap_or_default().into_iter().find(|kept| kept.node == node);
         let Some(kept) = newest else { return };
         // Archived first: it is away from its place no longer than that takes.
-        let archived = store.with_kept(&kept.key, |dir, record| (archive_dir(store, dir), record.to_vec()));
+        let archived = store.with_kept(&kept.key, |dir, record| (Archive::of(store, dir), record.to_vec()));
         let (archive, record) = match archived {
             Ok(Some((Ok(archive), record))) => (archive, record),
             Ok(None) => return,
@@ -176,6 +191,11 @@ impl<'a> Pusher<'a> {
             }
         };
         let Some((path_set, trees)) = kept_refers_to(&record) else { return };
+        // In a shared cache a node of another project may have the same name.
+        let ours = store.node(self.id, node).ok().flatten().and_then(|state| state.path_set);
+        if ours != Some(path_set) {
+            return;
+        }
         let Ok(Some(path_set)) = path_set_of(self.project, &path_set) else { return };
         let outgoing = OutgoingKept {
             key: kept.key,
@@ -183,13 +203,16 @@ impl<'a> Pusher<'a> {
             record: &record,
             path_set: &path_set,
             trees: &trees,
-            archive,
+            archive: &archive,
             bytes: kept.bytes,
         };
         for (at, _) in lines {
             match self.remotes.push_kept(store, at, &outgoing, self.key.as_ref().ok()) {
                 Ok(bytes) => report.bytes += bytes,
-                Err(error) => report.failed.push(format!("what was kept of {node} was not pushed: {error}")),
+                Err(error) => {
+                    self.give_up(at, &error);
+                    report.failed.push(format!("what was kept of {node} was not pushed: {error}"));
+                }
             }
         }
     }
@@ -200,8 +223,12 @@ impl<'a> Pusher<'a> {
         let Some(state) = store.node(self.id, node)? else { return Ok(None) };
         let Some((key, path_set)) = state.strong_key.zip(state.path_set) else { return Ok(None) };
         let Some(recorded) = recorded(self.project, &Strong { key, path_set })? else { return Ok(None) };
+        let trust = &self.remotes.line(line).trust;
+        if !recorded.made_here && *trust != Trust::AsItIs {
+            return Ok(None);
+        }
         let compared = |output: &str| !self.is_told(node, output);
-        let key = self.key.as_ref().ok();
+        let key = self.key.as_ref().ok().filter(|_| recorded.made_here);
         self.remotes.push(store, line, &recorded.outgoing(&compared), key).map(Some)
     }
 
@@ -223,6 +250,9 @@ impl<'a> Pusher<'a> {
     fn all(&self, nodes: Receiver<String>) -> Report {
         let mut report = Report::default();
         for node in nodes {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
             self.push(&node, &mut report);
             self.push_kept(&node, &mut report);
         }
@@ -247,8 +277,9 @@ impl Running<'_> {
         }
     }
 
-    /// Waits for the last of them, and tells what came of them.
-    pub(super) fn end(self, terminal: &Terminal) {
+    /// Waits for the last of them, and tells what came of them. After Ctrl-C only for what is on its way.
+    pub(super) fn end(self, interrupted: bool, terminal: &Terminal) {
+        self.pusher.stop.store(interrupted, Ordering::Relaxed);
         drop(self.sender);
         for why in self.pusher.why_not() {
             terminal.note(&why);

@@ -44,7 +44,7 @@ pub(super) fn signing_key(spec: &Spec) -> Result<Result<SigningKey, String>, Fai
         |error: &dyn std::fmt::Display| Failure::new(Exit::Environment, format!("the signing key: {error}"));
     match &from.value {
         SecretFrom::Env(name) => match variable(name) {
-            Some(text) => SigningKey::parse(text.trim()).map(Ok).map_err(|error| bad(&error)),
+            Some(text) => SigningKey::parse(&text).map(Ok).map_err(|error| bad(&error)),
             None => Ok(Err(format!("the signing key is not here: {name} is not set"))),
         },
         SecretFrom::File(path) => {
@@ -81,10 +81,8 @@ fn line(remote: &RemoteCache, spec: &Spec, keys: &[PublicKey], terminal: &Termin
             .map(|(certificate, key)| (path(&certificate.value), path(&key.value))),
         timeout: remote.timeout,
     };
-    if let (Some(SecretFrom::Env(variable)), None) = (&remote.token, &settings.token)
-        && remote.write
-    {
-        terminal.note(&format!("remote {name}: {variable} is not set, so it is asked without a token"));
+    if let (Some(_), None, true) = (&remote.token, &settings.token, remote.write) {
+        terminal.note(&format!("remote {name}: its token is not here, so it is asked without one"));
     }
     let mut line = Line::new(name, open(&settings).map_err(|error| failed(&error))?, remote.timeout);
     line.instance.clone_from(&remote.instance);
@@ -105,21 +103,19 @@ fn address(url: &str, root: &Path) -> Address {
     }
 }
 
-/// A variable that is set. CI services set those of secrets that a pull request may not see to nothing.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|text| !text.trim().is_empty())
-}
-
-/// A secret; `None` where its variable is not set.
+/// A secret; `None` where this machine does not have it.
 fn secret(from: &SecretFrom, root: &Path) -> Result<Option<Secret>, String> {
     let text = match from {
-        SecretFrom::Env(name) => match variable(name) {
-            Some(text) => text,
-            None => return Ok(None),
-        },
-        SecretFrom::File(path) => read_private(&root.join(path))?,
+        SecretFrom::Env(name) => variable(name),
+        SecretFrom::File(path) if !root.join(path).exists() => None,
+        SecretFrom::File(path) => Some(read_private(&root.join(path))?.trim().to_owned()),
     };
-    Ok(Some(Secret::new(text.trim().to_owned())))
+    Ok(text.filter(|text| !text.is_empty()).map(Secret::new))
+}
+
+/// An environment variable. An empty one is none: so a CI gives its secrets to those who may not have them.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// A file that nobody else may read.

@@ -43,8 +43,8 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     if args.format == Format::Text && remotes.fetched() > 0 {
         outln!("fetched {}", report::bytes(remotes.fetched()));
     }
-    // What is not to be had is built: a restore is no promise. That this machine has no room for it is another matter.
-    Ok(if matches!(exit, Exit::Environment | Exit::Interrupted) { exit } else { Exit::Done })
+    // What is not to be had is built: a restore is no promise. But this machine may have failed.
+    Ok(if matches!(exit, Exit::Interrupted | Exit::Environment) { exit } else { Exit::Done })
 }
 
 fn dry_run(

@@ -276,8 +276,12 @@ impl<'a> Scheduler<'a, '_> {
                 self.make_ready(id, Work::Restore { basis, known, hit: Some(hit) })
             }
             // Its readers fetch what they read.
-            (Verdict::Remote(known, _), _) => {
+            (Verdict::Remote(known, hit), _) => {
                 self.summary.elsewhere += 1;
+                if known.outcome == Outcome::Fail {
+                    self.count_failure(id);
+                    self.messages.insert(id, format!("as remote {} has it", hit.remote));
+                }
                 State::Done(known)
             }
             (Verdict::Stale(_), Some(_)) if self.options.goal == Goal::Restore => {
@@ -492,8 +496,9 @@ impl<'a> Scheduler<'a, '_> {
                     world.store.take_result(&strong.key)?;
                 }
                 let (outputs, from) = (Arc::clone(&known.outputs), hit.clone());
+                let whole = basis.manifest.whole();
                 scope.spawn(move || {
-                    let restored = caught(|| restore(world, &action, &outputs, from.as_deref()))
+                    let restored = caught(|| restore(world, &action, &outputs, from.as_deref(), whole))
                         .unwrap_or_else(|bug| Err(BlobError::Store(StoreError::io(&world.out, bug)).into()));
                     let _ = sender.send(Message::Restored(id, restored));
                 });
@@ -678,6 +683,9 @@ impl<'a> Scheduler<'a, '_> {
             Ok(restored) => restored,
             Err(error) if error.is_miss() => {
                 // The result turned out to be unusable: then it is as if there were none.
+                if let (Some(hit), Some(remotes)) = (&hit, self.world.remotes) {
+                    remotes.spoil(hit);
+                }
                 let then = if self.options.goal == Goal::Build { "; it runs again" } else { "" };
                 (self.emit)(&Event::Warning { message: format!("{name}: {error}{then}") });
                 return self.without_result(id, basis, &known, hit.as_deref());
@@ -943,15 +951,21 @@ fn restore(
     action: &Action,
     outputs: &[(String, Artifact)],
     hit: Option<&Hit>,
+    whole: PathSet,
 ) -> Result<Restored, RestoreError> {
     let mut read = None;
     if let (Some(hit), Some(remotes)) = (hit, world.remotes) {
-        let fetched = remotes.fetch(world.store, hit);
-        if let Err(FetchError::Gone { .. }) = fetched {
-            remotes.spoil(hit);
-        }
-        fetched?;
-        read = world.path_set_of(remotes, hit).map_err(FetchError::Store)?;
+        remotes.fetch(world.store, hit)?;
+        // What is declared is known without the remote.
+        let declared = (hit.entry.path_set_digest == whole.digest()).then(|| Arc::new(whole));
+        let found = match declared {
+            Some(whole) => Some(whole),
+            None => world.path_set_of(remotes, hit).map_err(FetchError::Store)?,
+        };
+        read = Some(found.ok_or_else(|| FetchError::Gone {
+            remote: hit.remote.clone(),
+            why: "has lost what was read for a result".to_owned(),
+        })?);
     }
     let placed = place(world.store, action, outputs, &world.out)?;
     Ok(Restored { placed, read })

@@ -212,8 +212,12 @@ fn find_elsewhere(
     let Some(remotes) = world.remotes else { return Ok(None) };
     let Keys { action: action_key, strong, .. } = basis.keys;
     let look = |strong: Strong| -> Option<(Strong, Hit)> {
-        let hit = remotes.result(&strong.key)?;
-        (hit.entry.action_key == action_key && counts(action, hit.entry.outcome)).then_some((strong, hit))
+        let hit = remotes.result(&strong.key, |entry| {
+            entry.action_key == action_key
+                && entry.path_set_digest == strong.path_set
+                && counts(action, entry.outcome)
+        });
+        hit.map(|hit| (strong, hit))
     };
     if let Some(strong) = strong
         && let Some(found) = look(strong)
@@ -222,9 +226,15 @@ fn find_elsewhere(
     }
     if basis.manifest.is_discovered() {
         for set in remotes.path_sets(&action_key) {
-            if let Some(key) = world.strong_key_elsewhere(&action_key, &basis.manifest, remotes, &set)?
-                && let Some(found) = look(Strong { key, path_set: set.digest })
-            {
+            let Some((key, paths)) =
+                world.strong_key_elsewhere(&action_key, &basis.manifest, remotes, &set)?
+            else {
+                continue;
+            };
+            if let Some(found) = look(Strong { key, path_set: set.digest }) {
+                if let Some(paths) = paths {
+                    remotes.remember(set.digest, paths);
+                }
                 return Ok(Some(found));
             }
         }

@@ -12,7 +12,7 @@ mod reason;
 mod verdict;
 mod world;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ pub use verdict::{Basis, Decision, Keys, Known, Outputs, Strong, Verdict};
 pub use world::{LastRun, PlanError, Projected, Projection, SourceTree, World};
 
 use crate::graph::{Body, Graph, Input, NodeId, Selection};
-use crate::store::Outcome;
+use crate::remote::Remotes;
+use crate::store::{Outcome, PATH_SETS_PER_KEY};
 
 /// From how many nodes on it pays to decide them in several threads.
 const PARALLEL: usize = 256;
@@ -96,9 +97,16 @@ impl Progress for Plan {
 pub fn plan(world: &World<'_>, graph: &mut Graph, selection: &Selection) -> Result<Plan, PlanError> {
     // Results of which a blob is gone, though a node that runs wants to read it.
     let mut lost = HashSet::new();
+    // Where a blob is read to decide, each remote may have the result without it, under each key that it may have.
+    let mut again = HashMap::new();
+    let remotes = world.remotes.map_or(0, Remotes::len);
+    let most = 1 + remotes * (PATH_SETS_PER_KEY as usize + 1);
     loop {
         let plan = match pass(world, graph, selection, &lost) {
-            Err(error) if error.lost().is_some_and(|node| lost.insert(node)) => continue,
+            Err(error) if error.lost().is_some_and(|node| tried(&mut again, node) <= most) => {
+                lost.extend(error.lost());
+                continue;
+            }
             plan => plan?,
         };
         let found = lost_blobs(world, graph, &plan)?;
@@ -107,6 +115,13 @@ pub fn plan(world: &World<'_>, graph: &mut Graph, selection: &Selection) -> Resu
         }
         lost.extend(found);
     }
+}
+
+/// How often something has been tried, this time included.
+fn tried(times: &mut HashMap<NodeId, usize>, node: NodeId) -> usize {
+    let times = times.entry(node).or_insert(0);
+    *times += 1;
+    *times
 }
 
 fn pass(

@@ -17,7 +17,7 @@ const FILES_NAMED: usize = 10;
 
 /// Why a node runs, or why its outputs are put in place again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "reason", rename_all = "kebab-case")]
+#[serde(tag = "reason", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Reason {
     /// There is no record of it.
     NeverRan,

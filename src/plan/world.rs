@@ -346,21 +346,22 @@ impl<'a> World<'a> {
         self.lookup.strong_key(self, manifest, action_key, set)
     }
 
-    /// The strong key of an action with a path set that a remote has. One that is known here is not fetched.
+    /// The strong key of an action with a path set that a remote has, and that path set. One that is known here is not
+    /// fetched.
     pub(super) fn strong_key_elsewhere(
         &self,
         action_key: &Digest,
         manifest: &Manifest,
         remotes: &Remotes,
         of: &RemotePathSet,
-    ) -> Result<Option<Digest>, PlanError> {
+    ) -> Result<Option<(Digest, Option<Arc<PathSet>>)>, PlanError> {
         if self.lookup.path_set(&of.digest)?.is_some() {
-            return self.strong_key(action_key, manifest, &of.digest);
+            let key = self.strong_key(action_key, manifest, &of.digest)?;
+            return Ok(key.map(|key| (key, None)));
         }
-        match remotes.path_set(of) {
-            Some(set) => self.lookup.strong_key_elsewhere(self, manifest, action_key, &set),
-            None => Ok(None),
-        }
+        let Some(set) = remotes.path_set(of) else { return Ok(None) };
+        let key = self.lookup.strong_key_elsewhere(self, manifest, action_key, &set)?;
+        Ok(key.map(|key| (key, Some(set))))
     }
 
     /// The path set of a result that a remote has; `None` where it can't be had.

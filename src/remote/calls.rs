@@ -26,7 +26,7 @@ const PIECE: usize = 256 << 10;
 const PIECES: usize = 2;
 
 /// The least that a transfer must come to on the whole, in bytes a second: who is slower than that only holds us up.
-pub(super) const LEAST_PACE: u64 = 16 << 10;
+const LEAST_PACE: u64 = 16 << 10;
 
 /// The same for a message that comes or goes as a whole: whether it moves does not show, so that less time is given.
 const LEAST_PACE_UNSEEN: u64 = 256 << 10;
@@ -153,7 +153,7 @@ impl Pace {
 }
 
 /// How long so many bytes take at so many a second.
-pub(super) fn at_pace(bytes: u64, pace: u64) -> Duration {
+fn at_pace(bytes: u64, pace: u64) -> Duration {
     Duration::from_millis(bytes.saturating_mul(1000) / pace)
 }
 

@@ -13,15 +13,13 @@ use crate::digest::Digest;
 use crate::source::PathSet;
 use crate::store::{Artifact, Blob};
 
-/// The largest path set as it travels, in bytes.
-const MAX_PATH_SET: u64 = 64 << 20;
-
 /// All remotes of a project, in the order in which they are asked. Nothing that goes wrong with them is an error here:
 /// it is a miss, and a warning.
 #[derive(Default)]
 pub struct Remotes {
     pub(super) lines: Vec<Line>,
     fetched: AtomicU64,
+    decoding: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -29,16 +27,16 @@ pub struct Remotes {
 struct State {
     warnings: Vec<String>,
     /// What has been found, by the digest of the artifact: where its bytes are.
-    found: HashMap<Digest, Found>,
+    found: HashMap<Digest, Vec<Found>>,
     path_sets: HashMap<Digest, Arc<PathSet>>,
     /// Results that turned out to be of no use: the blobs are gone, or wrong.
     spoilt: HashSet<(usize, Digest)>,
-    /// Blobs under whose name a remote has something else, though it may say that it has them.
-    wrong: HashSet<(usize, Name)>,
+    /// Blobs whose content is not what their name says.
+    wrong: HashSet<(usize, Digest)>,
 }
 
 /// Where the bytes of an artifact are.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
     pub line: usize,
     pub output: EntryOutput,
@@ -82,7 +80,12 @@ impl Hit {
 impl Remotes {
     /// Those, in that order.
     pub fn new(lines: Vec<Line>) -> Self {
-        Self { lines, fetched: AtomicU64::new(0), state: Mutex::default() }
+        Self { lines, ..Self::default() }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lines.len()
     }
 
     /// Whether there is none.
@@ -115,11 +118,33 @@ impl Remotes {
         }
     }
 
-    /// A remote has failed: it is not asked again in this run.
+    /// A remote has failed: it is not asked again in this run, unless what is wrong is one answer alone.
     pub(super) fn failed(&self, line: usize, error: &RemoteError) {
-        if let Some(warning) = self.lines[line].turn_off(&error.to_string()) {
-            self.warn(warning);
+        let of = &self.lines[line];
+        match error {
+            RemoteError::Missing => {}
+            RemoteError::Nonsense(_) | RemoteError::Refused(_) => {
+                self.warn(format!("remote {}: {error}", of.name));
+            }
+            _ => {
+                if let Some(warning) = of.turn_off(&error.to_string()) {
+                    self.warn(warning);
+                }
+            }
         }
+    }
+
+    /// What a remote has under the name of a blob is something else.
+    pub(super) fn is_wrong(&self, line: usize, blob: &Name) {
+        let name = &self.lines[line].name;
+        let what = blob.blake3.short();
+        self.warn(format!("remote {name}: what it has under {what} is something else; it is not used"));
+        self.state().wrong.insert((line, blob.blake3));
+    }
+
+    /// Whether a blob is to be put there though the remote says that it has it.
+    pub(super) fn is_known_wrong(&self, line: usize, blob: &Name) -> bool {
+        self.state().wrong.contains(&(line, blob.blake3))
     }
 
     /// The first phase: path sets that runs with this action key had, those of the first remote first. Whoever made
@@ -145,15 +170,21 @@ impl Remotes {
         if let Some(known) = self.state().path_sets.get(&of.digest) {
             return Some(Arc::clone(known));
         }
-        let bytes = self.small_blob(of.line, &of.blob, MAX_PATH_SET)?;
-        let set = Arc::new(paths::decode(&bytes, &of.digest).ok()?);
-        self.state().path_sets.insert(of.digest, Arc::clone(&set));
-        Some(set)
+        let bytes = self.small_blob(of.line, &of.blob, paths::MAX_BLOB)?;
+        // One at a time: nobody has signed it, and it may come to much.
+        let _decoding = self.decoding.lock().unwrap_or_else(PoisonError::into_inner);
+        paths::decode(&bytes, &of.digest).ok().map(Arc::new)
     }
 
-    /// The second phase: the first result under this key that counts.
-    pub fn result(&self, strong_key: &Digest) -> Option<Hit> {
-        (0..self.lines.len()).find_map(|line| self.result_of(line, strong_key).ok().flatten())
+    /// Remembers a path set that has led to a result.
+    pub fn remember(&self, digest: Digest, set: Arc<PathSet>) {
+        self.state().path_sets.insert(digest, set);
+    }
+
+    /// The second phase: the first result under this key that counts, and is as wanted.
+    pub fn result(&self, strong_key: &Digest, wanted: impl Fn(&ResultEntry) -> bool) -> Option<Hit> {
+        let of_line = |line| self.result_of(line, strong_key).ok().flatten();
+        (0..self.lines.len()).filter_map(of_line).find(|hit| wanted(&hit.entry))
     }
 
     /// The result that one remote has under this key; the error where it has one that does not count.
@@ -172,46 +203,28 @@ impl Remotes {
         for (_, output) in &opened.entry.outputs {
             if let Artifact::File { digest, .. } | Artifact::Tree { digest, .. } = output.artifact() {
                 let found = Found { line, output: *output, strong_key: *strong_key };
-                state.found.entry(digest).or_insert(found);
+                let known = state.found.entry(digest).or_default();
+                if !known.contains(&found) {
+                    known.push(found);
+                }
             }
         }
         Ok(Some(Hit { line, remote: of.name.clone(), entry: opened.entry, signed_by: opened.signed_by }))
     }
 
-    /// Where the bytes of an artifact are, if a result that was found has it.
+    /// Where the bytes of an artifact are: in the first result that was found and has it.
     pub(super) fn place_of(&self, artifact: &Artifact) -> Option<Found> {
         let (Artifact::File { digest, .. } | Artifact::Tree { digest, .. }) = artifact else { return None };
-        self.found(digest).filter(|found| {
-            // The same bytes; whether they may be executed is for who places them.
-            match (found.output.artifact(), artifact) {
-                (Artifact::File { size: a, .. }, Artifact::File { size: b, .. }) => a == *b,
-                (found, wanted) => found == *wanted,
-            }
-        })
+        // The same bytes; whether they may be executed is for who places them.
+        let is_that = |found: &&Found| match (found.output.artifact(), artifact) {
+            (Artifact::File { size: a, .. }, Artifact::File { size: b, .. }) => a == *b,
+            (found, wanted) => found == *wanted,
+        };
+        self.state().found.get(digest)?.iter().find(is_that).copied()
     }
 
     pub(super) fn found(&self, artifact: &Digest) -> Option<Found> {
-        self.state().found.get(artifact).copied()
-    }
-
-    /// A remote has something else under the name of a blob. The next push replaces it.
-    pub(super) fn is_wrong(&self, line: usize, blob: &Name) {
-        self.warn(format!(
-            "remote {}: what it has under {} is something else; it is not used",
-            self.lines[line].name,
-            blob.blake3.short()
-        ));
-        self.state().wrong.insert((line, *blob));
-    }
-
-    /// Which of these a remote lacks. All, if it is known to have one of them wrong: others may be, too, and servers that
-    /// don't hash would keep them for ever.
-    pub(super) fn missing(&self, line: usize, blobs: &[Name]) -> Result<Vec<Name>, RemoteError> {
-        let distrusted = {
-            let wrong = &self.state().wrong;
-            blobs.iter().any(|&blob| wrong.contains(&(line, blob)))
-        };
-        if distrusted { Ok(blobs.to_vec()) } else { self.lines[line].ask(|remote| remote.missing(blobs)) }
+        self.state().found.get(artifact)?.first().copied()
     }
 
     /// A result is of no use: it is not found again in this run.
@@ -222,7 +235,9 @@ impl Remotes {
     pub(super) fn spoil_result(&self, line: usize, strong_key: &Digest) {
         let mut state = self.state();
         state.spoilt.insert((line, *strong_key));
-        state.found.retain(|_, found| (found.line, found.strong_key) != (line, *strong_key));
+        for found in state.found.values_mut() {
+            found.retain(|found| (found.line, found.strong_key) != (line, *strong_key));
+        }
     }
 
     /// An entry of one remote, as `read` understands it.
@@ -238,11 +253,6 @@ impl Remotes {
         }
         match of.ask(|remote| remote.entry(key)) {
             Ok(bytes) => read(&bytes?),
-            // One thing of many: the rest may be as it should.
-            Err(error @ RemoteError::Nonsense(_)) => {
-                self.warn(format!("remote {}: an entry does not count: {error}", of.name));
-                None
-            }
             Err(error) => {
                 self.failed(line, &error);
                 None
@@ -261,7 +271,7 @@ impl Remotes {
         });
         match fetched {
             Ok(bytes) if Digest::of_bytes(&bytes) == blob.blake3 => Some(bytes),
-            Ok(_) | Err(RemoteError::Nonsense(_)) => {
+            Ok(_) => {
                 self.is_wrong(line, blob);
                 None
             }

@@ -6,14 +6,13 @@ use std::path::Path;
 use super::bundle::{BundleError, BundleWriter};
 use super::candidates::{self, Candidate, candidates_key};
 use super::keys::SigningKey;
-use super::push::{Outgoing, Parcel, PushError};
+use super::push::{Content, Outgoing, Parcel, PushError};
 use crate::digest::Digest;
 use crate::store::{Blob, Store};
 
 /// A bundle that is being put together.
 pub struct Export<'a> {
     store: &'a Store,
-    key: Option<&'a SigningKey>,
     bundle: BundleWriter,
     /// By their keys: results of one action share a list.
     candidates: BTreeMap<Digest, Vec<u8>>,
@@ -31,22 +30,28 @@ pub enum ExportError {
 }
 
 impl<'a> Export<'a> {
-    /// An empty one, signed if there is a key.
-    pub fn new(store: &'a Store, key: Option<&'a SigningKey>) -> Self {
-        Self { store, key, bundle: BundleWriter::new(), candidates: BTreeMap::new() }
+    /// An empty one.
+    pub fn new(store: &'a Store) -> Self {
+        Self { store, bundle: BundleWriter::new(), candidates: BTreeMap::new() }
     }
 
-    /// Adds a result with all that it names.
-    pub fn add(&mut self, outgoing: &Outgoing<'_>) -> Result<(), ExportError> {
+    /// Adds a result with all that it names, signed if there is a key.
+    pub fn add(&mut self, outgoing: &Outgoing<'_>, key: Option<&SigningKey>) -> Result<(), ExportError> {
         let parcel = Parcel::of(self.store, outgoing, "")?;
         for blob in &parcel.blobs {
             self.bundle.blob(*blob, self.store.path_of(&blob.blake3));
         }
         for (name, content) in &parcel.small {
-            let Blob { digest, .. } = self.store.put_bytes(content).map_err(PushError::Store)?;
-            self.bundle.blob(*name, self.store.path_of(&digest));
+            let path = match content {
+                Content::Bytes(bytes) => {
+                    let Blob { digest, .. } = self.store.put_bytes(bytes).map_err(PushError::Store)?;
+                    self.store.path_of(&digest)
+                }
+                Content::File(path) => path.clone(),
+            };
+            self.bundle.blob(*name, path);
         }
-        self.bundle.entry(outgoing.strong_key, parcel.entry.seal(self.key).encode())?;
+        self.bundle.entry(outgoing.strong_key, parcel.entry.seal(key).encode())?;
         let newest = Candidate { path_set: parcel.entry.path_set_digest, blob: parcel.entry.path_set };
         let key = candidates_key(&outgoing.result.action_key);
         let merged = candidates::merge(self.candidates.get(&key).map(Vec::as_slice), newest);

@@ -1,15 +1,14 @@
 //! Fetching: blobs of a remote's result come into the store, several at once, each checked on its way.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::calls::{LEAST_PACE, at_pace};
 use super::client::{Found, Hit, Remotes};
 use super::entry::EntryOutput;
-use super::pack::Pack;
+use super::pack::{MAX_BLOB, Pack};
 use super::{Name, RemoteError};
 use crate::digest::Digest;
 use crate::store::{Artifact, Blob, BlobError, Store, StoreError, TreeLimit};
@@ -20,11 +19,14 @@ const AT_ONCE: usize = 8;
 /// How much is asked for together, in bytes: servers bound what one message may hold.
 const TOGETHER: u64 = 2 << 20;
 
-/// The largest pack of listings, in bytes: larger than those of a whole kernel tree.
-const MAX_PACK: u64 = 256 << 20;
-
-/// How often a transfer that broke off may go on without having got any further.
+/// How often a transfer that broke off may go on without having got much further.
 const STUCK: u32 = 3;
+
+/// What much further is, in bytes.
+const FURTHER: u64 = 1 << 20;
+
+/// The least pace of a blob over all tries, in bytes a second: below it, to build is faster.
+const PACE: u64 = 64 << 10;
 
 /// Why something could not be fetched.
 #[derive(Debug, thiserror::Error)]
@@ -58,15 +60,16 @@ impl Remotes {
         if store.has_artifact(artifact)? {
             return Ok(());
         }
-        // Nobody has it: whoever reads it will find that out.
-        let Some(Found { line, output, strong_key }) = self.place_of(artifact) else { return Ok(()) };
-        let mut wanted = Wanted::default();
-        let fetched =
-            self.add(store, line, &output, &mut wanted).and_then(|()| self.fetch_blobs(store, line, wanted));
-        if let Err(FetchError::Gone { .. }) = fetched {
+        // Where nobody has it, whoever reads it will find that out.
+        while let Some(Found { line, output, strong_key }) = self.place_of(artifact) {
+            let mut wanted = Wanted::default();
+            let fetched = self
+                .add(store, line, &output, &mut wanted)
+                .and_then(|()| self.fetch_blobs(store, line, wanted));
+            let Err(FetchError::Gone { .. }) = fetched else { return fetched };
             self.spoil_result(line, &strong_key);
         }
-        fetched
+        Ok(())
     }
 
     /// Brings the listings of a tree into the store, if a result that was found in this run has it: what its files are
@@ -111,7 +114,7 @@ impl Remotes {
                     why: why.to_owned(),
                 };
                 let packed = self
-                    .small_blob(line, pack, MAX_PACK)
+                    .small_blob(line, pack, MAX_BLOB)
                     .ok_or_else(|| gone("does not have the listings of a tree"))?;
                 let limit = TreeLimit { files: *files, bytes: *bytes };
                 let pack = Pack::decode_tree(&packed, digest, limit).map_err(|error| {
@@ -157,52 +160,45 @@ impl Remotes {
     }
 
     fn gone(&self, line: usize, error: &RemoteError) -> FetchError {
-        if !matches!(error, RemoteError::Missing) {
-            self.failed(line, error);
-        }
-        let why = match error {
-            RemoteError::Missing => "has lost a blob".to_owned(),
-            error => format!("did not give a blob: {error}"),
-        };
-        FetchError::Gone { remote: self.lines[line].name.clone(), why }
+        self.failed(line, error);
+        FetchError::Gone { remote: self.lines[line].name.clone(), why: format!("has lost a blob: {error}") }
     }
 
-    fn wrong(&self, line: usize, blob: &Name) -> FetchError {
-        self.is_wrong(line, blob);
-        let why = "has something else under the digest of a blob".to_owned();
-        FetchError::Gone { remote: self.lines[line].name.clone(), why }
-    }
-
-    /// One blob: a transfer that breaks off goes on where it ended, as long as it gets anywhere, and not at
-    /// a pace at which it never would: each try has its bound, and there may be many.
+    /// One blob: a transfer that breaks off goes on where it ended, as long as it gets anywhere.
     pub(super) fn fetch_one(&self, store: &Store, line: usize, blob: &Name) -> Result<(), FetchError> {
         let of = &self.lines[line];
         let expected = Blob { digest: blob.blake3, size: blob.size };
         let mut begun_elsewhere = true;
-        let (began, mut moved) = (Instant::now(), 0);
+        let until = Instant::now() + of.timeout * (STUCK + 1) + Duration::from_secs(blob.size / PACE);
         loop {
             let Some(mut intake) = store.intake(expected)? else { return Ok(()) };
             begun_elsewhere &= !intake.is_empty();
             let mut stuck = 0;
             while !intake.is_complete() {
                 let before = intake.len();
-                let got = of.ask(|remote| remote.get(blob, intake.len(), &mut intake));
+                let got = of.ask(|remote| {
+                    let offset = intake.len();
+                    remote.get(blob, offset, &mut Timed { to: &mut intake, until })
+                });
                 self.came(intake.len() - before);
-                moved += intake.len() - before;
-                let crawls = || began.elapsed() > of.timeout.saturating_add(at_pace(moved, LEAST_PACE));
                 match got {
                     Ok(()) if intake.is_complete() => {}
+                    _ if Instant::now() >= until => {
+                        let error = RemoteError::Unreachable("a blob comes too slowly".to_owned());
+                        return Err(self.gone(line, &error));
+                    }
                     Err(RemoteError::Local(source)) => {
                         let path = store.home().join("partial");
                         return Err(StoreError::io(&path, source).into());
                     }
-                    // Wrong from the start, as its length shows.
-                    Err(RemoteError::Nonsense(_)) => return Err(self.wrong(line, blob)),
-                    Err(error) if !error.may_pass() || stuck == STUCK || !of.is_on() || crawls() => {
+                    Err(error) if !error.may_pass() || stuck == STUCK || !of.is_on() => {
                         return Err(self.gone(line, &error));
                     }
-                    _ if stuck == STUCK => return Err(self.wrong(line, blob)),
-                    _ => stuck = if intake.len() > before { 0 } else { stuck + 1 },
+                    _ if stuck == STUCK => {
+                        let error = RemoteError::Nonsense("the blob ends before its end".to_owned());
+                        return Err(self.gone(line, &error));
+                    }
+                    _ => stuck = if intake.len() - before > FURTHER { 0 } else { stuck + 1 },
                 }
             }
             match intake.finish() {
@@ -211,7 +207,9 @@ impl Remotes {
                 // What was there from an earlier try may have been what is wrong.
                 Err(_) if begun_elsewhere => begun_elsewhere = false,
                 Err(_) => {
-                    return Err(self.wrong(line, blob));
+                    self.is_wrong(line, blob);
+                    let why = "has something else under the digest of a blob".to_owned();
+                    return Err(FetchError::Gone { remote: of.name.clone(), why });
                 }
             }
         }
@@ -222,6 +220,7 @@ impl Remotes {
         let mut failed: Option<FetchError> = None;
         let mut came = 0_usize;
         let asked = of.ask(|remote| {
+            came = 0;
             remote.get_several(blobs, &mut |blob, content| {
                 let taken = take(store, blob, &content);
                 match taken {
@@ -242,6 +241,22 @@ impl Remotes {
             Ok(()) => Err(self.gone(line, &RemoteError::Missing)),
             Err(error) => Err(self.gone(line, &error)),
         }
+    }
+}
+
+/// Takes what comes until a time.
+struct Timed<W> {
+    to: W,
+    until: Instant,
+}
+
+impl<W: Write> Write for Timed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if Instant::now() >= self.until { Err(io::ErrorKind::TimedOut.into()) } else { self.to.write(bytes) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
     }
 }
 

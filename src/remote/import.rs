@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::Remote as _;
 use super::bundle::Bundle;
+use super::candidates;
 use super::client::Remotes;
 use super::fetch::FetchError;
 use super::keys::Trust;
@@ -25,21 +27,28 @@ pub struct Imported {
 
 /// Takes all results of a bundle that count into the store. One that does not costs the others nothing.
 pub fn import(store: &Store, name: &str, bundle: Bundle, trust: Trust) -> Result<Imported, StoreError> {
-    let keys: Vec<Digest> = bundle.entries().copied().collect();
+    // Lists of path sets come with the results that they lead to.
+    let is_list = |key: &Digest| {
+        let entry = bundle.entry(key).ok().flatten();
+        entry.is_some_and(|entry| candidates::decode(&entry).is_ok())
+    };
+    let keys: Vec<Digest> = bundle.entries().copied().filter(|key| !is_list(key)).collect();
     // A file answers at once.
     let mut line = Line::new(name, Box::new(bundle), Duration::from_secs(1));
     line.trust = trust;
     let remotes = Remotes::new(vec![line]);
     let mut imported = Imported::default();
     for key in keys {
-        // Others are of path sets, which come with the results they lead to.
-        let Some(hit) = remotes.result(&key) else { continue };
+        let Some(hit) = remotes.result(&key, |_| true) else { continue };
         if store.result(&key)?.is_some_and(|known| all_here(store, &known)) {
             imported.results += 1;
             imported.known += 1;
             continue;
         }
-        let Some(set) = remotes.path_set(&hit.path_set()) else { continue };
+        let Some(set) = remotes.path_set(&hit.path_set()) else {
+            imported.refused.push(format!("{name}: what was read for result {} is not there", key.short()));
+            continue;
+        };
         match remotes.fetch(store, &hit) {
             Ok(()) => {}
             Err(FetchError::Gone { .. }) => continue,
@@ -57,7 +66,7 @@ pub fn import(store: &Store, name: &str, bundle: Bundle, trust: Trust) -> Result
         imported.results += 1;
     }
     imported.bytes = remotes.fetched();
-    imported.refused = remotes.warnings();
+    imported.refused.extend(remotes.warnings());
     Ok(imported)
 }
 

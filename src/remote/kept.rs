@@ -1,24 +1,21 @@
 //! Kept output directories on their way: a machine without any state goes on where another one ended.
 
 use std::fs::File;
-use std::path::Path;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::Digest as _;
 
 use super::client::Remotes;
 use super::entry::{KeptEntry, kept_key};
 use super::keys::SigningKey;
-use super::pack::Pack;
-use super::push::{PushError, made, send};
+use super::pack::{MAX_BLOB, Pack};
+use super::push::{Content, PushError, made, put_entry};
 use super::sealed::Sealed;
-use super::{Name, RemoteError, Sha256, paths};
+use super::{Name, Sha256, paths};
 use crate::digest::Digest;
 use crate::source::{Listing, PathSet};
 use crate::store::{Blob, BlobError, Store, StoreError, pack_dir, remove_tree, unpack_dir};
-
-/// The largest pack of the listings of source trees, in bytes.
-const MAX_LISTINGS: u64 = 128 << 20;
-
-/// The largest path set, in bytes.
-const MAX_PATH_SET: u64 = 64 << 20;
 
 /// A kept directory that is to be sent.
 pub struct OutgoingKept<'a> {
@@ -33,17 +30,12 @@ pub struct OutgoingKept<'a> {
     /// The digests of the trees that it was made from.
     pub trees: &'a [Digest],
     /// The directory, archived.
-    pub archive: Blob,
+    pub archive: &'a Archive,
     /// How much room it takes on disk.
     pub bytes: u64,
 }
 
 impl Remotes {
-    /// Whether kept directories may come from one of them.
-    pub fn have_kept(&self) -> bool {
-        self.lines.iter().any(|line| line.kept && line.is_on())
-    }
-
     /// Brings the newest kept directory of that key from the first remote that has one, to `to`, where nothing is yet.
     /// Gives the record that it was kept with. `None` for anything that is wrong with it: it can be made again.
     pub fn take_kept(&self, store: &Store, key: &Digest, to: &Path) -> Option<Vec<u8>> {
@@ -64,10 +56,11 @@ impl Remotes {
             }
         };
         let set =
-            paths::decode(&self.small_blob(line, &entry.path_set, MAX_PATH_SET)?, &entry.path_set_digest)
+            paths::decode(&self.small_blob(line, &entry.path_set, paths::MAX_BLOB)?, &entry.path_set_digest)
                 .ok()?;
-        let pack = Pack::decode_listings(&self.small_blob(line, &entry.listings, MAX_LISTINGS)?).ok()?;
+        let pack = Pack::decode_listings(&self.small_blob(line, &entry.listings, MAX_BLOB)?).ok()?;
         self.fetch_one(store, line, &entry.archive).ok()?;
+        store.claim(&pack.roots).ok()?;
         let listings: Vec<(Digest, &Listing)> =
             pack.listings.iter().map(|listing| (listing.digest(), listing)).collect();
         store
@@ -80,6 +73,8 @@ impl Remotes {
         // Blocks on disk may be fewer than bytes, in files with holes.
         let most = entry.bytes.saturating_mul(4).saturating_add(1 << 30);
         let unpacked = unpack_dir(store.open_blob(&archive).ok()?, to, most);
+        // It is the directory now; a later one is another archive.
+        store.drop_blob(&archive.digest);
         if let Err(error) = unpacked {
             self.warn(format!("remote {}: a kept directory can't be unpacked: {error}", of.name));
             let _ = remove_tree(to);
@@ -97,17 +92,14 @@ impl Remotes {
         key: Option<&SigningKey>,
     ) -> Result<u64, PushError> {
         let to = &self.lines[line];
-        let failed = |error| PushError::Remote { remote: to.name.clone(), error };
         let lost = |error| PushError::Blob { output: "what was kept".to_owned(), error };
-        let Blob { digest, size } = outgoing.archive;
-        let sha256 = Sha256(store.sha256(&digest, size).map_err(lost)?);
-        let archive = Name { blake3: digest, sha256, size };
+        let Archive { name: archive, path, .. } = outgoing.archive;
         let listing = |digest: &Digest| store.listing(digest).map_err(BlobError::from);
         let pack = Pack::of_listings(outgoing.trees.iter().copied(), listing).map_err(lost)?;
         let pack = pack.ok_or_else(|| lost(BlobError::Missing))?;
-        let mut small = Vec::new();
-        let path_set = made(paths::encode(outgoing.path_set), &mut small);
-        let listings = made(pack.encode(), &mut small);
+        let mut given = vec![(*archive, Content::File(path.clone()))];
+        let path_set = made(paths::encode(outgoing.path_set), &mut given);
+        let listings = made(pack.encode(), &mut given);
         let entry = KeptEntry {
             instance: to.instance.clone(),
             key: outgoing.key,
@@ -116,25 +108,57 @@ impl Remotes {
             path_set,
             path_set_digest: outgoing.path_set.digest(),
             listings,
-            archive,
+            archive: *archive,
             bytes: outgoing.bytes,
         };
-        entry.check().map_err(|why| failed(RemoteError::Refused(why.to_owned())))?;
+        entry.check().map_err(PushError::Unfit)?;
         let names = entry.names();
-        let missing = self.missing(line, &names).map_err(failed)?;
-        let bytes = send(store, to, &missing, &small)?;
-        let sealed = entry.seal(key).encode();
-        to.ask(|remote| remote.put_entry(&kept_key(&outgoing.key), &sealed, &names)).map_err(failed)?;
+        let bytes = self.send(store, line, &names, &given)?;
+        put_entry(to, &kept_key(&outgoing.key), &entry.seal(key), &names)?;
         Ok(bytes)
     }
 }
 
-/// Archives a directory into the store.
-pub fn archive_dir(store: &Store, dir: &Path) -> Result<Blob, StoreError> {
-    let path = store.fresh_work_dir("archive")?.join("archive");
-    let io_error = |source| StoreError::io(&path, source);
-    pack_dir(dir, File::create_new(&path).map_err(io_error)?).map_err(io_error)?;
-    let blob = store.put_file(&path)?;
-    let _ = remove_tree(path.parent().unwrap_or(&path));
-    Ok(blob)
+/// An archived directory, in a file that goes with this.
+pub struct Archive {
+    name: Name,
+    path: PathBuf,
+    dir: PathBuf,
+}
+
+impl Archive {
+    /// Archives a directory.
+    pub fn of(store: &Store, kept: &Path) -> Result<Self, StoreError> {
+        let dir = store.fresh_work_dir("archive")?;
+        let path = dir.join("archive");
+        let made = archive(kept, &path).map_err(|error| StoreError::io(&path, error));
+        let name = made.inspect_err(|_| {
+            let _ = remove_tree(&dir);
+        })?;
+        Ok(Self { name, path, dir })
+    }
+}
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        // What can't be removed now goes with the session.
+        let _ = remove_tree(&self.dir);
+    }
+}
+
+fn archive(kept: &Path, path: &Path) -> io::Result<Name> {
+    pack_dir(kept, File::create_new(path)?)?;
+    let mut file = File::open(path)?;
+    let (mut blake3, mut sha256) = (blake3::Hasher::new(), sha2::Sha256::new());
+    let mut piece = vec![0; 1 << 18];
+    loop {
+        let count = file.read(&mut piece)?;
+        if count == 0 {
+            break;
+        }
+        blake3.update(&piece[..count]);
+        sha256.update(&piece[..count]);
+    }
+    let digest = Digest::from_bytes(*blake3.finalize().as_bytes());
+    Ok(Name { blake3: digest, sha256: Sha256(sha256.finalize().into()), size: blake3.count() })
 }

@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn what_may_pass_is_tried_again_and_not_for_ever() {
         let ask = |line: &Line| line.ask(|remote| remote.entry(&Digest::of_bytes(b"")));
-        let long = Duration::from_secs(60);
+        let long = Duration::from_mins(1);
         assert!(ask(&line(TRIES - 1, BUSY, long)).is_ok());
         assert!(ask(&line(TRIES, BUSY, long)).is_err());
         assert!(ask(&line(1, || RemoteError::Denied("401".into()), long)).is_err());
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn one_that_is_off_is_not_asked_and_told_of_once() {
-        let line = line(0, BUSY, Duration::from_secs(60));
+        let line = line(0, BUSY, Duration::from_mins(1));
         assert!(line.turn_off("no route").unwrap().contains("ci"));
         assert_eq!(line.turn_off("no route"), None);
         assert!(line.ask::<()>(|_| unreachable!("it is off")).is_err());

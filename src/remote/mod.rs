@@ -60,7 +60,7 @@ pub use error::RemoteError;
 pub use export::{Export, ExportError};
 pub use fetch::FetchError;
 pub use import::{Imported, import};
-pub use kept::{OutgoingKept, archive_dir};
+pub use kept::{Archive, OutgoingKept};
 pub use keys::{KeyError, PublicKey, SigningKey, Trust};
 pub use line::Line;
 pub use name::{Name, Sha256};

@@ -1,6 +1,7 @@
 //! Pushing: a recorded result goes to the remotes that are written to. Blobs first, then what names them.
 
-use std::io::Seek;
+use std::fs::File;
+use std::path::PathBuf;
 
 use super::candidates::{self, Candidate, candidates_key};
 use super::client::Remotes;
@@ -8,7 +9,8 @@ use super::entry::{EntryOutput, ResultEntry};
 use super::keys::SigningKey;
 use super::line::Line;
 use super::pack::Pack;
-use super::{Name, RemoteError, Sha256, paths};
+use super::sealed::Sealed;
+use super::{MAX_ENTRY, Name, RemoteError, Sha256, paths};
 use crate::digest::{Digest, Domain, Hasher};
 use crate::source::PathSet;
 use crate::store::{Artifact, Blob, BlobError, Store, StoreError, StoredResult};
@@ -68,6 +70,9 @@ pub enum PushError {
         /// Why.
         error: BlobError,
     },
+    /// It is more, or other, than remotes take.
+    #[error("{0}")]
+    Unfit(&'static str),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -77,6 +82,11 @@ impl Remotes {
     /// The remotes that results are pushed to.
     pub fn written(&self) -> impl Iterator<Item = (usize, &Line)> {
         self.lines.iter().enumerate().filter(|(_, line)| line.write && line.is_on())
+    }
+
+    /// One of them.
+    pub fn line(&self, line: usize) -> &Line {
+        &self.lines[line]
     }
 
     /// Pushes a result to one of them, signed if there is a key.
@@ -90,7 +100,7 @@ impl Remotes {
         let to = &self.lines[line];
         let failed = |error: RemoteError| PushError::Remote { remote: to.name.clone(), error };
         let parcel = Parcel::of(store, outgoing, &to.instance)?;
-        parcel.entry.check().map_err(|why| failed(RemoteError::Refused(why.to_owned())))?;
+        parcel.entry.check().map_err(PushError::Unfit)?;
         // One that does not count is as good as none, and is written over.
         let known = self.result_of(line, &outgoing.strong_key).ok().flatten();
         let differing = known.as_ref().map(|hit| differing(&hit.entry, &parcel.entry, outgoing.compared));
@@ -99,20 +109,16 @@ impl Remotes {
             Some(_) => Some(evidence_key(&parcel.entry)),
             None => Some(outgoing.strong_key),
         };
-        // Also where the result is known: its blobs may be gone.
+        // Also where the result is known: what has been lost of it is put back.
         let names = parcel.names();
-        let missing = self.missing(line, &names).map_err(failed)?;
-        let bytes = send(store, to, &missing, &parcel.small)?;
+        let bytes = self.send(store, line, &names, &parcel.small)?;
         if let Some(place) = &place {
-            let sealed = parcel.entry.seal(key).encode();
-            to.ask(|remote| remote.put_entry(place, &sealed, &names)).map_err(failed)?;
+            put_entry(to, place, &parcel.entry.seal(key), &names)?;
         }
-        if let (Some(hit), Some(outputs)) = (known, differing) {
-            return Ok(match place {
-                None if missing.is_empty() => Pushed::Known,
-                None => Pushed::Done { bytes },
-                Some(evidence) => Pushed::Differs { signed_by: hit.signed_by, outputs, evidence },
-            });
+        if let (Some(hit), Some(evidence), Some(outputs)) = (&known, place, differing)
+            && !outputs.is_empty()
+        {
+            return Ok(Pushed::Differs { signed_by: hit.signed_by.clone(), outputs, evidence });
         }
         // Last: whoever finds the path set is to find the result.
         let key = candidates_key(&outgoing.result.action_key);
@@ -122,7 +128,7 @@ impl Remotes {
         if before.as_deref() != Some(&merged) {
             to.ask(|remote| remote.put_entry(&key, &merged, &[newest.blob])).map_err(failed)?;
         }
-        Ok(Pushed::Done { bytes })
+        Ok(if known.is_some() && bytes == 0 { Pushed::Known } else { Pushed::Done { bytes } })
     }
 }
 
@@ -148,7 +154,7 @@ pub(super) struct Parcel {
     /// Blobs of the store.
     pub blobs: Vec<Name>,
     /// Blobs that are made for the way: the path set, and the listings of trees.
-    pub small: Vec<(Name, Vec<u8>)>,
+    pub small: Vec<(Name, Content)>,
 }
 
 impl Parcel {
@@ -203,45 +209,76 @@ impl Parcel {
     }
 }
 
-/// Sends the blobs that are missing: those that are given here, and others from the store. Gives how many bytes that was.
-pub(super) fn send(
-    store: &Store,
-    to: &Line,
-    missing: &[Name],
-    given: &[(Name, Vec<u8>)],
-) -> Result<u64, PushError> {
-    let failed = |error: RemoteError| PushError::Remote { remote: to.name.clone(), error };
-    let lost = |blob: &Name, error| PushError::Blob { output: blob.blake3.short(), error };
-    let (mut group, mut size) = (Vec::new(), 0);
-    let put = |group: &[(Name, Vec<u8>)]| to.ask(|remote| remote.put_several(group)).map_err(failed);
-    for blob in missing {
-        let given = given.iter().find(|(name, _)| name == blob).map(|(_, content)| content);
-        let content = match given {
-            Some(content) => content.clone(),
-            None if blob.size > to.together() => {
-                let stored = Blob { digest: blob.blake3, size: blob.size };
-                let mut file = store.open_blob(&stored).map_err(|error| lost(blob, error))?;
-                to.ask(|remote| {
-                    file.rewind().map_err(RemoteError::Local)?;
-                    remote.put(blob, &mut file)
-                })
-                .map_err(failed)?;
+impl Remotes {
+    /// Sends those of these blobs that a remote lacks, or has wrong: ones that are given here, and others from the store.
+    /// Gives how many bytes that was.
+    pub(super) fn send(
+        &self,
+        store: &Store,
+        line: usize,
+        names: &[Name],
+        given: &[(Name, Content)],
+    ) -> Result<u64, PushError> {
+        let to = &self.lines[line];
+        let failed = |error: RemoteError| PushError::Remote { remote: to.name.clone(), error };
+        let lost = |blob: &Name, error| PushError::Blob { output: blob.blake3.short(), error };
+        let mut missing = to.ask(|remote| remote.missing(names)).map_err(failed)?;
+        let wrong = names.iter().filter(|blob| self.is_known_wrong(line, blob) && !missing.contains(blob));
+        let wrong: Vec<Name> = wrong.copied().collect();
+        missing.extend(wrong);
+        let (mut group, mut size) = (Vec::new(), 0);
+        let put = |group: &[(Name, Vec<u8>)]| to.ask(|remote| remote.put_several(group)).map_err(failed);
+        for blob in &missing {
+            let given = given.iter().find(|(name, _)| name == blob).map(|(_, content)| content);
+            let mut file = match given {
+                Some(Content::File(path)) => {
+                    Some(File::open(path).map_err(|error| failed(RemoteError::Local(error)))?)
+                }
+                None if blob.size > to.together() => {
+                    let stored = Blob { digest: blob.blake3, size: blob.size };
+                    Some(store.open_blob(&stored).map_err(|error| lost(blob, error))?)
+                }
+                _ => None,
+            };
+            if let Some(file) = &mut file {
+                to.ask(|remote| remote.put(blob, file)).map_err(failed)?;
                 continue;
             }
-            None => store.read(&blob.blake3, blob.size).map_err(|error| lost(blob, error))?,
-        };
-        if size + blob.size > TOGETHER && !group.is_empty() {
-            put(&group)?;
-            group.clear();
-            size = 0;
+            let content = match given {
+                Some(Content::Bytes(content)) => content.clone(),
+                _ => store.read(&blob.blake3, blob.size).map_err(|error| lost(blob, error))?,
+            };
+            if size + blob.size > TOGETHER && !group.is_empty() {
+                put(&group)?;
+                group.clear();
+                size = 0;
+            }
+            size += blob.size;
+            group.push((*blob, content));
         }
-        size += blob.size;
-        group.push((*blob, content));
+        if !group.is_empty() {
+            put(&group)?;
+        }
+        Ok(missing.iter().map(|blob| blob.size).sum())
     }
-    if !group.is_empty() {
-        put(&group)?;
+}
+
+/// Puts an entry, if others would take it.
+pub(super) fn put_entry(to: &Line, key: &Digest, entry: &Sealed, names: &[Name]) -> Result<(), PushError> {
+    let entry = entry.encode();
+    if entry.len() as u64 > MAX_ENTRY {
+        return Err(PushError::Unfit("its entry would be larger than remotes take"));
     }
-    Ok(missing.iter().map(|blob| blob.size).sum())
+    to.ask(|remote| remote.put_entry(key, &entry, names))
+        .map_err(|error| PushError::Remote { remote: to.name.clone(), error })
+}
+
+/// Content that goes over and is no blob of the store.
+pub(super) enum Content {
+    /// In memory.
+    Bytes(Vec<u8>),
+    /// In a file.
+    File(PathBuf),
 }
 
 /// A blob of the store by both names.
@@ -251,8 +288,8 @@ fn named(store: &Store, blob: Blob) -> Result<Name, BlobError> {
 }
 
 /// A blob that is made for the way.
-pub(super) fn made(content: Vec<u8>, all: &mut Vec<(Name, Vec<u8>)>) -> Name {
+pub(super) fn made(content: Vec<u8>, all: &mut Vec<(Name, Content)>) -> Name {
     let name = Name::of_bytes(&content);
-    all.push((name, content));
+    all.push((name, Content::Bytes(content)));
     name
 }

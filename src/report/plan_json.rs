@@ -104,6 +104,7 @@ pub fn plan_json(
         "totals": {
             "fresh": count("fresh"),
             "cached": count("cached"),
+            "remote": count("remote"),
             "stale": count("stale"),
             "unknown": count("unknown"),
             "blocked": count("blocked"),

@@ -185,10 +185,10 @@ mod tests {
 
     #[test]
     fn nothing_gets_out_of_the_directory() {
+        use EntryType::{Block, Directory, Link, Regular, Symlink};
         let temp = tempfile::tempdir().unwrap();
         let outside = temp.path().join("outside");
         let link = outside.to_str().unwrap();
-        use EntryType::{Block, Directory, Link, Regular, Symlink};
         let hostile: &[&[(&str, EntryType, &str)]] = &[
             &[("../outside", Regular, "")],
             &[("a/../../outside", Regular, "")],

@@ -165,7 +165,7 @@ impl<'a> Choice<'a> {
         for (at, source) in inventory.sources.iter().enumerate() {
             units.push(unit(What::Source(at), source.used, stays(&source.name)));
         }
-        for (at, thing) in inventory.damaged.iter().chain(&inventory.strays).enumerate() {
+        for (at, thing) in inventory.things().enumerate() {
             units.push(unit(What::Damaged(at), thing.put, false));
         }
         for (at, blob) in inventory.blobs.iter().enumerate() {
@@ -261,10 +261,7 @@ impl<'a> Choice<'a> {
             What::Log(at) => self.logs[at].map_or(0, |id| self.objects.release(id)),
             What::Kept(at) => self.inventory.kept[at].bytes,
             What::Source(at) => self.inventory.sources[at].room,
-            What::Damaged(at) => {
-                let (damaged, strays) = (&self.inventory.damaged, &self.inventory.strays);
-                damaged.iter().chain(strays).nth(at).map_or(0, |thing| thing.room)
-            }
+            What::Damaged(at) => self.inventory.things().nth(at).map_or(0, |thing| thing.room),
             What::Unreachable(at) => self.inventory.blobs[at].room,
         }
     }

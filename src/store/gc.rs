@@ -261,7 +261,11 @@ impl Store {
                 }
                 What::Damaged(at) => {
                     let path = damaged(inventory, at);
-                    super::session::remove_any(path).at(path)?;
+                    if path.parent() == Some(&self.home.join("partial")) {
+                        super::intake::remove_partial(path)?;
+                    } else {
+                        super::session::remove_any(path).at(path)?;
+                    }
                 }
                 What::Result(_) | What::Log(_) | What::Unreachable(_) => {}
             }
@@ -299,8 +303,5 @@ impl Store {
 }
 
 fn damaged(inventory: &Inventory, at: usize) -> &PathBuf {
-    inventory
-        .damaged
-        .get(at)
-        .map_or_else(|| &inventory.strays[at - inventory.damaged.len()].path, |it| &it.path)
+    &inventory.things().nth(at).expect("what is chosen is in the inventory").path
 }

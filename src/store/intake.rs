@@ -13,6 +13,7 @@ use nix::libc;
 
 use super::cas::{Blob, name_blob};
 use super::error::{At, BlobError, StoreError};
+use super::session::remove_any;
 use super::{Store, make_dir};
 use crate::digest::Digest;
 
@@ -53,6 +54,11 @@ impl Store {
         }
         hasher.update_reader(&mut file).at(&path)?;
         Ok(Some(Intake { store: self, expected, path, file, hasher, resumable }))
+    }
+
+    /// Removes a blob that no row names: one that was only on its way through.
+    pub fn drop_blob(&self, digest: &Digest) {
+        let _ = fs::remove_file(self.blob_path(digest));
     }
 
     /// Where a blob is, for those who read it as it is and check it themselves.
@@ -139,7 +145,11 @@ fn new_file() -> fs::OpenOptions {
 /// Opens and locks what has come of a blob. `None`: another has it.
 fn open_partial(path: &Path) -> Result<Option<File>, StoreError> {
     loop {
-        let file = new_file().create(true).truncate(false).open(path).at(path)?;
+        let file = match new_file().create(true).truncate(false).open(path) {
+            // One of another user's, who shares the cache.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+            file => file.at(path)?,
+        };
         if !matches!(file.try_lock(), Ok(())) {
             return Ok(None);
         }
@@ -150,5 +160,88 @@ fn open_partial(path: &Path) -> Result<Option<File>, StoreError> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StoreError::io(path, error)),
             _ => {}
         }
+    }
+}
+
+/// Removes what has come of a blob, unless somebody is fetching it now.
+pub(super) fn remove_partial(path: &Path) -> Result<(), StoreError> {
+    let Ok(Some(_locked)) = open_partial(path) else { return Ok(()) };
+    // Under the lock: whoever comes next sees that it is gone, and makes a new one.
+    remove_any(path).at(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("cache")).unwrap();
+        (dir, store)
+    }
+
+    fn blob(bytes: &[u8]) -> Blob {
+        Blob { digest: Digest::of_bytes(bytes), size: bytes.len() as u64 }
+    }
+
+    #[test]
+    fn what_came_in_pieces_and_tries_is_one_blob() {
+        let (dir, store) = store();
+        let bytes = b"some bytes that come in two tries";
+        let mut intake = store.intake(blob(bytes)).unwrap().unwrap();
+        intake.write_all(&bytes[..10]).unwrap();
+        drop(intake);
+        drop(store);
+        // Another process goes on.
+        let store = Store::open(&dir.path().join("cache")).unwrap();
+        let mut intake = store.intake(blob(bytes)).unwrap().unwrap();
+        assert_eq!(intake.len(), 10);
+        intake.write_all(&bytes[10..]).unwrap();
+        intake.finish().unwrap();
+        assert_eq!(store.read(&blob(bytes).digest, 100).unwrap(), bytes);
+        assert!(store.intake(blob(bytes)).unwrap().is_none(), "it is here");
+        assert_eq!(fs::read_dir(store.home().join("partial")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn wrong_bytes_get_no_name_and_leave_nothing() {
+        let (_dir, store) = store();
+        let mut intake = store.intake(blob(b"right")).unwrap().unwrap();
+        intake.write_all(b"wrong").unwrap();
+        assert!(intake.write_all(b"!").is_err(), "more than there is to be");
+        assert!(matches!(intake.finish(), Err(BlobError::Hostile { .. })));
+        assert!(!store.has(&blob(b"right").digest, 5));
+        let mut intake = store.intake(blob(b"right")).unwrap().unwrap();
+        assert_eq!(intake.len(), 0);
+        intake.write_all(b"wr").unwrap();
+        intake.start_again().unwrap();
+        intake.write_all(b"right").unwrap();
+        intake.finish().unwrap();
+    }
+
+    #[test]
+    fn two_who_fetch_the_same_do_not_write_into_one_file() {
+        let (_dir, store) = store();
+        let mut first = store.intake(blob(b"bytes")).unwrap().unwrap();
+        let mut second = store.intake(blob(b"bytes")).unwrap().unwrap();
+        first.write_all(b"by").unwrap();
+        second.write_all(b"bytes").unwrap();
+        second.finish().unwrap();
+        first.write_all(b"tes").unwrap();
+        first.finish().unwrap();
+        assert_eq!(store.read(&blob(b"bytes").digest, 5).unwrap(), b"bytes");
+    }
+
+    #[test]
+    fn what_somebody_is_fetching_is_not_removed() {
+        let (_dir, store) = store();
+        let mut intake = store.intake(blob(b"bytes")).unwrap().unwrap();
+        intake.write_all(b"by").unwrap();
+        let path = store.home().join("partial").join(blob(b"bytes").digest.to_string());
+        remove_partial(&path).unwrap();
+        assert!(path.exists());
+        drop(intake);
+        remove_partial(&path).unwrap();
+        assert!(!path.exists());
     }
 }

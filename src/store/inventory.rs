@@ -19,6 +19,8 @@ pub(super) struct Inventory {
     pub blobs: Vec<BlobFile>,
     /// Files below `cas/` that can be no blob.
     pub strays: Vec<Thing>,
+    /// What has come so far of blobs from elsewhere.
+    pub partial: Vec<Thing>,
     /// Blobs that were set aside, and indexes.
     pub damaged: Vec<Thing>,
     /// Source trees that kiln unpacked.
@@ -60,8 +62,13 @@ impl Inventory {
     /// What only a walk can measure, in bytes.
     pub fn counted(&self) -> u64 {
         let blobs = self.blobs.iter().map(|blob| blob.room);
-        let things = self.strays.iter().chain(&self.damaged).map(|thing| thing.room);
+        let things = self.things().map(|thing| thing.room);
         blobs.chain(things).chain(self.sources.iter().map(|source| source.room)).fold(0, u64::saturating_add)
+    }
+
+    /// What nothing in the index names, in one order: set aside, stray, partial.
+    pub fn things(&self) -> impl Iterator<Item = &Thing> {
+        self.damaged.iter().chain(&self.strays).chain(&self.partial)
     }
 
     /// All of it, but for what belongs to running kilns.
@@ -101,6 +108,10 @@ impl Store {
             if name.starts_with("index.sqlite.damaged-") {
                 inventory.damaged.push(thing);
             }
+        }
+        let partial = self.home.join("partial");
+        if partial.is_dir() {
+            inventory.partial = things(&partial)?;
         }
         inventory.sources = self.sources()?;
         for dir in ["tmp", "work", "stat", "logs", "locks"] {

@@ -195,7 +195,8 @@ impl<'a> Count<'a> {
         inventory.sources.iter().for_each(|source| add(Part::Sources, source.room));
         inventory.damaged.iter().chain(&inventory.strays).for_each(|thing| add(Part::Damaged, thing.room));
         add(Part::Index, inventory.index);
-        add(Part::Working, inventory.working);
+        let partial = inventory.partial.iter().map(|thing| thing.room).sum::<u64>();
+        add(Part::Working, inventory.working.saturating_add(partial));
         parts.into_iter().map(|(part, (count, bytes))| (part, count, bytes)).collect()
     }
 }

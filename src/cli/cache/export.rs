@@ -6,7 +6,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::needs::hold_all;
 use crate::cli::project::{Project, select};
 use crate::cli::push::recorded;
-use crate::cli::remotes::signing_key;
+use crate::cli::remotes::{signing_key, tell};
 use crate::cli::terminal::{Terminal, outln};
 use crate::kinds::AllKinds;
 use crate::plan::{Verdict, plan};
@@ -25,13 +25,17 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = Project::open(terminal)?;
     let key = signing_key(&project.spec)?;
     let kinds = AllKinds::new(&project.spec);
-    let (mut graph, world) = project.look(&kinds)?;
+    let (mut graph, mut world) = project.look(&kinds)?;
+    // What is not here, but elsewhere, tells the keys of what is made from it.
+    let remotes = project.remotes(false, terminal)?;
+    world.remotes = Some(&remotes);
     let selection = select(&args.targets, &graph)?;
     let plan = plan(&world, &mut graph, &selection)?;
     world.save();
+    tell(&remotes, terminal);
     hold_all(&world, &graph, &plan)?;
-    let mut export = Export::new(&project.store, key.as_ref().ok());
-    let mut results = 0;
+    let mut export = Export::new(&project.store);
+    let (mut results, mut unsigned) = (0, 0);
     for &id in plan.nodes().iter().filter(|&&id| graph.node(id).action().is_some()) {
         if !matches!(plan.verdict(id), Verdict::Fresh(_) | Verdict::Cached(..)) {
             continue;
@@ -40,7 +44,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         let Some(recorded) = strong.map(|strong| recorded(&project, &strong)).transpose()?.flatten() else {
             continue;
         };
-        match export.add(&recorded.outgoing(&|_| true)) {
+        let key = key.as_ref().ok().filter(|_| recorded.made_here);
+        unsigned += usize::from(key.is_none());
+        match export.add(&recorded.outgoing(&|_| true), key) {
             Ok(()) => results += 1,
             Err(ExportError::Result(PushError::Blob { output, error })) => {
                 terminal.warning(&format!("{} is left out: {output} can't be read: {error}", graph.name(id)));
@@ -50,9 +56,10 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     let length =
         export.write(&args.file, &mut |_| {}).map_err(|error| Failure::new(Exit::Environment, error))?;
-    if let Err(why) = key {
+    if unsigned > 0 {
+        let why = key.err().unwrap_or_else(|| "this machine did not make them".to_owned());
         terminal
-            .note(&format!("the bundle is not signed ({why}): whoever imports it has to say `--unsigned`"));
+            .note(&format!("{unsigned} of them are not signed ({why}): to import these takes `--unsigned`"));
     }
     if !terminal.quiet {
         outln!("{results} results, {}: {}", report::bytes(length), args.file.display());
