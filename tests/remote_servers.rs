@@ -9,10 +9,31 @@ mod buildgrid;
 mod certificates;
 #[path = "remote_servers/contract.rs"]
 mod contract;
+#[path = "remote_servers/damage.rs"]
+mod damage;
+#[path = "remote_servers/journeys.rs"]
+mod journeys;
+#[path = "remote_servers/machines.rs"]
+mod machines;
 #[path = "remote_servers/nginx.rs"]
 mod nginx;
+#[path = "remote_servers/outages.rs"]
+mod outages;
 #[path = "remote_servers/process.rs"]
 mod process;
+#[path = "e2e/project.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod project;
+#[path = "remote_servers/pull_requests.rs"]
+mod pull_requests;
+#[path = "remote_servers/room.rs"]
+mod room;
+#[path = "faults/small_disk.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod small_disk;
+#[path = "e2e/twin.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod twin;
 
 use std::fs;
 use std::io::{self, Write};

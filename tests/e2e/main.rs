@@ -17,6 +17,7 @@ mod matching;
 mod outputs;
 mod project;
 mod reach;
+mod recipes;
 mod remote;
 mod rules;
 mod shown;

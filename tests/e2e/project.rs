@@ -27,6 +27,8 @@ pub struct Project {
     dir: TempDir,
     /// What runs kiln, such as `setpriv ..`, and ends in executing it.
     behind: Vec<String>,
+    /// What is in the environment of kiln, beside what is in ours.
+    variables: BTreeMap<String, String>,
 }
 
 impl Project {
@@ -62,7 +64,15 @@ impl Project {
 
     /// An empty directory.
     pub fn empty() -> Self {
-        Self { dir: tempfile::Builder::new().prefix("kiln-e2e-").tempdir().unwrap(), behind: Vec::new() }
+        let dir = tempfile::Builder::new().prefix("kiln-e2e-").tempdir().unwrap();
+        Self { dir, behind: Vec::new(), variables: BTreeMap::new() }
+    }
+
+    /// The same project with nothing but these variables in the environment of kiln, beside what is in ours.
+    pub fn with_variables<'a>(mut self, variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let variables = variables.into_iter();
+        self.variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        self
     }
 
     /// As an ordinary user's, if the tests run as root; to be called when all files are there.
@@ -127,6 +137,7 @@ impl Project {
         let mut command = Command::new(words.next().expect("kiln itself, at least"));
         command.args(words).args(args.split_whitespace()).current_dir(self.dir.path());
         command.env_remove("MAKEFLAGS").env("NO_COLOR", "1").env("COLUMNS", "100").env("TZ", "UTC");
+        command.envs(&self.variables);
         command
     }
 

@@ -12,5 +12,6 @@ mod kept;
 mod kills;
 mod outputs;
 mod project;
+mod small_disk;
 mod sources;
 mod users;

@@ -7,6 +7,7 @@ use kiln::remote::{Address, Secret, Settings};
 use tempfile::TempDir;
 
 use crate::certificates::{Certificates, token};
+use crate::machines::Access;
 use crate::process::{Server, configure, free_ports};
 use crate::settings;
 
@@ -57,6 +58,12 @@ impl BuildGrid {
         let address = Address::Grpc(format!("grpc://127.0.0.1:{}", self.port));
         Settings { instance: instance.to_owned(), ..settings(address) }
     }
+
+    /// For everybody.
+    pub fn access(&self) -> Access {
+        let fields = format!("url: \"grpc://127.0.0.1:{}\"", self.port);
+        Access { fields, writer: None, reader: None }
+    }
 }
 
 impl Guarded {
@@ -80,6 +87,19 @@ impl Guarded {
         let ca = Some(self.certificates.path("ca.pem"));
         let token = Some(Secret::new(token(subject, &self.state.path().join("secret"))));
         Settings { ca, token, ..settings(Address::Grpc(format!("grpcs://127.0.0.1:{}", self.tls))) }
+    }
+
+    /// Where it keeps blobs.
+    pub fn data(&self) -> PathBuf {
+        self.state.path().join("main")
+    }
+
+    /// For builds of the main line and of pull requests.
+    pub fn access(&self) -> Access {
+        let ca = self.certificates.path("ca.pem");
+        let fields = format!("url: \"grpcs://127.0.0.1:{}\", ca: \"{}\"", self.tls, ca.display());
+        let token = |subject| Some(token(subject, &self.state.path().join("secret")));
+        Access { fields, writer: token("main-1"), reader: token("pr-17") }
     }
 
     /// The same where a certificate is wanted as well.

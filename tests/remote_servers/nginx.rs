@@ -8,6 +8,7 @@ use kiln::remote::{Address, Secret, Settings};
 use tempfile::TempDir;
 
 use crate::certificates::{Certificates, run};
+use crate::machines::Access;
 use crate::process::{Server, configure, free_ports};
 use crate::settings;
 
@@ -45,10 +46,40 @@ impl Nginx {
                 ("@USER@", if nix::unistd::geteuid().is_root() { "user root;" } else { "" }.to_owned()),
             ],
         );
-        let arguments = ["-c", configuration.to_str().unwrap(), "-p", state.path().to_str().unwrap()];
-        let log = state.path().join("output");
-        let server = Server::start(Path::new("/usr/sbin/nginx"), &arguments, &log, &[plain, tls, mutual]);
+        let server = run_in(state.path(), &[plain, tls, mutual]);
         Self { server, certificates, plain, tls, mutual, state }
+    }
+
+    /// Starts it again where it was, after it has been killed.
+    pub fn start_again(&mut self) {
+        self.server = run_in(self.state.path(), &[self.plain, self.tls, self.mutual]);
+    }
+
+    /// Makes it `busy` or `limiting` (503 and 429, come again in two seconds), `failing` (500), `slow` (8 MiB a second) or
+    /// `standing` (hardly any bytes), or not any more.
+    pub fn is(&self, what: &str, so: bool) {
+        let switch = self.state.path().join(what);
+        if so { fs::write(switch, "").unwrap() } else { fs::remove_file(switch).unwrap() }
+    }
+
+    /// What it has been asked so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        let log = fs::read_to_string(self.state.path().join("access.log")).unwrap();
+        log.lines().map(Asked::of).collect()
+    }
+
+    /// In the open, for who has the password, and for who has none.
+    pub fn access(&self) -> Access {
+        let fields = format!("url: \"http://127.0.0.1:{}/\", user: \"{USER}\"", self.plain);
+        Access { fields, writer: Some(PASSWORD.to_owned()), reader: None }
+    }
+
+    /// The same over TLS.
+    pub fn tls_access(&self) -> Access {
+        let ca = self.certificates.path("ca.pem");
+        let fields =
+            format!("url: \"https://127.0.0.1:{}/\", user: \"{USER}\", ca: \"{}\"", self.tls, ca.display());
+        Access { fields, writer: Some(PASSWORD.to_owned()), reader: None }
     }
 
     /// Its address for everybody, with some path.
@@ -85,6 +116,34 @@ impl Nginx {
     pub fn is_receiving(&self) -> bool {
         let coming = fs::read_dir(self.state.path().join("coming")).into_iter().flatten().flatten();
         coming.into_iter().any(|file| file.metadata().is_ok_and(|stat| stat.len() > 0))
+    }
+}
+
+fn run_in(state: &Path, ports: &[u16]) -> Server {
+    let configuration = state.join("nginx.conf");
+    let arguments = ["-c", configuration.to_str().unwrap(), "-p", state.to_str().unwrap()];
+    Server::start(Path::new("/usr/sbin/nginx"), &arguments, &state.join("output"), ports)
+}
+
+/// One request, as the log has it.
+#[derive(Debug)]
+pub struct Asked {
+    pub method: String,
+    pub status: u16,
+    /// How much of a body was sent.
+    pub sent: u64,
+}
+
+impl Asked {
+    fn of(line: &str) -> Self {
+        let mut parts = line.split('"').skip(1);
+        let (request, answer) = (parts.next().unwrap(), parts.next().unwrap());
+        let mut answer = answer.split_whitespace();
+        Self {
+            method: request.split(' ').next().unwrap().to_owned(),
+            status: answer.next().unwrap().parse().unwrap(),
+            sent: answer.next().unwrap().parse().unwrap(),
+        }
     }
 }
 
