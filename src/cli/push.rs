@@ -15,7 +15,9 @@ use crate::exec::event::{Finished, How};
 use crate::exec::kept_refers_to;
 use crate::kinds::AllKinds;
 use crate::plan::{Reason, Strong, Verdict, plan};
-use crate::remote::{Archive, Line, Outgoing, OutgoingKept, PushError, Pushed, Remotes, SigningKey, Trust};
+use crate::remote::{
+    Archive, By, Line, Outgoing, OutgoingKept, PushError, Pushed, Remotes, SigningKey, Trust,
+};
 use crate::report;
 use crate::source::PathSet;
 use crate::spec::model::OutputShape;
@@ -77,13 +79,25 @@ pub(super) struct Recorded {
     path_set: PathSet,
     result: StoredResult,
     /// Whether a run of this machine made it, so that this machine may vouch for it.
-    pub(super) made_here: bool,
+    made_here: bool,
+    /// How it was signed where it came from.
+    sealed: Option<Vec<u8>>,
 }
 
 impl Recorded {
     /// The result on its way. `compared`: whether an output is one that equal inputs make equal.
-    pub(super) fn outgoing<'a>(&'a self, compared: &'a dyn Fn(&str) -> bool) -> Outgoing<'a> {
-        Outgoing { strong_key: self.strong_key, path_set: &self.path_set, result: &self.result, compared }
+    pub(super) fn outgoing<'a>(
+        &'a self,
+        key: Option<&'a SigningKey>,
+        compared: &'a dyn Fn(&str) -> bool,
+    ) -> Outgoing<'a> {
+        let by = match &self.sealed {
+            _ if self.made_here => By::Us(key),
+            Some(sealed) => By::Others(sealed),
+            None => By::Nobody,
+        };
+        let (strong_key, path_set, result) = (self.strong_key, &self.path_set, &self.result);
+        Outgoing { strong_key, path_set, result, compared, by }
     }
 }
 
@@ -96,7 +110,8 @@ pub(super) fn recorded(project: &Project, strong: &Strong) -> Result<Option<Reco
         let reasons: Vec<Reason> = serde_json::from_str(&run.reasons).unwrap_or_default();
         !reasons.iter().any(|reason| matches!(reason, Reason::Remote { .. }))
     });
-    Ok(Some(Recorded { strong_key: strong.key, path_set, result, made_here }))
+    let sealed = project.store.sealed(&strong.key)?;
+    Ok(Some(Recorded { strong_key: strong.key, path_set, result, made_here, sealed }))
 }
 
 fn path_set_of(project: &Project, digest: &Digest) -> Result<Option<PathSet>, StoreError> {
@@ -223,13 +238,13 @@ impl<'a> Pusher<'a> {
         let Some(state) = store.node(self.id, node)? else { return Ok(None) };
         let Some((key, path_set)) = state.strong_key.zip(state.path_set) else { return Ok(None) };
         let Some(recorded) = recorded(self.project, &Strong { key, path_set })? else { return Ok(None) };
-        let trust = &self.remotes.line(line).trust;
-        if !recorded.made_here && *trust != Trust::AsItIs {
-            return Ok(None);
-        }
         let compared = |output: &str| !self.is_told(node, output);
-        let key = self.key.as_ref().ok().filter(|_| recorded.made_here);
-        self.remotes.push(store, line, &recorded.outgoing(&compared), key).map(Some)
+        let key = self.key.as_ref().ok();
+        match self.remotes.push(store, line, &recorded.outgoing(key, &compared)) {
+            // What others made goes to where somebody is believed who stands for it.
+            Err(PushError::Unfit(_)) if !recorded.made_here => Ok(None),
+            pushed => pushed.map(Some),
+        }
     }
 
     /// Whether an output is told of a run, and so differs from one to the next.

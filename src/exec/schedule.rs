@@ -794,6 +794,7 @@ impl<'a> Scheduler<'a, '_> {
                 run,
             };
             batch.record(&strong.key, read, &result)?;
+            batch.put_sealed(&strong.key, &hit.sealed)?;
             Ok(run)
         })?)
     }

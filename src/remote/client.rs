@@ -52,6 +52,8 @@ pub struct Hit {
     pub remote: String,
     /// The result.
     pub entry: ResultEntry,
+    /// The same as it travels, with its signatures.
+    pub sealed: Vec<u8>,
     /// Whose signature made it count; `None` where the remote is trusted as it is.
     pub signed_by: Option<String>,
 }
@@ -195,8 +197,9 @@ impl Remotes {
         }
         let open =
             |bytes: &[u8]| ResultEntry::open(&Sealed::decode(bytes)?, strong_key, &of.instance, &of.trust);
-        let Some(opened) = self.entry(line, strong_key, |bytes| Some(open(bytes))) else { return Ok(None) };
-        let opened = opened.inspect_err(|error| {
+        let read = |bytes: &[u8]| Some(open(bytes).map(|opened| (opened, bytes.to_vec())));
+        let Some(opened) = self.entry(line, strong_key, read) else { return Ok(None) };
+        let (opened, sealed) = opened.inspect_err(|error| {
             self.warn(format!("remote {}: a result does not count: {error}", of.name));
         })?;
         let mut state = self.state();
@@ -209,7 +212,8 @@ impl Remotes {
                 }
             }
         }
-        Ok(Some(Hit { line, remote: of.name.clone(), entry: opened.entry, signed_by: opened.signed_by }))
+        let remote = of.name.clone();
+        Ok(Some(Hit { line, remote, entry: opened.entry, sealed, signed_by: opened.signed_by }))
     }
 
     /// Where the bytes of an artifact are: in the first result that was found and has it.

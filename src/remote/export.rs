@@ -5,7 +5,6 @@ use std::path::Path;
 
 use super::bundle::{BundleError, BundleWriter};
 use super::candidates::{self, Candidate, candidates_key};
-use super::keys::SigningKey;
 use super::push::{Content, Outgoing, Parcel, PushError};
 use crate::digest::Digest;
 use crate::store::{Blob, Store};
@@ -35,8 +34,8 @@ impl<'a> Export<'a> {
         Self { store, bundle: BundleWriter::new(), candidates: BTreeMap::new() }
     }
 
-    /// Adds a result with all that it names, signed if there is a key.
-    pub fn add(&mut self, outgoing: &Outgoing<'_>, key: Option<&SigningKey>) -> Result<(), ExportError> {
+    /// Adds a result with all that it names. Tells whether anybody stands for it.
+    pub fn add(&mut self, outgoing: &Outgoing<'_>) -> Result<bool, ExportError> {
         let parcel = Parcel::of(self.store, outgoing, "")?;
         for blob in &parcel.blobs {
             self.bundle.blob(*blob, self.store.path_of(&blob.blake3));
@@ -51,12 +50,14 @@ impl<'a> Export<'a> {
             };
             self.bundle.blob(*name, path);
         }
-        self.bundle.entry(outgoing.strong_key, parcel.entry.seal(key).encode())?;
+        let sealed = outgoing.by.seal(&parcel.entry);
+        let is_signed = sealed.signatures().next().is_some();
+        self.bundle.entry(outgoing.strong_key, sealed.encode())?;
         let newest = Candidate { path_set: parcel.entry.path_set_digest, blob: parcel.entry.path_set };
         let key = candidates_key(&outgoing.result.action_key);
         let merged = candidates::merge(self.candidates.get(&key).map(Vec::as_slice), newest);
         self.candidates.insert(key, merged);
-        Ok(())
+        Ok(is_signed)
     }
 
     /// Writes the bundle, and gives its length in bytes. `done` is told how many bytes of blobs were taken in, as it goes

@@ -62,7 +62,10 @@ pub fn import(store: &Store, name: &str, bundle: Bundle, trust: Trust) -> Result
             log: hit.log(),
             run: RunId::ELSEWHERE,
         };
-        store.batch(|batch| batch.record(&key, &set, &result))?;
+        store.batch(|batch| {
+            batch.record(&key, &set, &result)?;
+            batch.put_sealed(&key, &hit.sealed)
+        })?;
         imported.results += 1;
     }
     imported.bytes = remotes.fetched();

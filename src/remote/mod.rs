@@ -66,7 +66,7 @@ pub use line::Line;
 pub use name::{Name, Sha256};
 pub use open::open;
 pub use pack::Pack;
-pub use push::{Outgoing, PushError, Pushed};
+pub use push::{By, Outgoing, PushError, Pushed};
 pub use sealed::{EntryError, Opened, Sealed};
 pub use settings::{Address, Secret, Settings};
 pub use wire::FormatError;

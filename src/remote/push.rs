@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::candidates::{self, Candidate, candidates_key};
 use super::client::Remotes;
 use super::entry::{EntryOutput, ResultEntry};
-use super::keys::SigningKey;
+use super::keys::{SigningKey, Trust};
 use super::line::Line;
 use super::pack::Pack;
 use super::sealed::Sealed;
@@ -28,6 +28,42 @@ pub struct Outgoing<'a> {
     pub result: &'a StoredResult,
     /// Whether an output is one that equal inputs make equal. A log is not.
     pub compared: &'a dyn Fn(&str) -> bool,
+    /// Who stands for it.
+    pub by: By<'a>,
+}
+
+/// Who stands for a result.
+#[derive(Clone, Copy)]
+pub enum By<'a> {
+    /// This machine, which has made it, if it has a key.
+    Us(Option<&'a SigningKey>),
+    /// Whoever signed it where it came from: the entry as it came.
+    Others(&'a [u8]),
+    /// Nobody.
+    Nobody,
+}
+
+impl By<'_> {
+    /// The entry as it travels.
+    pub(super) fn seal(self, entry: &ResultEntry) -> Sealed {
+        let key = match self {
+            Self::Us(key) => key,
+            // What they signed has to be this very entry, in the same instance.
+            Self::Others(bytes) => {
+                let sealed = Sealed::decode(bytes).ok().filter(|sealed| {
+                    let trust = Trust::AsItIs;
+                    let opened = ResultEntry::open(sealed, &entry.strong_key, &entry.instance, &trust);
+                    opened.is_ok_and(|opened| opened.entry == *entry)
+                });
+                match sealed {
+                    Some(sealed) => return sealed,
+                    None => None,
+                }
+            }
+            Self::Nobody => None,
+        };
+        entry.seal(key)
+    }
 }
 
 /// What became of a push to one remote.
@@ -84,23 +120,16 @@ impl Remotes {
         self.lines.iter().enumerate().filter(|(_, line)| line.write && line.is_on())
     }
 
-    /// One of them.
-    pub fn line(&self, line: usize) -> &Line {
-        &self.lines[line]
-    }
-
-    /// Pushes a result to one of them, signed if there is a key.
-    pub fn push(
-        &self,
-        store: &Store,
-        line: usize,
-        outgoing: &Outgoing<'_>,
-        key: Option<&SigningKey>,
-    ) -> Result<Pushed, PushError> {
+    /// Pushes a result to one of them.
+    pub fn push(&self, store: &Store, line: usize, outgoing: &Outgoing<'_>) -> Result<Pushed, PushError> {
         let to = &self.lines[line];
         let failed = |error: RemoteError| PushError::Remote { remote: to.name.clone(), error };
         let parcel = Parcel::of(store, outgoing, &to.instance)?;
         parcel.entry.check().map_err(PushError::Unfit)?;
+        let sealed = outgoing.by.seal(&parcel.entry);
+        if ResultEntry::open(&sealed, &outgoing.strong_key, &to.instance, &to.trust).is_err() {
+            return Err(PushError::Unfit("nobody stands for it whose signature counts there"));
+        }
         // One that does not count is as good as none, and is written over.
         let known = self.result_of(line, &outgoing.strong_key).ok().flatten();
         let differing = known.as_ref().map(|hit| differing(&hit.entry, &parcel.entry, outgoing.compared));
@@ -113,7 +142,7 @@ impl Remotes {
         let names = parcel.names();
         let bytes = self.send(store, line, &names, &parcel.small)?;
         if let Some(place) = &place {
-            put_entry(to, place, &parcel.entry.seal(key), &names)?;
+            put_entry(to, place, &sealed, &names)?;
         }
         if let (Some(hit), Some(evidence), Some(outputs)) = (&known, place, differing)
             && !outputs.is_empty()

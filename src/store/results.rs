@@ -40,6 +40,15 @@ impl Store {
         })?;
         Ok(found.flatten())
     }
+
+    /// A result that came from elsewhere, as it was signed there. `None` for what was made here.
+    pub fn sealed(&self, strong_key: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read_index(|index| {
+            let mut select = index.prepare_cached("SELECT entry FROM sealed WHERE strong_key = ?1")?;
+            let row = select.query_row([strong_key.as_bytes()], |row| row.get(0));
+            codec::row(row.optional()).map(Option::flatten)
+        })
+    }
 }
 
 impl Store {
@@ -80,6 +89,15 @@ pub(super) fn read_result(row: &Row<'_>) -> rusqlite::Result<Option<StoredResult
 }
 
 impl Batch<'_> {
+    /// Keeps how a result was signed elsewhere; it is recorded already. It goes with the result, and with a run that
+    /// makes it anew.
+    pub fn put_sealed(&mut self, strong_key: &Digest, entry: &[u8]) -> Result<(), StoreError> {
+        self.write(|index| {
+            let mut insert = index.prepare_cached("INSERT OR REPLACE INTO sealed VALUES (?1, ?2)")?;
+            insert.execute((strong_key.as_bytes(), entry)).map(|_| ())
+        })
+    }
+
     /// Records what came of an action, for both phases of the look-up. The blobs of the outputs are in the store
     /// already.
     ///

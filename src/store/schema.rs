@@ -59,6 +59,12 @@ const TABLES: &str = "
         used INTEGER NOT NULL
     );
 
+    -- Results that came from elsewhere, as they were signed there: so they can travel on.
+    CREATE TABLE sealed (
+        strong_key BLOB NOT NULL PRIMARY KEY REFERENCES result (strong_key) ON DELETE CASCADE,
+        entry BLOB NOT NULL
+    );
+
     -- The other name of blobs, for those who know no BLAKE3.
     CREATE TABLE sha256 (
         digest BLOB NOT NULL PRIMARY KEY,

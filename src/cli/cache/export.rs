@@ -44,10 +44,11 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         let Some(recorded) = strong.map(|strong| recorded(&project, &strong)).transpose()?.flatten() else {
             continue;
         };
-        let key = key.as_ref().ok().filter(|_| recorded.made_here);
-        unsigned += usize::from(key.is_none());
-        match export.add(&recorded.outgoing(&|_| true), key) {
-            Ok(()) => results += 1,
+        match export.add(&recorded.outgoing(key.as_ref().ok(), &|_| true)) {
+            Ok(is_signed) => {
+                results += 1;
+                unsigned += usize::from(!is_signed);
+            }
             Err(ExportError::Result(PushError::Blob { output, error })) => {
                 terminal.warning(&format!("{} is left out: {output} can't be read: {error}", graph.name(id)));
             }
