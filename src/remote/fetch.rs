@@ -9,15 +9,12 @@ use std::time::{Duration, Instant};
 use super::client::{Found, Hit, Remotes};
 use super::entry::EntryOutput;
 use super::pack::{MAX_BLOB, Pack};
-use super::{Name, RemoteError};
+use super::{Name, RemoteError, TOGETHER};
 use crate::digest::Digest;
 use crate::store::{Artifact, Blob, BlobError, Store, StoreError, TreeLimit};
 
 /// How many blobs are on their way at once.
 const AT_ONCE: usize = 8;
-
-/// How much is asked for together, in bytes: servers bound what one message may hold.
-const TOGETHER: u64 = 2 << 20;
 
 /// How often a transfer that broke off may go on without having got much further.
 const STUCK: u32 = 3;

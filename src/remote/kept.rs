@@ -1,10 +1,8 @@
 //! Kept output directories on their way: a machine without any state goes on where another one ended.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
-
-use sha2::Digest as _;
 
 use super::client::Remotes;
 use super::entry::{KeptEntry, kept_key};
@@ -15,7 +13,7 @@ use super::sealed::Sealed;
 use super::{Name, Sha256, paths};
 use crate::digest::Digest;
 use crate::source::{Listing, PathSet};
-use crate::store::{Blob, BlobError, Store, StoreError, pack_dir, remove_tree, unpack_dir};
+use crate::store::{Blob, BlobError, Store, StoreError, both_digests, pack_dir, remove_tree, unpack_dir};
 
 /// A kept directory that is to be sent.
 pub struct OutgoingKept<'a> {
@@ -148,17 +146,6 @@ impl Drop for Archive {
 
 fn archive(kept: &Path, path: &Path) -> io::Result<Name> {
     pack_dir(kept, File::create_new(path)?)?;
-    let mut file = File::open(path)?;
-    let (mut blake3, mut sha256) = (blake3::Hasher::new(), sha2::Sha256::new());
-    let mut piece = vec![0; 1 << 18];
-    loop {
-        let count = file.read(&mut piece)?;
-        if count == 0 {
-            break;
-        }
-        blake3.update(&piece[..count]);
-        sha256.update(&piece[..count]);
-    }
-    let digest = Digest::from_bytes(*blake3.finalize().as_bytes());
-    Ok(Name { blake3: digest, sha256: Sha256(sha256.finalize().into()), size: blake3.count() })
+    let (Blob { digest, size }, sha256) = both_digests(File::open(path)?)?;
+    Ok(Name { blake3: digest, sha256: Sha256(sha256), size })
 }

@@ -79,6 +79,9 @@ use crate::digest::Digest;
 /// The largest entry there is, in bytes: more is no entry of ours.
 pub const MAX_ENTRY: u64 = 1 << 20;
 
+/// How much is asked for, or put, together, in bytes: servers bound what one message may hold.
+const TOGETHER: u64 = 2 << 20;
+
 /// A cache elsewhere. Methods are called from several threads at once, and block for a bounded time.
 ///
 /// Implementations try each request once: whether it is worth another try is for the caller to say.

@@ -10,13 +10,10 @@ use super::keys::{SigningKey, Trust};
 use super::line::Line;
 use super::pack::Pack;
 use super::sealed::Sealed;
-use super::{MAX_ENTRY, Name, RemoteError, Sha256, paths};
+use super::{MAX_ENTRY, Name, RemoteError, Sha256, TOGETHER, paths};
 use crate::digest::{Digest, Domain, Hasher};
 use crate::source::PathSet;
 use crate::store::{Artifact, Blob, BlobError, Store, StoreError, StoredResult};
-
-/// How much is put together, in bytes.
-const TOGETHER: u64 = 2 << 20;
 
 /// A recorded result on its way.
 pub struct Outgoing<'a> {

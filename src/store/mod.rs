@@ -63,6 +63,7 @@ pub use path_sets::{PATH_SETS_PER_KEY, StoredPathSet, StoredReads};
 pub use results::StoredResult;
 pub use runs::{NodeRecord, NodeState, Outcome, Placed, ProjectId, Run, RunId};
 pub use schema::VERSION;
+pub use sha256::both_digests;
 pub use stat::{Figures, NodeFigures, Part};
 
 use crate::digest::Digest;

@@ -1,18 +1,34 @@
 //! The other name of blobs: SHA-256, for servers that know no BLAKE3. Worked out once for each, and kept in the index.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{self, Read};
 
 use rusqlite::OptionalExtension;
 use sha2::Digest as _;
 
-use super::cas::open_blob;
+use super::cas::{Blob, open_blob};
 use super::error::{At, BlobError, StoreError};
 use super::{Batch, Store};
 use crate::digest::Digest;
 
 /// How much is read at once.
 const PIECE: usize = 1 << 18;
+
+/// What a reader yields as a blob, and its SHA-256, in one pass.
+pub fn both_digests(mut reader: impl Read) -> io::Result<(Blob, [u8; 32])> {
+    let (mut blake3, mut sha256) = (blake3::Hasher::new(), sha2::Sha256::new());
+    let mut piece = vec![0; PIECE];
+    loop {
+        let count = reader.read(&mut piece)?;
+        if count == 0 {
+            break;
+        }
+        blake3.update(&piece[..count]);
+        sha256.update(&piece[..count]);
+    }
+    let digest = Digest::from_bytes(*blake3.finalize().as_bytes());
+    Ok((Blob { digest, size: blake3.count() }, sha256.finalize().into()))
+}
 
 impl Store {
     /// The SHA-256 of a blob of that digest and size. Where it is not known, the blob is read and both digests are
@@ -24,24 +40,13 @@ impl Store {
         let path = self.blob_path(digest);
         let file = open_blob(&path)?;
         // Whatever the file has come to be, no more than that is read.
-        let mut reader = file.take(size.saturating_add(1));
-        let (mut blake3, mut sha256) = (blake3::Hasher::new(), sha2::Sha256::new());
-        let mut piece = vec![0; PIECE];
-        loop {
-            let count = reader.read(&mut piece).at(&path)?;
-            if count == 0 {
-                break;
-            }
-            blake3.update(&piece[..count]);
-            sha256.update(&piece[..count]);
-        }
-        if blake3.count() > size {
+        let (found, sha256) = both_digests(file.take(size.saturating_add(1))).at(&path)?;
+        if found.size > size {
             return Err(BlobError::TooLarge);
         }
-        if blake3.finalize().as_bytes() != digest.as_bytes() {
+        if found.digest != *digest {
             return Err(self.quarantine(digest)?);
         }
-        let sha256 = sha256.finalize().into();
         self.batch(|batch| batch.put_sha256s([(digest, &sha256)]))?;
         Ok(sha256)
     }
