@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use common::{Target, in_turns, kiln, run_well, scratch, setting, settle, time};
+use common::{Target, in_turns, kiln, run_well, scratch, setting, time};
 use kiln::digest::Digest;
 use rayon::prelude::*;
 
@@ -37,7 +37,7 @@ fn main() {
     let copied = dir.join("copied");
     let by_cp = || {
         let _ = fs::remove_dir_all(&copied);
-        settle(&project);
+        nix::unistd::sync();
         time(|| {
             run_well(Command::new("cp").arg("-r").arg(shared.join("cas")).arg(&copied));
             hash_all(&copied);
@@ -67,7 +67,7 @@ fn main() {
     let by_curl = || {
         let _ = fs::remove_dir_all(&copied);
         fs::create_dir_all(&copied).expect("a directory");
-        settle(&project);
+        nix::unistd::sync();
         time(|| {
             run_well(
                 Command::new("curl")
@@ -92,7 +92,7 @@ fn restore(project: &Path) -> Duration {
     for made in ["cache", "out"] {
         let _ = fs::remove_dir_all(project.join(made));
     }
-    settle(project);
+    nix::unistd::sync();
     let took = run_well(&mut kiln(project, &["restore", "--quiet"])).wall;
     assert!(project.join("out/large/it/files/0").exists(), "it was restored");
     took
@@ -106,7 +106,7 @@ fn rule(files: usize) -> String {
     );
     format!(
         "(version: 1, steps: [[\"sh\", \"-c\", \"{make}\", \"sh\", \"{{out}}\"]], outputs: {{ \"files\": Tree(\"files\") }}, \
-         tools: [\"sh\", \"mkdir\", \"seq\", \"head\"])\n"
+         export: \"large/it\", tools: [\"sh\", \"mkdir\", \"seq\", \"head\"])\n"
     )
 }
 
