@@ -16,6 +16,7 @@ use super::kept::{self, Continued, Unfit};
 use super::place::place;
 use super::sandbox::{End, Exit, Output, Running, Sandbox, SandboxError, Usage};
 use super::stage::{StageError, WorkDir, inside, stage};
+use super::submit::{Submit, submitted};
 use super::tokens::JobServer;
 use super::told::{Messages, told};
 use crate::digest::Digest;
@@ -50,6 +51,8 @@ pub enum Runner<'a> {
     Watched(&'a dyn Watcher),
     /// kiln itself, without a sandbox.
     Computed(&'a dyn Compute),
+    /// Machines elsewhere, which something hands a job to.
+    Submitted(&'a dyn Submit),
 }
 
 /// The kinds there are.
@@ -309,6 +312,7 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
         Runner::Checked(check) => checked(stage, task, work, check),
         Runner::Watched(watcher) => sandboxed(stage, task, work, Some(watcher), None),
         Runner::Computed(compute) => (computed(stage, task, work, compute), None),
+        Runner::Submitted(submit) => (submitted(stage, task, work, submit), None),
     };
     let store = stage.world.store;
     if let Ok(log) = store.put_file(&work.log()) {
@@ -655,7 +659,7 @@ fn computed(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, compute: &dyn Co
 }
 
 /// Writes contents where the rule declares them to be, to be collected like any other output.
-fn write_outputs(action: &Action, work: &WorkDir, contents: &[(String, Vec<u8>)]) -> Result<(), String> {
+pub(super) fn write_outputs(action: &Action, work: &WorkDir, contents: &[(String, Vec<u8>)]) -> Result<(), String> {
     for (name, bytes) in contents {
         let path = output_file(action, work, name)?;
         let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, bytes));

@@ -9,6 +9,7 @@
 //! | `tokens.rs` | cores, memory, pools; the jobserver |
 //! | `act.rs` | one run of one action, from staging to placing |
 //! | `stage.rs` | its inputs, and the sandbox it runs in |
+//! | `submit.rs` | a run that machines elsewhere carry out |
 //! | `discover.rs`, `trace/` | what it read |
 //! | `collect.rs` | its outputs |
 //! | `told.rs` | what is told of it, beside them |
@@ -30,6 +31,7 @@ mod place;
 pub mod sandbox;
 mod schedule;
 mod stage;
+mod submit;
 mod times;
 mod tokens;
 mod told;
@@ -42,5 +44,6 @@ pub use cancel::Cancel;
 pub use discover::{Recorded, Records};
 pub use kept::kept_refers_to;
 pub use schedule::{Ended, ExecError, Goal, Options, execute};
+pub use submit::{Job, JobInput, Submit, Submitted};
 pub use told::Messages;
 pub use verify::{Compared, Unverifiable, Verified, comparable, verify};

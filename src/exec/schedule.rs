@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Scope, scope};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::act::{Done, Kinds, Stage, Task, act};
+use super::act::{Done, Kinds, Runner, Stage, Task, act};
 use super::cancel::Cancel;
 use super::event::{EVENTS_VERSION, Event, Finished, How, Summary};
 use super::place::place;
@@ -157,8 +157,8 @@ struct Scheduler<'a, 'w> {
     stale: HashSet<NodeId>,
     /// By node.
     states: Vec<State>,
-    /// Ready nodes, those with the longest way to go first.
-    ready: BinaryHeap<(Duration, Reverse<NodeId>)>,
+    /// Ready nodes: those that take nothing of this machine first, then those with the longest way to go.
+    ready: BinaryHeap<Turn>,
     /// Ready nodes that another kiln is running.
     elsewhere: Vec<NodeId>,
     active: HashMap<NodeId, Active>,
@@ -170,6 +170,9 @@ struct Scheduler<'a, 'w> {
     stopping: bool,
     plan_again: bool,
 }
+
+/// When a ready node has its turn.
+type Turn = (bool, Duration, Reverse<NodeId>);
 
 enum State {
     Unwanted,
@@ -323,8 +326,7 @@ impl<'a> Scheduler<'a, '_> {
     }
 
     fn make_ready(&mut self, id: NodeId, work: Work) -> State {
-        let tail = self.estimate.tails.get(&id).copied().unwrap_or_default();
-        self.ready.push((tail, Reverse(id)));
+        self.ready.push(self.turn(id));
         State::Ready(work)
     }
 
@@ -372,11 +374,11 @@ impl<'a> Scheduler<'a, '_> {
         sender: &Sender<Message>,
     ) -> Result<(), ExecError> {
         for id in std::mem::take(&mut self.elsewhere) {
-            let tail = self.estimate.tails.get(&id).copied().unwrap_or_default();
-            self.ready.push((tail, Reverse(id)));
+            self.ready.push(self.turn(id));
         }
         let mut later = Vec::new();
-        while let Some((tail, Reverse(id))) = self.ready.pop() {
+        while let Some(turn) = self.ready.pop() {
+            let (_, _, Reverse(id)) = turn;
             let State::Ready(work) = &self.states[id.index()] else { continue };
             let work = work.clone();
             // A result that was to be put in place has turned out to be of no use: this waits for another.
@@ -391,7 +393,7 @@ impl<'a> Scheduler<'a, '_> {
                 continue;
             }
             let Some(held) = self.tokens.take(&self.resources(id, &work), self.lab(id).as_deref())? else {
-                later.push((tail, Reverse(id)));
+                later.push(turn);
                 // Nothing else fits either, unless it was a pool that this one lacked.
                 if self.tokens.cores_are_taken() {
                     break;
@@ -436,12 +438,25 @@ impl<'a> Scheduler<'a, '_> {
     }
 
     fn resources(&self, id: NodeId, work: &Work) -> Resources {
-        let one_core =
-            Resources { cpu: 1, memory: 0, pools: std::collections::BTreeMap::new(), jobserver: false };
+        let cores =
+            |cpu| Resources { cpu, memory: 0, pools: std::collections::BTreeMap::new(), jobserver: false };
         match (work, self.graph.node(id).action()) {
+            // Its thread waits for machines elsewhere.
+            (Work::Run { .. }, Some(action)) if self.is_elsewhere(action) => {
+                Resources { pools: action.rule.rule.resources.pools.clone(), ..cores(0) }
+            }
             (Work::Run { .. }, Some(action)) => action.rule.rule.resources.clone(),
-            _ => one_core,
+            _ => cores(1),
         }
+    }
+
+    fn is_elsewhere(&self, action: &Action) -> bool {
+        matches!(self.stage.kinds.runner(action.rule.rule.kind), Runner::Submitted(_))
+    }
+
+    fn turn(&self, id: NodeId) -> Turn {
+        let elsewhere = self.graph.node(id).action().is_some_and(|action| self.is_elsewhere(action));
+        (elsewhere, self.estimate.tails.get(&id).copied().unwrap_or_default(), Reverse(id))
     }
 
     /// Starts one node; `None` where another kiln has it.
@@ -590,9 +605,11 @@ impl<'a> Scheduler<'a, '_> {
             Outcome::Infra => self.summary.infra += 1,
             Outcome::Cancelled => self.summary.interrupted = true,
         }
-        if done.outcome != Outcome::Pass && !self.options.keep_going {
+        // What could not be handed to any lab keeps nobody else from going on.
+        if !matches!(done.outcome, Outcome::Pass | Outcome::Skipped) && !self.options.keep_going {
             self.stopping = true;
         }
+        self.summary.skipped += usize::from(done.outcome == Outcome::Skipped);
         self.states[id.index()] = state;
         if let Some(message) = &done.message {
             self.messages.insert(id, message.clone());
@@ -665,6 +682,7 @@ impl<'a> Scheduler<'a, '_> {
                 };
                 batch.record(&read.strong.key, &read.set, &result)?;
             }
+            batch.settle(&basis.keys.given)?;
             if matches!(done.outcome, Outcome::Pass | Outcome::Fail) {
                 let (outputs, placed) = (done.outputs.clone(), done.placed.clone());
                 let state = node_state(id, done.outcome, basis, strong, outputs, placed);

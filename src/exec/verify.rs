@@ -99,7 +99,7 @@ pub fn comparable<'a>(
     let action = graph.node(id).action().ok_or(Unverifiable::NoAction)?;
     match kinds.runner(action.rule.rule.kind) {
         Runner::Steps | Runner::Checked(_) => {}
-        Runner::Watched(_) => return Err(Unverifiable::Boot),
+        Runner::Watched(_) | Runner::Submitted(_) => return Err(Unverifiable::Boot),
         Runner::Computed(_) => return Err(Unverifiable::Computed),
     }
     match plan.verdict(id) {

@@ -36,6 +36,7 @@ mod session;
 mod sha256;
 mod size;
 mod stat;
+mod submissions;
 mod times;
 
 use std::collections::HashMap;
@@ -65,6 +66,7 @@ pub use runs::{NodeRecord, NodeState, Outcome, Placed, ProjectId, Run, RunId};
 pub use schema::VERSION;
 pub use sha256::both_digests;
 pub use stat::{Figures, NodeFigures, Part};
+pub use submissions::Submission;
 
 use crate::digest::Digest;
 use claims::Ledger;

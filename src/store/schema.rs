@@ -216,6 +216,7 @@ fn try_open(path: &Path, thorough: bool) -> Result<Connection, OpenError> {
     if found != i64::from(VERSION) {
         return Err(OpenError::OtherVersion(found.to_string()));
     }
+    super::submissions::make_table(&connection)?;
     if thorough {
         let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
         if verdict != "ok" {
