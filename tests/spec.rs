@@ -31,12 +31,18 @@ fn a_good_spec_has_nothing_to_complain_about() {
     insta::assert_snapshot!(ids.join("\n"));
     let clang = builds.iter().find(|build| build.id() == "linux/amd64/tiny/clang").unwrap();
     assert_eq!(clang.fixups, ["PRINTK=y", "SERIAL_8250_CONSOLE=y", "DEBUG_INFO=n", "SERIAL_8250=m"]);
-    let bindings = spec::bindings(&spec, clang, Some("pc"), Some("boot"));
+    insta::assert_snapshot!(bound(&spec, clang, "pc", "boot"));
+    insta::assert_snapshot!(bound(&spec, clang, "far-pc", "suite"));
+}
+
+/// What placeholders stand for.
+fn bound(spec: &spec::model::Spec, build: &spec::Build, board: &str, test: &str) -> String {
+    let bindings = spec::bindings(spec, build, Some(board), Some(test));
     let lines = bindings.iter().map(|(name, value)| match value {
         Value::Text(text) => format!("{name} = {text}"),
         Value::List(list) => format!("{name} = {list:?}"),
     });
-    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -44,6 +50,32 @@ fn all_mistakes_are_reported_in_one_go() {
     let loaded = spec::load(&fixture("bad"));
     assert!(loaded.spec.is_none());
     insta::assert_snapshot!(render::text(&loaded.diagnostics, &loaded.texts, 110, false));
+}
+
+/// All that can be said of labs, and of what boards and tests have to do with them.
+#[test]
+fn mistakes_about_labs_are_reported_in_one_go() {
+    insta::assert_snapshot!(rendered(&fixture("labs")));
+}
+
+/// A spec that is right, and likely not what was meant.
+#[test]
+fn warnings_about_labs_name_what_to_do() {
+    let loaded = spec::load(&fixture("labs_doubtful"));
+    assert!(loaded.spec.is_some());
+    insta::assert_snapshot!(render::text(&loaded.diagnostics, &loaded.texts, 110, false));
+}
+
+#[test]
+fn a_secret_in_a_lab_is_not_shown() {
+    for lab in [
+        r#"url: "https://kiln:hunter2@lava.example/", user: "kiln", token: Env("T")"#,
+        r#"url: "https://lava.example/", user: "kiln", token: "hunter2""#,
+    ] {
+        let dir = project(&format!("(version: 1, labs: {{\"far\": Lava({lab}), \"x\": Nothing}})"));
+        let text = rendered(dir.path());
+        assert!(text.contains("secret-in-spec") && !text.contains("hunter2"), "{text}");
+    }
 }
 
 #[test]

@@ -7,13 +7,14 @@ use super::exit::{Exit, Failure};
 use super::terminal::{Terminal, outln};
 
 /// The starter project: kiln's own example, so that what new users get is what is built and booted in every test.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("graph.ron", include_str!("../../graph.ron")),
     ("rules/config.ron", include_str!("../../rules/config.ron")),
     ("rules/kernel.ron", include_str!("../../rules/kernel.ron")),
     ("rules/modules.ron", include_str!("../../rules/modules.ron")),
     ("rules/match.ron", include_str!("../../rules/match.ron")),
     ("rules/job.ron", include_str!("../../rules/job.ron")),
+    ("rules/lava.ron", include_str!("../../rules/lava.ron")),
     ("rules/initramfs.ron", include_str!("../../rules/initramfs.ron")),
     ("boot/init.c", include_str!("../../boot/init.c")),
     ("boot/pack.c", include_str!("../../boot/pack.c")),

@@ -24,8 +24,7 @@ use crate::plan::{
 };
 use crate::remote::{FetchError, Hit};
 use crate::source::PathSet;
-use crate::spec::diagnostic::Spanned;
-use crate::spec::model::{Kind, Lab, Resources};
+use crate::spec::model::{Lab, Resources};
 use crate::store::{
     Artifact, BlobError, LockGuard, NodeRecord, NodeState, Outcome, Placed, Run, RunId, StoreError,
     StoredResult,
@@ -138,8 +137,11 @@ pub fn execute(
 pub(super) fn tokens(world: &World<'_>, jobs: usize) -> io::Result<Tokens> {
     let project = &world.spec.project;
     let pools = project.pools.iter().map(|(name, size)| (name.clone(), size.value));
-    let labs =
-        project.labs.iter().map(|(name, Spanned { value: Lab::Qemu { slots }, .. })| (name.clone(), *slots));
+    let labs = project.labs.iter().filter_map(|(name, lab)| match &lab.value {
+        Lab::Qemu { slots } => Some((name.clone(), *slots)),
+        // Its slots are minded by whoever sends jobs there.
+        Lab::Lava(_) => None,
+    });
     Tokens::new(jobs, memory_of_this_machine(), pools, labs)
 }
 
@@ -873,7 +875,7 @@ impl<'a> Scheduler<'a, '_> {
     fn count_failure(&mut self, id: NodeId) {
         self.summary.failed += 1;
         let action = self.graph.node(id).action();
-        if action.is_some_and(|action| action.rule.rule.kind == Kind::Job) {
+        if action.is_some_and(|action| action.rule.rule.kind.boots().is_some()) {
             self.summary.boots_failed += 1;
         }
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::digest::{Domain, Hasher};
 use crate::spec::diagnostic::Spanned;
 use crate::spec::model::{
-    self, Axis, Kind, OutputRef, OutputShape, Param, ParamValue, Part, Rule, Spec, Template,
+    self, Axis, Kind, OutputRef, OutputShape, Param, ParamValue, Part, ROOTFS, Rule, Spec, Template,
 };
 use crate::spec::{self, Build};
 
@@ -176,6 +176,11 @@ impl Graph {
                         value: board.clone(),
                     });
                 };
+                // One list is for all rules: a board under QEMU is none of a rule for LAVA labs, nor the other way.
+                let lab = spec.project.lab_kind(&declared.value);
+                if rule.rule.kind.boots().is_some_and(|boots| Some(boots) != lab) {
+                    continue;
+                }
                 for test in &declared.value.tests {
                     let axes = axes_of(build, Some(board), Some(&test.value));
                     let name = node_name(&rule, &axes);
@@ -210,6 +215,11 @@ fn matrix_drafts(
     drafts: &mut Vec<Draft>,
 ) -> Result<(), ExpandError> {
     let Some(per) = &rule.rule.per else { return Ok(()) };
+    // A project without LAVA labs may well have the rule for them.
+    let boards = || spec.project.boards.values().map(|board| spec.project.lab_kind(&board.value));
+    if rule.rule.kind.boots().is_some_and(|kind| !boards().any(|lab| lab == Some(kind))) {
+        return Ok(());
+    }
     let per: BTreeSet<Axis> = per.iter().map(|axis| axis.value).collect();
     let mut seen: HashSet<String> = HashSet::new();
     for (index, build) in builds.iter().enumerate() {
@@ -542,18 +552,37 @@ fn add(graph: &mut Graph, draft: Draft) -> Result<NodeId, ExpandError> {
     if let Body::Expansion(expansion) = &body {
         let build = &graph.seed.builds[expansion.build];
         let axes = axes_of(build, None, None);
-        for input in expansion.rule.rule.inputs.values() {
-            if let model::Input::Output(reference) = &input.value
-                && let Some(rule) = reference.rule.value.literal()
-                && let Some(other) = graph.seed.spec.rules.get(rule)
-            {
-                let per = other.value.per.iter().flatten().map(|axis| axis.value);
-                let values: Vec<&str> = per.filter_map(|axis| axes.get(&axis).map(String::as_str)).collect();
-                deps.extend(graph.find(&format!("{rule}:{}", values.join("/"))));
+        let spec = &graph.seed.spec;
+        let read: BTreeSet<&str> = expansion
+            .rule
+            .rule
+            .inputs
+            .values()
+            .filter_map(|input| match &input.value {
+                model::Input::Output(reference) => Some(&reference.rule.value),
+                _ => None,
+            })
+            .flat_map(|rule| rules_meant(spec, &expansion.rule, rule))
+            .collect();
+        for rule in read {
+            if let Some(other) = graph.seed.rules.get(rule) {
+                deps.extend(graph.find(&node_name(other, &axes)));
             }
         }
     }
     Ok(graph.add(Node { name, body }, deps))
+}
+
+/// The rules that a reference of an expanded rule may come to: one by its name, or that of any board.
+fn rules_meant<'s>(spec: &'s Spec, of: &BoundRule, reference: &'s Template) -> Vec<&'s str> {
+    if reference.whole_hole() != Some(ROOTFS) {
+        return reference.literal().into_iter().collect();
+    }
+    let boards = spec.project.boards.values().map(|board| &board.value);
+    boards
+        .filter(|board| of.rule.kind.boots().is_none_or(|kind| spec.project.lab_kind(board) == Some(kind)))
+        .map(|board| board.rootfs.value.as_str())
+        .collect()
 }
 
 /// Where below `out/` outputs are put.

@@ -2,6 +2,7 @@
 
 mod boot;
 mod config;
+mod lava;
 pub mod matching;
 mod records;
 
@@ -13,11 +14,12 @@ use std::path::Path;
 use crate::exec::{Kinds, Messages, Records, Runner};
 use crate::graph::Action;
 use crate::kernel::messages;
-use crate::plan::{PlanError, Projected, Projection};
+use crate::plan::{Inputs, PlanError, Projected, Projection};
 use crate::spec::model::{Kind, Spec};
 
 use boot::Boot;
 use config::Configured;
+use lava::Lava;
 use matching::Matching;
 use records::Kbuild;
 
@@ -25,12 +27,13 @@ use records::Kbuild;
 pub struct AllKinds<'a> {
     matching: Matching<'a>,
     boot: Boot,
+    lava: Lava,
 }
 
 impl<'a> AllKinds<'a> {
     /// The kinds as this spec's boards make them.
     pub fn new(spec: &'a Spec) -> Self {
-        Self { matching: Matching::new(spec), boot: Boot }
+        Self { matching: Matching::new(spec), boot: Boot, lava: Lava }
     }
 }
 
@@ -41,6 +44,7 @@ impl Kinds for AllKinds<'_> {
             Kind::Config => Runner::Checked(&Configured),
             Kind::Match => Runner::Computed(&self.matching),
             Kind::Job => Runner::Watched(&self.boot),
+            Kind::Lava => Runner::Computed(&self.lava),
         }
     }
 
@@ -60,16 +64,13 @@ impl Kinds for AllKinds<'_> {
 }
 
 impl Projection for AllKinds<'_> {
-    fn project(
-        &self,
-        action: &Action,
-        read: &dyn Fn(&str) -> Result<Vec<u8>, PlanError>,
-    ) -> Result<Projected, PlanError> {
+    fn project(&self, action: &Action, inputs: &dyn Inputs) -> Result<Projected, PlanError> {
         match action.rule.rule.kind {
             Kind::Match => {
-                let fields = self.matching.projection(&read(matching::CONFIG)?);
+                let fields = self.matching.projection(&inputs.read(matching::CONFIG)?);
                 Ok(Projected { fields, inputs: HashSet::from([matching::CONFIG.to_owned()]) })
             }
+            Kind::Lava => lava::projection(action, inputs),
             Kind::Command | Kind::Config | Kind::Job => Ok(Projected::default()),
         }
     }

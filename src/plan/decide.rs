@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::age::too_old;
 use super::lookup::whole_key;
 use super::manifest::{Manifest, Tree, Val, What};
 use super::reason::{Reason, compare};
 use super::verdict::{Basis, Decision, Keys, Known, Strong, Verdict};
-use super::world::{PlanError, World};
+use super::world::{Inputs, PlanError, World};
 use crate::digest::Digest;
 use crate::graph::{Action, Body, Graph, Input, Node, NodeId, SourceNode};
 use crate::host::ToolError;
@@ -166,6 +167,7 @@ fn verdict(
         return Ok(Verdict::Stale(vec![Reason::Forced]));
     }
     let mut place_again = vec![Reason::SeenBefore];
+    let mut unfit = Vec::new();
     if let Some(state) = world.previous.get(&*node.name)
         && state.action_key == basis.keys.action
         && counts(action, state.outcome)
@@ -174,11 +176,14 @@ fn verdict(
     {
         basis.keys.strong = Some(strong);
         let misplaced = misplaced(world, action, &record);
-        if misplaced.is_empty() && !lost {
+        unfit.extend(too_old(world, action, Some(state.run))?);
+        if misplaced.is_empty() && unfit.is_empty() && !lost {
             let outputs = record.outputs.into();
             return Ok(Verdict::Fresh(Known { outcome: state.outcome, outputs, run: Some(state.run) }));
         }
-        place_again = misplaced;
+        if !misplaced.is_empty() || lost {
+            place_again = misplaced;
+        }
     }
     match find(world, action, basis)? {
         Found::Result(strong, result) => {
@@ -195,10 +200,13 @@ fn verdict(
                 let known = Known { outcome: hit.entry.outcome, outputs: outputs.collect(), run: None };
                 return Ok(Verdict::Remote(known, Arc::new(hit)));
             }
-            match found {
-                Found::Damaged(gone) => Ok(Verdict::Stale(gone)),
-                _ => Ok(Verdict::Stale(why_stale(world, node, &basis.manifest)?)),
+            if let Found::Unfit(reasons) = found {
+                return Ok(Verdict::Stale(reasons));
             }
+            if !unfit.is_empty() {
+                return Ok(Verdict::Stale(unfit));
+            }
+            Ok(Verdict::Stale(why_stale(world, node, &basis.manifest)?))
         }
     }
 }
@@ -210,6 +218,10 @@ fn find_elsewhere(
     basis: &Basis,
 ) -> Result<Option<(Strong, Hit)>, PlanError> {
     let Some(remotes) = world.remotes else { return Ok(None) };
+    // A remote does not tell when it was made.
+    if too_old(world, action, None)?.is_some() {
+        return Ok(None);
+    }
     let Keys { action: action_key, strong, .. } = basis.keys;
     let look = |strong: Strong| -> Option<(Strong, Hit)> {
         let hit = remotes.result(&strong.key, |entry| {
@@ -279,8 +291,8 @@ fn stands(
 pub enum Found {
     /// A result, of which all blobs are there.
     Result(Strong, StoredResult),
-    /// A result of which blobs are gone.
-    Damaged(Vec<Reason>),
+    /// A result that does not do, and why: blobs of it are gone, or it is too old.
+    Unfit(Vec<Reason>),
     /// Nothing.
     Nothing,
 }
@@ -288,20 +300,20 @@ pub enum Found {
 /// Both phases of the lookup: the action key gives path sets, newest first, and each of these gives, with what its
 /// paths hold now, the strong key of a result.
 pub fn find(world: &World<'_>, action: &Action, basis: &Basis) -> Result<Found, PlanError> {
-    let mut damaged = Found::Nothing;
+    let mut unfit = Found::Nothing;
     let mut look = |strong: Strong| -> Result<Option<Found>, PlanError> {
         let result = world.store.result(&strong.key)?.filter(|result| counts(action, result.outcome));
         let Some(result) = result else { return Ok(None) };
-        let mut gone = Vec::new();
+        let mut why = Vec::from_iter(too_old(world, action, Some(result.run))?);
         for (output, artifact) in &result.outputs {
             if !world.store.has_artifact(artifact)? {
-                gone.push(Reason::BlobMissing { output: output.clone() });
+                why.push(Reason::BlobMissing { output: output.clone() });
             }
         }
-        if gone.is_empty() {
+        if why.is_empty() {
             return Ok(Some(Found::Result(strong, result)));
         }
-        damaged = Found::Damaged(gone);
+        unfit = Found::Unfit(why);
         Ok(None)
     };
     // A key that is known already was declared, or led to the node's last state, which is the likeliest of all.
@@ -319,7 +331,7 @@ pub fn find(world: &World<'_>, action: &Action, basis: &Basis) -> Result<Found, 
             }
         }
     }
-    Ok(damaged)
+    Ok(unfit)
 }
 
 /// What differs from the last run.
@@ -398,18 +410,7 @@ fn manifest(
         }
         State::Pending | State::Failed => None,
     };
-    let read = |input: &str| {
-        let wanted = action.inputs.iter().find_map(|(name, declared)| match declared {
-            Input::Output { node, output } if &**name == input => Some((*node, output)),
-            _ => None,
-        });
-        let Some((from, wanted)) = wanted else {
-            let message = format!("{input} is no output of another node");
-            return Err(PlanError::Unusable { node: node.name.to_string(), message });
-        };
-        world.read_artifact(output(from, wanted).as_ref(), from, input, &node.name)
-    };
-    let projected = world.projection.project(action, &read)?;
+    let projected = world.projection.project(action, &InputsOf { world, node, action, output: &output })?;
     for (name, value) in projected.fields {
         manifest.add(What::Projected(name), Val::Text(value));
     }
@@ -457,6 +458,42 @@ fn manifest(
         }
     }
     Ok(manifest)
+}
+
+/// The inputs of a node, with what made them.
+struct InputsOf<'a, 'w> {
+    world: &'a World<'w>,
+    node: &'a Node,
+    action: &'a Action,
+    /// The output of a node, where it has made it.
+    output: &'a dyn Fn(NodeId, &str) -> Option<Artifact>,
+}
+
+impl InputsOf<'_, '_> {
+    /// The node that makes an input, and what it made.
+    fn made(&self, input: &str) -> Result<(NodeId, Option<Artifact>), PlanError> {
+        let wanted = self.action.inputs.iter().find_map(|(name, declared)| match declared {
+            Input::Output { node, output } if &**name == input => Some((*node, output)),
+            _ => None,
+        });
+        let Some((from, wanted)) = wanted else {
+            let message = format!("{input} is no output of another node");
+            return Err(PlanError::Unusable { node: self.node.name.to_string(), message });
+        };
+        Ok((from, (self.output)(from, wanted)))
+    }
+}
+
+impl Inputs for InputsOf<'_, '_> {
+    fn read(&self, input: &str) -> Result<Vec<u8>, PlanError> {
+        let (from, artifact) = self.made(input)?;
+        self.world.read_artifact(artifact.as_ref(), from, input, &self.node.name)
+    }
+
+    fn file_in(&self, input: &str, path: &Path) -> Result<Option<Artifact>, PlanError> {
+        let (from, artifact) = self.made(input)?;
+        self.world.file_in_artifact(artifact.as_ref(), from, input, &self.node.name, path)
+    }
 }
 
 /// An artifact as a field. Whether a file is executable is part of what a reader sees.

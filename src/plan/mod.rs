@@ -2,6 +2,7 @@
 //! take every decision in [`decide()`], so that a dry run can't disagree with the run.
 
 mod affected;
+mod age;
 mod commits;
 mod decide;
 mod estimate;
@@ -26,7 +27,7 @@ pub use lookup::strong_key;
 pub use reach::{Reach, Reached, Touch};
 pub use reason::Reason;
 pub use verdict::{Basis, Decision, Keys, Known, Outputs, Strong, Verdict};
-pub use world::{LastRun, PlanError, Projected, Projection, SourceTree, World};
+pub use world::{Inputs, LastRun, PlanError, Projected, Projection, SourceTree, World};
 
 use crate::graph::{Body, Graph, Input, NodeId, Selection};
 use crate::remote::Remotes;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,13 @@ pub enum Reason {
     LastRun {
         /// That outcome.
         outcome: Outcome,
+    },
+    /// Its result is older than its rule lets one be.
+    TooOld {
+        /// How old; `None`: nobody knows.
+        age_seconds: Option<u64>,
+        /// How old it may be.
+        limit_seconds: u64,
     },
     /// A declared field is not what it was.
     Changed {
@@ -161,6 +169,19 @@ impl fmt::Display for Reason {
             Self::NeverRan => write!(f, "never ran"),
             Self::Forced => write!(f, "forced"),
             Self::LastRun { outcome } => write!(f, "its last run ended as {outcome}"),
+            Self::TooOld { age_seconds, limit_seconds } => {
+                let time = |seconds| humantime::format_duration(Duration::from_secs(seconds));
+                match age_seconds.map(time) {
+                    Some(age) => {
+                        write!(f, "its result is {age} old, and counts for {}", time(*limit_seconds))
+                    }
+                    None => write!(
+                        f,
+                        "nobody knows how old its result is, which counts for {}",
+                        time(*limit_seconds)
+                    ),
+                }
+            }
             Self::Changed { what, old, new } => write_change(f, what, old.as_ref(), new.as_ref()),
             Self::File { source, path, change } => {
                 let path = path.display();

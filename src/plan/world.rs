@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::SystemTime;
 
 use super::lookup::Lookup;
 use super::manifest::{Field, Manifest, Tree, Val, What};
@@ -18,7 +19,9 @@ use crate::source::{
     SourceError, States, diff,
 };
 use crate::spec::model::{self, Discoverer, Rule, Spec, TarballDigest};
-use crate::store::{Artifact, BlobError, NodeState, Outcome, ProjectId, Store, StoreError, StoredPathSet};
+use crate::store::{
+    Artifact, BlobError, NodeState, Outcome, ProjectId, RunId, Store, StoreError, StoredPathSet,
+};
 
 /// What decisions look at.
 pub struct World<'a> {
@@ -36,6 +39,8 @@ pub struct World<'a> {
     pub forced: HashSet<String>,
     /// Caches elsewhere, which are asked for what is not here.
     pub remotes: Option<&'a Remotes>,
+    /// When this kiln began to look: what the age of results is held against.
+    pub now: SystemTime,
     /// Whether this process can trace what a sandbox opens; why not, otherwise.
     pub tracing: Result<(), String>,
     project: ProjectId,
@@ -53,12 +58,17 @@ pub struct World<'a> {
 
 /// How built-in kinds look into their inputs, so that a node depends on what it looks at and on no more.
 pub trait Projection: Sync {
-    /// What this action looks at. `read` yields the content of one of its inputs.
-    fn project(
-        &self,
-        action: &Action,
-        read: &dyn Fn(&str) -> Result<Vec<u8>, PlanError>,
-    ) -> Result<Projected, PlanError>;
+    /// What this action looks at.
+    fn project(&self, action: &Action, inputs: &dyn Inputs) -> Result<Projected, PlanError>;
+}
+
+/// The inputs of an action that are outputs of other nodes, for who looks into them.
+pub trait Inputs {
+    /// The content of one that is a file.
+    fn read(&self, input: &str) -> Result<Vec<u8>, PlanError>;
+
+    /// The file at a path of one that is a directory; `None` where there is none, or where the directory was not made.
+    fn file_in(&self, input: &str, path: &Path) -> Result<Option<Artifact>, PlanError>;
 }
 
 /// What a built-in kind looks at.
@@ -212,6 +222,7 @@ impl<'a> World<'a> {
             previous: store.load_nodes(project)?,
             forced: HashSet::new(),
             remotes: None,
+            now: SystemTime::now(),
             tracing,
             lookup: Lookup::new(store),
             project,
@@ -535,6 +546,43 @@ impl<'a> World<'a> {
             Some(Artifact::Tree { .. }) => Err(fail("is a directory, not a file")),
             Some(Artifact::Absent) | None => Err(fail("was not made")),
         }
+    }
+
+    /// The file at a path of an input that is another node's output, a directory.
+    pub fn file_in_artifact(
+        &self,
+        artifact: Option<&Artifact>,
+        from: NodeId,
+        input: &str,
+        node: &str,
+        path: &Path,
+    ) -> Result<Option<Artifact>, PlanError> {
+        let digest = match artifact {
+            Some(Artifact::Tree { digest, .. }) => digest,
+            Some(Artifact::Absent) | None => return Ok(None),
+            Some(Artifact::File { .. }) => {
+                let message = format!("{input} is a file, not a directory");
+                return Err(PlanError::Unusable { node: node.to_owned(), message });
+            }
+        };
+        if let (Some(remotes), false) = (self.remotes, self.store.has_listing(digest)?) {
+            remotes.bring_listings(self.store, digest)?;
+        }
+        self.store.file_in(digest, path).map_err(|source| PlanError::Blob {
+            node: node.to_owned(),
+            input: input.to_owned(),
+            from,
+            source: Box::new(source),
+        })
+    }
+
+    /// When the run was that a result comes from, where that is known: not of one that another machine has made, nor of one
+    /// that is no longer recorded.
+    pub fn made_at(&self, run: RunId) -> Result<Option<SystemTime>, StoreError> {
+        if run == RunId::ELSEWHERE {
+            return Ok(None);
+        }
+        Ok(self.store.run(run)?.map(|run| run.started + run.duration))
     }
 
     /// The values that an expansion point stands for: a JSON list of texts in an output.

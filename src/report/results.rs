@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::style::Style;
 use super::table::{Cell, columns};
 use crate::graph::{Graph, NodeId};
-use crate::spec::model::{Axis, Kind};
+use crate::spec::model::Axis;
 use crate::store::Outcome;
 
 /// What nodes have come to, as a table of builds and boots. Empty where the graph has neither.
@@ -23,7 +23,7 @@ pub fn results(graph: &Graph, nodes: &[(NodeId, Outcome, Option<String>)], style
             continue;
         }
         let build = ["source", "arch", "defconfig", "toolchain"].map(axis).join("/");
-        if action.rule.rule.kind == Kind::Job {
+        if action.rule.rule.kind.boots().is_some() {
             // What comes after the first line has been told when it happened.
             let message = message.as_deref().and_then(|message| message.lines().next()).unwrap_or_default();
             let row = (axis("board"), axis("test"), *outcome, message.to_owned());

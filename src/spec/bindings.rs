@@ -1,10 +1,15 @@
 //! What the placeholders of the matrix stand for. The names are those of `holes`; a test holds the two together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::civil::Date;
+use serde_json::{Value as Json, json};
 
 use super::fixups::config_line;
 use super::matrix::Build;
-use super::model::{Arch, AttrValue, Board, Compiler, Spec, Test, Toolchain};
+use super::model::{
+    Arch, AttrValue, Board, Compiler, Definition, DefinitionFrom, Skip, Spec, Test, Toolchain,
+};
 
 /// What a placeholder stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,13 +71,7 @@ pub fn bindings(
     if let Some(name) = test {
         holes.text("test", name);
         if let Some(test) = project.tests.get(name) {
-            // A marker is never empty: this is a login prompt.
-            let (marker, time_limit) = match &test.value {
-                Test::Console { marker, time_limit } => (marker.value.as_str(), time_limit),
-                Test::Login { time_limit } => ("", time_limit),
-            };
-            holes.text("test.marker", marker);
-            holes.text("test.time_limit", &time_limit.as_secs().to_string());
+            holes.test(&test.value, spec.today);
         }
     }
     holes.0
@@ -135,7 +134,14 @@ impl Holes {
     fn board(&mut self, board: &Board) {
         self.attrs("board", &board.attrs);
         self.text("board.device_type", &board.device_type.value);
+        self.list("board.tags", board.tags.iter().map(|tag| tag.value.clone()));
         self.text("board.image", &board.image.value);
+        let dtb = board.dtb.as_ref().map(|dtb| dtb.value.display().to_string());
+        self.text("board.dtb", &dtb.unwrap_or_default());
+        self.text("board.rootfs", &board.rootfs.value);
+        let job = board.job.as_ref().map(|job| job.value.display().to_string());
+        self.text("board.job", &job.unwrap_or_default());
+        self.text("board.vars", &vars(&board.attrs));
         // Every board has a lab; a board of several is booted in the first.
         self.text("board.lab", board.labs.first().map(|lab| lab.value.as_str()).unwrap_or_default());
         let qemu = board.qemu.as_ref().map(|qemu| &qemu.value);
@@ -143,4 +149,53 @@ impl Holes {
         self.list("board.args", qemu.map(|qemu| qemu.args.clone()).unwrap_or_default());
         self.text("board.cmdline", qemu.map(|qemu| qemu.cmdline.as_str()).unwrap_or_default());
     }
+
+    fn test(&mut self, test: &Test, today: Date) {
+        self.text("test.marker", test.marker());
+        self.text("test.time_limit", &test.time_limit().as_secs().to_string());
+        self.list("test.files", test.files().map(|path| path.value.display().to_string()));
+        let (lava, skip) = match test {
+            Test::Lava { definitions, skip, .. } => {
+                let definitions = definitions.iter().map(|definition| of_definition(&definition.value));
+                // Of the skips, only which count: why they do, and for how long, makes no difference to a job.
+                let counting = skip.iter().map(|skip| &skip.value).filter(|skip| skip.counts(today));
+                let cases: BTreeSet<&str> = counting.map(|skip| skip.case.value.as_str()).collect();
+                let lava = json!({"definitions": definitions.collect::<Vec<_>>(), "skip": cases});
+                let skip: Json = skip.iter().map(|skip| of_skip(&skip.value)).collect();
+                (lava.to_string(), skip.to_string())
+            }
+            Test::Console { .. } | Test::Login { .. } => (String::new(), String::new()),
+        };
+        self.text("test.lava", &lava);
+        self.text("test.skip", &skip);
+    }
+}
+
+/// Attributes as JSON, sorted by name: equal attributes are equal texts.
+fn vars(attrs: &BTreeMap<String, AttrValue>) -> String {
+    let vars = attrs.iter().map(|(name, value)| {
+        let value = match value {
+            AttrValue::Text(text) => json!(text),
+            AttrValue::List(list) => json!(list),
+        };
+        (name, value)
+    });
+    json!(vars.collect::<BTreeMap<_, _>>()).to_string()
+}
+
+/// A definition without its place in the project: its content is an input.
+fn of_definition(definition: &Definition) -> Json {
+    let (name, params) = (&definition.name.value, &definition.params);
+    match &definition.from {
+        DefinitionFrom::Inline { .. } => json!({"name": name, "params": params}),
+        DefinitionFrom::Git { url, rev, path } => {
+            let git = json!({"path": path, "rev": rev.value, "url": url.value});
+            json!({"git": git, "name": name, "params": params})
+        }
+    }
+}
+
+fn of_skip(skip: &Skip) -> Json {
+    let until = skip.until.map(|until| until.value.to_string());
+    json!({"case": skip.case.value, "reason": skip.reason, "until": until})
 }

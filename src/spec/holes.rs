@@ -33,12 +33,23 @@ pub(super) const fn of_axis(axis: Axis) -> &'static [(&'static str, Kind)] {
         Axis::Board => &[
             ("board.device_type", Text),
             ("board.lab", Text),
+            ("board.tags", List),
             ("board.image", Text),
+            ("board.dtb", Text),
+            ("board.rootfs", Text),
+            ("board.job", Text),
+            ("board.vars", Text),
             ("board.qemu", Text),
             ("board.args", List),
             ("board.cmdline", Text),
         ],
-        Axis::Test => &[("test.marker", Text), ("test.time_limit", Text)],
+        Axis::Test => &[
+            ("test.marker", Text),
+            ("test.time_limit", Text),
+            ("test.files", List),
+            ("test.lava", Text),
+            ("test.skip", Text),
+        ],
     }
 }
 

@@ -6,6 +6,9 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use super::check;
 use super::decode::{CacheDecl, Context, Decode, Document};
 use super::diagnostic::Spanned;
@@ -35,7 +38,8 @@ pub fn load(root: &Path) -> Loaded {
     let mut spec = None;
     // Where a file could not be made out, references into it would all seem to dangle.
     if let Some(project) = project.filter(|_| !unreadable) {
-        let whole = Spec { root: root.to_owned(), texts: texts.clone(), project, rules };
+        let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+        let whole = Spec { root: root.to_owned(), texts: texts.clone(), project, rules, today };
         check::check(&whole, &broken, &mut diagnostics);
         spec = Some(whole);
     }
@@ -162,6 +166,7 @@ impl Loader<'_> {
             remotes,
             keys,
             sign,
+            publish,
         } = from;
         merge_names("source", &mut into.sources, sources, diagnostics);
         merge_names("arch", &mut into.archs, archs, diagnostics);
@@ -177,20 +182,9 @@ impl Loader<'_> {
         merge_names("test", &mut into.tests, tests, diagnostics);
         merge_names("action", &mut into.actions, actions, diagnostics);
         merge_names("pool", &mut into.pools, pools, diagnostics);
-        match (&into.sign, sign) {
-            (Some(first), Some(again)) => {
-                diagnostics.push(twice("signing key", "sign", again.span, first.span));
-            }
-            (None, sign) => into.sign = sign,
-            (Some(_), None) => {}
-        }
-        match (&merged.cache, cache) {
-            (Some(first), Some(again)) => {
-                diagnostics.push(twice("cache settings", "cache", again.span, first.span));
-            }
-            (None, cache) => merged.cache = cache,
-            (Some(_), None) => {}
-        }
+        merge_one("signing key", "sign", &mut into.sign, sign, diagnostics);
+        merge_one("place that labs fetch from", "publish", &mut into.publish, publish, diagnostics);
+        merge_one("cache settings", "cache", &mut merged.cache, cache, diagnostics);
     }
 
     fn rules(&mut self) -> Named<Rule> {
@@ -283,6 +277,21 @@ fn inside_project(path: &Path) -> Option<PathBuf> {
         }
     }
     (clean != Path::new("")).then_some(clean)
+}
+
+/// What only one of the files may say.
+fn merge_one<T>(
+    what: &str,
+    field: &str,
+    into: &mut Option<Spanned<T>>,
+    from: Option<Spanned<T>>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    match (&into, from) {
+        (Some(first), Some(again)) => diagnostics.push(twice(what, field, again.span, first.span)),
+        (None, from) => *into = from,
+        (Some(_), None) => {}
+    }
 }
 
 fn merge_names<T>(what: &str, into: &mut Named<T>, from: Named<T>, diagnostics: &mut Vec<Diagnostic>) {

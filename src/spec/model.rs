@@ -1,10 +1,19 @@
 //! The spec as values. Field by field, this is `docs/graph-ron.md` and `docs/rules.md`.
 
+mod labs;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::civil::Date;
+
 use super::diagnostic::{Sources, Spanned};
+
+pub use labs::{
+    Board, Definition, DefinitionFrom, Lab, LabKind, LavaLab, PRIORITIES, Publish, Qemu, Skip, Test,
+    Visibility,
+};
 
 /// Names in the order the spec gives them do not matter: all maps are sorted, so that equal specs are equal.
 pub type Named<T> = BTreeMap<String, Spanned<T>>;
@@ -20,6 +29,8 @@ pub struct Spec {
     pub project: Project,
     /// `rules/*.ron`, by file stem.
     pub rules: Named<Rule>,
+    /// The day on which it was read, in UTC: what a skip that ends on a day is held against.
+    pub today: Date,
 }
 
 /// `graph.ron`.
@@ -45,6 +56,8 @@ pub struct Project {
     pub labs: Named<Lab>,
     /// Tests by name.
     pub tests: Named<Test>,
+    /// Where LAVA labs fetch files from.
+    pub publish: Option<Spanned<Publish>>,
     /// Actions that are no part of the matrix: the node is `RULE:NAME`.
     pub actions: Named<ActionEntry>,
     /// Bounds of the named pools that rules draw on.
@@ -212,63 +225,6 @@ pub struct AxisFilter {
     pub defconfig: Option<Spanned<String>>,
     /// Toolchain name.
     pub toolchain: Option<Spanned<String>>,
-}
-
-/// A board: required CONFIGs and how to boot.
-#[derive(Clone, Debug)]
-pub struct Board {
-    /// A predicate over CONFIG symbols: the only criterion.
-    pub requires: Spanned<crate::kernel::predicate::Predicate>,
-    /// LAVA's word for the kind of device.
-    pub device_type: Spanned<String>,
-    /// Which output of the kernel it boots. Default `image`.
-    pub image: Spanned<String>,
-    /// How QEMU boots it, where it does.
-    pub qemu: Option<Spanned<Qemu>>,
-    /// Names of labs. Not empty.
-    pub labs: Vec<Spanned<String>>,
-    /// Names of tests. Not empty.
-    pub tests: Vec<Spanned<String>>,
-    /// Free attributes: `{board.NAME}`.
-    pub attrs: BTreeMap<String, AttrValue>,
-}
-
-/// A QEMU machine.
-#[derive(Clone, Debug)]
-pub struct Qemu {
-    /// `qemu-system-...`
-    pub program: Spanned<String>,
-    /// Arguments that make the machine: `["-M", "pc", "-m", "128"]`.
-    pub args: Vec<String>,
-    /// The kernel command line.
-    pub cmdline: String,
-}
-
-/// A lab.
-#[derive(Clone, Debug)]
-pub enum Lab {
-    /// `Qemu(slots: 2)`: this machine, so many boots at once.
-    Qemu {
-        /// Boots at once. Default 1.
-        slots: u32,
-    },
-}
-
-/// A test.
-#[derive(Clone, Debug)]
-pub enum Test {
-    /// `Console(marker: "BOOT-OK", time_limit: "2min")`: the marker must appear on the console.
-    Console {
-        /// What must appear.
-        marker: Spanned<String>,
-        /// After which the boot has failed. Default two minutes.
-        time_limit: Duration,
-    },
-    /// `Login(time_limit: "2min")`: the console must come to a login prompt.
-    Login {
-        /// After which the boot has failed. Default two minutes.
-        time_limit: Duration,
-    },
 }
 
 /// An entry of `actions`.
@@ -451,8 +407,10 @@ pub enum Kind {
     Config,
     /// kiln itself: which boards can a `.config` boot.
     Match,
-    /// kiln itself: one boot job on a lab.
+    /// kiln itself: one boot under QEMU, here.
     Job,
+    /// kiln itself: one job at a LAVA lab.
+    Lava,
 }
 
 impl Kind {
@@ -462,13 +420,32 @@ impl Kind {
             Self::Command | Self::Match => &[],
             Self::Config => &["fixups.required"],
             Self::Job => &["board.qemu", "board.args", "board.cmdline", "test.marker", "test.time_limit"],
+            // What of a board and a test the job's definition can hold. Not which lab it is sent to, nor by what name.
+            Self::Lava => &[
+                "board.device_type",
+                "board.tags",
+                "board.vars",
+                "test.lava",
+                "test.marker",
+                "test.time_limit",
+            ],
         }
     }
 
-    /// The placeholder that names the lab of which a run takes a slot.
-    pub const fn lab(self) -> Option<&'static str> {
+    /// The labs whose boards the nodes of such a rule are for; `None`: those of any.
+    pub const fn boots(self) -> Option<LabKind> {
         match self {
             Self::Command | Self::Config | Self::Match => None,
+            Self::Job => Some(LabKind::Qemu),
+            Self::Lava => Some(LabKind::Lava),
+        }
+    }
+
+    /// The placeholder that names the lab of which a run takes a slot. A LAVA job has none: at which of its board's labs it
+    /// runs is found out when it is sent.
+    pub const fn lab(self) -> Option<&'static str> {
+        match self {
+            Self::Command | Self::Config | Self::Match | Self::Lava => None,
             Self::Job => Some("board.lab"),
         }
     }
@@ -590,10 +567,13 @@ pub enum ParamType {
     Paths,
 }
 
+/// The placeholder that may stand for a rule in a reference: what makes a board's user space is the board's to say.
+pub const ROOTFS: &str = "board.rootfs";
+
 /// A reference to an output of another rule's node: the node with the same values on the axes both have.
 #[derive(Clone, Debug)]
 pub struct OutputRef {
-    /// The rule (or, as a `{param}` of type `Node`, a whole node name).
+    /// The rule: by its name, as [`ROOTFS`], or as a `{param}` of type `Node`, which is a whole node name.
     pub rule: Spanned<Template>,
     /// The output's name.
     pub output: Spanned<Template>,
@@ -697,6 +677,8 @@ pub struct OutcomePolicy {
     pub infra_codes: Vec<i32>,
     /// Whether a `fail` is recorded and not run again until an input changes. Default: no.
     pub cache_fail: bool,
+    /// After which a result does not count any more, though nothing has changed. Default: never.
+    pub older_than: Option<Duration>,
 }
 
 /// A text with `{placeholders}`; `{{` and `}}` stand for the braces themselves.

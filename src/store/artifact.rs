@@ -144,6 +144,32 @@ impl Store {
         }
     }
 
+    /// The file at a path of a tree, by the tree's listings; `None` where there is no file. Links are not followed.
+    pub fn file_in(&self, tree: &Digest, path: &Path) -> Result<Option<Artifact>, BlobError> {
+        let mut names: Vec<&[u8]> = Vec::new();
+        for component in path.components() {
+            match component {
+                Component::Normal(name) => names.push(name.as_bytes()),
+                Component::CurDir => {}
+                _ => return Ok(None),
+            }
+        }
+        let Some((name, dirs)) = names.split_last() else { return Ok(None) };
+        let mut dir = *tree;
+        for name in dirs {
+            match self.listing(&dir)?.ok_or(BlobError::Missing)?.get(name) {
+                Some(Kind::Dir { digest }) => dir = digest,
+                _ => return Ok(None),
+            }
+        }
+        Ok(match self.listing(&dir)?.ok_or(BlobError::Missing)?.get(name) {
+            Some(Kind::File { executable, size, digest }) => {
+                Some(Artifact::File { digest, size, executable })
+            }
+            _ => None,
+        })
+    }
+
     /// Reads a tree's listings, checks them, and sees that all blobs are there.
     fn unfold(&self, digest: &Digest, limit: TreeLimit) -> Result<Unfolded, BlobError> {
         let mut plan = Unfolded { entries: MAX_ENTRIES, left: limit, ..Unfolded::default() };

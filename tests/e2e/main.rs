@@ -13,6 +13,7 @@ mod failures;
 mod fixups;
 mod history;
 mod jobserver;
+mod lava;
 mod matching;
 mod outputs;
 mod project;

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::Checker;
+use super::params::stays_inside;
 use crate::spec::diagnostic::{Diagnostic, Span};
 use crate::spec::model::Input;
 
@@ -13,6 +14,15 @@ impl Checker<'_, '_> {
         let fragments = spec.project.configs.values().flat_map(|config| &config.value.fragments);
         for fragment in fragments {
             self.exists(&fragment.value, fragment.span);
+        }
+        let templates = spec.project.boards.values().filter_map(|board| board.value.job.as_ref());
+        let definitions = spec.project.tests.values().flat_map(|test| test.value.files());
+        for file in templates.chain(definitions) {
+            if let Some(path) = file.value.to_str().filter(|path| !stays_inside(path)) {
+                self.path_inside(path, file.span);
+            } else {
+                self.exists(&file.value, file.span);
+            }
         }
         for rule in spec.rules.values() {
             for input in rule.value.inputs.values() {

@@ -6,6 +6,7 @@ mod builds;
 mod configs;
 mod cycle;
 mod files;
+mod labs;
 mod lints;
 mod outputs;
 mod params;
@@ -35,11 +36,13 @@ pub(super) fn check(spec: &Spec, broken: &BTreeSet<String>, diagnostics: &mut Ve
     checker.actions();
     checker.files();
     checker.remotes();
+    checker.labs();
     checker.exports();
     // A typo makes its target seem unused: lints are for specs that are right otherwise.
     if !checker.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         checker.boards();
         checker.lints();
+        checker.lab_lints();
     }
 }
 

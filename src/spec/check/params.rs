@@ -127,7 +127,8 @@ impl Checker<'_, '_> {
         }
     }
 
-    fn path_inside(&mut self, path: &str, span: Span) {
+    /// A path that must stay inside the project.
+    pub(super) fn path_inside(&mut self, path: &str, span: Span) {
         if !stays_inside(path) {
             let message = format!("the path `{path}` is not inside the project");
             let label = "expected a path relative to the project, without `..`";

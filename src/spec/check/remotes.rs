@@ -45,7 +45,7 @@ impl Checker<'_, '_> {
 }
 
 /// Whether an address has a part before `@` in the place of the host.
-fn has_password(url: &str) -> bool {
+pub(super) fn has_password(url: &str) -> bool {
     let host = url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
     host.is_some_and(|host| host.contains('@'))
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::Checker;
 use super::cycle::{cycles, describe};
-use crate::spec::diagnostic::{Diagnostic, Span};
+use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
 use crate::spec::holes::{self, Holes};
-use crate::spec::model::{Axis, Input, Kind, OutputRef, OutputShape, ParamType, Rule};
+use crate::spec::model::{Axis, Input, Kind, OutputRef, OutputShape, ParamType, ROOTFS, Rule};
 use crate::spec::suggest;
 
 impl Checker<'_, '_> {
@@ -19,6 +19,7 @@ impl Checker<'_, '_> {
             self.reserved_names(rule);
             self.steps_of_kind(name, rule, rule_span);
             self.checked_config(name, rule, rule_span);
+            self.lava_rule(name, rule, rule_span);
             self.pools(name, rule);
             let holes = Holes::of(&spec.project, rule);
             self.templates(rule, &holes);
@@ -130,11 +131,11 @@ impl Checker<'_, '_> {
                 let diagnostic = diagnostic.label(span, "expected `steps: [[..]]` in here");
                 self.push(diagnostic.help("a rule of kind `Command` or `Config` runs programs"));
             }
-            (Kind::Match | Kind::Job, Some(step)) => {
+            (Kind::Match | Kind::Job | Kind::Lava, Some(step)) => {
                 let diagnostic =
                     Diagnostic::error("bad-steps", format!("the rule `{name}` can't have steps"));
                 let diagnostic = diagnostic.label(step.span, "nothing would run this");
-                self.push(diagnostic.help("kiln itself runs the kinds `Match` and `Job`"));
+                self.push(diagnostic.help("kiln itself runs the kinds `Match`, `Job` and `Lava`"));
             }
             _ => {}
         }
@@ -204,6 +205,9 @@ impl Checker<'_, '_> {
 
     fn output_reference(&mut self, name: &str, rule: &Rule, reference: &OutputRef) {
         let spec = self.spec;
+        if reference.rule.value.whole_hole() == Some(ROOTFS) && rule.has_axis(Axis::Board) {
+            return self.rootfs_of_boards(name, rule, reference);
+        }
         let Some(target) = reference.rule.value.literal() else {
             return self.node_hole(rule, reference);
         };
@@ -218,11 +222,22 @@ impl Checker<'_, '_> {
             return self.dangling("rule", target, reference.rule.span, "rules", spec.rules.keys());
         };
         self.output_name(target, &declared.value, reference);
+        self.axes_in_common(name, rule, reference.rule.span, target, declared);
+    }
+
+    /// Whether a node of a rule tells which node of another is meant.
+    pub(super) fn axes_in_common(
+        &mut self,
+        name: &str,
+        rule: &Rule,
+        span: Span,
+        target: &str,
+        declared: &Spanned<Rule>,
+    ) {
         if declared.value.per.is_none() {
             let message =
                 format!("the rule `{target}` has no axes: `{name}` can't tell which of its nodes is meant");
-            let diagnostic =
-                Diagnostic::error("bad-axes", message).label(reference.rule.span, "which action?");
+            let diagnostic = Diagnostic::error("bad-axes", message).label(span, "which action?");
             self.push(
                 diagnostic.help(format!("name one, `{target}:NAME`, or take a parameter of type `Node`")),
             );
@@ -235,8 +250,7 @@ impl Checker<'_, '_> {
         if !missing.is_empty() {
             let names = suggest::list(missing);
             let message = format!("the rule `{target}` has more axes than `{name}`: {names}");
-            let diagnostic =
-                Diagnostic::error("bad-axes", message).label(reference.rule.span, "which of its nodes?");
+            let diagnostic = Diagnostic::error("bad-axes", message).label(span, "which of its nodes?");
             self.push(
                 diagnostic
                     .label(declared.span, "this rule")

@@ -2,6 +2,7 @@
 
 mod collections;
 mod fields;
+mod labs;
 mod project;
 mod remotes;
 mod rule;

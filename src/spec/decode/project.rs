@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::collections::{NameRule, named};
 use super::scalars::{Bytes, Positive};
 use super::{Context, Decode, Fields, VERSION};
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
 use crate::spec::model::{
-    ActionEntry, Arch, AxisFilter, Board, BuildPart, CacheLimit, CacheSettings, Compiler, Config, Lab,
-    Project, Qemu, Source, Test, Toolchain,
+    ActionEntry, Arch, AxisFilter, BuildPart, CacheLimit, CacheSettings, Compiler, Config, Project, Source,
+    Toolchain,
 };
 use crate::spec::syntax::{Node, NodeKind};
 
@@ -49,6 +48,7 @@ impl Decode for Document {
             boards: names(&mut fields, "boards", context),
             labs: names(&mut fields, "labs", context),
             tests: names(&mut fields, "tests", context),
+            publish: fields.optional("publish", context),
             ..Project::default()
         };
         if let Some(field) = fields.take("fixups") {
@@ -94,7 +94,7 @@ fn names<T: Decode>(
 }
 
 /// The name and node of `Name(..)` or `Name`.
-fn variant<'n, 's>(
+pub(super) fn variant<'n, 's>(
     node: &'n Node<'s>,
     expected: &str,
     context: &mut Context,
@@ -274,122 +274,6 @@ impl Decode for AxisFilter {
         };
         fields.finish(context);
         Some(filter)
-    }
-}
-
-/// A list that makes no sense without items.
-fn not_empty<T>(
-    fields: &mut Fields<'_, '_>,
-    name: &'static str,
-    why: &str,
-    context: &mut Context,
-) -> Option<Vec<T>>
-where
-    Vec<T>: Decode,
-{
-    let field = fields.take(name);
-    let Some(field) = field else {
-        // Taken again for the complaint that it is missing.
-        return fields.required(name, context);
-    };
-    let list = Vec::<T>::decode(&field.value, context)?;
-    if let NodeKind::List(items) = &field.value.unwrapped().kind
-        && items.is_empty()
-    {
-        let diagnostic = Diagnostic::error("empty-list", format!("`{name}` is empty: {why}"));
-        context.diagnostics.push(diagnostic.label(field.value.span, "expected at least one"));
-    }
-    Some(list)
-}
-
-impl Decode for Board {
-    const EXPECTED: &'static str = "a board: `(requires: .., device_type: .., labs: [..], tests: [..])`";
-    const PLURAL: &'static str = "boards";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let requires = fields.required("requires", context);
-        let device_type = fields.required("device_type", context);
-        let image = fields.optional("image", context);
-        let head = fields.head();
-        let qemu = fields.optional("qemu", context);
-        let labs = not_empty(&mut fields, "labs", "it could boot nowhere", context);
-        let tests = not_empty(&mut fields, "tests", "a boot would show nothing", context);
-        let attrs = fields.or_default("attrs", context);
-        fields.finish(context);
-        Some(Self {
-            requires: requires?,
-            // Reported already; the rest of the board is still worth checking.
-            device_type: device_type.unwrap_or_else(|| Spanned { value: String::new(), span: head }),
-            image: image.unwrap_or_else(|| Spanned { value: "image".into(), span: head }),
-            qemu,
-            labs: labs.unwrap_or_default(),
-            tests: tests.unwrap_or_default(),
-            attrs,
-        })
-    }
-}
-
-impl Decode for Qemu {
-    const EXPECTED: &'static str = "`(program: .., args: [..], cmdline: ..)`";
-    const PLURAL: &'static str = "QEMU machines";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let program = fields.required("program", context);
-        let args = fields.or_default("args", context);
-        let cmdline = fields.or_default("cmdline", context);
-        fields.finish(context);
-        program.map(|program| Self { program, args, cmdline })
-    }
-}
-
-impl Decode for Lab {
-    const EXPECTED: &'static str = "`Qemu(slots: 1)`";
-    const PLURAL: &'static str = "labs";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let (node, name, span) = variant(node, Self::EXPECTED, context)?;
-        if name != "Qemu" {
-            return context.unknown_variant(span, name, &["Qemu"]);
-        }
-        if let NodeKind::Tuple { .. } = node.kind {
-            return context.wrong_type(node, Self::EXPECTED);
-        }
-        let mut fields = Fields::of_variant(node);
-        let slots = fields.optional("slots", context).unwrap_or(Positive(1)).0;
-        fields.finish(context);
-        Some(Self::Qemu { slots })
-    }
-}
-
-/// How long a boot may take where the test does not say.
-const BOOT_TIME_LIMIT: Duration = Duration::from_mins(2);
-
-impl Decode for Test {
-    const EXPECTED: &'static str = "`Console(marker: .., time_limit: ..)` or `Login(time_limit: ..)`";
-    const PLURAL: &'static str = "tests";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let (node, name, span) = variant(node, Self::EXPECTED, context)?;
-        if !matches!(name, "Console" | "Login") {
-            return context.unknown_variant(span, name, &["Console", "Login"]);
-        }
-        if let NodeKind::Tuple { .. } = node.kind {
-            return context.wrong_type(node, Self::EXPECTED);
-        }
-        let mut fields = Fields::of_variant(node);
-        let marker: Option<Option<Spanned<String>>> =
-            (name == "Console").then(|| fields.required("marker", context));
-        let time_limit = fields.optional("time_limit", context).unwrap_or(BOOT_TIME_LIMIT);
-        fields.finish(context);
-        let Some(marker) = marker else { return Some(Self::Login { time_limit }) };
-        let marker = marker?;
-        if marker.value.is_empty() {
-            let diagnostic = Diagnostic::error("empty-text", "the marker is empty: any boot would pass");
-            context.diagnostics.push(diagnostic.label(marker.span, "expected a text"));
-        }
-        Some(Self::Console { marker, time_limit })
     }
 }
 

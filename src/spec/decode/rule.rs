@@ -55,7 +55,7 @@ fn names<T: Decode>(
 }
 
 impl Decode for Kind {
-    const EXPECTED: &'static str = "`Command`, `Config`, `Match` or `Job`";
+    const EXPECTED: &'static str = "`Command`, `Config`, `Match`, `Job` or `Lava`";
     const PLURAL: &'static str = "kinds";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
@@ -65,8 +65,9 @@ impl Decode for Kind {
             NodeKind::Ident("Config") => Some(Self::Config),
             NodeKind::Ident("Match") => Some(Self::Match),
             NodeKind::Ident("Job") => Some(Self::Job),
+            NodeKind::Ident("Lava") => Some(Self::Lava),
             NodeKind::Ident(word) => {
-                context.unknown_variant(node.span, word, &["Command", "Config", "Match", "Job"])
+                context.unknown_variant(node.span, word, &["Command", "Config", "Match", "Job", "Lava"])
             }
             _ => context.wrong_type(node, Self::EXPECTED),
         }
@@ -319,19 +320,21 @@ impl Decode for Resources {
 }
 
 impl Decode for OutcomePolicy {
-    const EXPECTED: &'static str = "`(infra_codes: [..], cache_fail: ..)`";
+    const EXPECTED: &'static str = "`(infra_codes: [..], cache_fail: .., older_than: ..)`";
     const PLURAL: &'static str = "outcome policies";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let mut fields = Fields::of(node, Self::EXPECTED, context)?;
         let codes: Vec<Spanned<i32>> = fields.or_default("infra_codes", context);
         let cache_fail = fields.or_default("cache_fail", context);
+        let older_than = fields.optional("older_than", context);
         fields.finish(context);
         for code in codes.iter().filter(|code| !(1..=255).contains(&code.value)) {
             let message = format!("no program exits with {} and has failed", code.value);
             let diagnostic = Diagnostic::error("out-of-range", message).label(code.span, "expected 1 to 255");
             context.diagnostics.push(diagnostic);
         }
-        Some(Self { infra_codes: codes.into_iter().map(|code| code.value).collect(), cache_fail })
+        let infra_codes = codes.into_iter().map(|code| code.value).collect();
+        Some(Self { infra_codes, cache_fail, older_than })
     }
 }

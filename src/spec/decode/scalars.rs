@@ -43,7 +43,7 @@ impl Decode for bool {
 }
 
 /// A whole number of the type, or a complaint that names its range.
-fn whole<T: TryFrom<i64>>(node: &Node<'_>, range: &str, context: &mut Context) -> Option<T> {
+pub(super) fn whole<T: TryFrom<i64>>(node: &Node<'_>, range: &str, context: &mut Context) -> Option<T> {
     let node = node.unwrapped();
     let NodeKind::Int(value) = node.kind else {
         return context.wrong_type(node, "a whole number");
@@ -103,7 +103,7 @@ impl Decode for Positive {
 }
 
 /// Reads a text that means more, or reports that it doesn't.
-fn meaning<T>(
+pub(super) fn meaning<T>(
     node: &Node<'_>,
     code: &'static str,
     expected: &str,
