@@ -224,9 +224,8 @@ impl Checker<'_, '_> {
         if rule.kind != Kind::Lava {
             return;
         }
-        if !(rule.is_per_build() && rule.has_axis(Axis::Board) && rule.has_axis(Axis::Test))
-            && !self.broken.contains("per")
-        {
+        let of_each = rule.is_per_build() && rule.has_axis(Axis::Board) && rule.has_axis(Axis::Test);
+        if !of_each && !self.broken.contains("per") {
             let message =
                 format!("the rule `{name}` of kind `Lava` is not one for each build, board and test");
             let diagnostic = Diagnostic::error("bad-axes", message).label(span, "in this rule");
