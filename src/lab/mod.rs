@@ -1,5 +1,6 @@
-//! Labs: where kernels are booted. So far the local one, which is QEMU.
+//! Labs: where kernels are booted. The local one is QEMU; others are LAVA servers.
 
 pub mod console;
+pub mod definition;
 pub mod qemu;
 pub mod record;
