@@ -2,7 +2,7 @@
 # there (as root; otherwise it says what to install).
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-remote matrix check-long test lint deny bench stable-update doc release install clean
+.PHONY: help demo check check-remote check-lab matrix check-long test lint deny bench stable-update doc release install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -21,6 +21,11 @@ check: ## All checks and tests, one real kernel included: what CI runs
 check-remote: ## kiln with real servers, all faults included: nginx from a package, BuildGrid from PyPI (minutes)
 	@scripts/setup.sh build
 	@scripts/check-remote.sh
+
+check-lab: ## kiln with a real LAVA, brought up on this machine, that boots the demo's kernel (as root; minutes)
+	@scripts/setup.sh demo
+	@scripts/source.sh
+	@scripts/check-lab.sh
 
 matrix: ## All rows of examples/tiny, for real: twelve arches built, matched and booted (half an hour)
 	@scripts/setup.sh matrix

@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
-        &["digest", "exec", "graph", "host", "kinds", "plan", "remote", "report", "source", "spec", "store"],
+        &["digest", "exec", "graph", "host", "kinds", "lab", "plan", "remote", "report", "source", "spec", "store"],
     ),
-    ("report", &["digest", "exec", "graph", "plan", "spec", "store"]),
-    ("kinds", &["exec", "graph", "kernel", "lab", "plan", "shell", "spec", "store"]),
+    ("report", &["digest", "exec", "graph", "lab", "plan", "spec", "store"]),
+    ("kinds", &["digest", "exec", "graph", "kernel", "lab", "plan", "shell", "spec", "store"]),
     ("exec", &["digest", "graph", "host", "plan", "remote", "shell", "source", "spec", "store"]),
     ("plan", &["digest", "graph", "host", "remote", "source", "spec", "store"]),
     ("graph", &["digest", "spec"]),

@@ -1,6 +1,7 @@
 //! `kiln build`.
 
 use std::collections::HashMap;
+use std::io::{IsTerminal, stderr, stdin};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -11,6 +12,7 @@ use signal_hook::iterator::Signals;
 
 use super::cache::after_build;
 use super::exit::{Exit, Failure};
+use super::labs::labs;
 use super::needs::hold;
 use super::plan::{Wanted, dry_run, forced, jobs};
 use super::project::{Project, select};
@@ -21,6 +23,7 @@ use crate::exec::event::{Event, Sink, Summary};
 use crate::exec::{Cancel, Ended, Goal, Options, execute};
 use crate::graph::Graph;
 use crate::kinds::AllKinds;
+use crate::kinds::lava::{Labs, OnInterrupt};
 use crate::plan::{estimate, plan};
 use crate::remote::Remotes;
 use crate::report::{self, Bars, JsonLines, Lines};
@@ -36,6 +39,9 @@ pub(super) struct Args {
     /// Start every run with an empty output directory, though that of the last run may have been kept.
     #[arg(long)]
     clean: bool,
+    /// What becomes of jobs at labs on Ctrl-C. Default: ask on a terminal, and leave them elsewhere.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    on_interrupt: Option<OnInterruptArg>,
     /// Only show the plan.
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -53,12 +59,22 @@ pub(super) enum Format {
     JsonLines,
 }
 
+/// `--on-interrupt`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnInterruptArg {
+    /// They go on, and the next build takes them up.
+    Leave,
+    /// The labs are told to cancel them.
+    Cancel,
+}
+
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     if args.dry_run {
         return dry_run(&args.wanted, terminal);
     }
     let project = Project::open(terminal)?;
     let remotes = project.remotes(args.wanted.offline, terminal)?;
+    let labs = labs(&project.spec, || on_interrupt(args.on_interrupt));
     let goal = Goal::Build;
     let options =
         Options { jobs: jobs(args.wanted.jobs), keep_going: args.keep_going, clean: args.clean, goal };
@@ -69,6 +85,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         let carry = Carry {
             project: &project,
             remotes: &remotes,
+            labs: &labs,
             wanted: &args.wanted,
             options,
             format: args.format,
@@ -84,6 +101,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
 pub(super) struct Carry<'a> {
     pub project: &'a Project,
     pub remotes: &'a Remotes,
+    pub labs: &'a Labs<'a>,
     pub wanted: &'a Wanted,
     pub options: Options,
     pub format: Format,
@@ -93,12 +111,12 @@ impl Carry<'_> {
     /// Carries it out, and shows what came of it. Results are handed to `pushes`.
     pub(super) fn out(&self, pushes: Option<&Running<'_>>, terminal: &Terminal) -> Result<Exit, Failure> {
         let began = Instant::now();
-        let Self { project, remotes, wanted, options, format } = *self;
-        let kinds = AllKinds::new(&project.spec);
+        let Self { project, remotes, labs, wanted, options, format } = *self;
+        let kinds = AllKinds::with_labs(&project.spec, labs);
         let (mut graph, mut world) = project.look(&kinds)?;
         world.remotes = Some(remotes);
         let selection = select(&wanted.targets, &graph)?;
-        let mut forced = forced(&wanted.force, &graph, &world)?;
+        let mut forced = forced(wanted, &graph, &world)?;
         world.forced.clone_from(&forced);
         let cancel = cancel_on_signals()?;
         let mut sinks = Sinks::new(format, terminal);
@@ -224,6 +242,22 @@ fn show(graph: &Graph, ended: &Ended, summary: &Summary, terminal: &Terminal) {
         .extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
     let interrupted = if summary.interrupted { ", interrupted" } else { "" };
     outln!("{}{interrupted} in {time}", parts.join(", "));
+}
+
+/// What becomes of jobs at labs, now that the user interrupts.
+fn on_interrupt(given: Option<OnInterruptArg>) -> OnInterrupt {
+    match given {
+        Some(OnInterruptArg::Leave) => return OnInterrupt::Leave,
+        Some(OnInterruptArg::Cancel) => return OnInterrupt::Cancel,
+        None if !(stdin().is_terminal() && stderr().is_terminal()) => return OnInterrupt::Leave,
+        None => {}
+    }
+    eprint!("\nJobs are at labs. Cancel them there, or leave them for the next build to take up? [c/L] ");
+    let mut answer = String::new();
+    match stdin().read_line(&mut answer) {
+        Ok(_) if answer.trim().eq_ignore_ascii_case("c") => OnInterrupt::Cancel,
+        _ => OnInterrupt::Leave,
+    }
 }
 
 /// Every sink there is. One that fails is told of once, and left out from then on.

@@ -5,6 +5,7 @@
 mod affected;
 mod build;
 mod cache;
+mod cancel;
 mod clean;
 mod completions;
 mod doctor;
@@ -12,6 +13,8 @@ mod exit;
 mod format;
 mod history;
 mod init;
+mod job;
+mod labs;
 mod log;
 mod match_;
 mod needs;
@@ -21,6 +24,7 @@ mod push;
 mod query;
 mod remotes;
 mod restore;
+mod serve;
 mod terminal;
 mod trees;
 mod verify;
@@ -67,6 +71,14 @@ enum Command {
     Affected(affected::Args),
     /// Tell which boards can boot a kernel of a .config.
     Match(match_::Args),
+    /// Show which labs can boot what, and why others can't.
+    Labs(labs::Args),
+    /// Show the job that a lab would be sent.
+    Job(job::Args),
+    /// Cancel jobs that were left at labs.
+    Cancel(cancel::Args),
+    /// Serve what is published for labs, in small set-ups without another web server.
+    Serve(serve::Args),
     /// Explain why a node is stale, or why it is fresh.
     Why(why::Args),
     /// Run again what has a result, from nothing, and compare: does it make the same bits?
@@ -120,6 +132,10 @@ fn run(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Push(args) => push::run(&args, terminal),
         Command::Affected(args) => affected::run(&args, terminal),
         Command::Match(args) => match_::run(&args, terminal),
+        Command::Labs(args) => labs::run(&args, terminal),
+        Command::Job(args) => job::run(&args, terminal),
+        Command::Cancel(args) => cancel::run(&args, terminal),
+        Command::Serve(args) => serve::run(&args, terminal),
         Command::Why(args) => why::run(&args, terminal),
         Command::Verify(args) => verify::run(&args, terminal),
         Command::Log(args) => log::run(&args),

@@ -13,6 +13,7 @@ use crate::kinds::AllKinds;
 use crate::kinds::matching::{Meetings, meetings};
 use crate::plan::{World, estimate, plan};
 use crate::report::{self, Unmet, UnmetBoard};
+use crate::store::Outcome;
 
 /// What `kiln plan` and `kiln build` have in common.
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,9 @@ pub(super) struct Wanted {
     /// Run this node whatever is known of it. May be given again.
     #[arg(long, value_name = "NODE")]
     pub force: Vec<String>,
+    /// Boot again: `failed`, or the boots that a name, a glob or a build means. May be given again.
+    #[arg(long, value_name = "WHAT")]
+    pub rerun: Vec<String>,
     /// Do not ask the remotes.
     #[arg(long)]
     pub offline: bool,
@@ -71,7 +75,7 @@ fn show(wanted: &Wanted, format: Format, all: bool, terminal: &Terminal) -> Resu
     let (mut graph, mut world) = project.look(&kinds)?;
     world.remotes = Some(&remotes);
     let selection = select(&wanted.targets, &graph)?;
-    world.forced = forced(&wanted.force, &graph, &world)?;
+    world.forced = forced(wanted, &graph, &world)?;
     let plan = plan(&world, &mut graph, &selection)?;
     world.save();
     tell(&remotes, terminal);
@@ -114,12 +118,30 @@ fn unmet(meetings: Meetings) -> Unmet {
     Unmet { boards, builds: meetings.builds, open: meetings.open }
 }
 
-/// The names of nodes that `--force` means.
+/// `--rerun failed`.
+const FAILED: &str = "failed";
+
+/// The names of nodes that `--force` and `--rerun` mean.
 pub(super) fn forced(
-    targets: &[String],
+    wanted: &Wanted,
     graph: &Graph,
     world: &World<'_>,
 ) -> Result<HashSet<String>, Failure> {
+    let mut names = meant(&wanted.force, graph, world)?;
+    let boots = |name: &str| {
+        let rule = name.split_once(':').and_then(|(rule, _)| world.spec.rules.get(rule));
+        rule.is_some_and(|rule| rule.value.kind.boots().is_some())
+    };
+    let targets: Vec<String> = wanted.rerun.iter().filter(|what| *what != FAILED).cloned().collect();
+    names.extend(meant(&targets, graph, world)?.into_iter().filter(|name| boots(name)));
+    if wanted.rerun.iter().any(|what| what == FAILED) {
+        let failed = world.previous.iter().filter(|(name, state)| state.outcome == Outcome::Fail && boots(name));
+        names.extend(failed.map(|(name, _)| name.clone()));
+    }
+    Ok(names)
+}
+
+fn meant(targets: &[String], graph: &Graph, world: &World<'_>) -> Result<HashSet<String>, Failure> {
     if targets.is_empty() {
         return Ok(HashSet::new());
     }

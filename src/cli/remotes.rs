@@ -105,12 +105,17 @@ fn address(url: &str, root: &Path) -> Address {
 
 /// A secret; `None` where this machine does not have it.
 fn secret(from: &SecretFrom, root: &Path) -> Result<Option<Secret>, String> {
+    Ok(secret_text(from, root)?.map(Secret::new))
+}
+
+/// The same, as the text that it is: for who keeps it in a form of their own.
+pub(super) fn secret_text(from: &SecretFrom, root: &Path) -> Result<Option<String>, String> {
     let text = match from {
         SecretFrom::Env(name) => variable(name),
         SecretFrom::File(path) if !root.join(path).exists() => None,
         SecretFrom::File(path) => Some(read_private(&root.join(path))?.trim().to_owned()),
     };
-    Ok(text.filter(|text| !text.is_empty()).map(Secret::new))
+    Ok(text.filter(|text| !text.is_empty()))
 }
 
 /// An environment variable. An empty one is none: so a CI gives its secrets to those who may not have them.

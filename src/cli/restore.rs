@@ -4,12 +4,14 @@ use std::collections::HashMap;
 
 use super::build::{Carry, Format};
 use super::exit::{Exit, Failure};
+use super::labs::labs;
 use super::plan::{Wanted, jobs};
 use super::project::{Project, select};
 use super::remotes::tell;
 use super::terminal::{Terminal, out, outln};
 use crate::exec::{Goal, Options};
 use crate::kinds::AllKinds;
+use crate::kinds::lava::OnInterrupt;
 use crate::plan::{Verdict, plan};
 use crate::remote::Remotes;
 use crate::report;
@@ -37,8 +39,10 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     let goal = Goal::Restore;
     let options = Options { jobs: jobs(args.wanted.jobs), keep_going: true, clean: false, goal };
+    // A restore hands nothing over.
+    let labs = labs(&project.spec, || OnInterrupt::Leave);
     let carry =
-        Carry { project: &project, remotes: &remotes, wanted: &args.wanted, options, format: args.format };
+        Carry { project: &project, remotes: &remotes, labs: &labs, wanted: &args.wanted, options, format: args.format };
     let exit = carry.out(None, terminal)?;
     if args.format == Format::Text && remotes.fetched() > 0 {
         outln!("fetched {}", report::bytes(remotes.fetched()));

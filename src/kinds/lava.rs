@@ -1,12 +1,28 @@
-//! Kind `Lava`: one job at a LAVA lab.
+//! Kind `Lava`: boot jobs at LAVA labs.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `labs.rs` | which lab takes a job |
+//! | `define.rs` | the job's definition, and the files it names |
+//! | `carry.rs` | from the first look at the journal to the last at the lab |
+//! | `gather.rs` | what came of it |
+
+mod carry;
+mod define;
+mod gather;
+mod labs;
 
 use std::collections::HashSet;
 use std::path::Path;
 
-use crate::exec::Compute;
+use crate::exec::{Job, Submit, Submitted};
 use crate::graph::Action;
 use crate::plan::{Inputs, PlanError, Projected};
+use crate::spec::model::{Board, Spec, Test};
 use crate::store::Artifact;
+
+pub use define::{Draft, draft};
+pub use labs::{Labs, OnInterrupt};
 
 /// The input with all device trees of a kernel, of which a board boots one.
 const DTBS: &str = "dtbs";
@@ -32,15 +48,35 @@ pub(super) fn projection(action: &Action, inputs: &dyn Inputs) -> Result<Project
     Ok(Projected { fields, inputs: HashSet::from([DTBS.to_owned()]) })
 }
 
-/// Jobs at labs.
-pub(super) struct Lava;
+/// Boots at LAVA labs.
+pub(super) struct Lava<'a> {
+    pub spec: &'a Spec,
+    /// `None` for commands that run nothing.
+    pub labs: Option<&'a Labs<'a>>,
+}
 
-impl Compute for Lava {
-    fn compute(
-        &self,
-        _action: &Action,
-        _read: &dyn Fn(&str) -> Result<Vec<u8>, String>,
-    ) -> Result<Vec<(String, Vec<u8>)>, String> {
-        Err("this kiln sends no jobs to LAVA labs".to_owned())
+impl Submit for Lava<'_> {
+    fn submit(&self, job: &Job<'_>) -> Submitted {
+        match (self.labs, Booted::of(self.spec, job.action)) {
+            (Some(labs), Some(booted)) => {
+                carry::Carry { spec: self.spec, labs, job, booted }.out().unwrap_or_else(carry::End::into)
+            }
+            _ => unreachable!("a lab job runs only where labs are, and is of a board and a test of the spec"),
+        }
+    }
+}
+
+/// What a job boots.
+#[derive(Clone, Copy)]
+struct Booted<'a> {
+    board: &'a Board,
+    test: &'a Test,
+}
+
+impl<'a> Booted<'a> {
+    fn of(spec: &'a Spec, action: &Action) -> Option<Self> {
+        let board = spec.project.boards.get(&action.bindings.text_of("board"))?;
+        let test = spec.project.tests.get(&action.bindings.text_of("test"))?;
+        Some(Self { board: &board.value, test: &test.value })
     }
 }

@@ -2,7 +2,7 @@
 
 mod boot;
 mod config;
-mod lava;
+pub mod lava;
 pub mod matching;
 mod records;
 
@@ -19,7 +19,7 @@ use crate::spec::model::{Kind, Spec};
 
 use boot::Boot;
 use config::Configured;
-use lava::Lava;
+use lava::{Labs, Lava};
 use matching::Matching;
 use records::Kbuild;
 
@@ -27,13 +27,18 @@ use records::Kbuild;
 pub struct AllKinds<'a> {
     matching: Matching<'a>,
     boot: Boot,
-    lava: Lava,
+    lava: Lava<'a>,
 }
 
 impl<'a> AllKinds<'a> {
     /// The kinds as this spec's boards make them.
     pub fn new(spec: &'a Spec) -> Self {
-        Self { matching: Matching::new(spec), boot: Boot, lava: Lava }
+        Self { matching: Matching::new(spec), boot: Boot, lava: Lava { spec, labs: None } }
+    }
+
+    /// The same, with the labs that jobs are handed to.
+    pub fn with_labs(spec: &'a Spec, labs: &'a Labs<'a>) -> Self {
+        Self { lava: Lava { spec, labs: Some(labs) }, ..Self::new(spec) }
     }
 }
 
@@ -44,7 +49,7 @@ impl Kinds for AllKinds<'_> {
             Kind::Config => Runner::Checked(&Configured),
             Kind::Match => Runner::Computed(&self.matching),
             Kind::Job => Runner::Watched(&self.boot),
-            Kind::Lava => Runner::Computed(&self.lava),
+            Kind::Lava => Runner::Submitted(&self.lava),
         }
     }
 

@@ -2,5 +2,8 @@
 
 pub mod console;
 pub mod definition;
+pub mod lava;
+pub mod publish;
 pub mod qemu;
 pub mod record;
+pub mod serve;

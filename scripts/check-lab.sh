@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+#
+# Runs the tests of labs against a real LAVA, which it brings up on this machine, on loopback only, and takes down again
+# (scripts/lava.sh). As root: LAVA's packages are installed, and its worker runs QEMU as root.
+
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$ROOT"
+install_rust
+install_packages curl
+
+lab=$ROOT/target/lab
+mkdir -p "$lab"
+trap 'scripts/lava.sh down' EXIT
+scripts/lava.sh up "$lab/lab.env"
+export KILN_TEST_LAVA=$lab/lab.env
+
+if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --locked --test lab_servers --run-ignored all --test-threads 1
+else
+    cargo test --locked --test lab_servers -- --include-ignored --test-threads 1
+fi

@@ -1,0 +1,75 @@
+//! `kiln cancel`: jobs that kiln has left at labs.
+
+use super::exit::{Exit, Failure};
+use super::labs::labs;
+use super::project::Project;
+use super::terminal::{Terminal, outln};
+use crate::kinds::lava::OnInterrupt;
+use crate::lab::lava::JobId;
+use crate::store::Submission;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Names or globs of nodes. Default: all.
+    nodes: Vec<String>,
+    /// Only list them.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
+    let project = Project::open(terminal)?;
+    let mut globs = globset::GlobSetBuilder::new();
+    for node in &args.nodes {
+        globs.add(globset::Glob::new(node).map_err(|error| Failure::new(Exit::Spec, error))?);
+    }
+    let globs = globs.build().map_err(|error| Failure::new(Exit::Spec, error))?;
+    let id = project.store.project(&project.spec.root)?;
+    let left = project.store.submissions(id)?;
+    let wanted = |submission: &&Submission| args.nodes.is_empty() || globs.is_match(&submission.node);
+    let left: Vec<&Submission> = left.iter().filter(wanted).collect();
+    if left.is_empty() {
+        outln!("no job of this project is at a lab");
+        return Ok(Exit::Done);
+    }
+    let labs = labs(&project.spec, || OnInterrupt::Leave);
+    let mut exit = Exit::Done;
+    for submission in left {
+        let node = &submission.node;
+        // A kiln that waits for it holds the lock, and will see for itself what comes of it.
+        let lock = project.store.try_lock(&submission.key, node)?;
+        let told = if args.dry_run {
+            Ok("is".to_owned())
+        } else {
+            cancel(&labs, submission).map(|what| what.to_owned())
+        };
+        let job = submission.job.map_or_else(|| "a job".to_owned(), |job| format!("job {job}"));
+        match told {
+            Ok(what) => {
+                outln!("{node}: {job} at lab {} {what}{}", submission.lab, if args.dry_run { " there" } else { "" });
+                if !args.dry_run && lock.is_some() {
+                    project.store.give_up(submission)?;
+                }
+            }
+            Err(why) => {
+                terminal.warning(&format!("{node}: {job} at lab {} can't be cancelled: {why}", submission.lab));
+                exit = Exit::Environment;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// Cancels a job, and says what became of it.
+fn cancel(labs: &crate::kinds::lava::Labs<'_>, submission: &Submission) -> Result<&'static str, String> {
+    let lava = labs.client(&submission.lab).ok_or("graph.ron no longer names the lab")??;
+    let jobs = match submission.job {
+        Some(job) => vec![JobId(job)],
+        // The request went out, and no answer is on record.
+        None => lava.find(&submission.name, submission.made).map_err(|error| format!("the lab {error}"))?,
+    };
+    for job in &jobs {
+        lava.cancel(*job).map_err(|error| format!("the lab {error}"))?;
+    }
+    Ok(if jobs.is_empty() { "was never made" } else { "was cancelled" })
+}

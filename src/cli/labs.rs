@@ -1,0 +1,51 @@
+//! `kiln labs`, and the labs of a project for the other commands.
+
+use std::path::Path;
+
+use super::exit::{Exit, Failure};
+use super::project::load_spec;
+use super::remotes::secret_text;
+use super::terminal::{Terminal, out};
+use crate::kinds::lava::{Labs, OnInterrupt};
+use crate::lab::lava::Token;
+use crate::report;
+use crate::spec::model::{LavaLab, SecretFrom, Spec};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Show only these labs.
+    labs: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
+    let spec = load_spec(terminal)?;
+    if let Some(unknown) = args.labs.iter().find(|lab| !spec.project.labs.contains_key(*lab)) {
+        let known: Vec<&str> = spec.project.labs.keys().map(String::as_str).collect();
+        return Err(Failure::new(Exit::Spec, format!("graph.ron has no lab {unknown}"))
+            .help(format!("it has {}", known.join(", "))));
+    }
+    let wanted = |lab: &str| args.labs.is_empty() || args.labs.iter().any(|wanted| wanted == lab);
+    let labs = labs(&spec, || OnInterrupt::Leave);
+    let looked_at: Vec<_> = labs.looked_at().filter(|(lab, _)| wanted(lab)).collect();
+    let unusable = looked_at.iter().any(|(_, surveyed)| surveyed.is_err());
+    out!("{}", report::labs(&spec, &looked_at, &wanted, terminal.out));
+    Ok(if unusable { Exit::Environment } else { Exit::Done })
+}
+
+/// The LAVA labs of a project. None of them has been asked yet.
+pub(super) fn labs<'a>(
+    spec: &'a Spec,
+    on_interrupt: impl Fn() -> OnInterrupt + Send + Sync + 'a,
+) -> Labs<'a> {
+    Labs::new(spec, |lab| token(lab, &spec.root), on_interrupt)
+}
+
+fn token(lab: &LavaLab, root: &Path) -> Result<Token, String> {
+    match secret_text(&lab.token, root)? {
+        Some(text) => Ok(Token::new(text)),
+        None => Err(match &lab.token {
+            SecretFrom::Env(name) => format!("its token is not here: {name} is not set"),
+            SecretFrom::File(path) => format!("its token is not here: there is no {}", path.display()),
+        }),
+    }
+}

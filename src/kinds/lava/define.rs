@@ -1,0 +1,274 @@
+//! A job's definition: what the lab fetches, put where it can; the template, filled in.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::Booted;
+use super::carry::End;
+use super::labs::Place;
+use crate::digest::Digest;
+use crate::exec::Job;
+use crate::graph::{Action, Input};
+use crate::lab::definition::{
+    Content, Settings, Template, TestVariables, Variables, Visibility, git, inline, render,
+};
+use crate::lab::publish::Publisher;
+use crate::spec::model::{self, AttrValue, DefinitionFrom, LavaLab, Spec, Test};
+use crate::store::{Artifact, Blob, Store};
+
+/// How long a name may be at LAVA.
+const MAX_NAME: usize = 200;
+
+/// How long a job may take besides its test, where the template does not say.
+const AROUND: Duration = Duration::from_mins(30);
+
+/// A name for a job that no other has: people see the node, and kiln finds the job by the rest.
+pub(super) fn job_name(job: &Job<'_>) -> String {
+    let mut nonce = [0; 8];
+    // Without it a name that was used before could come again; the key alone tells equal jobs apart from others.
+    let _ = getrandom::fill(&mut nonce);
+    let id = format!("{}-{:016x}", &job.key.to_string()[..12], u64::from_be_bytes(nonce));
+    let room = MAX_NAME - id.len() - 6;
+    let node: String = job.node.chars().take(room).collect();
+    format!("kiln {node} {id}")
+}
+
+/// The definition of a job for a lab. What it names is published.
+pub(super) fn define(
+    spec: &Spec,
+    job: &Job<'_>,
+    booted: Booted<'_>,
+    place: &Place<'_>,
+    name: &str,
+) -> Result<String, End> {
+    let publisher = publisher(spec).map_err(End::Infra)?;
+    let publish = |file: &Fetched<'_>| {
+        let Fetched { path, size, sha256, name } = *file;
+        let url = publisher.put(path, size, sha256, name).map_err(|error| error.to_string())?;
+        publisher.check(&url, size, place.spec.timeout).map_err(|error| error.to_string())?;
+        Ok(url)
+    };
+    let mut inputs = BTreeMap::new();
+    for (input, declared) in &job.action.inputs {
+        if let Input::Output { .. } = declared {
+            inputs.insert(&**input, (job.input)(input)?);
+        }
+    }
+    let input = |name: &str| inputs.get(name).copied().unwrap_or(Artifact::Absent);
+    let files = Files { store: job.store, input: &input, url: &publish };
+    let wanted = Wanted { node: job.node, action: job.action, key: Some(job.action_key), name };
+    definition(spec, &wanted, booted, place.spec, &files).map_err(End::Infra)
+}
+
+/// A job that is only to be looked at.
+pub struct Draft<'a> {
+    /// The node.
+    pub node: &'a str,
+    /// What it is.
+    pub action: &'a Action,
+    /// Its key, where it is known.
+    pub action_key: Option<&'a Digest>,
+    /// The lab it would be for; the first of the board's where none is named.
+    pub lab: Option<&'a str>,
+    /// Where its files are.
+    pub store: &'a Store,
+    /// An input that is the output of another node.
+    pub input: &'a dyn Fn(&str) -> Artifact,
+}
+
+/// The definition that a lab would be sent. Nothing is published or asked.
+pub fn draft(spec: &Spec, draft: &Draft<'_>) -> Result<String, String> {
+    let booted = Booted::of(spec, draft.action).ok_or("its board or its test is not in the spec")?;
+    let lab = draft.lab.or_else(|| booted.board.labs.first().map(|lab| lab.value.as_str())).unwrap_or_default();
+    let lab = match spec.project.labs.get(lab).map(|lab| &lab.value) {
+        Some(model::Lab::Lava(lab)) if booted.board.labs.iter().any(|of| Some(&*of.value) == draft.lab) || draft.lab.is_none() => lab,
+        _ => return Err(format!("{lab} is no LAVA lab of the board's")),
+    };
+    let publisher = publisher(spec)?;
+    let url = |file: &Fetched<'_>| Ok(publisher.url(file.sha256, file.name));
+    let files = Files { store: draft.store, input: draft.input, url: &url };
+    let wanted = Wanted { node: draft.node, action: draft.action, key: draft.action_key, name: "kiln (a draft)" };
+    definition(spec, &wanted, booted, lab, &files)
+}
+
+/// What a definition is of.
+struct Wanted<'a> {
+    node: &'a str,
+    action: &'a Action,
+    key: Option<&'a Digest>,
+    name: &'a str,
+}
+
+/// Where the files of a job are, and will be.
+struct Files<'a> {
+    store: &'a Store,
+    input: &'a dyn Fn(&str) -> Artifact,
+    url: &'a dyn Fn(&Fetched<'_>) -> Result<String, String>,
+}
+
+/// A file that a lab will fetch.
+struct Fetched<'a> {
+    path: &'a Path,
+    size: u64,
+    sha256: &'a str,
+    name: &'a str,
+}
+
+fn definition(
+    spec: &Spec,
+    wanted: &Wanted<'_>,
+    booted: Booted<'_>,
+    lab: &LavaLab,
+    files: &Files<'_>,
+) -> Result<String, String> {
+    let board = booted.board;
+    let dtb = match &board.dtb {
+        Some(path) => Some(files.dtb(&path.value)?),
+        None => None,
+    };
+    let variables = Variables {
+        image: files.content("image", (files.input)("image"))?.ok_or("the kernel has made no such image")?,
+        dtb,
+        modules: files.content("modules", (files.input)("modules"))?,
+        rootfs: files.content("rootfs", (files.input)("rootfs"))?,
+        board: board.attrs.iter().map(|(name, value)| (name.clone(), attribute(value))).collect(),
+        device_type: board.device_type.value.clone(),
+        test: test_variables(spec, booted.test)?,
+    };
+    let path = wanted.action.inputs.iter().find_map(|(name, input)| match input {
+        Input::File(path) if &**name == "template" => Some(path),
+        _ => None,
+    });
+    let path = path.ok_or("the rule has no input `template`, which is the board's `job`")?;
+    let text = read(spec, path)?;
+    let bindings = &wanted.action.bindings;
+    let build = ["source", "arch", "defconfig", "toolchain"].map(|axis| bindings.text_of(axis)).join("/");
+    let mut metadata = BTreeMap::from([
+        ("kiln-node".to_owned(), wanted.node.to_owned()),
+        ("kiln-build".to_owned(), build),
+    ]);
+    metadata.extend(wanted.key.map(|key| ("kiln-action-key".to_owned(), key.to_string())));
+    let settings = Settings {
+        job_name: wanted.name.to_owned(),
+        priority: lab.priority,
+        visibility: match &lab.visibility {
+            model::Visibility::Public => Visibility::Public,
+            model::Visibility::Personal => Visibility::Personal,
+            model::Visibility::Group(group) => Visibility::Group(group.clone()),
+        },
+        tags: lab.tags.iter().cloned().chain(board.tags.iter().map(|tag| tag.value.clone())).collect(),
+        metadata,
+        queue: lab.queue,
+        job: booted.test.time_limit() + AROUND,
+    };
+    let file = path.display().to_string();
+    render(Template { file: &file, text: &text }, &variables, &settings).map_err(|error| error.to_string())
+}
+
+impl Files<'_> {
+    /// An input that is a file. `None`: it was not made.
+    fn content(&self, name: &str, artifact: Artifact) -> Result<Option<Content>, String> {
+        let (digest, size) = match artifact {
+            Artifact::File { digest, size, .. } => (digest, size),
+            Artifact::Absent => return Ok(None),
+            Artifact::Tree { .. } => return Err(format!("{name} is a directory: a lab fetches files")),
+        };
+        let failed = |error: &dyn std::fmt::Display| format!("{name}: {error}");
+        let sha256 = self.store.sha256(&digest, size).map_err(|error| failed(&error))?;
+        let compression = compression(self.store, Blob { digest, size }).map_err(|error| failed(&error))?;
+        let path = self.store.path_of(&digest);
+        let sha256: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        let url = (self.url)(&Fetched { path: &path, size, sha256: &sha256, name }).map_err(|error| failed(&error))?;
+        Ok(Some(Content { url, sha256, compression }))
+    }
+
+    /// The board's own of the kernel's device trees.
+    fn dtb(&self, path: &Path) -> Result<Content, String> {
+        let missing = || format!("the kernel has made no device tree {}", path.display());
+        let Artifact::Tree { digest, .. } = (self.input)("dtbs") else { return Err(missing()) };
+        let file = self.store.file_in(&digest, path).map_err(|error| format!("dtbs: {error}"))?;
+        let name = path.file_name().map_or_else(|| "dtb".into(), |name| name.to_string_lossy());
+        self.content(&name, file.unwrap_or(Artifact::Absent))?.ok_or_else(missing)
+    }
+}
+
+fn publisher(spec: &Spec) -> Result<Publisher, String> {
+    let publish = spec.project.publish.as_ref().ok_or("graph.ron has no `publish`: labs can't fetch anything")?;
+    Ok(Publisher::new(&spec.root.join(&publish.value.dir), &publish.value.url.value))
+}
+
+fn test_variables(spec: &Spec, test: &Test) -> Result<TestVariables, String> {
+    let mut variables = TestVariables { seconds: test.time_limit().as_secs(), ..TestVariables::default() };
+    match test {
+        // LAVA's prompts are patterns.
+        Test::Console { marker, .. } => variables.prompts.push(literal(&marker.value)),
+        Test::Login { .. } => variables.prompts.push("login:".to_owned()),
+        Test::Lava { definitions, .. } => {
+            for definition in definitions.iter().map(|definition| &definition.value) {
+                let (name, params) = (&definition.name.value, &definition.params);
+                variables.definitions.push(match &definition.from {
+                    DefinitionFrom::Inline { path } => {
+                        let text = read(spec, &path.value)?;
+                        let file = path.value.display().to_string();
+                        inline(name, &file, &text, params).map_err(|error| error.to_string())?
+                    }
+                    DefinitionFrom::Git { url, rev, path } => git(name, &url.value, &rev.value, path, params),
+                });
+            }
+        }
+    }
+    Ok(variables)
+}
+
+fn read(spec: &Spec, path: &Path) -> Result<String, String> {
+    fs::read_to_string(spec.root.join(path)).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn attribute(value: &AttrValue) -> Json {
+    match value {
+        AttrValue::Text(text) => json!(text),
+        AttrValue::List(list) => json!(list),
+    }
+}
+
+/// A pattern that matches this text alone.
+fn literal(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for char in text.chars() {
+        if !(char.is_alphanumeric() || matches!(char, '-' | '_' | ' ' | '/' | ':' | '=' | ',')) {
+            pattern.push('\\');
+        }
+        pattern.push(char);
+    }
+    pattern
+}
+
+/// How a file is packed, by its first bytes: LAVA has to be told.
+fn compression(store: &Store, blob: Blob) -> Result<Option<&'static str>, String> {
+    let file: File = store.open_blob(&blob).map_err(|error| error.to_string())?;
+    let mut head = Vec::new();
+    file.take(6).read_to_end(&mut head).map_err(|error| error.to_string())?;
+    Ok(match head.as_slice() {
+        [0x1f, 0x8b, ..] => Some("gz"),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => Some("xz"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd"),
+        [b'B', b'Z', b'h', ..] => Some("bz2"),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_is_no_pattern() {
+        assert_eq!(literal("KILN-BOOT-OK"), "KILN-BOOT-OK");
+        assert_eq!(literal("a.b (c)*"), r"a\.b \(c\)\*");
+    }
+}

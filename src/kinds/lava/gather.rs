@@ -1,0 +1,134 @@
+//! What came of a job: its verdict, its results as a record, its log.
+
+use jiff::Zoned;
+
+use super::Booted;
+use crate::exec::{Job, Submitted};
+use crate::lab::lava::{Case, CaseResult, Job as AtLab, Judged, Lava, LavaError, Results, Skip, Skipped, Verdict, judge};
+use crate::lab::record::{self, Attempt, Record};
+use crate::spec::model::Test;
+use crate::store::{Outcome, Submission};
+
+/// The outputs that a rule of this kind may declare; those that it does not are left out.
+const RESULTS: &str = "results";
+const CONSOLE: &str = "console";
+
+/// What came of a job.
+pub(super) struct Gathered<'a> {
+    job: &'a Job<'a>,
+    record: Record,
+    verdict: Verdict,
+    log: Vec<u8>,
+}
+
+/// Fetches what a job that has ended leaves behind, and judges it.
+pub(super) fn gather<'a>(
+    job: &'a Job<'a>,
+    booted: Booted<'_>,
+    lava: &Lava,
+    ended: &AtLab,
+) -> Result<Gathered<'a>, LavaError> {
+    let results = lava.results(ended.id)?;
+    let mut log = Vec::new();
+    match lava.log(ended.id, &mut log) {
+        // One that never began has none.
+        Ok(()) | Err(LavaError::Gone) => {}
+        Err(error) => return Err(error),
+    }
+    let skips = skips(booted.test);
+    let judged = judge(ended, &results, &skips, Zoned::now().date());
+    let record = Record {
+        version: record::VERSION,
+        lab: lava.name().to_owned(),
+        job: ended.id.0,
+        page: lava.page(ended.id),
+        device: ended.device.clone(),
+        device_type: booted.board.device_type.value.clone(),
+        outcome: outcome(judged.verdict).to_string(),
+        message: message(&judged),
+        submitted: ended.submitted,
+        started: ended.started,
+        ended: ended.ended,
+        attempts: Vec::new(),
+        suites: suites(&results, &judged),
+    };
+    Ok(Gathered { job, record, verdict: judged.verdict, log })
+}
+
+impl Gathered<'_> {
+    pub(super) const fn outcome(&self) -> Outcome {
+        outcome(self.verdict)
+    }
+
+    /// What happened, with where to look.
+    pub(super) fn message(&self, submission: &Submission) -> String {
+        format!("{} (lab {}, {})", self.record.message, submission.lab, self.record.page)
+    }
+
+    /// The outcome with its outputs. `tried`: what came to no outcome before it.
+    pub(super) fn submitted(mut self, tried: &[Attempt]) -> Submitted {
+        self.record.attempts = tried.to_vec();
+        let mut message = format!("{} (lab {}, {})", self.record.message, self.record.lab, self.record.page);
+        if let Some(last) = tried.last() {
+            message.push_str(&format!("; before that: {}", last.message));
+        }
+        let mut results = serde_json::to_vec_pretty(&self.record).unwrap_or_default();
+        results.push(b'\n');
+        let outputs = [(RESULTS, results), (CONSOLE, self.log)];
+        let declared = |(name, _): &(&str, Vec<u8>)| self.job.action.rule.rule.outputs.contains_key(*name);
+        let outputs = outputs.into_iter().filter(declared).map(|(name, bytes)| (name.to_owned(), bytes));
+        Submitted { outcome: outcome(self.verdict), message, outputs: outputs.collect() }
+    }
+}
+
+const fn outcome(verdict: Verdict) -> Outcome {
+    match verdict {
+        Verdict::Pass => Outcome::Pass,
+        Verdict::Fail => Outcome::Fail,
+        Verdict::Infra | Verdict::Cancelled => Outcome::Infra,
+    }
+}
+
+fn message(judged: &Judged) -> String {
+    let mut message = judged.message.clone();
+    let expired: Vec<&str> = judged.expired.iter().map(|skip| skip.case.as_str()).collect();
+    if !expired.is_empty() {
+        message.push_str(&format!("; no longer skipped, as its time is over: {}", expired.join(", ")));
+    }
+    message
+}
+
+fn skips(test: &Test) -> Vec<Skip> {
+    let Test::Lava { skip, .. } = test else { return Vec::new() };
+    let skip = skip.iter().map(|skip| Skip {
+        case: skip.value.case.value.clone(),
+        reason: skip.value.reason.clone(),
+        until: skip.value.until.as_ref().map(|until| until.value),
+    });
+    skip.collect()
+}
+
+fn suites(results: &Results, judged: &Judged) -> Vec<record::Suite> {
+    let case = |suite: &str, case: &Case| {
+        let is_this = |skipped: &&Skipped| skipped.suite == suite && skipped.case == case.name;
+        let skipped = judged.skipped.iter().find(is_this);
+        record::Case {
+            name: case.name.clone(),
+            result: match case.result {
+                CaseResult::Pass => "pass",
+                CaseResult::Fail => "fail",
+                CaseResult::Skip => "skip",
+                CaseResult::Unknown => "unknown",
+            }
+            .to_owned(),
+            measurement: case.measurement,
+            unit: (!case.unit.is_empty()).then(|| case.unit.clone()),
+            skipped: skipped.filter(|_| case.result == CaseResult::Fail).map(|skipped| skipped.reason.clone()),
+        }
+    };
+    let suites = results.suites.iter().map(|suite| record::Suite {
+        name: suite.name.clone(),
+        cases: suite.cases.iter().map(|one| case(&suite.name, one)).collect(),
+    });
+    suites.collect()
+}

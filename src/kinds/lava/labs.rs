@@ -1,0 +1,244 @@
+//! The LAVA labs of a project during a run: which can boot what, and how many jobs each has of ours.
+
+use std::collections::HashMap;
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::lab::lava::{Availability, Events, Lava, Refusal, Settings, Survey, Surveyed, Token, survey_all};
+use crate::lab::record::Attempt;
+use crate::spec::model::{Board, Lab as LabSpec, LavaLab, Spec};
+
+/// How late a waiting thread may be to see that the user has had enough.
+pub(super) const TICK: Duration = Duration::from_millis(200);
+
+/// What becomes of jobs at labs when the user interrupts a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInterrupt {
+    /// They go on, and the next build takes them up.
+    Leave,
+    /// The labs are told to cancel them.
+    Cancel,
+}
+
+/// The labs.
+pub struct Labs<'a> {
+    labs: Vec<Place<'a>>,
+    surveys: OnceLock<HashMap<String, Survey>>,
+    used: Mutex<HashMap<String, u32>>,
+    freed: Condvar,
+    /// What was tried in this run and came to no outcome, by the key of the job.
+    tried: Mutex<HashMap<Digest, Vec<Attempt>>>,
+    interrupt: OnceLock<OnInterrupt>,
+    on_interrupt: Box<dyn Fn() -> OnInterrupt + Send + Sync + 'a>,
+}
+
+/// One lab.
+pub(super) struct Place<'a> {
+    pub name: &'a str,
+    pub spec: &'a LavaLab,
+    /// Its client, or why there is none.
+    pub lava: Result<Lava, String>,
+    settings: Option<Settings>,
+    /// What it tells of jobs while they go on: opened when the first job is there.
+    events: OnceLock<Option<Events>>,
+}
+
+/// A slot of a lab, which is free again when this goes.
+pub(super) struct Slot<'a> {
+    labs: &'a Labs<'a>,
+    pub place: &'a Place<'a>,
+}
+
+/// Why no lab takes a job.
+#[derive(Debug)]
+pub(super) enum NoPlace {
+    /// No lab can boot it: why, one by one.
+    Nowhere(String),
+    /// The user has had enough.
+    Cancelled,
+}
+
+impl<'a> Labs<'a> {
+    /// The LAVA labs of a spec. `token` yields a lab's token, or why it is not to be had; `on_interrupt` is asked once,
+    /// when the user interrupts and jobs of ours are at labs.
+    pub fn new(
+        spec: &'a Spec,
+        token: impl Fn(&LavaLab) -> Result<Token, String>,
+        on_interrupt: impl Fn() -> OnInterrupt + Send + Sync + 'a,
+    ) -> Self {
+        let labs = spec.project.labs.iter().filter_map(|(name, lab)| match &lab.value {
+            LabSpec::Lava(lava) => {
+                let settings = token(lava).map(|token| settings(lava, token, spec));
+                let client = settings.clone().and_then(|settings| {
+                    Lava::new(name, settings).map_err(|error| error.to_string())
+                });
+                let (settings, events) = (settings.ok(), OnceLock::new());
+                Some(Place { name, spec: lava, lava: client, settings, events })
+            }
+            LabSpec::Qemu { .. } => None,
+        });
+        Self {
+            labs: labs.collect(),
+            surveys: OnceLock::new(),
+            used: Mutex::default(),
+            freed: Condvar::new(),
+            tried: Mutex::default(),
+            interrupt: OnceLock::new(),
+            on_interrupt: Box::new(on_interrupt),
+        }
+    }
+
+    /// What each lab says of itself and what it has: asked once for a run, all side by side.
+    fn surveys(&self) -> &HashMap<String, Survey> {
+        self.surveys.get_or_init(|| {
+            let clients: Vec<&Lava> = self.labs.iter().filter_map(|place| place.lava.as_ref().ok()).collect();
+            let within = self.labs.iter().map(|place| place.spec.timeout).max().unwrap_or_default();
+            survey_all(&clients, within).into_iter().map(|survey| (survey.lab.clone(), survey)).collect()
+        })
+    }
+
+    /// The names of the labs, in order, each with what it said of itself, or why it could not be asked.
+    pub fn looked_at(&self) -> impl Iterator<Item = (&str, Result<&Surveyed, String>)> {
+        let surveys = self.surveys();
+        self.labs.iter().map(|place| {
+            let survey = match &place.lava {
+                Ok(_) => match surveys.get(place.name).map(|survey| &survey.state) {
+                    Some(state) => state.as_ref().map_err(ToString::to_string),
+                    None => Err("was not asked".to_owned()),
+                },
+                Err(why) => Err(why.clone()),
+            };
+            (place.name, survey)
+        })
+    }
+
+    /// A lab's client; what a job was handed to may not be in the spec any more.
+    pub fn client(&self, lab: &str) -> Option<Result<&Lava, &str>> {
+        let place = self.labs.iter().find(|place| place.name == lab)?;
+        Some(place.lava.as_ref().map_err(String::as_str))
+    }
+
+    pub(super) fn get(&self, lab: &str) -> Option<&Place<'a>> {
+        self.labs.iter().find(|place| place.name == lab)
+    }
+
+    /// A slot of the best lab that can boot the board, as soon as one is free. `refused`: labs that took no job, and why.
+    pub(super) fn place(
+        &'a self,
+        board: &Board,
+        key: &Digest,
+        refused: &[(String, String)],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Slot<'a>, NoPlace> {
+        let tried: Vec<String> = self.tried(key).into_iter().map(|attempt| attempt.lab).collect();
+        let mut usable = Vec::new();
+        let mut reasons = Vec::new();
+        for (order, lab) in board.labs.iter().enumerate() {
+            let lab = &lab.value;
+            if let Some((_, why)) = refused.iter().find(|(refuser, _)| refuser == lab) {
+                reasons.push(format!("{lab}: {why}"));
+                continue;
+            }
+            let Some(place) = self.get(lab) else { continue };
+            match self.availability(place, board) {
+                Ok(Availability::Now(_)) => usable.push((tried.contains(lab), false, order, place)),
+                Ok(Availability::Queued(_)) => usable.push((tried.contains(lab), true, order, place)),
+                Ok(Availability::None(refusals)) => reasons.push(format!("{lab}: {}", refused_by(&refusals))),
+                Err(why) => reasons.push(format!("{lab}: {why}")),
+            }
+        }
+        if usable.is_empty() {
+            return Err(NoPlace::Nowhere(reasons.join("; ")));
+        }
+        usable.sort_unstable_by_key(|(tried, queued, order, _)| (*tried, *queued, *order));
+        let places: Vec<&Place<'a>> = usable.into_iter().map(|(.., place)| place).collect();
+        self.slot(&places, cancelled)
+    }
+
+    /// A slot of the first of these labs that has one free, as soon as one has.
+    pub(super) fn slot(
+        &'a self,
+        places: &[&'a Place<'a>],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Slot<'a>, NoPlace> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if cancelled() {
+                return Err(NoPlace::Cancelled);
+            }
+            for place in places {
+                let count = used.entry(place.name.to_owned()).or_default();
+                if *count < place.spec.slots {
+                    *count += 1;
+                    return Ok(Slot { labs: self, place });
+                }
+            }
+            used = self.freed.wait_timeout(used, TICK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn availability(&self, place: &Place<'_>, board: &Board) -> Result<Availability, String> {
+        if let Err(why) = &place.lava {
+            return Err(why.clone());
+        }
+        let survey = self.surveys().get(place.name).ok_or_else(|| "it was not asked".to_owned())?;
+        let surveyed = survey.state.as_ref().map_err(ToString::to_string)?;
+        let tags: Vec<String> =
+            place.spec.tags.iter().cloned().chain(board.tags.iter().map(|tag| tag.value.clone())).collect();
+        Ok(surveyed.availability(&board.device_type.value, &tags))
+    }
+
+    /// What was tried in this run and came to no outcome.
+    pub(super) fn tried(&self, key: &Digest) -> Vec<Attempt> {
+        let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.get(key).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn has_tried(&self, key: &Digest, attempt: Attempt) {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).entry(*key).or_default().push(attempt);
+    }
+
+    /// What the user wants of jobs at labs, now that they interrupt.
+    pub(super) fn on_interrupt(&self) -> OnInterrupt {
+        *self.interrupt.get_or_init(|| (self.on_interrupt)())
+    }
+}
+
+impl Place<'_> {
+    /// What the lab tells of jobs while they go on. `None` where it does not: then they are looked at now and then.
+    pub(super) fn events(&self) -> Option<&Events> {
+        self.events.get_or_init(|| Events::open(self.settings.as_ref()?)).as_ref()
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        let mut used = self.labs.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = used.get_mut(self.place.name) {
+            *count -= 1;
+        }
+        drop(used);
+        self.labs.freed.notify_all();
+    }
+}
+
+/// Refusals in a sentence.
+fn refused_by(refusals: &[Refusal]) -> String {
+    let one = |refusal: &Refusal| match &refusal.device {
+        Some(device) => format!("{device}: {}", refusal.why),
+        None => refusal.why.to_string(),
+    };
+    refusals.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn settings(lab: &LavaLab, token: Token, spec: &Spec) -> Settings {
+    Settings {
+        url: lab.url.value.clone(),
+        user: lab.user.value.clone(),
+        token,
+        timeout: lab.timeout,
+        ca: lab.ca.as_ref().map(|ca| spec.root.join(&ca.value)),
+        events: lab.events.as_ref().map(|events| events.value.clone()),
+    }
+}

@@ -1,0 +1,198 @@
+//! A job's log as text: the console as it was, and LAVA's own lines with `lava LEVEL: ` before them.
+//!
+//! LAVA keeps it as a list in YAML, each entry on one line: `- {"dt": .., "lvl": .., "msg": ..}`. So it is read line by
+//! line, as it comes: a line that is no such entry is handed on as it is, and none can reach into another.
+
+use std::io::Write;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::ask::{Ask, Streamed};
+use super::{JobId, Lava, LavaError, yaml};
+
+/// How much of a log is kept, in bytes as the lab sends them, and as they are written.
+const MAX_LOG: u64 = 64 << 20;
+
+/// How long a line may be that is read as an entry. LAVA itself cuts them at a tenth of this.
+const MAX_LINE: usize = 1 << 20;
+
+impl Lava {
+    /// Writes the log of a job: all of it, or its first 64 MiB with a line that says so. One that has none yet has an
+    /// empty one.
+    pub fn log(&self, id: JobId, to: &mut dyn Write) -> Result<(), LavaError> {
+        let id = id.to_string();
+        let ask = Ask::get(&["jobs", &id, "logs"]).accepting("*/*");
+        let mut text = Text::new(to);
+        let streamed = self.calls.wait(self.server.stream(&ask, |piece| text.take(piece)))?;
+        match streamed {
+            Streamed::Refused(404) => {
+                // It may not have begun, or may not be there at all.
+                self.job(JobId(id.parse().unwrap_or_default())).map(|_| ())
+            }
+            Streamed::Refused(401 | 403) => Err(LavaError::Denied(format!("the log of job {id}"))),
+            Streamed::Refused(status @ 500..) => {
+                Err(LavaError::Failed(format!("the log of job {id}: {status}")))
+            }
+            Streamed::Refused(status) => Err(LavaError::Unexpected(format!("the log of job {id}: {status}"))),
+            Streamed::Whole | Streamed::Enough => text.end().map_err(LavaError::Local),
+        }
+    }
+}
+
+/// An entry of a log.
+#[derive(Deserialize)]
+struct Entry {
+    lvl: String,
+    #[serde(default)]
+    msg: Value,
+}
+
+/// Text made of what comes of a log.
+struct Text<'a> {
+    to: &'a mut dyn Write,
+    /// The line so far.
+    line: Vec<u8>,
+    /// Whether its start was written already, as it is too long to be an entry.
+    long: bool,
+    read: u64,
+    written: u64,
+}
+
+impl<'a> Text<'a> {
+    fn new(to: &'a mut dyn Write) -> Self {
+        Self { to, line: Vec::new(), long: false, read: 0, written: 0 }
+    }
+
+    /// Takes a piece. `false` where no more is wanted.
+    fn take(&mut self, piece: &[u8]) -> Result<bool, LavaError> {
+        for part in piece.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            let whole = part.ends_with(b"\n");
+            if whole || self.line.len() > MAX_LINE {
+                self.put(!whole).map_err(LavaError::Local)?;
+            }
+        }
+        self.read += piece.len() as u64;
+        Ok(!self.is_full())
+    }
+
+    /// Writes what is left.
+    fn end(mut self) -> std::io::Result<()> {
+        let full = self.is_full();
+        if !self.line.is_empty() && !full {
+            self.put(false)?;
+        }
+        if full {
+            writeln!(self.to, "\n(the log goes on: this is its first {} MiB)", MAX_LOG >> 20)?;
+        }
+        self.to.flush()
+    }
+
+    const fn is_full(&self) -> bool {
+        self.read >= MAX_LOG || self.written >= MAX_LOG
+    }
+
+    /// Writes the line, or as much as there is of it.
+    fn put(&mut self, goes_on: bool) -> std::io::Result<()> {
+        let line = std::mem::take(&mut self.line);
+        let entry = if self.long || goes_on { None } else { text(&line) };
+        self.long = goes_on;
+        let bytes = entry.as_deref().unwrap_or(&line);
+        let left = usize::try_from(MAX_LOG.saturating_sub(self.written)).unwrap_or(usize::MAX);
+        let bytes = &bytes[..bytes.len().min(left)];
+        self.written += bytes.len() as u64;
+        self.to.write_all(bytes)
+    }
+}
+
+/// The text of a line that is an entry.
+fn text(line: &[u8]) -> Option<Vec<u8>> {
+    let line = String::from_utf8_lossy(line);
+    let entry: Entry = yaml::read(line.trim_end().strip_prefix("- ")?).ok()?;
+    let message = match &entry.msg {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    let message = message.trim_end_matches('\n');
+    Some(match &*entry.lvl {
+        // What the board itself said, here or on another of its consoles.
+        "target" | "feedback" => format!("{message}\n").into_bytes(),
+        level => format!("lava {}: {message}\n", super::said::plain(level)).into_bytes(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pieces: &[&[u8]]) -> Vec<u8> {
+        let mut written = Vec::new();
+        let mut text = Text::new(&mut written);
+        for piece in pieces {
+            assert!(text.take(piece).unwrap());
+        }
+        text.end().unwrap();
+        written
+    }
+
+    #[test]
+    fn the_console_is_bare_and_lavas_own_lines_say_so() {
+        let log = br#"- {"dt": "2026-11-22T06:04:14.184902", "lvl": "info", "msg": "start: 0 validate"}
+- {"dt": "2026-11-22T06:04:14.2", "lvl": "target", "msg": "\e[32m[    0.000000] Linux \"6.1\"\xE9"}
+- {"dt": "2026-11-22T06:04:14.3", "lvl": "results", "msg": {"case": "validate", "definition": "lava", "result": "pass"}}
+- {"dt": "2026-11-22T06:04:14.4", "lvl": "feedback", "msg": "from afar", "ns": "dut"}
+- {"dt": "2026-11-22T06:04:14.5", "lvl": "debug", "msg": !!null "null"}
+"#;
+        let expected = "lava info: start: 0 validate\n\u{1b}[32m[    0.000000] Linux \"6.1\"\u{e9}\n\
+                        lava results: {\"case\":\"validate\",\"definition\":\"lava\",\"result\":\"pass\"}\n\
+                        from afar\nlava debug: \n";
+        assert_eq!(String::from_utf8(read(&[log])).unwrap(), expected);
+        // However it is cut.
+        let bytes: Vec<&[u8]> = log.chunks(1).collect();
+        assert_eq!(String::from_utf8(read(&bytes)).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_no_entry_is_handed_on_as_it_is() {
+        let log = b"no yaml \xff\xfe\n- {\"lvl\": \"target\", \"msg\": \"broken\n- just a text\n- {\"lvl\": \"target\", \"msg\": \"\xff\"}\nend";
+        let expected =
+            b"no yaml \xff\xfe\n- {\"lvl\": \"target\", \"msg\": \"broken\n- just a text\n\xef\xbf\xbd\nend";
+        assert_eq!(read(&[log]), expected);
+    }
+
+    #[test]
+    fn a_bomb_stays_a_line() {
+        let bomb = b"- {\"lvl\": &a [&b [x,x,x,x],*b,*b,*b,*b], \"msg\": [*a,*a,*a,*a]}\n";
+        assert_eq!(read(&[bomb]), bomb);
+        let deep = [b"- ".as_slice(), &b"[".repeat(10_000), b"\n"].concat();
+        assert_eq!(read(&[&deep]), deep);
+    }
+
+    #[test]
+    fn neither_a_long_line_nor_a_log_without_end_is_kept_in_memory() {
+        let mut written = 0_u64;
+        struct Count<'a>(&'a mut u64);
+        impl Write for Count<'_> {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                *self.0 += bytes.len() as u64;
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut count = Count(&mut written);
+        let mut text = Text::new(&mut count);
+        let piece = vec![b'x'; 1 << 20];
+        let mut pieces = 0_u64;
+        while text.take(&piece).unwrap() {
+            assert!(text.line.len() <= MAX_LINE + piece.len());
+            pieces += 1;
+            assert!(pieces <= MAX_LOG >> 20);
+        }
+        text.end().unwrap();
+        assert!((MAX_LOG..MAX_LOG + 100).contains(&written) || written < MAX_LOG + 100, "{written}");
+    }
+}

@@ -1,0 +1,178 @@
+//! Verdicts on jobs that a real LAVA 2023.01 ran: recorded as they were told, with addresses changed.
+
+use jiff::civil::{Date, date};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::job::Wire;
+use super::results::gather;
+use super::*;
+
+const TODAY: Date = date(2026, 11, 22);
+
+/// A job and what it reported, as the lab told them.
+fn recorded(name: &str) -> (Job, Results) {
+    #[derive(Deserialize)]
+    struct List {
+        results: Value,
+    }
+    #[derive(Deserialize)]
+    struct Recorded {
+        job: Wire,
+        suites: List,
+        tests: List,
+    }
+    let path = format!("{}/src/lab/lava/testdata/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let recorded: Recorded = serde_json::from_str(&text).unwrap();
+    let suites = serde_json::from_value(recorded.suites.results).unwrap();
+    let cases = serde_json::from_value(recorded.tests.results).unwrap();
+    (recorded.job.into(), gather(suites, cases))
+}
+
+fn judged(name: &str) -> Judged {
+    let (job, results) = recorded(name);
+    judge(&job, &results, &[], TODAY)
+}
+
+#[test]
+fn every_end_of_a_job_has_its_verdict() {
+    for (name, verdict, message) in [
+        ("complete", Verdict::Pass, "it booted, and 2 test cases passed"),
+        ("test-fails", Verdict::Fail, "1 test case failed: 0_smoke/expected-fail"),
+        ("nothing-reported", Verdict::Fail, "it booted, and its tests reported nothing"),
+        ("panic", Verdict::Fail, "the kernel panicked: Kernel panic - not syncing: sysrq triggered crash"),
+        ("panic-reboots", Verdict::Fail, "the kernel did not boot: login-action timed out after 39 seconds"),
+        ("hang", Verdict::Fail, "the kernel did not boot: wait for prompt timed out"),
+        (
+            "test-hangs",
+            Verdict::Fail,
+            "the tests did not run to their end: lava-test-shell timed out after 15 seconds",
+        ),
+        (
+            "test-panics",
+            Verdict::Fail,
+            "the tests did not run to their end: lava-test-shell timed out after 20 seconds",
+        ),
+        (
+            "no-kernel",
+            Verdict::Infra,
+            "the lab broke it off, with an error of kind Job: Invalid job data: [\"Resource unavailable at \
+             'http://ci.example/kiln/no-such' (404)\"]",
+        ),
+        (
+            "wrong-sha256",
+            Verdict::Infra,
+            "the lab broke it off while it deployed, with an error of kind Job: sha256 for \
+             'http://ci.example/kiln/vmlinuz' does not match.",
+        ),
+        (
+            "lab-bug",
+            Verdict::Infra,
+            "the lab broke it off while it deployed, with an error of kind Bug: nothing to open",
+        ),
+        (
+            "connection-closed",
+            Verdict::Infra,
+            "the lab broke it off while it booted, with an error of kind Infrastructure: Connection closed",
+        ),
+        ("queue", Verdict::Infra, "no device was free for it within 5s"),
+    ] {
+        let judged = judged(name);
+        assert_eq!((judged.verdict, &*judged.message), (verdict, message), "{name}");
+    }
+}
+
+#[test]
+fn a_job_is_read_as_it_is_told() {
+    let (job, results) = recorded("complete");
+    assert_eq!(
+        (job.state, job.health, job.name.as_str()),
+        (State::Finished, Health::Complete, "rec-complete")
+    );
+    assert_eq!(job.device.as_deref(), Some("qemu01"));
+    assert!(job.submitted < job.started && job.started < job.ended);
+    let stages: Vec<_> = job.actions.iter().map(|action| (action.stage, action.defines_tests)).collect();
+    assert_eq!(stages, [(Stage::Deploy, false), (Stage::Boot, false), (Stage::Test, true)]);
+    assert_eq!(results.fault, None);
+    let names: Vec<_> = results.suites.iter().map(|suite| &*suite.name).collect();
+    assert_eq!(names, ["lava", "0_smoke"]);
+    let seconds = &results.suites[1].cases[1];
+    assert_eq!((&*seconds.name, seconds.measurement, &*seconds.unit), ("seconds", Some(1.5), "seconds"));
+    assert_eq!(seconds.result, CaseResult::Pass);
+}
+
+#[test]
+fn a_skip_takes_a_failed_case_away_until_its_day_is_over() {
+    let (job, results) = recorded("test-fails");
+    let skip =
+        |case: &str, until: Option<Date>| Skip { case: case.into(), reason: "no network".into(), until };
+    let judge = |skips: &[Skip]| judge(&job, &results, skips, TODAY);
+
+    for until in [None, Some(TODAY), Some(date(2027, 1, 31))] {
+        let judged = judge(&[skip("0_smoke/expected-fail", until)]);
+        assert_eq!(judged.verdict, Verdict::Pass, "{until:?}");
+        assert_eq!(judged.message, "it booted, 1 test cases passed, and 1 that failed are skipped");
+        let skipped =
+            Skipped { suite: "0_smoke".into(), case: "expected-fail".into(), reason: "no network".into() };
+        assert_eq!(judged.skipped, [skipped]);
+    }
+
+    let old = skip("0_smoke/expected-fail", Some(date(2026, 11, 21)));
+    let judged = judge(&[old.clone()]);
+    assert_eq!((judged.verdict, judged.expired), (Verdict::Fail, vec![old.clone()]));
+    // Another that holds counts.
+    assert_eq!(judge(&[old, skip("0_smoke/expected-fail", None)]).verdict, Verdict::Pass);
+
+    for other in ["expected-fail", "0_smoke/expected", "0_smoke/*", "smoke/expected-fail", "0_smoke/good"] {
+        assert_eq!(judge(&[skip(other, None)]).verdict, Verdict::Fail, "{other}");
+    }
+}
+
+#[test]
+fn a_skip_saves_no_job_that_broke_off() {
+    let (job, results) = recorded("test-hangs");
+    let skip = Skip { case: "lava/0_smoke".into(), reason: String::new(), until: None };
+    assert_eq!(judge(&job, &results, &[skip], TODAY).verdict, Verdict::Fail);
+}
+
+#[test]
+fn five_failed_cases_are_named() {
+    let (job, mut results) = recorded("test-fails");
+    let failed = results.suites[1].cases.iter().find(|case| case.result == CaseResult::Fail).unwrap().clone();
+    results.suites[1].cases = (0..7).map(|n| Case { name: format!("c{n}"), ..failed.clone() }).collect();
+    let message = judge(&job, &results, &[], TODAY).message;
+    assert_eq!(
+        message,
+        "7 test cases failed: 0_smoke/c0, 0_smoke/c1, 0_smoke/c2, 0_smoke/c3, 0_smoke/c4 and 2 more"
+    );
+}
+
+#[test]
+fn what_is_unknown_is_never_a_fail() {
+    let (job, results) = recorded("hang");
+    // A stage that nobody can tell.
+    let judged = judge(&Job { actions: Vec::new(), ..job.clone() }, &results, &[], TODAY);
+    assert_eq!(judged.verdict, Verdict::Infra);
+    // No reason at all.
+    let judged = judge(&job, &Results { fault: None, ..results.clone() }, &[], TODAY);
+    assert_eq!(judged.verdict, Verdict::Infra);
+    // A kind of error that LAVA may get one day.
+    let fault = Some(Fault { kind: "Weather".into(), message: "rain".into() });
+    let judged = judge(&job, &Results { fault, ..results.clone() }, &[], TODAY);
+    assert_eq!(judged.verdict, Verdict::Infra);
+    // One that still runs.
+    let judged = judge(&Job { state: State::Running, ..job.clone() }, &results, &[], TODAY);
+    assert_eq!(judged.verdict, Verdict::Infra);
+    let judged = judge(&Job { health: Health::Canceled, ..job }, &results, &[], TODAY);
+    assert_eq!(judged.verdict, Verdict::Cancelled);
+}
+
+#[test]
+fn a_panic_is_one_even_where_the_lab_then_lost_its_connection() {
+    let (job, mut results) = recorded("panic");
+    results.fault.as_mut().unwrap().kind = "Infrastructure".into();
+    let judged = judge(&job, &results, &[], TODAY);
+    assert_eq!(judged.verdict, Verdict::Fail);
+    assert_eq!(judged.message, "the kernel panicked: Kernel panic - not syncing: sysrq triggered crash");
+}

@@ -1,0 +1,145 @@
+//! LAVA labs, from `graph.ron` to the result: against a real LAVA on this machine, which boots real kernels under QEMU.
+//!
+//! `make check-lab` brings one up and runs this. One test after the other: the lab has two devices, and some tests take
+//! its server down.
+
+#[path = "lab_servers/crashes.rs"]
+mod crashes;
+#[path = "lab_servers/lab.rs"]
+mod lab;
+#[path = "lab_servers/project.rs"]
+mod project;
+#[path = "lab_servers/refusals.rs"]
+mod refusals;
+
+use std::time::Duration;
+
+use lab::Lab;
+use project::{HANG, OK, PANIC, Project};
+
+#[test]
+#[ignore = "needs a LAVA: make check-lab"]
+fn a_kernel_is_booted_once_and_never_again() {
+    let lab = Lab::get();
+    let project = Project::new(&lab, OK);
+    let before = lab.jobs();
+    let built = project.kiln(&["build"]);
+    assert_eq!(built.code, 0, "{built}");
+    assert!(built.stdout.contains("pass"), "{built}");
+    assert_eq!(lab.jobs_since(before).len(), 1);
+    let results = project.results("boot");
+    assert_eq!((&results["version"], &results["outcome"]), (&1.into(), &"pass".into()), "{results}");
+    assert!(project.out("boot/console.log").contains("KILN-BOOT-OK"));
+
+    let again = project.kiln(&["build"]);
+    assert_eq!(again.code, 0, "{again}");
+    assert!(again.stdout.contains("everything is up to date"), "{again}");
+    // Neither an empty out/ nor another name of the lab, nor another token is a reason to boot.
+    std::fs::remove_dir_all(project.path("out")).unwrap();
+    project.replace("graph.ron", "\"lab\": Lava", "\"other\": Lava");
+    project.replace("graph.ron", "labs: [\"lab\"]", "labs: [\"other\"]");
+    assert_eq!(project.kiln(&["build"]).code, 0);
+    assert_eq!(lab.jobs_since(before).len(), 1);
+
+    // Those who want to boot again can.
+    let rerun = project.kiln(&["build", "--rerun", "lava:"]);
+    assert_eq!(rerun.code, 0, "{rerun}");
+    assert_eq!(lab.jobs_since(before).len(), 2);
+}
+
+#[test]
+#[ignore = "needs a LAVA: make check-lab"]
+fn test_cases_decide_and_skips_count() {
+    let lab = Lab::get();
+    let project = Project::new(&lab, OK);
+    project.with_tests("skip: [(case: \"0_cases/known-bad\", reason: \"it never worked\")],");
+    let built = project.kiln(&["build", "lava:*/cases"]);
+    assert_eq!(built.code, 0, "{built}");
+    let results = project.results("cases");
+    let cases = &results["suites"].as_array().unwrap().iter().find(|suite| suite["name"] == "0_cases").unwrap()["cases"];
+    let case = |name: &str| cases.as_array().unwrap().iter().find(|case| case["name"] == name).unwrap().clone();
+    assert_eq!(case("known-bad")["skipped"], "it never worked", "{cases}");
+    assert_eq!(case("measured")["measurement"], 1.5, "{cases}");
+    assert_eq!(case("good")["result"], "pass", "{cases}");
+
+    // Without the skip it is another job, and fails.
+    let before = lab.jobs();
+    project.with_tests("");
+    let built = project.kiln(&["build", "lava:*/cases"]);
+    assert_eq!(built.code, 3, "{built}");
+    assert!(built.stdout.contains("0_cases/known-bad"), "{built}");
+    // What failed is known, and is not booted again.
+    assert_eq!(project.kiln(&["build", "lava:*/cases"]).code, 3);
+    assert_eq!(lab.jobs_since(before).len(), 1);
+    assert_eq!(project.kiln(&["build", "--rerun", "failed"]).code, 3);
+    assert_eq!(lab.jobs_since(before).len(), 2);
+}
+
+#[test]
+#[ignore = "needs a LAVA: make check-lab"]
+fn a_kernel_that_panics_or_hangs_fails() {
+    let lab = Lab::get();
+    for (cmdline, said) in [(PANIC, "panic"), (HANG, "timed out")] {
+        let project = Project::new(&lab, cmdline);
+        let before = lab.jobs();
+        let built = project.kiln(&["build", "lava:*/boot"]);
+        assert_eq!(built.code, 3, "{built}");
+        assert!(built.stdout.contains(said), "{built}");
+        let results = project.results("boot");
+        assert_eq!(results["outcome"], "fail", "{results}");
+        assert_eq!(project.kiln(&["build", "lava:*/boot"]).code, 3);
+        assert_eq!(lab.jobs_since(before).len(), 1, "a fail is a result, and is not booted again");
+    }
+}
+
+#[test]
+#[ignore = "needs a LAVA: make check-lab"]
+fn a_job_is_shown_and_not_sent() {
+    let lab = Lab::get();
+    let project = Project::new(&lab, OK);
+    let before = lab.jobs();
+    let early = project.kiln(&["job", "show", "lava:*/boot"]);
+    assert_ne!(early.code, 0, "the image is not there yet: {early}");
+    assert_eq!(project.kiln(&["build", "kernel:", "rootfs:", "match:"]).code, 0);
+    let shown = project.kiln(&["job", "show", "lava:*/boot"]);
+    assert_eq!(shown.code, 0, "{shown}");
+    for part in ["device_type: qemu", "sha256sum", "timeouts:", "queue:", "http://127.0.0.1"] {
+        assert!(shown.stdout.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.stdout.contains(&lab.token("SUBMITTER")), "{shown}");
+    assert_eq!(lab.jobs_since(before), []);
+    let unknown = project.kiln(&["job", "show", "lava:*/nothing"]);
+    assert_eq!(unknown.code, 2, "{unknown}");
+}
+
+#[test]
+#[ignore = "needs a LAVA: make check-lab"]
+fn who_interrupts_leaves_jobs_to_the_next_build_or_cancels_them() {
+    let lab = Lab::get();
+    let project = Project::new(&lab, OK);
+    let before = lab.jobs();
+    let left = project.interrupted(&["build"], Duration::from_secs(4));
+    assert_eq!(left.code, 130, "{left}");
+    assert_eq!(lab.jobs_since(before).len(), 1, "{left}");
+    let listed = project.kiln(&["cancel", "--dry-run"]);
+    assert!(listed.stdout.contains("lava:"), "{listed}");
+    // The next one takes it up.
+    let built = project.kiln(&["build"]);
+    assert_eq!(built.code, 0, "{built}");
+    assert_eq!(lab.jobs_since(before).len(), 1, "{built}");
+    assert!(project.kiln(&["cancel"]).stdout.contains("no job"));
+
+    let before = lab.jobs();
+    let project = Project::new(&lab, HANG);
+    let cancelled = project.interrupted(&["build", "--on-interrupt", "cancel"], Duration::from_secs(6));
+    assert_eq!(cancelled.code, 130, "{cancelled}");
+    let jobs = lab.jobs_since(before);
+    assert_eq!(jobs.len(), 1);
+    lab.wait_for(jobs[0], "Canceled");
+
+    let before = lab.jobs();
+    project.interrupted(&["build", "--on-interrupt", "leave"], Duration::from_secs(6));
+    let cancelled = project.kiln(&["cancel"]);
+    assert!(cancelled.stdout.contains("was cancelled"), "{cancelled}");
+    lab.wait_for(lab.jobs_since(before)[0], "Canceled");
+}
