@@ -1,0 +1,401 @@
+//! From a plan to where builds and boots stand. Nothing runs: what is not known stays so.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::standing::{Boot, Build, Messages, Node, STANDING_VERSION, Standing, State, Tree, plain, stamp};
+use crate::graph::{Action, Body, Graph, NodeId};
+use crate::lab::record::{self, Record};
+use crate::plan::manifest::{Field, Manifest, What};
+use crate::plan::{Basis, Plan, PlanError, Reason, Verdict, World};
+use crate::spec::model::{Axis, Kind, OutputShape, Source, Told};
+use crate::store::{Artifact, Outcome, Run, StoreError};
+
+/// The output of a boot in which a lab's results are.
+const RESULTS: &str = "results";
+
+/// The output of a boot with all that came over the console.
+const CONSOLE: &str = "console";
+
+/// No results, messages or log are larger that are looked into.
+const MOST: u64 = 64 << 20;
+
+/// So much of a log's end is kept, in bytes. It is what KCIDB takes.
+const TAIL: usize = 16 << 10;
+
+/// How many errors of a build are kept.
+const ERRORS: usize = 5;
+
+/// Whether a node is a boot: here under QEMU, or at a lab.
+pub(super) fn is_boot(action: &Action) -> bool {
+    let rule = &action.rule.rule;
+    let at_lab = rule.has_axis(Axis::Board) && rule.outputs.contains_key(RESULTS);
+    rule.kind == Kind::Job || at_lab
+}
+
+/// Whether a node is part of a build, its boots included.
+pub(super) fn is_of_build(action: &Action) -> bool {
+    action.rule.rule.is_per_build()
+}
+
+/// The build that a node is part of: `source/arch/defconfig/toolchain`.
+pub(super) fn build_id(action: &Action) -> String {
+    Axis::BUILD.map(|axis| action.bindings.text_of(axis.name())).join("/")
+}
+
+/// Where all that was planned stands.
+pub fn standing(world: &World<'_>, graph: &Graph, plan: &Plan) -> Result<Standing, PlanError> {
+    let mut standing = Standing {
+        version: STANDING_VERSION,
+        sources: BTreeMap::new(),
+        builds: BTreeMap::new(),
+        others: Vec::new(),
+    };
+    let mut states = HashMap::new();
+    for &id in plan.nodes() {
+        match &graph.node(id).body {
+            Body::Action(action) => {
+                let look = Look { world, graph, id, action };
+                let (node, results) = look.node(plan, &states)?;
+                states.insert(id, node.state);
+                place(&mut standing, action, node, results);
+            }
+            Body::Expansion(expansion) if graph.expansion(id).is_none() => {
+                let Some(from) = graph.node(expansion.from).action().filter(|from| is_of_build(from)) else {
+                    continue;
+                };
+                let open = format!("not known before {} has passed", graph.name(expansion.from));
+                build_of(&mut standing, from).open = Some(open);
+            }
+            Body::Expansion(_) | Body::Source(_) => {}
+        }
+    }
+    for build in standing.builds.values_mut() {
+        build.boots.sort_by(|a, b| (&a.board, &a.test).cmp(&(&b.board, &b.test)));
+        let known = build.nodes.iter().any(|node| node.state.is_known());
+        if known && !standing.sources.contains_key(&build.source) {
+            standing.sources.insert(build.source.clone(), tree(world, &build.source)?);
+        }
+    }
+    Ok(standing)
+}
+
+fn tree(world: &World<'_>, name: &str) -> Result<Tree, PlanError> {
+    let source = world.spec.project.sources.get(name).map(|source| &source.value);
+    Ok(Tree {
+        digest: world.source(name)?.digest(),
+        commit: world.commit(name),
+        exact: matches!(source, Some(Source::Git { rev: Some(_), .. })),
+    })
+}
+
+fn place(standing: &mut Standing, action: &Action, node: Node, results: Option<Record>) {
+    if !is_of_build(action) {
+        standing.others.push(node);
+        return;
+    }
+    let build = build_of(standing, action);
+    if is_boot(action) {
+        let text = |hole: &str| action.bindings.text_of(hole);
+        let (board, device_type, test) = (text("board"), text("board.device_type"), text("test"));
+        build.boots.push(Boot { board, device_type, test, node, results });
+    } else {
+        build.nodes.push(node);
+    }
+}
+
+fn build_of<'a>(standing: &'a mut Standing, action: &Action) -> &'a mut Build {
+    let text = |hole: &str| action.bindings.text_of(hole);
+    standing.builds.entry(build_id(action)).or_insert_with(|| Build {
+        source: text("source"),
+        arch: text("arch"),
+        kernel_arch: text("arch.kernel"),
+        defconfig: text("defconfig"),
+        toolchain: text("toolchain"),
+        nodes: Vec::new(),
+        boots: Vec::new(),
+        open: None,
+    })
+}
+
+/// A look at one node.
+struct Look<'a> {
+    world: &'a World<'a>,
+    graph: &'a Graph,
+    id: NodeId,
+    action: &'a Action,
+}
+
+/// A run that is known, and what it left behind.
+struct Ended {
+    outcome: Outcome,
+    outputs: Vec<(String, Artifact)>,
+    /// `None`: it is not on record here, as that of another machine.
+    run: Option<Run>,
+}
+
+impl Look<'_> {
+    fn node(
+        &self,
+        plan: &Plan,
+        states: &HashMap<NodeId, State>,
+    ) -> Result<(Node, Option<Record>), PlanError> {
+        let Self { world, graph, id, action } = *self;
+        let decision = plan.decision(id).expect("a plan decides all its nodes");
+        let said = |state: State, message: String| Node {
+            name: graph.name(id).to_string(),
+            rule: action.rule.name.to_string(),
+            state,
+            message: Some(message),
+            ..Node::default()
+        };
+        let ended = match &decision.verdict {
+            Verdict::Fresh(known) | Verdict::Cached(known, _) | Verdict::Remote(known, _) => Ended {
+                outcome: known.outcome,
+                outputs: known.outputs.to_vec(),
+                run: known.run.map(|run| world.store.run(run)).transpose()?.flatten(),
+            },
+            Verdict::Stale(reasons) => match self.failed_so(reasons, decision.basis.as_deref())? {
+                Some(ended) => ended,
+                None => return Ok((stale(reasons, said), None)),
+            },
+            Verdict::Unknown(until) => {
+                let failed = |on: &&NodeId| matches!(states.get(on), Some(State::Fail | State::Skipped));
+                let node = match until.iter().find(failed) {
+                    Some(&on) => said(State::Skipped, blocked(graph, on)),
+                    None => {
+                        let first = until.first().map_or_else(String::new, |&on| graph.name(on).to_string());
+                        said(State::Unknown, format!("not known before {first} has run"))
+                    }
+                };
+                return Ok((node, None));
+            }
+            Verdict::Blocked(on) => return Ok((said(State::Skipped, blocked(graph, *on)), None)),
+            Verdict::Lacking(what) => return Ok((said(State::Infra, what.clone()), None)),
+        };
+        let key = decision.keys.map(|keys| keys.strong.map_or(keys.given, |strong| strong.key));
+        let (mut node, results) = self.ended(&ended)?;
+        node.key = key;
+        Ok((node, results))
+    }
+
+    /// The last run of a node that is to run again, if that failed with the inputs as they are now. A fail that is not
+    /// kept as a result is one all the same.
+    fn failed_so(&self, reasons: &[Reason], basis: Option<&Basis>) -> Result<Option<Ended>, PlanError> {
+        let (world, name) = (self.world, &**self.graph.name(self.id));
+        if matches!(reasons, [Reason::LastRun { outcome: Outcome::Fail }])
+            && let Some(state) = world.previous.get(name).filter(|state| state.outcome == Outcome::Fail)
+            && let Some(run) = world.store.run(state.run)?
+            // Without it nothing has been compared.
+            && run.manifest.as_deref().and_then(Manifest::decode).is_some()
+        {
+            let outputs = state.record().map(|record| record.outputs).unwrap_or_default();
+            return Ok(Some(Ended { outcome: Outcome::Fail, outputs, run: Some(run) }));
+        }
+        let last = world.store.runs(world.project(), name, 1)?.into_iter().next();
+        Ok(last
+            .map(|(_, run)| run)
+            .filter(|run| run.outcome == Outcome::Infra && is_same(run, basis))
+            .map(|run| Ended { outcome: Outcome::Infra, outputs: Vec::new(), run: Some(run) }))
+    }
+
+    fn ended(&self, ended: &Ended) -> Result<(Node, Option<Record>), PlanError> {
+        let state = match ended.outcome {
+            Outcome::Pass => State::Pass,
+            Outcome::Fail => State::Fail,
+            Outcome::Infra | Outcome::Skipped | Outcome::Cancelled => State::Infra,
+        };
+        let mut node = Node {
+            name: self.graph.name(self.id).to_string(),
+            rule: self.action.rule.name.to_string(),
+            state,
+            ..Node::default()
+        };
+        // What came from elsewhere took no time here.
+        if let Some(run) = ended.run.as_ref().filter(|run| !run.duration.is_zero()) {
+            node.started = stamp(run.started);
+            node.duration = Some(run.duration);
+        }
+        let output = |name: &str| ended.outputs.iter().find(|(own, _)| own == name).map(|(_, made)| made);
+        let mut results = None;
+        if is_boot(self.action) {
+            node.log = self.placed(CONSOLE);
+            if let Some(made) = output(RESULTS) {
+                match self.read(made)?.and_then(|bytes| read_record(&bytes)) {
+                    Ok(record) => results = Some(record),
+                    Err(why) => node.message = Some(format!("its results can't be read: {why}")),
+                }
+            }
+        } else {
+            node.log = self.told(Told::Log).and_then(|log| self.placed(log));
+            let messages = self.told(Told::Messages).and_then(output);
+            if let Some(bytes) = messages.map(|made| self.read(made)).transpose()? {
+                node.messages = bytes.ok().and_then(|bytes| read_messages(&bytes));
+            }
+        }
+        if state != State::Pass {
+            let console = output(CONSOLE).copied();
+            let log = ended.run.as_ref().and_then(|run| run.log).map(|log| Artifact::file(log, false));
+            if let Some(log) = console.or(log) {
+                node.log_tail = self.read(&log)?.map(|bytes| tail(&bytes)).unwrap_or_default();
+            }
+        }
+        node.message = node.message.take().or_else(|| why(&node, results.as_ref()));
+        Ok((node, results))
+    }
+
+    /// The output in which that is told of a run.
+    fn told(&self, wanted: Told) -> Option<&str> {
+        let mut outputs = self.action.rule.rule.outputs.iter();
+        let found = outputs
+            .find(|(_, output)| matches!(output.value.shape, OutputShape::Told(told, _) if told == wanted));
+        found.map(|(name, _)| name.as_str())
+    }
+
+    /// Where an output is below the output directory, if it is there.
+    fn placed(&self, output: &str) -> Option<PathBuf> {
+        self.action.place_of(output).filter(|place| self.world.out.join(place).is_file())
+    }
+
+    /// The content of a file that is not too large to be looked into, or why there is none.
+    fn read(&self, made: &Artifact) -> Result<Result<Vec<u8>, String>, StoreError> {
+        let Artifact::File { digest, size, .. } = *made else { return Ok(Err("there are none".to_owned())) };
+        if size > MOST {
+            return Ok(Err(format!("they take {size} bytes")));
+        }
+        self.world.bring(made)?;
+        Ok(self.world.store.read(&digest, size).map_err(|error| error.to_string()))
+    }
+}
+
+/// A node whose result, if it has one, is of other inputs.
+fn stale(reasons: &[Reason], said: impl Fn(State, String) -> Node) -> Node {
+    match reasons {
+        [] | [Reason::NeverRan] => said(State::Unknown, Reason::NeverRan.to_string()),
+        [only] => said(State::Stale, plain(&only.to_string())),
+        [first, rest @ ..] => said(State::Stale, plain(&format!("{first}; and {} more", rest.len()))),
+    }
+}
+
+fn blocked(graph: &Graph, on: NodeId) -> String {
+    format!("what it needs has failed: {}", graph.name(on))
+}
+
+/// Whether a run was given what it would be given now. What commits these are does not count.
+fn is_same(run: &Run, basis: Option<&Basis>) -> bool {
+    let counts = |field: &Field| !matches!(field.what, What::Commit { .. });
+    let then = run.manifest.as_deref().and_then(Manifest::decode);
+    then.zip(basis).is_some_and(|(then, basis)| {
+        let now = basis.manifest.all_fields();
+        then.iter().filter(|field| counts(field)).eq(now.iter().filter(|field| counts(field)))
+    })
+}
+
+fn read_record(bytes: &[u8]) -> Result<Record, String> {
+    let record: Record = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if record.version > record::VERSION {
+        return Err(format!(
+            "they are of version {}, and this kiln knows {}",
+            record.version,
+            record::VERSION
+        ));
+    }
+    Ok(record)
+}
+
+/// `messages.json`, as far as it is reported.
+#[derive(Deserialize)]
+struct Said {
+    warnings: u64,
+    errors: u64,
+    messages: Vec<SaidOnce>,
+}
+
+#[derive(Deserialize)]
+struct SaidOnce {
+    severity: String,
+    file: Option<String>,
+    line: Option<u64>,
+    text: String,
+}
+
+fn read_messages(bytes: &[u8]) -> Option<Messages> {
+    let said: Said = serde_json::from_slice(bytes).ok()?;
+    let errors = said.messages.iter().filter(|message| message.severity == "error");
+    let shown = |message: &SaidOnce| match (&message.file, message.line) {
+        (Some(file), Some(line)) => plain(&format!("{file}:{line}: {}", message.text)),
+        _ => plain(&message.text),
+    };
+    let first_errors = errors.take(ERRORS).map(shown).collect();
+    Some(Messages { warnings: said.warnings, errors: said.errors, first_errors })
+}
+
+/// The last lines of a log.
+fn tail(log: &[u8]) -> String {
+    let cut = log.len().saturating_sub(TAIL);
+    let mut end = &log[cut..];
+    if cut > 0
+        && let Some(line) = end.iter().position(|&byte| byte == b'\n')
+    {
+        end = &end[line + 1..];
+    }
+    String::from_utf8_lossy(end).into_owned()
+}
+
+/// What there is to say of a result, in a sentence.
+fn why(node: &Node, results: Option<&Record>) -> Option<String> {
+    if let Some(record) = results {
+        return Some(plain(&record.message)).filter(|message| !message.is_empty());
+    }
+    match node.state {
+        State::Infra => Some("its last run came to no outcome".to_owned()),
+        State::Fail => {
+            let error = node.messages.as_ref().and_then(|messages| messages.first_errors.first().cloned());
+            let end = || node.log_tail.lines().rev().find(|line| !line.trim().is_empty());
+            error.or_else(|| end().map(|line| format!("its log ends with: {}", plain(line.trim()))))
+        }
+        State::Pass | State::Skipped | State::Unknown | State::Stale => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_begins_with_a_whole_line() {
+        assert_eq!(tail(b"one\ntwo\n"), "one\ntwo\n");
+        let long: String = (0..10_000).map(|n| format!("line {n}\n")).collect();
+        let end = tail(long.as_bytes());
+        assert!(end.len() <= TAIL && end.starts_with("line ") && end.ends_with("line 9999\n"), "{end}");
+        // One without an end is cut where it has to be.
+        assert_eq!(tail(&[b'x'; 2 * TAIL]).len(), TAIL);
+    }
+
+    #[test]
+    fn results_of_another_time_are_not_read() {
+        let record = |version: u32| {
+            format!(
+                r#"{{"version":{version},"lab":"l","job":1,"page":"","device-type":"d","outcome":"pass",
+                    "message":"","attempts":[],"suites":[]}}"#
+            )
+        };
+        assert_eq!(read_record(record(1).as_bytes()).unwrap().lab, "l");
+        let later = read_record(record(2).as_bytes()).unwrap_err();
+        assert_eq!(later, "they are of version 2, and this kiln knows 1");
+        read_record(b"{}").unwrap_err();
+    }
+
+    #[test]
+    fn errors_are_told_with_their_places() {
+        let messages = br#"{"warnings":1,"errors":2,"messages":[
+            {"severity":"warning","file":"a.c","line":1,"text":"w","count":1},
+            {"severity":"error","file":"b.c","line":2,"text":"e\u001b[31m","count":1},
+            {"severity":"error","text":"modpost: no","count":3}]}"#;
+        let read = read_messages(messages).unwrap();
+        assert_eq!((read.warnings, read.errors), (1, 2));
+        assert_eq!(read.first_errors, ["b.c:2: e\u{fffd}[31m", "modpost: no"]);
+    }
+}
