@@ -2,7 +2,7 @@
 # there (as root; otherwise it says what to install).
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-remote matrix check-long test lint deny bench stable-update doc release install clean
+.PHONY: help demo check check-remote check-reports matrix check-long test lint deny bench stable-update doc release install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -21,6 +21,10 @@ check: ## All checks and tests, one real kernel included: what CI runs
 check-remote: ## kiln with real servers, all faults included: nginx from a package, BuildGrid from PyPI (minutes)
 	@scripts/setup.sh build
 	@scripts/check-remote.sh
+
+check-reports: ## What kiln tells KCIDB, held to KCIDB's own checks: kcidb-io from PyPI
+	@scripts/setup.sh build
+	@scripts/check-reports.sh
 
 matrix: ## All rows of examples/tiny, for real: twelve arches built, matched and booted (half an hour)
 	@scripts/setup.sh matrix

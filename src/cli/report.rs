@@ -1,6 +1,8 @@
 //! `kiln report`.
 
+use std::fs::{self, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -82,16 +84,24 @@ fn shown(args: &Args, standing: &Standing, style: Style) -> Result<String, Failu
     })
 }
 
-/// Writes the file whole or not at all, so that nobody who waits for it reads half of it.
+/// Writes the file whole or not at all, so that nobody who waits for it reads half of it. What is no file, such as a pipe,
+/// is written to as it is.
 fn write(file: &Path, text: &str) -> Result<(), Failure> {
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = || {
-        let mut temporary = tempfile::Builder::new().prefix(".kiln-report-").tempfile_in(dir)?;
+        if file.metadata().is_ok_and(|there| !there.is_file()) {
+            return fs::write(file, text);
+        }
+        // As any program would make it: others may read it, unless the umask says otherwise.
+        let mut temporary = tempfile::Builder::new()
+            .prefix(".kiln-report-")
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(dir)?;
         temporary.write_all(text.as_bytes())?;
-        temporary.persist(file).map_err(|error| error.error)
+        temporary.persist(file).map_err(|error| error.error)?;
+        Ok(())
     };
     written()
-        .map(drop)
         .map_err(|error| Failure::new(Exit::Environment, format!("can't write {}: {error}", file.display())))
 }
 

@@ -1,17 +1,16 @@
 //! From a plan to where builds and boots stand. Nothing runs: what is not known stays so.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
-use super::standing::{Boot, Build, Messages, Node, STANDING_VERSION, Standing, State, Tree, plain, stamp};
+use super::contents::{read_messages, read_record, tail};
+use super::standing::{Boot, Build, Node, STANDING_VERSION, Standing, State, Tree, plain, stamp};
 use crate::graph::{Action, Body, Graph, NodeId};
-use crate::lab::record::{self, Record};
+use crate::lab::record::Record;
 use crate::plan::manifest::{Field, Manifest, What};
 use crate::plan::{Basis, Plan, PlanError, Reason, Verdict, World};
 use crate::spec::model::{Axis, Kind, OutputShape, Source, Told};
-use crate::store::{Artifact, Outcome, Run, StoreError};
+use crate::store::{Artifact, NodeRecord, Outcome, Run, StoreError};
 
 /// The output of a boot in which a lab's results are.
 const RESULTS: &str = "results";
@@ -21,12 +20,6 @@ const CONSOLE: &str = "console";
 
 /// No results, messages or log are larger that are looked into.
 const MOST: u64 = 64 << 20;
-
-/// So much of a log's end is kept, in bytes. It is what KCIDB takes.
-const TAIL: usize = 16 << 10;
-
-/// How many errors of a build are kept.
-const ERRORS: usize = 5;
 
 /// Whether a node is a boot: here under QEMU, or at a lab.
 pub(super) fn is_boot(action: &Action) -> bool {
@@ -191,7 +184,7 @@ impl Look<'_> {
             // Without it nothing has been compared.
             && run.manifest.as_deref().and_then(Manifest::decode).is_some()
         {
-            let outputs = state.record().map(|record| record.outputs).unwrap_or_default();
+            let outputs = state.record().map(|record| self.left_behind(record)).unwrap_or_default();
             return Ok(Some(Ended { outcome: Outcome::Fail, outputs, run: Some(run) }));
         }
         let last = world.store.runs(world.project(), name, 1)?.into_iter().next();
@@ -199,6 +192,19 @@ impl Look<'_> {
             .map(|(_, run)| run)
             .filter(|run| run.outcome == Outcome::Infra && is_same(run, basis))
             .map(|run| Ended { outcome: Outcome::Infra, outputs: Vec::new(), run: Some(run) }))
+    }
+
+    /// What a run that failed left behind. What is told of one that made nothing was put in place alone.
+    fn left_behind(&self, record: NodeRecord) -> Vec<(String, Artifact)> {
+        let mut outputs = record.outputs;
+        for name in self.action.rule.rule.outputs.keys() {
+            let Some(place) = self.action.place_of(name) else { continue };
+            let placed = record.placed.iter().find(|placed| Path::new(&placed.path) == place);
+            if let (Some(placed), false) = (placed, outputs.iter().any(|(own, _)| own == name)) {
+                outputs.push((name.clone(), placed.artifact));
+            }
+        }
+        outputs
     }
 
     fn ended(&self, ended: &Ended) -> Result<(Node, Option<Record>), PlanError> {
@@ -293,57 +299,6 @@ fn is_same(run: &Run, basis: Option<&Basis>) -> bool {
     })
 }
 
-fn read_record(bytes: &[u8]) -> Result<Record, String> {
-    let record: Record = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if record.version > record::VERSION {
-        return Err(format!(
-            "they are of version {}, and this kiln knows {}",
-            record.version,
-            record::VERSION
-        ));
-    }
-    Ok(record)
-}
-
-/// `messages.json`, as far as it is reported.
-#[derive(Deserialize)]
-struct Said {
-    warnings: u64,
-    errors: u64,
-    messages: Vec<SaidOnce>,
-}
-
-#[derive(Deserialize)]
-struct SaidOnce {
-    severity: String,
-    file: Option<String>,
-    line: Option<u64>,
-    text: String,
-}
-
-fn read_messages(bytes: &[u8]) -> Option<Messages> {
-    let said: Said = serde_json::from_slice(bytes).ok()?;
-    let errors = said.messages.iter().filter(|message| message.severity == "error");
-    let shown = |message: &SaidOnce| match (&message.file, message.line) {
-        (Some(file), Some(line)) => plain(&format!("{file}:{line}: {}", message.text)),
-        _ => plain(&message.text),
-    };
-    let first_errors = errors.take(ERRORS).map(shown).collect();
-    Some(Messages { warnings: said.warnings, errors: said.errors, first_errors })
-}
-
-/// The last lines of a log.
-fn tail(log: &[u8]) -> String {
-    let cut = log.len().saturating_sub(TAIL);
-    let mut end = &log[cut..];
-    if cut > 0
-        && let Some(line) = end.iter().position(|&byte| byte == b'\n')
-    {
-        end = &end[line + 1..];
-    }
-    String::from_utf8_lossy(end).into_owned()
-}
-
 /// What there is to say of a result, in a sentence.
 fn why(node: &Node, results: Option<&Record>) -> Option<String> {
     if let Some(record) = results {
@@ -357,45 +312,5 @@ fn why(node: &Node, results: Option<&Record>) -> Option<String> {
             error.or_else(|| end().map(|line| format!("its log ends with: {}", plain(line.trim()))))
         }
         State::Pass | State::Skipped | State::Unknown | State::Stale => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tail_begins_with_a_whole_line() {
-        assert_eq!(tail(b"one\ntwo\n"), "one\ntwo\n");
-        let long: String = (0..10_000).map(|n| format!("line {n}\n")).collect();
-        let end = tail(long.as_bytes());
-        assert!(end.len() <= TAIL && end.starts_with("line ") && end.ends_with("line 9999\n"), "{end}");
-        // One without an end is cut where it has to be.
-        assert_eq!(tail(&[b'x'; 2 * TAIL]).len(), TAIL);
-    }
-
-    #[test]
-    fn results_of_another_time_are_not_read() {
-        let record = |version: u32| {
-            format!(
-                r#"{{"version":{version},"lab":"l","job":1,"page":"","device-type":"d","outcome":"pass",
-                    "message":"","attempts":[],"suites":[]}}"#
-            )
-        };
-        assert_eq!(read_record(record(1).as_bytes()).unwrap().lab, "l");
-        let later = read_record(record(2).as_bytes()).unwrap_err();
-        assert_eq!(later, "they are of version 2, and this kiln knows 1");
-        read_record(b"{}").unwrap_err();
-    }
-
-    #[test]
-    fn errors_are_told_with_their_places() {
-        let messages = br#"{"warnings":1,"errors":2,"messages":[
-            {"severity":"warning","file":"a.c","line":1,"text":"w","count":1},
-            {"severity":"error","file":"b.c","line":2,"text":"e\u001b[31m","count":1},
-            {"severity":"error","text":"modpost: no","count":3}]}"#;
-        let read = read_messages(messages).unwrap();
-        assert_eq!((read.warnings, read.errors), (1, 2));
-        assert_eq!(read.first_errors, ["b.c:2: e\u{fffd}[31m", "modpost: no"]);
     }
 }

@@ -4,44 +4,21 @@
 //! results have equal ids, whoever tells of them and however often. `docs/reports.md` has the mapping.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::kcidb_names::{Origin, id, is_word, log_url, no_null, test_path, without_index};
 use super::standing::{Boot, Build, Came, Node, Standing, State, Tree, plain};
-use crate::digest::Digest;
-use crate::lab::record::{Case, Record, Suite};
+use crate::lab::record::{Case, Suite};
 
 /// The schema's version.
 const VERSION: (u32, u32) = (5, 3);
 
 /// So many characters of a log KCIDB takes at most.
 const EXCERPT: usize = 16_384;
-
-/// No name in a path is longer.
-const NAME: usize = 128;
-
-/// What KCIDB knows a CI as.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin(String);
-
-/// A text that KCIDB does not take for an origin.
-#[derive(Debug, thiserror::Error)]
-#[error("an origin is made of small letters, digits and `_`")]
-pub struct BadOrigin;
-
-impl FromStr for Origin {
-    type Err = BadOrigin;
-
-    fn from_str(text: &str) -> Result<Self, BadOrigin> {
-        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if text.is_empty() || !text.chars().all(fits) { Err(BadOrigin) } else { Ok(Self(text.to_owned())) }
-    }
-}
 
 /// A checkout: a source tree that something was built of.
 #[derive(Serialize)]
@@ -133,7 +110,7 @@ fn checkout(source: &str, tree: &Tree, origin: &Origin) -> Checkout {
     let digest = tree.digest.to_string();
     Checkout {
         id: id(origin, &["checkout", source, tree.commit.as_deref().unwrap_or_default(), &digest]),
-        origin: origin.0.clone(),
+        origin: origin.to_string(),
         git_commit_hash: commit.map(str::to_owned),
         // None applied. Of a working tree it is not known what was.
         patchset_hash: (commit.is_some() && tree.exact).then_some(""),
@@ -153,7 +130,7 @@ fn build_run(name: &str, build: &Build, checkout_id: &str, origin: &Origin) -> B
     BuildRun {
         checkout_id: checkout_id.to_owned(),
         id: id(origin, &parts.collect::<Vec<_>>()),
-        origin: origin.0.clone(),
+        origin: origin.to_string(),
         comment: no_null(&message.map_or_else(|| name.to_owned(), |message| format!("{name}: {message}"))),
         start_time: build.started(),
         duration: build.duration().map(seconds),
@@ -252,7 +229,7 @@ impl<'a> Runs<'a> {
         TestRun {
             build_id: self.build_id.to_owned(),
             id: id(self.origin, &own),
-            origin: self.origin.0.clone(),
+            origin: self.origin.to_string(),
             environment: json!({
                 "comment": no_null(&plain(&format!("board {board}{place}"))),
                 "misc": known(json!({
@@ -290,46 +267,6 @@ const fn status(state: State) -> Option<&'static str> {
     }
 }
 
-/// An id that depends on nothing but these.
-fn id(origin: &Origin, parts: &[&str]) -> String {
-    let mut text = String::new();
-    for part in parts {
-        // With lengths, lest two ways of taking a text apart be one.
-        write!(text, "{}:{part}", part.len()).expect("a text takes what is written to it");
-    }
-    let digest = Digest::of_bytes(text.as_bytes()).to_string();
-    format!("{}:{}", origin.0, &digest[..32])
-}
-
-/// A name as KCIDB has them in paths: dots part it, and in between are letters, digits, `_` and `-`.
-fn test_path(name: &str) -> String {
-    let short: String = name.chars().take(NAME).collect();
-    let parts = short.split(['.', '/']).filter(|part| !part.is_empty());
-    let parts = parts.map(|part| part.replace(|c: char| !is_word(c) && c != '-', "_"));
-    let path = parts.collect::<Vec<_>>().join(".");
-    if path.is_empty() { "_".to_owned() } else { path }
-}
-
-/// LAVA numbers the suites of a job: `0_smoke`.
-fn without_index(suite: &str) -> &str {
-    match suite.split_once('_') {
-        Some((index, name)) if !name.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => suite,
-    }
-}
-
-const fn is_word(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '_'
-}
-
-/// Where LAVA has a job's log: below its page, as a file.
-fn log_url(record: &Record) -> Option<String> {
-    let fits = |c: char| c.is_ascii_graphic() && !"<>\"{}|\\^`".contains(c);
-    let is_url = record.page.starts_with("https://") || record.page.starts_with("http://");
-    (is_url && record.page.chars().all(fits))
-        .then(|| format!("{}/log_file/plain", record.page.trim_end_matches('/')))
-}
-
 fn excerpt(node: &Node) -> Option<String> {
     let log = no_null(&node.log_tail);
     let skip = log.chars().count().saturating_sub(EXCERPT);
@@ -342,11 +279,6 @@ fn known(mut object: Value) -> Value {
         fields.retain(|_, value| !value.is_null());
     }
     object
-}
-
-/// A text that KCIDB takes.
-fn no_null(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
 }
 
 fn seconds(duration: Duration) -> f64 {
@@ -393,44 +325,5 @@ mod tests {
         let tests =
             told["tests"].as_array().unwrap().iter().map(|test| test["misc"]["test"].as_str().unwrap());
         assert!(!tests.into_iter().any(|test| ["login", "new", "later"].contains(&test)));
-    }
-
-    #[test]
-    fn names_become_paths() {
-        for (name, path) in [
-            ("uname", "uname"),
-            ("mm/oom 01..b", "mm.oom_01.b"),
-            ("..", "_"),
-            ("", "_"),
-            ("\0\u{fc}", "__"),
-            ("a-b_c", "a-b_c"),
-        ] {
-            assert_eq!(test_path(name), path);
-        }
-        assert_eq!(test_path(&"x".repeat(1000)).len(), NAME);
-        assert_eq!(
-            ["0_smoke", "12_a_b", "smoke", "x_y", "3_"].map(without_index),
-            ["smoke", "a_b", "smoke", "x_y", "3_"]
-        );
-    }
-
-    #[test]
-    fn origins_are_what_kcidb_takes() {
-        "gentoo_2".parse::<Origin>().unwrap();
-        for bad in ["", "Gentoo", "a-b", "a:b", "\u{fc}"] {
-            bad.parse::<Origin>().unwrap_err();
-        }
-    }
-
-    #[test]
-    fn a_page_that_is_no_address_has_no_log() {
-        let mut record: Record = serde_json::from_str(include_str!("testdata/passed.json")).unwrap();
-        assert_eq!(log_url(&record).unwrap(), "https://lava.example/scheduler/job/4711/log_file/plain");
-        for page in
-            ["", "not an address", "javascript:x", "https://lava.example/ x", "https://lava.example/\n"]
-        {
-            page.clone_into(&mut record.page);
-            assert_eq!(log_url(&record), None, "{page:?}");
-        }
     }
 }
