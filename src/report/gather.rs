@@ -65,6 +65,13 @@ pub fn standing(world: &World<'_>, graph: &Graph, plan: &Plan) -> Result<Standin
             Body::Expansion(_) | Body::Source(_) => {}
         }
     }
+    // Of a part that passed it is not known that the whole did.
+    for id in graph.ids().filter(|&id| plan.decision(id).is_none()) {
+        let action = graph.node(id).action().filter(|action| is_of_build(action) && !is_boot(action));
+        if let Some(build) = action.and_then(|action| standing.builds.get_mut(&build_id(action))) {
+            build.whole = false;
+        }
+    }
     for build in standing.builds.values_mut() {
         build.boots.sort_by(|a, b| (&a.board, &a.test).cmp(&(&b.board, &b.test)));
         let known = build.nodes.iter().any(|node| node.state.is_known());
@@ -107,6 +114,7 @@ fn build_of<'a>(standing: &'a mut Standing, action: &Action) -> &'a mut Build {
         kernel_arch: text("arch.kernel"),
         defconfig: text("defconfig"),
         toolchain: text("toolchain"),
+        whole: true,
         nodes: Vec::new(),
         boots: Vec::new(),
         open: None,

@@ -84,7 +84,7 @@ pub fn kcidb(standing: &Standing, origin: &Origin) -> Value {
     for (id, build) in &standing.builds {
         let Some(tree) = standing.sources.get(&build.source) else { continue };
         let boots: Vec<&Boot> = build.boots.iter().filter(|boot| boot.node.state.is_known()).collect();
-        if !build.state().is_known() && boots.is_empty() {
+        if build_status(build).is_none() && boots.is_empty() {
             continue;
         }
         let checkout = checkout(&build.source, tree, origin);
@@ -121,8 +121,7 @@ fn checkout(source: &str, tree: &Tree, origin: &Origin) -> Checkout {
 }
 
 fn build_run(name: &str, build: &Build, checkout_id: &str, origin: &Origin) -> BuildRun {
-    let keys: Vec<String> =
-        build.nodes.iter().filter_map(|node| node.key).map(|key| key.to_string()).collect();
+    let keys: Vec<String> = build.keys().iter().map(ToString::to_string).collect();
     let parts = ["build", checkout_id, name].into_iter().chain(keys.iter().map(String::as_str));
     let messages = build.messages().unwrap_or_default();
     let speaker = build.speaker().filter(|node| matches!(node.state, State::Fail | State::Infra));
@@ -138,7 +137,7 @@ fn build_run(name: &str, build: &Build, checkout_id: &str, origin: &Origin) -> B
         compiler: build.toolchain.clone(),
         config_name: build.defconfig.clone(),
         log_excerpt: speaker.and_then(excerpt),
-        status: status(build.state()),
+        status: build_status(build),
         misc: json!({
             "build": name,
             "arch": build.arch,
@@ -189,7 +188,12 @@ impl<'a> Runs<'a> {
     fn whole(&self, path: &str, status: &'static str) -> TestRun {
         let node = &self.boot.node;
         TestRun {
-            comment: node.message.as_deref().map(no_null),
+            // What is wrong with the test is not wrong with the boot.
+            comment: node
+                .message
+                .as_deref()
+                .map(no_null)
+                .filter(|_| Some(status) == self::status(node.state)),
             log_excerpt: excerpt(node),
             start_time: self.boot.started(),
             duration: self.boot.duration().map(seconds),
@@ -256,6 +260,11 @@ impl<'a> Runs<'a> {
     }
 }
 
+/// KCIDB's word for a build. That a part of it passed says nothing of the whole.
+fn build_status(build: &Build) -> Option<&'static str> {
+    if build.state() == State::Pass && !build.whole { None } else { status(build.state()) }
+}
+
 /// KCIDB's word; `None` for what is not known.
 const fn status(state: State) -> Option<&'static str> {
     match state {
@@ -314,6 +323,20 @@ mod tests {
         ids.dedup();
         assert_eq!(ids.len(), all);
         assert_eq!(self::told(), told);
+    }
+
+    #[test]
+    fn a_part_that_passed_is_no_build_that_passed() {
+        let mut standing = every_outcome();
+        let origin = "gentoo".parse().unwrap();
+        let good = standing.builds.get_mut("linux/amd64/good/gcc").unwrap();
+        good.whole = false;
+        let told = kcidb(&standing, &origin);
+        let id = self::told()["builds"][1]["id"].clone();
+        assert_eq!((&told["builds"][1]["id"], told["builds"][1].get("status")), (&id, None));
+        standing.builds.get_mut("linux/amd64/good/gcc").unwrap().boots.clear();
+        let told = kcidb(&standing, &origin);
+        assert!(told["builds"].as_array().unwrap().iter().all(|build| build["config_name"] != "good"));
     }
 
     #[test]

@@ -43,6 +43,7 @@ fn build(source: &str, defconfig: &str, nodes: Vec<Node>, boots: Vec<Boot>) -> B
         kernel_arch: "x86_64".into(),
         defconfig: defconfig.into(),
         toolchain: "gcc".into(),
+        whole: true,
         nodes,
         boots,
         open: None,

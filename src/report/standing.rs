@@ -58,6 +58,8 @@ pub struct Build {
     pub defconfig: String,
     /// The name of its toolchain.
     pub toolchain: String,
+    /// Whether all of its nodes were asked for, boots left aside.
+    pub whole: bool,
     /// Its nodes, those depended on first.
     pub nodes: Vec<Node>,
     /// Its boots.
@@ -242,6 +244,14 @@ impl Build {
     pub fn duration(&self) -> Option<Duration> {
         let mut known = self.nodes.iter().filter_map(|node| node.duration).peekable();
         known.peek().is_some().then(|| known.sum())
+    }
+
+    /// What its result is known under: the keys of the nodes that compile, if any does, so that a build is the same with
+    /// and without those around them.
+    pub fn keys(&self) -> Vec<Digest> {
+        let compiles = self.nodes.iter().any(|node| node.messages.is_some());
+        let nodes = self.nodes.iter().filter(|node| !compiles || node.messages.is_some());
+        nodes.filter_map(|node| node.key).collect()
     }
 
     /// What was said in all of its nodes.

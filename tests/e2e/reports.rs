@@ -118,6 +118,12 @@ fn a_part_can_be_reported() {
     let project = Project::new();
     project.kiln("build -j2").exits(0);
     project.kiln("report config:").exits(0).says("1 build: 1 pass; 0 boots").never_says("qemu-pc");
+    let told = project.kiln("report config: --format kcidb --origin gentoo").exits(0).json();
+    assert_eq!(told["builds"], serde_json::json!([]));
+    // The same kernel, with and without what is around it.
+    let boot = project.kiln(&format!("report {BOOT} --format kcidb --origin gentoo")).exits(0).json();
+    let all = project.kiln("report --format kcidb --origin gentoo").exits(0).json();
+    assert_eq!((&boot["builds"][0]["id"], &boot["tests"]), (&all["builds"][0]["id"], &all["tests"]));
     project.kiln("report nonsense").exits(2);
 }
 
