@@ -81,7 +81,7 @@ fn what_is_wrong_is_not_taken() {
         ("/tests/0/path", json!("ltp/x")),
         ("/tests/0/start_time", json!("yesterday")),
         ("/tests/0/build_id", json!("gentoo:none")),
-        ("/tests/0/comment", json!(null)),
+        ("/tests/1/comment", json!(null)),
     ] {
         let mut told = every_outcome();
         *told.pointer_mut(pointer).unwrap_or_else(|| panic!("there is no {pointer}")) = wrong;
