@@ -2,7 +2,7 @@
 # there (as root; otherwise it says what to install).
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-remote check-lab matrix check-long test lint deny bench stable-update doc release install clean
+.PHONY: help demo check check-remote check-lab check-reports matrix check-long test lint deny bench stable-update doc release install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,6 +26,10 @@ check-lab: ## kiln with a real LAVA, brought up on this machine, that boots the 
 	@scripts/setup.sh demo
 	@scripts/source.sh
 	@scripts/check-lab.sh
+
+check-reports: ## What kiln tells KCIDB, held to KCIDB's own checks: kcidb-io from PyPI
+	@scripts/setup.sh build
+	@scripts/check-reports.sh
 
 matrix: ## All rows of examples/tiny, for real: twelve arches built, matched and booted (half an hour)
 	@scripts/setup.sh matrix

@@ -11,11 +11,15 @@ use std::path::{Path, PathBuf};
 /// A module, and those that it may use. The phases come first, each after those it builds on; then the leaves.
 ///
 /// `spec` knows the predicates of boards (`kernel`), to tell a mistake in one where it stands. `source` keeps the
-/// listings that `store` stores. Only `kinds` joins kernels and labs to the engine.
+/// listings that `store` stores. Only `kinds` joins kernels and labs to the engine; `report` reads the record that a lab's
+/// job leaves.
 const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
-        &["digest", "exec", "graph", "host", "kinds", "lab", "plan", "remote", "report", "source", "spec", "store"],
+        &[
+            "digest", "exec", "graph", "host", "kinds", "lab", "plan", "remote", "report", "source", "spec",
+            "store",
+        ],
     ),
     ("report", &["digest", "exec", "graph", "lab", "plan", "spec", "store"]),
     ("kinds", &["digest", "exec", "graph", "kernel", "lab", "plan", "shell", "spec", "store"]),

@@ -23,6 +23,7 @@ mod project;
 mod push;
 mod query;
 mod remotes;
+mod report;
 mod restore;
 mod serve;
 mod terminal;
@@ -67,6 +68,8 @@ enum Command {
     Restore(restore::Args),
     /// Send results to the remotes that are written to.
     Push(push::Args),
+    /// Report where builds and boots stand: as a table, or for other programs. Runs nothing.
+    Report(report::Args),
     /// Tell which nodes a change of a source touches, down to the boards, before it is applied.
     Affected(affected::Args),
     /// Tell which boards can boot a kernel of a .config.
@@ -130,6 +133,7 @@ fn run(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::run(&args, terminal),
         Command::Restore(args) => restore::run(&args, terminal),
         Command::Push(args) => push::run(&args, terminal),
+        Command::Report(args) => report::run(&args, terminal),
         Command::Affected(args) => affected::run(&args, terminal),
         Command::Match(args) => match_::run(&args, terminal),
         Command::Labs(args) => labs::run(&args, terminal),

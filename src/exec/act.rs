@@ -659,7 +659,11 @@ fn computed(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, compute: &dyn Co
 }
 
 /// Writes contents where the rule declares them to be, to be collected like any other output.
-pub(super) fn write_outputs(action: &Action, work: &WorkDir, contents: &[(String, Vec<u8>)]) -> Result<(), String> {
+pub(super) fn write_outputs(
+    action: &Action,
+    work: &WorkDir,
+    contents: &[(String, Vec<u8>)],
+) -> Result<(), String> {
     for (name, bytes) in contents {
         let path = output_file(action, work, name)?;
         let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, bytes));

@@ -2,68 +2,101 @@
 
 use std::collections::BTreeMap;
 
+use super::gather::{build_id, is_boot, is_of_build};
 use super::style::Style;
 use super::table::{Cell, columns};
 use crate::graph::{Graph, NodeId};
-use crate::spec::model::Axis;
 use crate::store::Outcome;
+
+/// A build in the table.
+pub(super) struct BuildRow {
+    /// Its id.
+    pub build: String,
+    /// What it came to.
+    pub word: Cell,
+    /// What there is to say of it. With any, it has a row of its own.
+    pub remarks: Vec<String>,
+    /// Its boots.
+    pub boots: Vec<BootRow>,
+}
+
+/// A boot in the table.
+pub(super) struct BootRow {
+    /// The board.
+    pub board: String,
+    /// The test.
+    pub test: String,
+    /// What it came to.
+    pub word: Cell,
+    /// What there is to say of it, a line each.
+    pub remarks: Vec<String>,
+}
 
 /// What nodes have come to, as a table of builds and boots. Empty where the graph has neither.
 pub fn results(graph: &Graph, nodes: &[(NodeId, Outcome, Option<String>)], style: Style) -> String {
-    let mut builds: BTreeMap<String, Outcome> = BTreeMap::new();
-    let mut boots: BTreeMap<String, Vec<(String, String, Outcome, String)>> = BTreeMap::new();
+    let mut builds: BTreeMap<String, (Outcome, Vec<BootRow>)> = BTreeMap::new();
     for (id, outcome, message) in nodes {
-        let Some(action) = graph.node(*id).action() else { continue };
-        let axis = |axis: &str| action.bindings.text_of(axis);
-        let per: Vec<Axis> = action.rule.rule.per.iter().flatten().map(|axis| axis.value).collect();
-        let of_a_build = [Axis::Source, Axis::Arch, Axis::Defconfig, Axis::Toolchain]
-            .iter()
-            .all(|axis| per.contains(axis));
-        if !of_a_build {
-            continue;
-        }
-        let build = ["source", "arch", "defconfig", "toolchain"].map(axis).join("/");
-        if action.rule.rule.kind.boots().is_some() {
+        let Some(action) = graph.node(*id).action().filter(|action| is_of_build(action)) else { continue };
+        let (worst, boots) = builds.entry(build_id(action)).or_insert((Outcome::Pass, Vec::new()));
+        if is_boot(action) {
             // What comes after the first line has been told when it happened.
-            let message = message.as_deref().and_then(|message| message.lines().next()).unwrap_or_default();
-            let row = (axis("board"), axis("test"), *outcome, message.to_owned());
-            boots.entry(build.clone()).or_default().push(row);
-            builds.entry(build).or_insert(Outcome::Pass);
-        } else {
-            let worst = builds.entry(build).or_insert(Outcome::Pass);
-            if rank(*outcome) > rank(*worst) {
-                *worst = *outcome;
-            }
+            let message = message.as_deref().and_then(|message| message.lines().next());
+            boots.push(BootRow {
+                board: action.bindings.text_of("board"),
+                test: action.bindings.text_of("test"),
+                word: word(*outcome, style),
+                remarks: message.map(str::to_owned).into_iter().collect(),
+            });
+        } else if rank(*outcome) > rank(*worst) {
+            *worst = *outcome;
         }
     }
-    if builds.is_empty() {
-        return String::new();
-    }
-    let head = |text: &str| Cell::text(text);
-    let mut rows =
-        vec![vec![head("BUILD"), head("RESULT"), head("BOARD"), head("TEST"), head("RESULT"), head("")]];
-    for (build, outcome) in &builds {
-        let mut first = vec![Cell::text(build.clone()), word(*outcome, style)];
-        let none = Vec::new();
-        let boots = boots.get(build).unwrap_or(&none);
-        if boots.is_empty() {
-            first.push(Cell::text("-"));
-            rows.push(first);
-            continue;
-        }
-        for (index, (board, test, outcome, message)) in boots.iter().enumerate() {
-            let mut row =
-                if index == 0 { std::mem::take(&mut first) } else { vec![Cell::text(""), Cell::text("")] };
-            row.extend([
-                Cell::text(board.clone()),
-                Cell::text(test.clone()),
-                word(*outcome, style),
-                Cell::text(message.clone()),
-            ]);
+    let rows = builds.into_iter().map(|(build, (outcome, boots))| BuildRow {
+        build,
+        word: word(outcome, style),
+        remarks: Vec::new(),
+        boots,
+    });
+    table(rows)
+}
+
+/// The table of builds and boots; empty where there are none.
+pub(super) fn table(builds: impl IntoIterator<Item = BuildRow>) -> String {
+    let head = ["BUILD", "RESULT", "BOARD", "TEST", "RESULT", ""].map(Cell::text);
+    let mut rows = vec![Vec::from(head)];
+    for BuildRow { build, word, remarks, boots } in builds {
+        let mut first = vec![Cell::text(build), word];
+        if !remarks.is_empty() || boots.is_empty() {
+            let mut remarks = remarks.into_iter();
+            let mut row = std::mem::take(&mut first);
+            row.push(Cell::text("-"));
+            row.extend(
+                remarks
+                    .next()
+                    .into_iter()
+                    .flat_map(|remark| [Cell::text(""), Cell::text(""), Cell::text(remark)]),
+            );
             rows.push(row);
+            rows.extend(remarks.map(remark_row));
+        }
+        for BootRow { board, test, word, remarks } in boots {
+            let mut remarks = remarks.into_iter();
+            let mut row = std::mem::take(&mut first);
+            row.resize_with(2, || Cell::text(""));
+            row.extend([Cell::text(board), Cell::text(test), word]);
+            row.push(Cell::text(remarks.next().unwrap_or_default()));
+            rows.push(row);
+            rows.extend(remarks.map(remark_row));
         }
     }
-    columns(&rows)
+    if rows.len() == 1 { String::new() } else { columns(&rows) }
+}
+
+/// A row of nothing but its last column.
+fn remark_row(remark: String) -> Vec<Cell> {
+    let mut row: Vec<Cell> = std::iter::repeat_with(|| Cell::text("")).take(5).collect();
+    row.push(Cell::text(remark));
+    row
 }
 
 fn word(outcome: Outcome, style: Style) -> Cell {

@@ -78,7 +78,8 @@ impl Store {
         name: &str,
     ) -> Result<Submission, StoreError> {
         let made = SystemTime::now();
-        let millis = i64::try_from(made.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX);
+        let millis = i64::try_from(made.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis())
+            .unwrap_or(i64::MAX);
         let id = self.durably(|index| {
             index.execute(
                 "INSERT INTO submission (project, node, key, lab, name, made) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -94,7 +95,9 @@ impl Store {
     pub fn handed_over(&self, submission: &mut Submission, job: u64) -> Result<(), StoreError> {
         let number = i64::try_from(job).unwrap_or(i64::MAX);
         self.durably(|index| {
-            index.execute("UPDATE submission SET job = ?2 WHERE id = ?1", params![submission.id, number]).map(drop)
+            index
+                .execute("UPDATE submission SET job = ?2 WHERE id = ?1", params![submission.id, number])
+                .map(drop)
         })?;
         submission.job = Some(job);
         Ok(())
@@ -117,9 +120,7 @@ impl Store {
     /// Writes what must not be lost to a power cut: other commits are synced by the next checkpoint only.
     fn durably<T>(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let connection = self.connection();
-        let written = connection
-            .pragma_update(None, "synchronous", "FULL")
-            .and_then(|()| write(&connection));
+        let written = connection.pragma_update(None, "synchronous", "FULL").and_then(|()| write(&connection));
         // Whatever came of it. One that stays at FULL is slow, and right.
         let _ = connection.pragma_update(None, "synchronous", "NORMAL");
         written.map_err(|error| self.index_error(error))

@@ -20,6 +20,7 @@ mod project;
 mod reach;
 mod recipes;
 mod remote;
+mod reports;
 mod rules;
 mod shown;
 mod told;

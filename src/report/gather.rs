@@ -1,0 +1,322 @@
+//! From a plan to where builds and boots stand. Nothing runs: what is not known stays so.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use super::contents::{read_messages, read_record, tail};
+use super::standing::{Boot, Build, Node, STANDING_VERSION, Standing, State, Tree, plain, stamp};
+use crate::graph::{Action, Body, Graph, NodeId};
+use crate::lab::record::Record;
+use crate::plan::manifest::{Field, Manifest, What};
+use crate::plan::{Basis, Plan, PlanError, Reason, Verdict, World};
+use crate::spec::model::{Axis, OutputShape, Source, Told};
+use crate::store::{Artifact, NodeRecord, Outcome, Run, StoreError};
+
+/// The output of a boot in which a lab's results are.
+const RESULTS: &str = "results";
+
+/// The output of a boot with all that came over the console.
+const CONSOLE: &str = "console";
+
+/// No results, messages or log are larger that are looked into.
+const MOST: u64 = 64 << 20;
+
+/// Whether a node is a boot: here under QEMU, or at a lab.
+pub(super) fn is_boot(action: &Action) -> bool {
+    action.rule.rule.kind.boots().is_some()
+}
+
+/// Whether a node is part of a build, its boots included.
+pub(super) fn is_of_build(action: &Action) -> bool {
+    action.rule.rule.is_per_build()
+}
+
+/// The build that a node is part of: `source/arch/defconfig/toolchain`.
+pub(super) fn build_id(action: &Action) -> String {
+    Axis::BUILD.map(|axis| action.bindings.text_of(axis.name())).join("/")
+}
+
+/// Where all that was planned stands.
+pub fn standing(world: &World<'_>, graph: &Graph, plan: &Plan) -> Result<Standing, PlanError> {
+    let mut standing = Standing {
+        version: STANDING_VERSION,
+        sources: BTreeMap::new(),
+        builds: BTreeMap::new(),
+        others: Vec::new(),
+    };
+    let mut states = HashMap::new();
+    for &id in plan.nodes() {
+        match &graph.node(id).body {
+            Body::Action(action) => {
+                let look = Look { world, graph, id, action };
+                let (node, results) = look.node(plan, &states)?;
+                states.insert(id, node.state);
+                place(&mut standing, action, node, results);
+            }
+            Body::Expansion(expansion) if graph.expansion(id).is_none() => {
+                let Some(from) = graph.node(expansion.from).action().filter(|from| is_of_build(from)) else {
+                    continue;
+                };
+                let open = format!("not known before {} has passed", graph.name(expansion.from));
+                build_of(&mut standing, from).open = Some(open);
+            }
+            Body::Expansion(_) | Body::Source(_) => {}
+        }
+    }
+    // Of a part that passed it is not known that the whole did.
+    for id in graph.ids().filter(|&id| plan.decision(id).is_none()) {
+        let action = graph.node(id).action().filter(|action| is_of_build(action) && !is_boot(action));
+        if let Some(build) = action.and_then(|action| standing.builds.get_mut(&build_id(action))) {
+            build.whole = false;
+        }
+    }
+    for build in standing.builds.values_mut() {
+        build.boots.sort_by(|a, b| (&a.board, &a.test).cmp(&(&b.board, &b.test)));
+        let known = build.nodes.iter().any(|node| node.state.is_known());
+        if known && !standing.sources.contains_key(&build.source) {
+            standing.sources.insert(build.source.clone(), tree(world, &build.source)?);
+        }
+    }
+    Ok(standing)
+}
+
+fn tree(world: &World<'_>, name: &str) -> Result<Tree, PlanError> {
+    let source = world.spec.project.sources.get(name).map(|source| &source.value);
+    Ok(Tree {
+        digest: world.source(name)?.digest(),
+        commit: world.commit(name),
+        exact: matches!(source, Some(Source::Git { rev: Some(_), .. })),
+    })
+}
+
+fn place(standing: &mut Standing, action: &Action, node: Node, results: Option<Record>) {
+    if !is_of_build(action) {
+        standing.others.push(node);
+        return;
+    }
+    let build = build_of(standing, action);
+    if is_boot(action) {
+        let text = |hole: &str| action.bindings.text_of(hole);
+        let (board, device_type, test) = (text("board"), text("board.device_type"), text("test"));
+        build.boots.push(Boot { board, device_type, test, node, results });
+    } else {
+        build.nodes.push(node);
+    }
+}
+
+fn build_of<'a>(standing: &'a mut Standing, action: &Action) -> &'a mut Build {
+    let text = |hole: &str| action.bindings.text_of(hole);
+    standing.builds.entry(build_id(action)).or_insert_with(|| Build {
+        source: text("source"),
+        arch: text("arch"),
+        kernel_arch: text("arch.kernel"),
+        defconfig: text("defconfig"),
+        toolchain: text("toolchain"),
+        whole: true,
+        nodes: Vec::new(),
+        boots: Vec::new(),
+        open: None,
+    })
+}
+
+/// A look at one node.
+struct Look<'a> {
+    world: &'a World<'a>,
+    graph: &'a Graph,
+    id: NodeId,
+    action: &'a Action,
+}
+
+/// A run that is known, and what it left behind.
+struct Ended {
+    outcome: Outcome,
+    outputs: Vec<(String, Artifact)>,
+    /// `None`: it is not on record here, as that of another machine.
+    run: Option<Run>,
+}
+
+impl Look<'_> {
+    fn node(
+        &self,
+        plan: &Plan,
+        states: &HashMap<NodeId, State>,
+    ) -> Result<(Node, Option<Record>), PlanError> {
+        let Self { world, graph, id, action } = *self;
+        let decision = plan.decision(id).expect("a plan decides all its nodes");
+        let said = |state: State, message: String| Node {
+            name: graph.name(id).to_string(),
+            rule: action.rule.name.to_string(),
+            state,
+            message: Some(message),
+            ..Node::default()
+        };
+        let ended = match &decision.verdict {
+            Verdict::Fresh(known) | Verdict::Cached(known, _) | Verdict::Remote(known, _) => Ended {
+                outcome: known.outcome,
+                outputs: known.outputs.to_vec(),
+                run: known.run.map(|run| world.store.run(run)).transpose()?.flatten(),
+            },
+            Verdict::Stale(reasons) => match self.failed_so(reasons, decision.basis.as_deref())? {
+                Some(ended) => ended,
+                None => return Ok((stale(reasons, said), None)),
+            },
+            Verdict::Unknown(until) => {
+                let failed = |on: &&NodeId| matches!(states.get(on), Some(State::Fail | State::Skipped));
+                let node = match until.iter().find(failed) {
+                    Some(&on) => said(State::Skipped, blocked(graph, on)),
+                    None => {
+                        let first = until.first().map_or_else(String::new, |&on| graph.name(on).to_string());
+                        said(State::Unknown, format!("not known before {first} has run"))
+                    }
+                };
+                return Ok((node, None));
+            }
+            Verdict::Blocked(on) => return Ok((said(State::Skipped, blocked(graph, *on)), None)),
+            Verdict::Lacking(what) => return Ok((said(State::Infra, what.clone()), None)),
+        };
+        let key = decision.keys.map(|keys| keys.strong.map_or(keys.given, |strong| strong.key));
+        let (mut node, results) = self.ended(&ended)?;
+        node.key = key;
+        Ok((node, results))
+    }
+
+    /// The last run of a node that is to run again, if that failed with the inputs as they are now. A fail that is not
+    /// kept as a result is one all the same.
+    fn failed_so(&self, reasons: &[Reason], basis: Option<&Basis>) -> Result<Option<Ended>, PlanError> {
+        let (world, name) = (self.world, &**self.graph.name(self.id));
+        if matches!(reasons, [Reason::LastRun { outcome: Outcome::Fail }])
+            && let Some(state) = world.previous.get(name).filter(|state| state.outcome == Outcome::Fail)
+            && let Some(run) = world.store.run(state.run)?
+            // Without it nothing has been compared.
+            && run.manifest.as_deref().and_then(Manifest::decode).is_some()
+        {
+            let outputs = state.record().map(|record| self.left_behind(record)).unwrap_or_default();
+            return Ok(Some(Ended { outcome: Outcome::Fail, outputs, run: Some(run) }));
+        }
+        let last = world.store.runs(world.project(), name, 1)?.into_iter().next();
+        Ok(last
+            .map(|(_, run)| run)
+            .filter(|run| run.outcome == Outcome::Infra && is_same(run, basis))
+            .map(|run| Ended { outcome: Outcome::Infra, outputs: Vec::new(), run: Some(run) }))
+    }
+
+    /// What a run that failed left behind. What is told of one that made nothing was put in place alone.
+    fn left_behind(&self, record: NodeRecord) -> Vec<(String, Artifact)> {
+        let mut outputs = record.outputs;
+        for name in self.action.rule.rule.outputs.keys() {
+            let Some(place) = self.action.place_of(name) else { continue };
+            let placed = record.placed.iter().find(|placed| Path::new(&placed.path) == place);
+            if let (Some(placed), false) = (placed, outputs.iter().any(|(own, _)| own == name)) {
+                outputs.push((name.clone(), placed.artifact));
+            }
+        }
+        outputs
+    }
+
+    fn ended(&self, ended: &Ended) -> Result<(Node, Option<Record>), PlanError> {
+        let state = match ended.outcome {
+            Outcome::Pass => State::Pass,
+            Outcome::Fail => State::Fail,
+            Outcome::Infra | Outcome::Skipped | Outcome::Cancelled => State::Infra,
+        };
+        let mut node = Node {
+            name: self.graph.name(self.id).to_string(),
+            rule: self.action.rule.name.to_string(),
+            state,
+            ..Node::default()
+        };
+        // What came from elsewhere took no time here.
+        if let Some(run) = ended.run.as_ref().filter(|run| !run.duration.is_zero()) {
+            node.started = stamp(run.started);
+            node.duration = Some(run.duration);
+        }
+        let output = |name: &str| ended.outputs.iter().find(|(own, _)| own == name).map(|(_, made)| made);
+        let mut results = None;
+        if is_boot(self.action) {
+            node.log = self.placed(CONSOLE);
+            if let Some(made) = output(RESULTS) {
+                match self.read(made)?.and_then(|bytes| read_record(&bytes)) {
+                    Ok(record) => results = Some(record),
+                    Err(why) => node.message = Some(format!("its results can't be read: {why}")),
+                }
+            }
+        } else {
+            node.log = self.told(Told::Log).and_then(|log| self.placed(log));
+            let messages = self.told(Told::Messages).and_then(output);
+            if let Some(bytes) = messages.map(|made| self.read(made)).transpose()? {
+                node.messages = bytes.ok().and_then(|bytes| read_messages(&bytes));
+            }
+        }
+        if state != State::Pass {
+            let console = output(CONSOLE).copied();
+            let log = ended.run.as_ref().and_then(|run| run.log).map(|log| Artifact::file(log, false));
+            if let Some(log) = console.or(log) {
+                node.log_tail = self.read(&log)?.map(|bytes| tail(&bytes)).unwrap_or_default();
+            }
+        }
+        node.message = node.message.take().or_else(|| why(&node, results.as_ref()));
+        Ok((node, results))
+    }
+
+    /// The output in which that is told of a run.
+    fn told(&self, wanted: Told) -> Option<&str> {
+        let mut outputs = self.action.rule.rule.outputs.iter();
+        let found = outputs
+            .find(|(_, output)| matches!(output.value.shape, OutputShape::Told(told, _) if told == wanted));
+        found.map(|(name, _)| name.as_str())
+    }
+
+    /// Where an output is below the output directory, if it is there.
+    fn placed(&self, output: &str) -> Option<PathBuf> {
+        self.action.place_of(output).filter(|place| self.world.out.join(place).is_file())
+    }
+
+    /// The content of a file that is not too large to be looked into, or why there is none.
+    fn read(&self, made: &Artifact) -> Result<Result<Vec<u8>, String>, StoreError> {
+        let Artifact::File { digest, size, .. } = *made else { return Ok(Err("there are none".to_owned())) };
+        if size > MOST {
+            return Ok(Err(format!("they take {size} bytes")));
+        }
+        self.world.bring(made)?;
+        Ok(self.world.store.read(&digest, size).map_err(|error| error.to_string()))
+    }
+}
+
+/// A node whose result, if it has one, is of other inputs.
+fn stale(reasons: &[Reason], said: impl Fn(State, String) -> Node) -> Node {
+    match reasons {
+        [] | [Reason::NeverRan] => said(State::Unknown, Reason::NeverRan.to_string()),
+        [only] => said(State::Stale, plain(&only.to_string())),
+        [first, rest @ ..] => said(State::Stale, plain(&format!("{first}; and {} more", rest.len()))),
+    }
+}
+
+fn blocked(graph: &Graph, on: NodeId) -> String {
+    format!("what it needs has failed: {}", graph.name(on))
+}
+
+/// Whether a run was given what it would be given now. What commits these are does not count.
+fn is_same(run: &Run, basis: Option<&Basis>) -> bool {
+    let counts = |field: &Field| !matches!(field.what, What::Commit { .. });
+    let then = run.manifest.as_deref().and_then(Manifest::decode);
+    then.zip(basis).is_some_and(|(then, basis)| {
+        let now = basis.manifest.all_fields();
+        then.iter().filter(|field| counts(field)).eq(now.iter().filter(|field| counts(field)))
+    })
+}
+
+/// What there is to say of a result, in a sentence.
+fn why(node: &Node, results: Option<&Record>) -> Option<String> {
+    if let Some(record) = results {
+        return Some(plain(&record.message)).filter(|message| !message.is_empty());
+    }
+    match node.state {
+        State::Infra => Some("its last run came to no outcome".to_owned()),
+        State::Fail => {
+            let error = node.messages.as_ref().and_then(|messages| messages.first_errors.first().cloned());
+            let end = || node.log_tail.lines().rev().find(|line| !line.trim().is_empty());
+            error.or_else(|| end().map(|line| format!("its log ends with: {}", plain(line.trim()))))
+        }
+        State::Pass | State::Skipped | State::Unknown | State::Stale => None,
+    }
+}
