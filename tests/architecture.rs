@@ -15,7 +15,10 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
-        &["digest", "exec", "graph", "host", "kinds", "plan", "remote", "report", "source", "spec", "store"],
+        &[
+            "digest", "exec", "graph", "host", "kinds", "lab", "plan", "remote", "report", "source", "spec",
+            "store",
+        ],
     ),
     ("report", &["digest", "exec", "graph", "plan", "spec", "store"]),
     ("kinds", &["exec", "graph", "kernel", "lab", "plan", "shell", "spec", "store"]),

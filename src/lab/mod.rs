@@ -2,4 +2,6 @@
 
 pub mod console;
 pub mod definition;
+pub mod publish;
 pub mod qemu;
+pub mod serve;
