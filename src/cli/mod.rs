@@ -94,6 +94,8 @@ enum Command {
     Query(query::Args),
     /// Look after the cache: its bounds, figures, damage.
     Cache(cache::Args),
+    /// Serve what is published for labs, in small set-ups without another web server.
+    Serve(serve::Args),
     /// Remove outputs, or the whole cache.
     Clean(clean::Args),
     /// Check what this host has and lacks.
@@ -146,6 +148,7 @@ fn run(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::History(args) => history::run(&args, terminal),
         Command::Query(args) => query::run(&args),
         Command::Cache(args) => cache::run(&args, terminal),
+        Command::Serve(args) => serve::run(&args, terminal),
         Command::Clean(args) => clean::run(&args, terminal),
         Command::Doctor(args) => doctor::run(&args, terminal),
         Command::Init(args) => init::run(&args, terminal),
