@@ -8,6 +8,7 @@ use super::plan::{Wanted, jobs};
 use super::project::{Project, select};
 use super::remotes::tell;
 use super::terminal::{Terminal, out, outln};
+use crate::exec::event::Fetching;
 use crate::exec::{Goal, Options};
 use crate::kinds::AllKinds;
 use crate::plan::{Verdict, plan};
@@ -40,8 +41,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let carry =
         Carry { project: &project, remotes: &remotes, wanted: &args.wanted, options, format: args.format };
     let exit = carry.out(None, terminal)?;
-    if args.format == Format::Text && remotes.fetched() > 0 {
-        outln!("fetched {}", report::bytes(remotes.fetched()));
+    let fetched = Fetching::from(remotes.traffic());
+    if args.format == Format::Text && fetched.is_here() > 0 {
+        outln!("fetched {}", report::fetching(&fetched));
     }
     // What is not to be had is built: a restore is no promise. But this machine may have failed.
     Ok(if matches!(exit, Exit::Interrupted | Exit::Environment) { exit } else { Exit::Done })

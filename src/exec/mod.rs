@@ -18,13 +18,14 @@
 //! | `unpack.rs` | source trees from tarballs and commits |
 //! | `trace/` | what its sandbox opened |
 //! | `cancel.rs` | Ctrl-C |
-//! | `event.rs` | what is told to sinks |
+//! | `event.rs`, `fetching.rs` | what is told to sinks; how much comes from remotes |
 
 mod act;
 mod cancel;
 mod collect;
 mod discover;
 pub mod event;
+mod fetching;
 mod kept;
 mod place;
 pub mod sandbox;

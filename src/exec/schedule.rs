@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::act::{Done, Kinds, Stage, Task, act};
 use super::cancel::Cancel;
 use super::event::{EVENTS_VERSION, Event, Finished, How, Summary};
+use super::fetching::Tally;
 use super::place::place;
 use super::sandbox::Sandbox;
 use super::tokens::{Held, Tokens};
@@ -123,6 +124,7 @@ pub fn execute(
         active: HashMap::new(),
         messages: HashMap::new(),
         lacking: Vec::new(),
+        tally: Tally::default(),
         summary: Summary::default(),
         stopping: false,
         plan_again: false,
@@ -165,6 +167,8 @@ struct Scheduler<'a, 'w> {
     messages: HashMap<NodeId, String>,
     /// What is still to be told of what the machine lacks.
     lacking: Vec<String>,
+    /// What of all that is fetched has come.
+    tally: Tally,
     summary: Summary,
     /// Nothing is started any more.
     stopping: bool,
@@ -273,6 +277,7 @@ impl<'a> Scheduler<'a, '_> {
                 self.make_ready(id, Work::Restore { basis, known, hit: None })
             }
             (Verdict::Remote(known, hit), Some(basis)) if self.needs(id) => {
+                self.expect(id, &hit);
                 self.make_ready(id, Work::Restore { basis, known, hit: Some(hit) })
             }
             // Its readers fetch what they read.
@@ -315,6 +320,22 @@ impl<'a> Scheduler<'a, '_> {
         self.selection.wants(self.graph, id) || self.options.goal == Goal::Restore && read()
     }
 
+    /// Takes note of how much a result will come to, at most.
+    fn expect(&mut self, id: NodeId, hit: &Hit) {
+        if let Some(remotes) = self.world.remotes {
+            // Who can't tell by then fetches it all the same, and fails there.
+            self.tally.expect(id.index(), remotes.lacking(self.world.store, hit).unwrap_or(0));
+        }
+    }
+
+    /// Tells how much has come from remotes.
+    fn tell_fetching(&mut self) {
+        let told = self.world.remotes.and_then(|remotes| self.tally.now(remotes.traffic(), Instant::now()));
+        if let Some(event) = told {
+            (self.emit)(&event);
+        }
+    }
+
     /// Tells what the machine lacks, as soon as the run has begun.
     fn tell_lacking(&mut self) {
         for message in std::mem::take(&mut self.lacking) {
@@ -344,6 +365,7 @@ impl<'a> Scheduler<'a, '_> {
             result => result.is_err(),
         };
         loop {
+            self.tell_fetching();
             if self.stage.cancel.is_cancelled() {
                 self.stopping = true;
                 self.summary.interrupted = true;
@@ -497,6 +519,7 @@ impl<'a> Scheduler<'a, '_> {
                 }
                 let (outputs, from) = (Arc::clone(&known.outputs), hit.clone());
                 let whole = basis.manifest.whole();
+                self.tally.begun(id.index());
                 scope.spawn(move || {
                     let restored = caught(|| restore(world, &action, &outputs, from.as_deref(), whole))
                         .unwrap_or_else(|bug| Err(BlobError::Store(StoreError::io(&world.out, bug)).into()));
@@ -930,6 +953,9 @@ impl<'a> Scheduler<'a, '_> {
     }
 
     fn end(mut self) -> Ended {
+        if let Some(event) = self.world.remotes.and_then(|remotes| self.tally.last(remotes.traffic())) {
+            (self.emit)(&event);
+        }
         let mut nodes = Vec::with_capacity(self.wanted.len());
         for &id in &self.wanted {
             let outcome = match &self.states[id.index()] {

@@ -14,6 +14,7 @@
 //! | `grpc/` | a Remote Execution API server |
 //! | `client.rs`, `line.rs` | all remotes as one; one remote, and how patient we are with it |
 //! | `fetch.rs`, `push.rs`, `kept.rs` | results and kept directories on their way |
+//! | `traffic.rs` | what comes in figures |
 //! | `settings.rs` | where a remote is, and how to get in |
 //! | `open.rs` | the remote of some settings, and what is wrong with them |
 //! | `calls.rs` | blocking calls on top of libraries that don't block |
@@ -50,6 +51,7 @@ mod push;
 mod said;
 mod sealed;
 mod settings;
+mod traffic;
 mod wire;
 
 pub use bundle::{Bundle, BundleError, BundleWriter};
@@ -69,6 +71,7 @@ pub use pack::Pack;
 pub use push::{By, Outgoing, PushError, Pushed};
 pub use sealed::{EntryError, Opened, Sealed};
 pub use settings::{Address, Secret, Settings};
+pub use traffic::Traffic;
 pub use wire::FormatError;
 
 use std::fs::File;

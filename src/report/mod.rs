@@ -7,6 +7,7 @@ mod cache;
 mod diagram;
 mod difference;
 mod events;
+mod fetching;
 mod lines;
 mod matched;
 mod place;
@@ -25,6 +26,7 @@ pub use cache::{FIGURES_VERSION, bytes, collected_text, figures_json, figures_te
 pub use diagram::{dot, mermaid};
 pub use difference::{Difference, Differences, difference};
 pub use events::JsonLines;
+pub use fetching::fetching;
 pub use lines::Lines;
 pub use matched::{MATCH_VERSION, Matched, UndefinedSymbol, match_json, match_text};
 pub use plan_json::{PLAN_VERSION, plan_json};

@@ -337,6 +337,10 @@ impl Build {
         self
     }
 
+    pub fn events(&self) -> &[Value] {
+        &self.events
+    }
+
     fn nodes(&self, wanted: impl Fn(&Value) -> bool) -> Vec<&str> {
         let wanted = self.events.iter().filter(|event| wanted(event));
         let mut names: Vec<&str> = wanted.map(|event| event["node"].as_str().unwrap()).collect();
