@@ -5,7 +5,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `schedule.rs` | the scheduler |
+//! | `schedule.rs`, `ask.rs` | the scheduler; remotes are asked beside it |
 //! | `tokens.rs` | cores, memory, pools; the jobserver |
 //! | `act.rs` | one run of one action, from staging to placing |
 //! | `stage.rs` | its inputs, and the sandbox it runs in |
@@ -21,6 +21,7 @@
 //! | `event.rs`, `fetching.rs` | what is told to sinks; how much comes from remotes |
 
 mod act;
+mod ask;
 mod cancel;
 mod collect;
 mod discover;

@@ -11,6 +11,7 @@ use std::thread::{Scope, scope};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::act::{Done, Kinds, Stage, Task, act};
+use super::ask::Questions;
 use super::cancel::Cancel;
 use super::event::{EVENTS_VERSION, Event, Finished, How, Summary};
 use super::fetching::Tally;
@@ -20,10 +21,10 @@ use super::tokens::{Held, Tokens};
 use super::unpack::unpack;
 use crate::graph::{Action, Body, Graph, NodeId, Selection};
 use crate::plan::{
-    Basis, Decision, Estimate, Found, Keys, Known, Outputs, Plan, PlanError, Progress, Reason, State as Seen,
-    Strong, Verdict, World, boards, counts, decide, find,
+    Apart, Basis, Decided, Decision, Estimate, Found, Keys, Known, Outputs, Plan, PlanError, Progress,
+    Reason, State as Seen, Strong, Verdict, World, boards, counts, decide, find,
 };
-use crate::remote::{FetchError, Hit};
+use crate::remote::{FetchError, Hit, Remotes};
 use crate::source::PathSet;
 use crate::spec::diagnostic::Spanned;
 use crate::spec::model::{Kind, Lab, Resources};
@@ -121,6 +122,7 @@ pub fn execute(
         states: Vec::new(),
         ready: BinaryHeap::new(),
         elsewhere: Vec::new(),
+        questions: Questions::default(),
         active: HashMap::new(),
         messages: HashMap::new(),
         lacking: Vec::new(),
@@ -163,6 +165,8 @@ struct Scheduler<'a, 'w> {
     ready: BinaryHeap<(Duration, Reverse<NodeId>)>,
     /// Ready nodes that another kiln is running.
     elsewhere: Vec<NodeId>,
+    /// Nodes that are being decided, as remotes are asked for them.
+    questions: Questions,
     active: HashMap<NodeId, Active>,
     messages: HashMap<NodeId, String>,
     /// What is still to be told of what the machine lacks.
@@ -178,6 +182,8 @@ struct Scheduler<'a, 'w> {
 enum State {
     Unwanted,
     Waiting,
+    /// It is being decided: remotes are asked for it.
+    Asking,
     Ready(Work),
     Active,
     Done(Known),
@@ -201,14 +207,15 @@ struct Active {
     work: Work,
 }
 
-enum Message {
+pub(super) enum Message {
+    Asked(NodeId, Box<Result<Decided, PlanError>>),
     Ran(NodeId, Box<Done>),
     Restored(NodeId, Result<Restored, RestoreError>),
     Unpacked(NodeId, Duration, Result<(), String>),
 }
 
 /// What is in place now.
-struct Restored {
+pub(super) struct Restored {
     placed: Vec<Placed>,
     /// What was read for a result that came from elsewhere.
     read: Option<Arc<PathSet>>,
@@ -216,7 +223,7 @@ struct Restored {
 
 /// Why a result could not be put in place.
 #[derive(Debug, thiserror::Error)]
-enum RestoreError {
+pub(super) enum RestoreError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
@@ -238,7 +245,9 @@ impl Progress for Scheduler<'_, '_> {
         match &self.states[id.index()] {
             State::Done(known) => Seen::Known(known),
             State::Failed(_) => Seen::Failed,
-            State::Unwanted | State::Waiting | State::Ready(_) | State::Active => Seen::Pending,
+            State::Unwanted | State::Waiting | State::Asking | State::Ready(_) | State::Active => {
+                Seen::Pending
+            }
         }
     }
 }
@@ -372,8 +381,10 @@ impl<'a> Scheduler<'a, '_> {
             }
             if !self.stopping {
                 self.stopping |= keep_first(self.start_ready(scope, sender));
+                self.questions.ask(self.world, scope, sender);
             }
-            if self.active.is_empty() && (self.stopping || self.elsewhere.is_empty()) {
+            let waits = self.stopping || self.elsewhere.is_empty();
+            if self.active.is_empty() && !self.questions.is_asking() && waits {
                 return outcome;
             }
             match receiver.recv_timeout(TICK) {
@@ -559,6 +570,7 @@ impl<'a> Scheduler<'a, '_> {
 
     fn ended(&mut self, message: Message) -> Result<(), ExecError> {
         match message {
+            Message::Asked(id, decided) => self.asked(id, *decided),
             Message::Ran(id, done) => self.ran(id, *done),
             Message::Restored(id, restored) => self.restored(id, restored),
             Message::Unpacked(id, duration, made) => self.unpacked(id, duration, made),
@@ -898,21 +910,43 @@ impl<'a> Scheduler<'a, '_> {
     }
 
     fn decide_one(&mut self, id: NodeId, settled: &mut Vec<NodeId>) -> Result<(), ExecError> {
+        if self.world.remotes.is_some_and(Remotes::is_on)
+            && let Some(question) = Apart::of(self.graph, id, self)
+        {
+            self.states[id.index()] = State::Asking;
+            self.questions.push(id, question);
+            return Ok(());
+        }
         let is_point = matches!(self.graph.node(id).body, Body::Expansion(_));
         let decided = if is_point && self.graph.expansion(id).is_none() {
-            match boards(self.world, self.graph, id, self) {
-                Ok(Ok(boards)) => {
-                    self.expand(id, &boards, settled)?;
-                    Ok(Decision::expanded())
-                }
-                Ok(Err(decision)) => Ok(decision),
-                Err(error) => Err(error),
-            }
+            let boards = boards(self.world, self.graph, id, self);
+            boards.map(|boards| boards.map_or_else(Decided::Node, Decided::Point))
         } else {
-            decide(self.world, self.graph, id, self, false)
+            decide(self.world, self.graph, id, self, false).map(Decided::Node)
         };
+        self.decided(id, decided, settled)
+    }
+
+    /// Remotes have been asked for a node.
+    fn asked(&mut self, id: NodeId, decided: Result<Decided, PlanError>) -> Result<(), ExecError> {
+        self.questions.answered();
+        let mut settled = Vec::new();
+        self.decided(id, decided, &mut settled)?;
+        settled.into_iter().try_for_each(|id| self.decide_readers(id))
+    }
+
+    fn decided(
+        &mut self,
+        id: NodeId,
+        decided: Result<Decided, PlanError>,
+        settled: &mut Vec<NodeId>,
+    ) -> Result<(), ExecError> {
         match decided {
-            Ok(decision) => {
+            Ok(Decided::Point(boards)) => {
+                self.expand(id, &boards, settled)?;
+                self.take(id, Decision::expanded());
+            }
+            Ok(Decided::Node(decision)) => {
                 self.take(id, decision);
                 self.tell_lacking();
             }
@@ -961,7 +995,7 @@ impl<'a> Scheduler<'a, '_> {
             let outcome = match &self.states[id.index()] {
                 State::Done(known) => known.outcome,
                 State::Failed(outcome) => *outcome,
-                State::Unwanted | State::Waiting | State::Ready(_) | State::Active => {
+                State::Unwanted | State::Waiting | State::Asking | State::Ready(_) | State::Active => {
                     self.summary.skipped += 1;
                     Outcome::Skipped
                 }

@@ -2,6 +2,7 @@
 //! take every decision in [`decide()`], so that a dry run can't disagree with the run.
 
 mod affected;
+mod apart;
 mod commits;
 mod decide;
 mod estimate;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 pub use affected::{Affected, Because, By, Effect, Happens, Unknown, affected};
+pub use apart::{Apart, Decided};
 pub use commits::{Commit, Commits, commits};
 pub use decide::{Found, Progress, State, basis, boards, counts, decide, find};
 pub use estimate::{Estimate, estimate};

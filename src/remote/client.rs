@@ -95,6 +95,11 @@ impl Remotes {
         self.lines.is_empty()
     }
 
+    /// Whether any is still asked.
+    pub fn is_on(&self) -> bool {
+        self.lines.iter().any(Line::is_on)
+    }
+
     /// What has come so far, and is to come.
     pub fn traffic(&self) -> Traffic {
         self.meter.traffic()
