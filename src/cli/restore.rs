@@ -63,12 +63,8 @@ fn dry_run(
     world.save();
     tell(remotes, terminal);
     let mut bytes = HashMap::new();
-    for &id in plan.nodes() {
-        // Needed: asked for, or read by what runs next. The rest stays where it is.
-        let read = || graph.rdeps(id).any(|by| plan.decision(by).is_some() && plan.verdict(by).may_run());
-        if let Verdict::Remote(_, hit) = plan.verdict(id)
-            && (selection.wants(&graph, id) || read())
-        {
+    for id in plan.restored(&graph, &selection) {
+        if let Verdict::Remote(_, hit) = plan.verdict(id) {
             bytes.insert(id, remotes.lacking(&project.store, hit)?);
         }
     }

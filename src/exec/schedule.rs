@@ -79,7 +79,7 @@ pub struct Ended {
     pub summary: Summary,
     /// What each wanted node has come to.
     pub nodes: Vec<(NodeId, Outcome, Option<String>)>,
-    /// A blob was lost that was thought to be there: what made it has to be planned again.
+    /// Something is not as the plan took it to be, such as a blob that was lost: it is to be made anew.
     pub plan_again: bool,
 }
 
@@ -108,6 +108,10 @@ pub fn execute(
         apart: false,
     };
     let (sender, receiver) = channel();
+    let restored = match options.goal {
+        Goal::Build => HashSet::new(),
+        Goal::Restore => plan.restored(graph, selection),
+    };
     let mut scheduler = Scheduler {
         stage: &stage,
         world,
@@ -118,7 +122,7 @@ pub fn execute(
         tokens,
         estimate,
         wanted: plan.nodes().to_vec(),
-        stale: plan.nodes().iter().copied().filter(|&id| plan.verdict(id).may_run()).collect(),
+        restored,
         states: Vec::new(),
         ready: BinaryHeap::new(),
         elsewhere: Vec::new(),
@@ -157,8 +161,8 @@ struct Scheduler<'a, 'w> {
     tokens: Tokens,
     estimate: &'a Estimate,
     wanted: Vec<NodeId>,
-    /// Nodes that the plan says run, or may.
-    stale: HashSet<NodeId>,
+    /// What of the plan a restore fetches, where a remote has it.
+    restored: HashSet<NodeId>,
     /// By node.
     states: Vec<State>,
     /// Ready nodes, those with the longest way to go first.
@@ -323,10 +327,13 @@ impl<'a> Scheduler<'a, '_> {
         };
     }
 
-    /// Whether what a remote has of a node is to be here: it is asked for, or will be read by what is to run next.
+    /// Whether what a remote has of a node is to be here. A build fetches what was asked for; what runs brings what it
+    /// reads.
     fn needs(&self, id: NodeId) -> bool {
-        let read = || self.graph.rdeps(id).any(|reader| self.stale.contains(&reader));
-        self.selection.wants(self.graph, id) || self.options.goal == Goal::Restore && read()
+        match self.options.goal {
+            Goal::Build => self.selection.wants(self.graph, id),
+            Goal::Restore => self.restored.contains(&id),
+        }
     }
 
     /// Takes note of how much a result will come to, at most.
@@ -764,6 +771,8 @@ impl<'a> Scheduler<'a, '_> {
         hit: Option<&Hit>,
     ) -> Result<(), ExecError> {
         if hit.is_some() {
+            // If it runs next, what it reads is to be here.
+            self.plan_again |= self.options.goal == Goal::Restore;
             // Another remote may have it.
             self.states[id.index()] = State::Waiting;
             let mut settled = Vec::new();
@@ -867,6 +876,8 @@ impl<'a> Scheduler<'a, '_> {
         if outcome == Outcome::Pass {
             let known = Known { outcome, outputs: Arc::from([]), run: None };
             self.states[id.index()] = State::Done(known);
+            // Only a whole plan says what is read by what runs next.
+            self.plan_again |= self.options.goal == Goal::Restore;
         } else {
             self.summary.infra += 1;
             self.stopping |= !self.options.keep_going;
@@ -884,7 +895,7 @@ impl<'a> Scheduler<'a, '_> {
             continued: false,
             log_tail,
         }));
-        self.decide_readers(id)
+        if self.plan_again { Ok(()) } else { self.decide_readers(id) }
     }
 
     fn count_failure(&mut self, id: NodeId) {

@@ -4,7 +4,8 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::project::{Build, KERNEL};
+use crate::affected::{commit, git};
+use crate::project::{Build, KERNEL, OUT};
 use crate::remote::{Shared, emptied, reader_of};
 
 /// What was told of bytes, in order.
@@ -73,4 +74,54 @@ fn a_build_tells_of_what_it_fetches_and_nothing_where_nothing_comes() {
     assert!(last["bytes"].as_u64().unwrap() > 0 && last["bytes"] == last["of"], "{last}");
     let quiet = emptied(reader).kiln(&format!("build -q {KERNEL}")).exits(0);
     assert!(!quiet.err.contains("fetch "), "{quiet}");
+}
+
+#[test]
+fn where_sources_have_yet_to_be_unpacked_a_restore_fetches_no_more_than_where_they_are_there() {
+    let shared = Shared::new();
+    let builder = shared.builder();
+    let linux = builder.path("linux");
+    git(&linux, &["init", "--quiet"]);
+    let first = commit(&linux, "first");
+    builder.edit("graph.ron", "Dir(\"linux\")", &format!("Git(path: \"linux\", rev: \"{first}\")"));
+    builder.build("").exits(0);
+    let config = format!("{OUT}/config");
+
+    // Nothing runs next: only what was asked for comes.
+    let reader = reader_of(builder);
+    let dry = reader.kiln(&format!("restore --dry-run {KERNEL}")).exits(0);
+    assert!(!dry.out.contains("fetch  "), "what is elsewhere can't be known yet: {dry}");
+    reader.kiln(&format!("restore {KERNEL}")).exits(0).says("1 from the cache");
+    assert!(reader.exists(&format!("{OUT}/vmlinux")) && !reader.exists(&config), "nothing reads the config");
+    reader.build(KERNEL).exits(0).runs(&[]);
+
+    // The kernel runs next, and reads the config.
+    let reader = emptied(reader);
+    reader.edit("linux/lib/string.c", "1 + strlen", "2 + strlen");
+    let second = commit(&linux, "second");
+    reader.edit("graph.ron", &first, &second);
+    reader.kiln(&format!("restore {KERNEL}")).exits(0);
+    assert!(
+        !reader.exists(&format!("{OUT}/vmlinux")) && reader.exists(&config),
+        "the kernel reads the config"
+    );
+    fs::remove_dir_all(shared.path()).unwrap();
+    reader.kiln(&format!("build {KERNEL}")).exits(0);
+}
+
+#[test]
+fn what_a_restore_has_in_vain_tried_to_fetch_runs_next_and_finds_what_it_reads() {
+    let shared = Shared::new();
+    let builder = shared.builder();
+    builder.build("").exits(0);
+    let image = fs::read(builder.path(&format!("{OUT}/bzImage"))).unwrap();
+    let lost = shared.blobs().into_iter().find(|blob| fs::read(blob).unwrap() == image).unwrap();
+    fs::remove_file(lost).unwrap();
+
+    let reader = reader_of(builder);
+    reader.kiln(&format!("restore {KERNEL}")).exits(0).complains("has lost a blob");
+    assert!(!reader.exists(&format!("{OUT}/bzImage")));
+    assert!(reader.exists(&format!("{OUT}/config")), "the kernel runs next, and reads it");
+    fs::remove_dir_all(shared.path()).unwrap();
+    reader.build(KERNEL).exits(0).runs(&[KERNEL]);
 }
