@@ -235,18 +235,7 @@ fn other_bits_for_the_same_inputs_are_kept_beside_and_told_of() {
     // A machine that makes other bits, and has not asked.
     let second = emptied(first);
     second.build("--offline").exits(0);
-    let store = kiln::store::Store::open(&second.path("cache")).unwrap();
-    let project = store.project(&second.path("")).unwrap();
-    let state = store.node(project, KERNEL).unwrap().unwrap();
-    let key = state.strong_key.unwrap();
-    let mut result = store.result(&key).unwrap().unwrap();
-    let other = store.put_bytes(b"other bits").unwrap();
-    let image = result.outputs.iter_mut().find(|(name, _)| name == "vmlinux").unwrap();
-    image.1 = kiln::store::Artifact::file(other, false);
-    let set = store.path_set(&state.path_set.unwrap()).unwrap().unwrap();
-    let set = set.resolve(&store.entries().unwrap()).unwrap();
-    store.batch(|batch| batch.record(&key, &set, &result)).unwrap();
-    drop(store);
+    second.has_made_other_bits(KERNEL, "vmlinux");
 
     let before = shared.entries().len();
     second
