@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::client::{Found, Hit, Remotes};
 use super::entry::EntryOutput;
+use super::name::groups;
 use super::pack::{MAX_BLOB, Pack};
 use super::traffic::Transfer;
-use super::{Name, RemoteError, TOGETHER};
+use super::{Name, RemoteError};
 use crate::digest::Digest;
 use crate::store::{Artifact, Blob, BlobError, Store, StoreError, TreeLimit};
 
@@ -336,18 +337,7 @@ impl Wanted {
         self.blobs.dedup();
         let small = self.blobs.partition_point(|blob| together == 0 || blob.size > together);
         let mut jobs: Vec<Job> = self.blobs[..small].iter().map(|&blob| Job::One(blob)).collect();
-        let (mut group, mut size) = (Vec::new(), 0);
-        for &blob in &self.blobs[small..] {
-            if size + blob.size > TOGETHER && !group.is_empty() {
-                jobs.push(Job::Several(std::mem::take(&mut group)));
-                size = 0;
-            }
-            size += blob.size;
-            group.push(blob);
-        }
-        if !group.is_empty() {
-            jobs.push(Job::Several(group));
-        }
+        jobs.extend(groups(self.blobs.split_off(small)).into_iter().map(Job::Several));
         jobs
     }
 }

@@ -15,7 +15,7 @@
 //! | `client.rs`, `line.rs` | all remotes as one; one remote, and how patient we are with it |
 //! | `fetch.rs`, `push.rs`, `kept.rs` | results and kept directories on their way |
 //! | `traffic.rs` | what comes in figures |
-//! | `settings.rs` | where a remote is, and how to get in |
+//! | `settings.rs`, `secret.rs` | where a remote is, and how to get in |
 //! | `open.rs` | the remote of some settings, and what is wrong with them |
 //! | `calls.rs` | blocking calls on top of libraries that don't block |
 //! | `said.rs` | what a server said, fit to be shown |
@@ -50,6 +50,7 @@ pub mod paths;
 mod push;
 mod said;
 mod sealed;
+mod secret;
 mod settings;
 mod traffic;
 mod wire;
@@ -70,7 +71,8 @@ pub use open::open;
 pub use pack::Pack;
 pub use push::{By, Outgoing, PushError, Pushed};
 pub use sealed::{EntryError, Opened, Sealed};
-pub use settings::{Address, Secret, Settings};
+pub use secret::{Secret, SecretFileError};
+pub use settings::{Address, Settings};
 pub use traffic::Traffic;
 pub use wire::FormatError;
 
