@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::affected::{commit, git};
-use crate::project::{Build, KERNEL, OUT};
+use crate::project::{Build, CONFIG, KERNEL, OUT};
 use crate::remote::{Shared, emptied, reader_of};
 
 /// What was told of bytes, in order.
@@ -124,4 +124,21 @@ fn what_a_restore_has_in_vain_tried_to_fetch_runs_next_and_finds_what_it_reads()
     assert!(reader.exists(&format!("{OUT}/config")), "the kernel runs next, and reads it");
     fs::remove_dir_all(shared.path()).unwrap();
     reader.build(KERNEL).exits(0).runs(&[KERNEL]);
+}
+
+#[test]
+fn a_collection_and_a_verification_know_what_is_made_from_things_that_are_elsewhere() {
+    let shared = Shared::new();
+    let builder = shared.builder();
+    builder.build("").exits(0);
+    let reader = reader_of(builder);
+    reader.kiln(&format!("restore {KERNEL}")).exits(0);
+    assert!(!reader.exists(&format!("{OUT}/config")), "the kernel was made from it, and it is elsewhere");
+
+    reader.kiln("cache gc --size 0").exits(0);
+    let plan = reader.plan(KERNEL);
+    assert_eq!(plan.verdict(KERNEL), "fresh", "the graph needs it");
+    // It fetches what the kernel is made from.
+    reader.kiln(&format!("verify {KERNEL}")).exits(0).says("1 same");
+    reader.kiln(&format!("verify --offline {CONFIG}")).exits(4);
 }
