@@ -18,8 +18,7 @@ check: ## All checks and tests, one real kernel included: what CI runs
 	@scripts/test.sh walk
 	@scripts/test.sh real
 
-check-remote: ## kiln with real servers, all faults included: nginx from a package, BuildGrid from PyPI (minutes)
-	@scripts/setup.sh build
+check-remote: ## kiln with real servers, all faults included: nginx, PostgreSQL and BuildGrid (minutes)
 	@scripts/check-remote.sh
 
 check-lab: ## kiln with a real LAVA, brought up on this machine, that boots the demo's kernel (as root; minutes)

@@ -8,12 +8,12 @@ mod common;
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::Instant;
 
-use common::{Target, in_turns, setting};
-use kiln::digest::{Digest, Domain, Hasher};
+use common::{Target, a_run, in_turns, key, setting};
+use kiln::digest::Digest;
 use kiln::source::{PathSet, Reads};
-use kiln::store::{Artifact, Blob, Limits, Manner, Needs, Outcome, Run, Sort, Store, StoredResult};
+use kiln::store::{Artifact, Blob, Limits, Manner, Needs, Outcome, Sort, Store, StoredResult};
 
 /// Outputs of each result, and bytes in each.
 const OUTPUTS: usize = 10;
@@ -63,7 +63,7 @@ fn fill(home: &Path, blobs: usize) {
             .batch(|batch| {
                 for &result in some {
                     let action_key = key("action", result);
-                    let run = batch.record_run(project, &run(action_key, result))?;
+                    let run = batch.record_run(project, &a_run(&format!("node {result}"), action_key))?;
                     let outputs = (0..OUTPUTS).map(|n| {
                         let digest = Digest::of_bytes(&content(result * OUTPUTS + n));
                         (n.to_string(), Artifact::file(Blob { digest, size: BYTES as u64 }, false))
@@ -99,26 +99,4 @@ fn content(n: usize) -> Vec<u8> {
 fn place(digest: &Digest) -> String {
     let hex = digest.to_string();
     format!("{}/{hex}", &hex[..2])
-}
-
-fn key(what: &str, number: usize) -> Digest {
-    Hasher::new(Domain::ActionKey).text(what).number(number as u64).finish()
-}
-
-fn run(action_key: Digest, number: usize) -> Run {
-    Run {
-        node: format!("node {number}"),
-        action_key,
-        path_set: None,
-        strong_key: None,
-        outcome: Outcome::Pass,
-        started: UNIX_EPOCH,
-        duration: Duration::ZERO,
-        cpu: Duration::ZERO,
-        max_rss: 0,
-        reasons: String::new(),
-        manifest: None,
-        log: None,
-        pid: 0,
-    }
 }

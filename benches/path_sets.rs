@@ -7,12 +7,11 @@
 mod common;
 
 use std::fs;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::Instant;
 
-use common::Random;
-use kiln::digest::{Digest, Domain, Hasher};
+use common::{Random, a_run, key};
 use kiln::source::{EntryKind, PathEntry, PathSet, Reads};
-use kiln::store::{Outcome, Run, Store, StoredReads, StoredResult};
+use kiln::store::{Outcome, Store, StoredReads, StoredResult};
 use roaring::RoaringBitmap;
 
 const BUILDS: usize = 1_000;
@@ -35,7 +34,7 @@ fn main() {
         let begun = Instant::now();
         store
             .batch(|batch| {
-                let run = batch.record_run(project, &run(action_key))?;
+                let run = batch.record_run(project, &a_run("kernel", action_key))?;
                 let result =
                     StoredResult { action_key, outcome: Outcome::Pass, outputs: vec![], log: None, run };
                 batch.record(&key("strong", build), &set, &result)
@@ -131,28 +130,6 @@ fn reads_size(reads: &StoredReads) -> usize {
     match reads {
         StoredReads::Whole => 0,
         StoredReads::Only(ids) => ids.serialized_size(),
-    }
-}
-
-fn key(what: &str, number: usize) -> Digest {
-    Hasher::new(Domain::ActionKey).text(what).number(number as u64).finish()
-}
-
-fn run(action_key: Digest) -> Run {
-    Run {
-        node: "kernel".to_owned(),
-        action_key,
-        path_set: None,
-        strong_key: None,
-        outcome: Outcome::Pass,
-        started: UNIX_EPOCH,
-        duration: Duration::ZERO,
-        cpu: Duration::ZERO,
-        max_rss: 0,
-        reasons: String::new(),
-        manifest: None,
-        log: None,
-        pid: 0,
     }
 }
 

@@ -1,23 +1,17 @@
 #!/usr/bin/env bash
 #
-# Runs the tests of remotes against real servers: nginx from a package, BuildGrid from PyPI in a directory of its own below
-# target/. Each test starts the servers that it needs, on loopback, and ends them. BuildGrid is as new as the Python that
-# runs it allows (KILN_PYTHON, else python3): 0.4.4 with Debian 12's.
+# Runs the tests of remotes against real servers: nginx and PostgreSQL from packages, BuildGrid from PyPI in a directory of
+# its own below target/. Each test starts the servers that it needs, on loopback, and ends them; a PostgreSQL that runs here
+# is left alone. BuildGrid is as new as the Python that runs it allows (KILN_PYTHON, else python3): 0.4.4 with Debian 12's.
 
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
+scripts/setup.sh remote
+# It may have put a Rust in place.
 install_rust
 
-packages=(openssl util-linux)
-# Any of nginx's flavours will do.
-[[ -x /usr/sbin/nginx ]] || packages+=(nginx-light)
-python=${KILN_PYTHON-}
-if [[ -z $python ]]; then
-    packages+=(python3-venv)
-    # Debian's own: another one that is first on the PATH may lack its venv.
-    python=/usr/bin/python3
-fi
-install_packages "${packages[@]}"
+# Debian's own: another one that is first on the PATH may lack its venv.
+python=${KILN_PYTHON:-/usr/bin/python3}
 
 venv=target/remote-servers/venv
 if [[ ! -x $venv/bin/bgd ]]; then
@@ -25,7 +19,7 @@ if [[ ! -x $venv/bin/bgd ]]; then
     rm -rf "$venv"
     mkdir -p "${venv%/*}"
     "$python" -m venv "$venv"
-    # Old versions look for a database's driver, even where no database is used.
+    # Old versions go by an old driver for PostgreSQL.
     "$venv/bin/pip" install --quiet --disable-pip-version-check buildgrid psycopg2-binary
 fi
 

@@ -5,6 +5,7 @@
 #     scripts/setup.sh build    to compile kiln
 #     scripts/setup.sh demo     and to build and boot the kernel of the example project
 #     scripts/setup.sh check    and to run all checks, two rows of the matrix included
+#     scripts/setup.sh remote   to compile kiln, and to run it with real servers
 #     scripts/setup.sh matrix   to build and boot all rows of the matrix
 #     scripts/setup.sh bench    to measure
 
@@ -30,6 +31,10 @@ rows=(
 # Tests leave root's rights, mount file systems, make repositories.
 check=(git mount procps util-linux)
 
+# Servers that remotes are made for, certificates, and what BuildGrid is installed with. Any of nginx's flavours will do.
+remote=(openssl postgresql procps python3-venv util-linux)
+[[ -x /usr/sbin/nginx ]] || remote+=(nginx-light)
+
 # What kiln is measured against.
 bench=(git ninja-build)
 
@@ -37,9 +42,10 @@ case ${1-} in
 build) install_packages "${build[@]}" ;;
 demo) install_packages "${build[@]}" "${demo[@]}" ;;
 check) install_packages "${build[@]}" "${demo[@]}" "${check[@]}" "${few[@]}" ;;
+remote) install_packages "${build[@]}" "${remote[@]}" ;;
 matrix) install_packages "${build[@]}" "${demo[@]}" "${few[@]}" "${rows[@]}" ;;
 bench) install_packages "${build[@]}" "${demo[@]}" "${bench[@]}" ;;
-*) die "usage: ${BASH_SOURCE[0]} build|demo|check|matrix|bench" ;;
+*) die "usage: ${BASH_SOURCE[0]} build|demo|check|remote|matrix|bench" ;;
 esac
 
 install_rust

@@ -22,7 +22,7 @@ fi
 case ${1-} in
 '') "${run[@]}" ;;
 walk) KILN_WALK_STEPS=2000 "${run[@]}" --test walk "${shown[@]}" ;;
-real) "${run[@]}" --test real_kernel --test real_kconfig --test real_rows "${ignored[@]}" ;;
+real) "${run[@]}" --test real_kernel --test real_kconfig --test real_remote --test real_rows "${ignored[@]}" ;;
 matrix) KILN_TEST_ROWS=all "${run[@]}" --test real_rows "${ignored[@]}" ;;
 long) "${run[@]}" --test equal_bits --test real_walk "${ignored[@]}" ;;
 *) die "usage: ${BASH_SOURCE[0]} [walk|real|matrix|long]" ;;

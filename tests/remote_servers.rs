@@ -1,4 +1,4 @@
-//! Remotes against what they are made for: a directory, nginx, and `BuildGrid`.
+//! Remotes against what they are made for: a directory, nginx, and `BuildGrid`, by itself and with `PostgreSQL` behind it.
 //!
 //! The servers are real, on ports of this machine's own, and end with the tests. `scripts/check-remote.sh` installs them
 //! and runs this; plain `cargo test` runs what needs a directory alone.
@@ -19,6 +19,8 @@ mod machines;
 mod nginx;
 #[path = "remote_servers/outages.rs"]
 mod outages;
+#[path = "remote_servers/postgres.rs"]
+mod postgres;
 #[path = "remote_servers/process.rs"]
 mod process;
 #[path = "e2e/project.rs"]
@@ -315,52 +317,55 @@ fn a_port_on_which_nobody_listens_is_unreachable() {
 #[test]
 #[ignore = "needs BuildGrid: scripts/check-remote.sh installs it"]
 fn buildgrid_keeps_what_it_is_given() {
-    let buildgrid = BuildGrid::start();
-    let remote = open(&buildgrid.settings("")).unwrap();
-    assert!((512 << 10..=1 << 20).contains(&remote.together()), "{}", remote.together());
-    keeps_what_it_is_given(&*remote);
+    BuildGrid::each(|buildgrid| {
+        let remote = open(&buildgrid.settings("")).unwrap();
+        assert!((512 << 10..=1 << 20).contains(&remote.together()), "{}", remote.together());
+        keeps_what_it_is_given(&*remote);
+    });
 }
 
 #[test]
 #[ignore = "needs BuildGrid: scripts/check-remote.sh installs it"]
 fn buildgrid_tells_instances_apart_and_gives_no_entry_whose_blobs_are_gone() {
-    let buildgrid = BuildGrid::start();
-    let remote = open(&buildgrid.settings("")).unwrap();
-    let bytes = content(100);
-    let blob = name(&bytes);
-    remote.put_several(&[(blob, bytes.clone())]).unwrap();
+    BuildGrid::each(|buildgrid| {
+        let remote = open(&buildgrid.settings("")).unwrap();
+        let bytes = content(100);
+        let blob = name(&bytes);
+        remote.put_several(&[(blob, bytes.clone())]).unwrap();
 
-    let other = open(&buildgrid.settings("pr/1")).unwrap();
-    assert_eq!(other.missing(&[blob]).unwrap(), [blob]);
-    other.put(&blob, &mut file(&bytes)).unwrap();
-    assert_eq!(got(&*other, &blob).unwrap(), bytes);
-    let result = other.put_entry(&key(), b"entry", &[blob]);
-    assert!(matches!(result, Err(RemoteError::Refused(_))), "{result:?}");
-    let result = open(&buildgrid.settings("unknown")).unwrap().entry(&key());
-    assert!(matches!(result, Err(RemoteError::Refused(_))), "{result:?}");
+        let other = open(&buildgrid.settings("pr/1")).unwrap();
+        assert_eq!(other.missing(&[blob]).unwrap(), [blob]);
+        other.put(&blob, &mut file(&bytes)).unwrap();
+        assert_eq!(got(&*other, &blob).unwrap(), bytes);
+        let result = other.put_entry(&key(), b"entry", &[blob]);
+        assert!(matches!(result, Err(RemoteError::Refused(_))), "{result:?}");
+        let result = open(&buildgrid.settings("unknown")).unwrap().entry(&key());
+        assert!(matches!(result, Err(RemoteError::Refused(_))), "{result:?}");
 
-    let key = key();
-    remote.put_entry(&key, b"entry", &[blob]).unwrap();
-    assert_eq!(remote.entry(&key).unwrap().as_deref(), Some(&b"entry"[..]));
-    // One of a blob that never came: some servers refuse it, this one forgets it.
-    let _ = remote.put_entry(&key, b"another", &[name(&content(50))]);
-    assert_eq!(remote.entry(&key).unwrap(), None);
+        let key = key();
+        remote.put_entry(&key, b"entry", &[blob]).unwrap();
+        assert_eq!(remote.entry(&key).unwrap().as_deref(), Some(&b"entry"[..]));
+        // One of a blob that never came: some servers refuse it, this one forgets it.
+        let _ = remote.put_entry(&key, b"another", &[name(&content(50))]);
+        assert_eq!(remote.entry(&key).unwrap(), None);
+    });
 }
 
 #[test]
 #[ignore = "needs BuildGrid: scripts/check-remote.sh installs it"]
 fn buildgrid_refuses_content_under_a_wrong_name() {
-    let buildgrid = BuildGrid::start();
-    let remote = open(&buildgrid.settings("")).unwrap();
-    for size in [1000, 5 << 20] {
-        let (bytes, other) = (content(size), content(size));
-        let blob = name(&bytes);
-        let result = remote.put(&blob, &mut file(&other));
-        assert!(matches!(result, Err(RemoteError::Refused(_))), "{result:?}");
-        let result = remote.put_several(&[(blob, other)]);
-        assert!(matches!(result, Err(RemoteError::Refused(_))), "{result:?}");
-        assert_eq!(remote.missing(&[blob]).unwrap(), [blob]);
-    }
+    BuildGrid::each(|buildgrid| {
+        let remote = open(&buildgrid.settings("")).unwrap();
+        for size in [1000, 5 << 20] {
+            let (bytes, other) = (content(size), content(size));
+            let blob = name(&bytes);
+            let result = remote.put(&blob, &mut file(&other));
+            assert!(matches!(result, Err(RemoteError::Refused(_))), "{result:?}");
+            let result = remote.put_several(&[(blob, other)]);
+            assert!(matches!(result, Err(RemoteError::Refused(_))), "{result:?}");
+            assert_eq!(remote.missing(&[blob]).unwrap(), [blob]);
+        }
+    });
 }
 
 #[test]
@@ -403,24 +408,25 @@ fn buildgrid_lets_in_by_token_and_by_certificate() {
 #[test]
 #[ignore = "needs BuildGrid: scripts/check-remote.sh installs it"]
 fn a_buildgrid_that_stands_still_or_dies_is_unreachable() {
-    let mut buildgrid = BuildGrid::start();
-    let patient = open(&buildgrid.settings("")).unwrap();
-    let (mut file, blob) = large();
-    patient.put(&blob, &mut file).unwrap();
+    BuildGrid::each(|mut buildgrid| {
+        let patient = open(&buildgrid.settings("")).unwrap();
+        let (mut file, blob) = large();
+        patient.put(&blob, &mut file).unwrap();
 
-    let remote = open(&impatient(buildgrid.settings(""))).unwrap();
-    let mut sink = AtFirst::new(|| buildgrid.server.freeze());
-    let result = remote.get(&blob, 0, &mut sink);
-    assert!(matches!(result, Err(RemoteError::Unreachable(_))), "{result:?}");
-    assert!((1..LARGE).contains(&sink.written), "{}", sink.written);
-    is_unreachable(&*remote);
-    is_unreachable(&*open(&impatient(buildgrid.settings(""))).unwrap());
+        let remote = open(&impatient(buildgrid.settings(""))).unwrap();
+        let mut sink = AtFirst::new(|| buildgrid.server.freeze());
+        let result = remote.get(&blob, 0, &mut sink);
+        assert!(matches!(result, Err(RemoteError::Unreachable(_))), "{result:?}");
+        assert!((1..LARGE).contains(&sink.written), "{}", sink.written);
+        is_unreachable(&*remote);
+        is_unreachable(&*open(&impatient(buildgrid.settings(""))).unwrap());
 
-    buildgrid.server.thaw();
-    assert_eq!(patient.missing(&[blob]).unwrap(), []);
-    let mut sink = AtFirst::new(|| buildgrid.server.kill());
-    let result = patient.get(&blob, 0, &mut sink);
-    assert!(matches!(result, Err(RemoteError::Unreachable(_))), "{result:?}");
-    assert!((1..LARGE).contains(&sink.written), "{}", sink.written);
-    is_unreachable(&*patient);
+        buildgrid.server.thaw();
+        assert_eq!(patient.missing(&[blob]).unwrap(), []);
+        let mut sink = AtFirst::new(|| buildgrid.server.kill());
+        let result = patient.get(&blob, 0, &mut sink);
+        assert!(matches!(result, Err(RemoteError::Unreachable(_))), "{result:?}");
+        assert!((1..LARGE).contains(&sink.written), "{}", sink.written);
+        is_unreachable(&*patient);
+    });
 }

@@ -12,8 +12,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use kiln::digest::{Digest, Domain, Hasher};
+use kiln::store::{Outcome, Run};
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::libc;
@@ -269,5 +271,29 @@ impl Random {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % bound as u64).expect("below a usize")
+    }
+}
+
+/// One of many keys.
+pub fn key(what: &str, number: usize) -> Digest {
+    Hasher::new(Domain::ActionKey).text(what).number(number as u64).finish()
+}
+
+/// A run that passed, and of which nothing more is known.
+pub fn a_run(node: &str, action_key: Digest) -> Run {
+    Run {
+        node: node.to_owned(),
+        action_key,
+        path_set: None,
+        strong_key: None,
+        outcome: Outcome::Pass,
+        started: UNIX_EPOCH,
+        duration: Duration::ZERO,
+        cpu: Duration::ZERO,
+        max_rss: 0,
+        reasons: String::new(),
+        manifest: None,
+        log: None,
+        pid: 0,
     }
 }

@@ -276,7 +276,7 @@ impl Sinks {
         let sink: Box<dyn Sink> = if terminal.bars {
             Box::new(Bars::new(terminal.err))
         } else {
-            Box::new(Lines { out: std::io::stderr(), style: terminal.err, quiet: terminal.quiet })
+            Box::new(Lines::new(std::io::stderr(), terminal.err, terminal.quiet))
         };
         Self(vec![sink])
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::exit::{Exit, Failure};
 use super::project::load_spec;
-use super::remotes::secret_text;
+use super::remotes::secret;
 use super::terminal::{Terminal, out};
 use crate::kinds::lava::{Labs, OnInterrupt};
 use crate::lab::lava::Token;
@@ -41,8 +41,8 @@ pub(super) fn labs<'a>(
 }
 
 fn token(lab: &LavaLab, root: &Path) -> Result<Token, String> {
-    match secret_text(&lab.token, root)? {
-        Some(text) => Ok(Token::new(text)),
+    match secret(&lab.token, root)? {
+        Some(secret) => Ok(Token::new(secret.reveal().to_owned())),
         None => Err(match &lab.token {
             SecretFrom::Env(name) => format!("its token is not here: {name} is not set"),
             SecretFrom::File(path) => format!("its token is not here: there is no {}", path.display()),

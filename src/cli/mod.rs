@@ -80,8 +80,6 @@ enum Command {
     Job(job::Args),
     /// Cancel jobs that were left at labs.
     Cancel(cancel::Args),
-    /// Serve what is published for labs, in small set-ups without another web server.
-    Serve(serve::Args),
     /// Explain why a node is stale, or why it is fresh.
     Why(why::Args),
     /// Run again what has a result, from nothing, and compare: does it make the same bits?
@@ -141,7 +139,6 @@ fn run(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Labs(args) => labs::run(&args, terminal),
         Command::Job(args) => job::run(&args, terminal),
         Command::Cancel(args) => cancel::run(&args, terminal),
-        Command::Serve(args) => serve::run(&args, terminal),
         Command::Why(args) => why::run(&args, terminal),
         Command::Verify(args) => verify::run(&args, terminal),
         Command::Log(args) => log::run(&args),

@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::graph::{Body, Graph, NodeId};
 use crate::kinds::AllKinds;
 use crate::plan::manifest::{Manifest, Val, What};
-use crate::plan::{Plan, World, is_all_there, plan};
+use crate::plan::{Plan, Verdict, World, is_all_there, plan};
 use crate::store::Artifact;
 
 /// Says that this kiln uses what the plan goes by, where the plan does anything at all. `false`: something of it has been
@@ -22,8 +22,7 @@ pub(super) fn hold_all(world: &World<'_>, graph: &Graph, plan: &Plan) -> Result<
     let mut digests = needed(world, graph, plan)?;
     for &id in plan.nodes() {
         // What is not known yet may turn out to be what it was.
-        let before = world.previous.get(&**graph.name(id)).and_then(|state| state.strong_key);
-        digests.extend(before);
+        digests.extend(last_key(world, graph, id));
         let decision = plan.decision(id);
         let known = decision.and_then(|decision| decision.verdict.known());
         digests.extend(known.iter().flat_map(|known| known.outputs.iter()).filter_map(|(_, artifact)| {
@@ -39,14 +38,25 @@ pub(super) fn hold_all(world: &World<'_>, graph: &Graph, plan: &Plan) -> Result<
     Ok(is_all_there(world, graph, plan)?)
 }
 
-/// What the whole graph goes by as it is now.
+/// What the whole graph goes by as it is now. Nobody elsewhere is asked: of what is made from things that may be there, and
+/// are not here, the last result counts.
 pub(super) fn of_graph(project: &Project) -> Result<HashSet<Digest>, Failure> {
     let kinds = AllKinds::new(&project.spec);
     let (mut graph, world) = project.look(&kinds)?;
     let selection = select(&[], &graph)?;
     let plan = plan(&world, &mut graph, &selection)?;
     world.save();
-    needed(&world, &graph, &plan)
+    let mut digests = needed(&world, &graph, &plan)?;
+    if !project.spec.project.remotes.is_empty() {
+        let unknown = plan.nodes().iter().filter(|&&id| matches!(plan.verdict(id), Verdict::Unknown(_)));
+        digests.extend(unknown.filter_map(|&id| last_key(&world, &graph, id)));
+    }
+    Ok(digests)
+}
+
+/// The strong key that a node's last result has.
+fn last_key(world: &World<'_>, graph: &Graph, id: NodeId) -> Option<Digest> {
+    world.previous.get(&**graph.name(id))?.strong_key
 }
 
 /// Strong keys of what is known, and the names of unpacked sources.

@@ -1,9 +1,6 @@
 //! The remotes of a project, with the secrets that let kiln in, and the key that signs what it pushes.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::exit::{Exit, Failure};
 use super::terminal::Terminal;
@@ -11,7 +8,7 @@ use crate::remote::{Address, Line, PublicKey, Remotes, Secret, Settings, Signing
 use crate::spec::model::{RemoteCache, SecretFrom, Spec};
 
 /// The largest file that a token can be in, in bytes.
-const MAX_TOKEN: u64 = 64 * 1024;
+const MAX_TOKEN: usize = 64 * 1024;
 
 /// What the project says of remotes. None of them has been asked yet.
 pub(super) fn remotes(spec: &Spec, terminal: &Terminal) -> Result<Remotes, Failure> {
@@ -104,37 +101,19 @@ fn address(url: &str, root: &Path) -> Address {
 }
 
 /// A secret; `None` where this machine does not have it.
-fn secret(from: &SecretFrom, root: &Path) -> Result<Option<Secret>, String> {
-    Ok(secret_text(from, root)?.map(Secret::new))
-}
-
-/// The same, as the text that it is: for who keeps it in a form of their own.
-pub(super) fn secret_text(from: &SecretFrom, root: &Path) -> Result<Option<String>, String> {
-    let text = match from {
-        SecretFrom::Env(name) => variable(name),
+pub(super) fn secret(from: &SecretFrom, root: &Path) -> Result<Option<Secret>, String> {
+    let secret = match from {
+        SecretFrom::Env(name) => variable(name).map(Secret::new),
         SecretFrom::File(path) if !root.join(path).exists() => None,
-        SecretFrom::File(path) => Some(read_private(&root.join(path))?.trim().to_owned()),
+        SecretFrom::File(path) => {
+            let read = Secret::read(&root.join(path), MAX_TOKEN);
+            Some(read.map_err(|error| format!("the token in {error}"))?.trimmed())
+        }
     };
-    Ok(text.filter(|text| !text.is_empty()))
+    Ok(secret.filter(|secret| !secret.reveal().is_empty()))
 }
 
 /// An environment variable. An empty one is none: so a CI gives its secrets to those who may not have them.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-}
-
-/// A file that nobody else may read.
-fn read_private(path: &PathBuf) -> Result<String, String> {
-    let failed = |error: std::io::Error| format!("the token in {} can't be read: {error}", path.display());
-    let file = File::open(path).map_err(failed)?;
-    let stat = file.metadata().map_err(failed)?;
-    if stat.mode() & 0o077 != 0 {
-        return Err(format!(
-            "others may read the token in {}: `chmod 600` it, and have it replaced",
-            path.display()
-        ));
-    }
-    let mut text = String::new();
-    file.take(MAX_TOKEN).read_to_string(&mut text).map_err(failed)?;
-    Ok(text)
 }

@@ -9,6 +9,7 @@ use super::plan::{Wanted, jobs};
 use super::project::{Project, select};
 use super::remotes::tell;
 use super::terminal::{Terminal, out, outln};
+use crate::exec::event::Fetching;
 use crate::exec::{Goal, Options};
 use crate::kinds::AllKinds;
 use crate::kinds::lava::OnInterrupt;
@@ -44,8 +45,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let carry =
         Carry { project: &project, remotes: &remotes, labs: &labs, wanted: &args.wanted, options, format: args.format };
     let exit = carry.out(None, terminal)?;
-    if args.format == Format::Text && remotes.fetched() > 0 {
-        outln!("fetched {}", report::bytes(remotes.fetched()));
+    let fetched = Fetching::from(remotes.traffic());
+    if args.format == Format::Text && fetched.is_here() > 0 {
+        outln!("fetched {}", report::fetching(&fetched));
     }
     // What is not to be had is built: a restore is no promise. But this machine may have failed.
     Ok(if matches!(exit, Exit::Interrupted | Exit::Environment) { exit } else { Exit::Done })
@@ -65,12 +67,8 @@ fn dry_run(
     world.save();
     tell(remotes, terminal);
     let mut bytes = HashMap::new();
-    for &id in plan.nodes() {
-        // Needed: asked for, or read by what runs next. The rest stays where it is.
-        let read = || graph.rdeps(id).any(|by| plan.decision(by).is_some() && plan.verdict(by).may_run());
-        if let Verdict::Remote(_, hit) = plan.verdict(id)
-            && (selection.wants(&graph, id) || read())
-        {
+    for id in plan.restored(&graph, &selection) {
+        if let Verdict::Remote(_, hit) = plan.verdict(id) {
             bytes.insert(id, remotes.lacking(&project.store, hit)?);
         }
     }

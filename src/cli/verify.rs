@@ -10,6 +10,7 @@ use super::format::Format;
 use super::needs::hold_all;
 use super::plan::jobs;
 use super::project::{Project, select};
+use super::remotes::tell;
 use super::terminal::{Terminal, out, outln};
 use crate::digest::Digest;
 use crate::exec::{Compared, Unverifiable, Verified, comparable, verify};
@@ -29,6 +30,9 @@ pub(super) struct Args {
     /// Keep what the clean runs made there, beside what is recorded where that differs.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Do not ask the remotes for inputs that are not here.
+    #[arg(long)]
+    offline: bool,
     /// How to print what came of it.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
@@ -36,8 +40,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = Project::open(terminal)?;
+    let remotes = project.remotes(args.offline, terminal)?;
     let kinds = AllKinds::new(&project.spec);
-    let (mut graph, world) = project.look(&kinds)?;
+    let (mut graph, mut world) = project.look(&kinds)?;
+    // What a result that is here was made from may be elsewhere.
+    world.remotes = Some(&remotes);
     let selection = select(&args.targets, &graph)?;
     let plan = plan(&world, &mut graph, &selection)?;
     world.save();
@@ -60,8 +67,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let cancel = cancel_on_signals()?;
     let mut sinks = Sinks::text(terminal);
     let jobs = jobs(args.jobs);
-    let mut tell = |event: &_| sinks.tell(event);
-    let verified = verify(&world, &graph, &plan, &wanted, jobs, &kinds, &mut tell, &cancel)?;
+    let mut emit = |event: &_| sinks.tell(event);
+    let verified = verify(&world, &graph, &plan, &wanted, jobs, &kinds, &mut emit, &cancel)?;
+    tell(&remotes, terminal);
     let keep = args.keep.as_deref();
     for one in &verified {
         let at = plan.nodes().iter().position(|&id| id == one.node).expect("it was planned");

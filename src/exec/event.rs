@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::plan::Reason;
+use crate::remote::Traffic;
 use crate::store::Outcome;
 
 /// The version of the events' JSON form. It rises when a field changes its meaning or goes.
@@ -54,6 +55,8 @@ pub enum Event {
         /// The nodes that are wanted.
         into: Vec<Arc<str>>,
     },
+    /// Bytes come from remotes: now and then while they do, and when the last of them have come.
+    Fetching(Fetching),
     /// Something is not as it should be, and the run goes on.
     Warning {
         /// What.
@@ -61,6 +64,34 @@ pub enum Event {
     },
     /// The run is over.
     Ended(Summary),
+}
+
+/// What has come from remotes so far, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Fetching {
+    /// What came over.
+    pub bytes: u64,
+    /// What did not have to: an earlier try had left it here.
+    pub resumed: u64,
+    /// Both, with all that is known to be still to come.
+    pub of: u64,
+    /// Bytes a second, over the time in which anything came.
+    pub rate: u64,
+}
+
+impl Fetching {
+    /// How much of it is here.
+    pub const fn is_here(&self) -> u64 {
+        self.bytes + self.resumed
+    }
+}
+
+impl From<Traffic> for Fetching {
+    fn from(traffic: Traffic) -> Self {
+        let Traffic { came, resumed, left, .. } = traffic;
+        Self { bytes: came, resumed, of: came + resumed + left, rate: traffic.rate() }
+    }
 }
 
 /// A node's end.

@@ -5,7 +5,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `schedule.rs` | the scheduler |
+//! | `schedule.rs`, `ask.rs` | the scheduler; remotes are asked beside it |
 //! | `tokens.rs` | cores, memory, pools; the jobserver |
 //! | `act.rs` | one run of one action, from staging to placing |
 //! | `stage.rs` | its inputs, and the sandbox it runs in |
@@ -19,13 +19,15 @@
 //! | `unpack.rs` | source trees from tarballs and commits |
 //! | `trace/` | what its sandbox opened |
 //! | `cancel.rs` | Ctrl-C |
-//! | `event.rs` | what is told to sinks |
+//! | `event.rs`, `fetching.rs` | what is told to sinks; how much comes from remotes |
 
 mod act;
+mod ask;
 mod cancel;
 mod collect;
 mod discover;
 pub mod event;
+mod fetching;
 mod kept;
 mod place;
 pub mod sandbox;

@@ -11,18 +11,20 @@ use std::thread::{Scope, scope};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::act::{Done, Kinds, Runner, Stage, Task, act};
+use super::ask::Questions;
 use super::cancel::Cancel;
 use super::event::{EVENTS_VERSION, Event, Finished, How, Summary};
+use super::fetching::Tally;
 use super::place::place;
 use super::sandbox::Sandbox;
 use super::tokens::{Held, Tokens};
 use super::unpack::unpack;
 use crate::graph::{Action, Body, Graph, NodeId, Selection};
 use crate::plan::{
-    Basis, Decision, Estimate, Found, Keys, Known, Outputs, Plan, PlanError, Progress, Reason, State as Seen,
-    Strong, Verdict, World, boards, counts, decide, find,
+    Apart, Basis, Decided, Decision, Estimate, Found, Keys, Known, Outputs, Plan, PlanError, Progress,
+    Reason, State as Seen, Strong, Verdict, World, boards, counts, decide, find,
 };
-use crate::remote::{FetchError, Hit};
+use crate::remote::{FetchError, Hit, Remotes};
 use crate::source::PathSet;
 use crate::spec::model::{Lab, Resources};
 use crate::store::{
@@ -76,7 +78,7 @@ pub struct Ended {
     pub summary: Summary,
     /// What each wanted node has come to.
     pub nodes: Vec<(NodeId, Outcome, Option<String>)>,
-    /// A blob was lost that was thought to be there: what made it has to be planned again.
+    /// Something is not as the plan took it to be, such as a blob that was lost: it is to be made anew.
     pub plan_again: bool,
 }
 
@@ -105,6 +107,10 @@ pub fn execute(
         apart: false,
     };
     let (sender, receiver) = channel();
+    let restored = match options.goal {
+        Goal::Build => HashSet::new(),
+        Goal::Restore => plan.restored(graph, selection),
+    };
     let mut scheduler = Scheduler {
         stage: &stage,
         world,
@@ -115,13 +121,15 @@ pub fn execute(
         tokens,
         estimate,
         wanted: plan.nodes().to_vec(),
-        stale: plan.nodes().iter().copied().filter(|&id| plan.verdict(id).may_run()).collect(),
+        restored,
         states: Vec::new(),
         ready: BinaryHeap::new(),
         elsewhere: Vec::new(),
+        questions: Questions::default(),
         active: HashMap::new(),
         messages: HashMap::new(),
         lacking: Vec::new(),
+        tally: Tally::default(),
         summary: Summary::default(),
         stopping: false,
         plan_again: false,
@@ -155,18 +163,22 @@ struct Scheduler<'a, 'w> {
     tokens: Tokens,
     estimate: &'a Estimate,
     wanted: Vec<NodeId>,
-    /// Nodes that the plan says run, or may.
-    stale: HashSet<NodeId>,
+    /// What of the plan a restore fetches, where a remote has it.
+    restored: HashSet<NodeId>,
     /// By node.
     states: Vec<State>,
     /// Ready nodes: those that take nothing of this machine first, then those with the longest way to go.
     ready: BinaryHeap<Turn>,
     /// Ready nodes that another kiln is running.
     elsewhere: Vec<NodeId>,
+    /// Nodes that are being decided, as remotes are asked for them.
+    questions: Questions,
     active: HashMap<NodeId, Active>,
     messages: HashMap<NodeId, String>,
     /// What is still to be told of what the machine lacks.
     lacking: Vec<String>,
+    /// What of all that is fetched has come.
+    tally: Tally,
     summary: Summary,
     /// Nothing is started any more.
     stopping: bool,
@@ -179,6 +191,8 @@ type Turn = (bool, Duration, Reverse<NodeId>);
 enum State {
     Unwanted,
     Waiting,
+    /// It is being decided: remotes are asked for it.
+    Asking,
     Ready(Work),
     Active,
     Done(Known),
@@ -202,14 +216,15 @@ struct Active {
     work: Work,
 }
 
-enum Message {
+pub(super) enum Message {
+    Asked(NodeId, Box<Result<Decided, PlanError>>),
     Ran(NodeId, Box<Done>),
     Restored(NodeId, Result<Restored, RestoreError>),
     Unpacked(NodeId, Duration, Result<(), String>),
 }
 
 /// What is in place now.
-struct Restored {
+pub(super) struct Restored {
     placed: Vec<Placed>,
     /// What was read for a result that came from elsewhere.
     read: Option<Arc<PathSet>>,
@@ -217,7 +232,7 @@ struct Restored {
 
 /// Why a result could not be put in place.
 #[derive(Debug, thiserror::Error)]
-enum RestoreError {
+pub(super) enum RestoreError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
@@ -239,7 +254,9 @@ impl Progress for Scheduler<'_, '_> {
         match &self.states[id.index()] {
             State::Done(known) => Seen::Known(known),
             State::Failed(_) => Seen::Failed,
-            State::Unwanted | State::Waiting | State::Ready(_) | State::Active => Seen::Pending,
+            State::Unwanted | State::Waiting | State::Asking | State::Ready(_) | State::Active => {
+                Seen::Pending
+            }
         }
     }
 }
@@ -278,6 +295,7 @@ impl<'a> Scheduler<'a, '_> {
                 self.make_ready(id, Work::Restore { basis, known, hit: None })
             }
             (Verdict::Remote(known, hit), Some(basis)) if self.needs(id) => {
+                self.expect(id, &hit);
                 self.make_ready(id, Work::Restore { basis, known, hit: Some(hit) })
             }
             // Its readers fetch what they read.
@@ -314,10 +332,29 @@ impl<'a> Scheduler<'a, '_> {
         };
     }
 
-    /// Whether what a remote has of a node is to be here: it is asked for, or will be read by what is to run next.
+    /// Whether what a remote has of a node is to be here. A build fetches what was asked for; what runs brings what it
+    /// reads.
     fn needs(&self, id: NodeId) -> bool {
-        let read = || self.graph.rdeps(id).any(|reader| self.stale.contains(&reader));
-        self.selection.wants(self.graph, id) || self.options.goal == Goal::Restore && read()
+        match self.options.goal {
+            Goal::Build => self.selection.wants(self.graph, id),
+            Goal::Restore => self.restored.contains(&id),
+        }
+    }
+
+    /// Takes note of how much a result will come to, at most.
+    fn expect(&mut self, id: NodeId, hit: &Hit) {
+        if let Some(remotes) = self.world.remotes {
+            // Who can't tell by then fetches it all the same, and fails there.
+            self.tally.expect(id.index(), remotes.lacking(self.world.store, hit).unwrap_or(0));
+        }
+    }
+
+    /// Tells how much has come from remotes.
+    fn tell_fetching(&mut self) {
+        let told = self.world.remotes.and_then(|remotes| self.tally.now(remotes.traffic(), Instant::now()));
+        if let Some(event) = told {
+            (self.emit)(&event);
+        }
     }
 
     /// Tells what the machine lacks, as soon as the run has begun.
@@ -348,14 +385,17 @@ impl<'a> Scheduler<'a, '_> {
             result => result.is_err(),
         };
         loop {
+            self.tell_fetching();
             if self.stage.cancel.is_cancelled() {
                 self.stopping = true;
                 self.summary.interrupted = true;
             }
             if !self.stopping {
                 self.stopping |= keep_first(self.start_ready(scope, sender));
+                self.questions.ask(self.world, scope, sender);
             }
-            if self.active.is_empty() && (self.stopping || self.elsewhere.is_empty()) {
+            let waits = self.stopping || self.elsewhere.is_empty();
+            if self.active.is_empty() && !self.questions.is_asking() && waits {
                 return outcome;
             }
             match receiver.recv_timeout(TICK) {
@@ -514,6 +554,7 @@ impl<'a> Scheduler<'a, '_> {
                 }
                 let (outputs, from) = (Arc::clone(&known.outputs), hit.clone());
                 let whole = basis.manifest.whole();
+                self.tally.begun(id.index());
                 scope.spawn(move || {
                     let restored = caught(|| restore(world, &action, &outputs, from.as_deref(), whole))
                         .unwrap_or_else(|bug| Err(BlobError::Store(StoreError::io(&world.out, bug)).into()));
@@ -553,6 +594,7 @@ impl<'a> Scheduler<'a, '_> {
 
     fn ended(&mut self, message: Message) -> Result<(), ExecError> {
         match message {
+            Message::Asked(id, decided) => self.asked(id, *decided),
             Message::Ran(id, done) => self.ran(id, *done),
             Message::Restored(id, restored) => self.restored(id, restored),
             Message::Unpacked(id, duration, made) => self.unpacked(id, duration, made),
@@ -749,6 +791,8 @@ impl<'a> Scheduler<'a, '_> {
         hit: Option<&Hit>,
     ) -> Result<(), ExecError> {
         if hit.is_some() {
+            // If it runs next, what it reads is to be here.
+            self.plan_again |= self.options.goal == Goal::Restore;
             // Another remote may have it.
             self.states[id.index()] = State::Waiting;
             let mut settled = Vec::new();
@@ -852,6 +896,8 @@ impl<'a> Scheduler<'a, '_> {
         if outcome == Outcome::Pass {
             let known = Known { outcome, outputs: Arc::from([]), run: None };
             self.states[id.index()] = State::Done(known);
+            // Only a whole plan says what is read by what runs next.
+            self.plan_again |= self.options.goal == Goal::Restore;
         } else {
             self.summary.infra += 1;
             self.stopping |= !self.options.keep_going;
@@ -869,7 +915,7 @@ impl<'a> Scheduler<'a, '_> {
             continued: false,
             log_tail,
         }));
-        self.decide_readers(id)
+        if self.plan_again { Ok(()) } else { self.decide_readers(id) }
     }
 
     fn count_failure(&mut self, id: NodeId) {
@@ -895,21 +941,43 @@ impl<'a> Scheduler<'a, '_> {
     }
 
     fn decide_one(&mut self, id: NodeId, settled: &mut Vec<NodeId>) -> Result<(), ExecError> {
+        if self.world.remotes.is_some_and(Remotes::is_on)
+            && let Some(question) = Apart::of(self.graph, id, self)
+        {
+            self.states[id.index()] = State::Asking;
+            self.questions.push(id, question);
+            return Ok(());
+        }
         let is_point = matches!(self.graph.node(id).body, Body::Expansion(_));
         let decided = if is_point && self.graph.expansion(id).is_none() {
-            match boards(self.world, self.graph, id, self) {
-                Ok(Ok(boards)) => {
-                    self.expand(id, &boards, settled)?;
-                    Ok(Decision::expanded())
-                }
-                Ok(Err(decision)) => Ok(decision),
-                Err(error) => Err(error),
-            }
+            let boards = boards(self.world, self.graph, id, self);
+            boards.map(|boards| boards.map_or_else(Decided::Node, Decided::Point))
         } else {
-            decide(self.world, self.graph, id, self, false)
+            decide(self.world, self.graph, id, self, false).map(Decided::Node)
         };
+        self.decided(id, decided, settled)
+    }
+
+    /// Remotes have been asked for a node.
+    fn asked(&mut self, id: NodeId, decided: Result<Decided, PlanError>) -> Result<(), ExecError> {
+        self.questions.answered();
+        let mut settled = Vec::new();
+        self.decided(id, decided, &mut settled)?;
+        settled.into_iter().try_for_each(|id| self.decide_readers(id))
+    }
+
+    fn decided(
+        &mut self,
+        id: NodeId,
+        decided: Result<Decided, PlanError>,
+        settled: &mut Vec<NodeId>,
+    ) -> Result<(), ExecError> {
         match decided {
-            Ok(decision) => {
+            Ok(Decided::Point(boards)) => {
+                self.expand(id, &boards, settled)?;
+                self.take(id, Decision::expanded());
+            }
+            Ok(Decided::Node(decision)) => {
                 self.take(id, decision);
                 self.tell_lacking();
             }
@@ -950,12 +1018,15 @@ impl<'a> Scheduler<'a, '_> {
     }
 
     fn end(mut self) -> Ended {
+        if let Some(event) = self.world.remotes.and_then(|remotes| self.tally.last(remotes.traffic())) {
+            (self.emit)(&event);
+        }
         let mut nodes = Vec::with_capacity(self.wanted.len());
         for &id in &self.wanted {
             let outcome = match &self.states[id.index()] {
                 State::Done(known) => known.outcome,
                 State::Failed(outcome) => *outcome,
-                State::Unwanted | State::Waiting | State::Ready(_) | State::Active => {
+                State::Unwanted | State::Waiting | State::Asking | State::Ready(_) | State::Active => {
                     self.summary.skipped += 1;
                     Outcome::Skipped
                 }

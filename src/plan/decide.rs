@@ -10,7 +10,7 @@ use super::reason::{Reason, compare};
 use super::verdict::{Basis, Decision, Keys, Known, Strong, Verdict};
 use super::world::{Inputs, PlanError, World};
 use crate::digest::Digest;
-use crate::graph::{Action, Body, Graph, Input, Node, NodeId, SourceNode};
+use crate::graph::{Action, Body, Graph, Input, NodeId, SourceNode};
 use crate::host::ToolError;
 use crate::remote::Hit;
 use crate::source::PathSet;
@@ -33,6 +33,34 @@ pub enum State<'a> {
     Failed,
 }
 
+/// What an action that can be decided reads: each has a result.
+pub(super) trait Dependencies {
+    /// A node's result.
+    fn known(&self, id: NodeId) -> Option<&Known>;
+
+    /// What it is called.
+    fn name(&self, id: NodeId) -> &str;
+}
+
+/// Those of a graph of which some nodes have come to something.
+struct InGraph<'a, P> {
+    graph: &'a Graph,
+    progress: &'a P,
+}
+
+impl<P: Progress> Dependencies for InGraph<'_, P> {
+    fn known(&self, id: NodeId) -> Option<&Known> {
+        match self.progress.state(id) {
+            State::Known(known) => Some(known),
+            State::Pending | State::Failed => None,
+        }
+    }
+
+    fn name(&self, id: NodeId) -> &str {
+        self.graph.name(id)
+    }
+}
+
 /// Decides a node. `lost`: a blob of its known result is gone, so that result does not count.
 pub fn decide(
     world: &World<'_>,
@@ -46,16 +74,8 @@ pub fn decide(
     }
     let node = graph.node(id);
     match &node.body {
-        Body::Action(action) => {
-            match decide_action(world, graph, node, action, progress, lost) {
-                // Of all nodes only those that run it, and what depends on them, have to do without.
-                Err(PlanError::Tool { source: lacks @ ToolError::Missing { .. }, .. }) => {
-                    Ok(Decision { verdict: Verdict::Lacking(lacks.to_string()), keys: None, basis: None })
-                }
-                decided => decided,
-            }
-        }
-        Body::Source(source) => decide_source(world, node, source),
+        Body::Action(action) => decide_action(world, &node.name, action, &InGraph { graph, progress }, lost),
+        Body::Source(source) => decide_source(world, &node.name, source),
         Body::Expansion(_) => Ok(Decision::expanded()),
     }
 }
@@ -85,7 +105,7 @@ pub fn boards(
 }
 
 /// The verdict of a node that can't be looked at yet.
-fn waits(graph: &Graph, id: NodeId, progress: &impl Progress) -> Option<Verdict> {
+pub(super) fn waits(graph: &Graph, id: NodeId, progress: &impl Progress) -> Option<Verdict> {
     let mut pending = Vec::new();
     for dep in graph.deps(id) {
         match progress.state(dep) {
@@ -98,16 +118,22 @@ fn waits(graph: &Graph, id: NodeId, progress: &impl Progress) -> Option<Verdict>
     (!pending.is_empty()).then_some(Verdict::Unknown(pending))
 }
 
-fn decide_action(
+/// Decides an action that waits for nothing.
+pub(super) fn decide_action(
     world: &World<'_>,
-    graph: &Graph,
-    node: &Node,
+    name: &str,
     action: &Action,
-    progress: &impl Progress,
+    inputs: &impl Dependencies,
     lost: bool,
 ) -> Result<Decision, PlanError> {
-    let mut basis = basis_of(world, graph, node, action, progress)?;
-    let verdict = verdict(world, node, action, &mut basis, lost)?;
+    let mut basis = match basis_of(world, name, action, inputs) {
+        // Of all nodes only those that run it, and what depends on them, have to do without.
+        Err(PlanError::Tool { source: lacks @ ToolError::Missing { .. }, .. }) => {
+            return Ok(Decision { verdict: Verdict::Lacking(lacks.to_string()), keys: None, basis: None });
+        }
+        basis => basis?,
+    };
+    let verdict = verdict(world, name, action, &mut basis, lost)?;
     if matches!(verdict, Verdict::Stale(_)) {
         // Of what runs it is recorded, for `kiln why`. Asking git costs too much where nothing does.
         for (_, input) in &action.inputs {
@@ -134,7 +160,7 @@ pub fn basis(
     let node = graph.node(id);
     match node.action() {
         Some(action) if waits(graph, id, progress).is_none() => {
-            basis_of(world, graph, node, action, progress).map(Some)
+            basis_of(world, &node.name, action, &InGraph { graph, progress }).map(Some)
         }
         _ => Ok(None),
     }
@@ -142,12 +168,11 @@ pub fn basis(
 
 fn basis_of(
     world: &World<'_>,
-    graph: &Graph,
-    node: &Node,
+    name: &str,
     action: &Action,
-    progress: &impl Progress,
+    inputs: &impl Dependencies,
 ) -> Result<Basis, PlanError> {
-    let manifest = manifest(world, graph, node, action, progress)?;
+    let manifest = manifest(world, name, action, inputs)?;
     let action = manifest.action_key();
     let whole = manifest.whole();
     let given = given(&action, &manifest, &whole);
@@ -158,17 +183,17 @@ fn basis_of(
 /// A verdict. The strong key that leads to a known result is added to the basis.
 fn verdict(
     world: &World<'_>,
-    node: &Node,
+    name: &str,
     action: &Action,
     basis: &mut Basis,
     lost: bool,
 ) -> Result<Verdict, PlanError> {
-    if world.forced.contains(&*node.name) {
+    if world.forced.contains(name) {
         return Ok(Verdict::Stale(vec![Reason::Forced]));
     }
     let mut place_again = vec![Reason::SeenBefore];
     let mut unfit = Vec::new();
-    if let Some(state) = world.previous.get(&*node.name)
+    if let Some(state) = world.previous.get(name)
         && state.action_key == basis.keys.action
         && counts(action, state.outcome)
         && let Some(record) = state.record()
@@ -206,7 +231,7 @@ fn verdict(
             if !unfit.is_empty() {
                 return Ok(Verdict::Stale(unfit));
             }
-            Ok(Verdict::Stale(why_stale(world, node, &basis.manifest)?))
+            Ok(Verdict::Stale(why_stale(world, name, &basis.manifest)?))
         }
     }
 }
@@ -335,10 +360,10 @@ pub fn find(world: &World<'_>, action: &Action, basis: &Basis) -> Result<Found, 
 }
 
 /// What differs from the last run.
-fn why_stale(world: &World<'_>, node: &Node, manifest: &Manifest) -> Result<Vec<Reason>, PlanError> {
-    let Some(last) = world.last_run(&node.name)? else {
+fn why_stale(world: &World<'_>, name: &str, manifest: &Manifest) -> Result<Vec<Reason>, PlanError> {
+    let Some(last) = world.last_run(name)? else {
         // One that came to nothing leaves no state, but it did run.
-        let outcome = world.last_outcome(&node.name)?;
+        let outcome = world.last_outcome(name)?;
         return Ok(vec![outcome.map_or(Reason::NeverRan, |outcome| Reason::LastRun { outcome })]);
     };
     let mut reasons = compare(&last, manifest, world);
@@ -375,10 +400,9 @@ fn misplaced(world: &World<'_>, action: &Action, record: &NodeRecord) -> Vec<Rea
 /// All that is declared of an action, with values as they are now.
 fn manifest(
     world: &World<'_>,
-    graph: &Graph,
-    node: &Node,
+    name: &str,
     action: &Action,
-    progress: &impl Progress,
+    inputs: &impl Dependencies,
 ) -> Result<Manifest, PlanError> {
     let mut manifest = Manifest::new(Arc::clone(&action.rule));
     for hole in &action.rule.key_holes {
@@ -386,7 +410,7 @@ fn manifest(
         manifest.add(What::Binding(hole.clone()), value);
     }
     for program in &action.tools {
-        let tool = world.tool(program, &action.tool_path, &node.name)?;
+        let tool = world.tool(program, &action.tool_path, name)?;
         manifest.add(What::Tool(program.clone()), Val::Digest(tool.digest));
         for (path, digest) in &tool.components {
             manifest.add_detail(What::Host(path.clone()), Val::Digest(*digest));
@@ -394,7 +418,7 @@ fn manifest(
     }
     for program in &action.programs {
         // Where there is none the step fails, and says so; should it come to be there, that is a change.
-        let value = match world.tool(program, &action.tool_path, &node.name) {
+        let value = match world.tool(program, &action.tool_path, name) {
             Ok(tool) => Val::Digest(tool.digest),
             Err(PlanError::Tool { source: ToolError::Missing { .. }, .. }) => Val::Absent,
             Err(error) => return Err(error),
@@ -404,13 +428,11 @@ fn manifest(
     for path in &action.rule.rule.host {
         manifest.add(What::Host(path.value.clone()), world.host_path(&path.value)?);
     }
-    let output = |node: NodeId, output: &str| match progress.state(node) {
-        State::Known(known) => {
-            known.outputs.iter().find(|(name, _)| name == output).map(|(_, artifact)| *artifact)
-        }
-        State::Pending | State::Failed => None,
+    let output = |node: NodeId, output: &str| {
+        let known = inputs.known(node)?;
+        known.outputs.iter().find(|(name, _)| name == output).map(|(_, artifact)| *artifact)
     };
-    let projected = world.projection.project(action, &InputsOf { world, node, action, output: &output })?;
+    let projected = world.projection.project(action, &InputsOf { world, name, action, output: &output })?;
     for (name, value) in projected.fields {
         manifest.add(What::Projected(name), Val::Text(value));
     }
@@ -424,19 +446,19 @@ fn manifest(
         }
         let input = input.to_string();
         match declared {
-            Input::Source { name, .. } => {
-                let digest = world.source(name)?.digest();
-                let what = What::Source { input: input.clone(), source: name.to_string() };
+            Input::Source { name: source, .. } => {
+                let digest = world.source(source)?.digest();
+                let what = What::Source { input: input.clone(), source: source.to_string() };
                 manifest.add_tree(Tree { discovered: discovered(&input), input, what, digest });
             }
             Input::File(path) => {
-                let found = world.project_path(path, &node.name)?;
+                let found = world.project_path(path, name)?;
                 let value = file_value(found.digest, found.executable);
                 manifest.add(What::File { input, path: path.clone() }, value);
             }
             Input::Concat { files, lines } => {
                 for path in files {
-                    let digest = world.project_path(path, &node.name)?.digest;
+                    let digest = world.project_path(path, name)?.digest;
                     let input = input.clone();
                     manifest.add(What::File { input, path: path.clone() }, Val::Digest(digest));
                 }
@@ -444,7 +466,7 @@ fn manifest(
             }
             Input::Output { node, output: wanted } => {
                 let artifact = output(*node, wanted);
-                let node = graph.name(*node).to_string();
+                let node = inputs.name(*node).to_owned();
                 let what = What::Output { input: input.clone(), node, output: wanted.to_string() };
                 match artifact {
                     Some(Artifact::Tree { digest, .. }) if discovered(&input) => {
@@ -463,7 +485,7 @@ fn manifest(
 /// The inputs of a node, with what made them.
 struct InputsOf<'a, 'w> {
     world: &'a World<'w>,
-    node: &'a Node,
+    name: &'a str,
     action: &'a Action,
     /// The output of a node, where it has made it.
     output: &'a dyn Fn(NodeId, &str) -> Option<Artifact>,
@@ -478,7 +500,7 @@ impl InputsOf<'_, '_> {
         });
         let Some((from, wanted)) = wanted else {
             let message = format!("{input} is no output of another node");
-            return Err(PlanError::Unusable { node: self.node.name.to_string(), message });
+            return Err(PlanError::Unusable { node: self.name.to_owned(), message });
         };
         Ok((from, (self.output)(from, wanted)))
     }
@@ -487,12 +509,12 @@ impl InputsOf<'_, '_> {
 impl Inputs for InputsOf<'_, '_> {
     fn read(&self, input: &str) -> Result<Vec<u8>, PlanError> {
         let (from, artifact) = self.made(input)?;
-        self.world.read_artifact(artifact.as_ref(), from, input, &self.node.name)
+        self.world.read_artifact(artifact.as_ref(), from, input, self.name)
     }
 
     fn file_in(&self, input: &str, path: &Path) -> Result<Option<Artifact>, PlanError> {
         let (from, artifact) = self.made(input)?;
-        self.world.file_in_artifact(artifact.as_ref(), from, input, &self.node.name, path)
+        self.world.file_in_artifact(artifact.as_ref(), from, input, self.name, path)
     }
 }
 
@@ -515,9 +537,9 @@ fn given(action: &Digest, manifest: &Manifest, whole: &PathSet) -> Digest {
     whole_key(action, whole, trees.iter().map(|tree| tree.digest))
 }
 
-fn decide_source(world: &World<'_>, node: &Node, source: &SourceNode) -> Result<Decision, PlanError> {
+fn decide_source(world: &World<'_>, name: &str, source: &SourceNode) -> Result<Decision, PlanError> {
     let tree = world.source_tree(&source.source)?;
-    let verdict = if tree.root.is_dir() && !world.forced.contains(&*node.name) {
+    let verdict = if tree.root.is_dir() && !world.forced.contains(name) {
         Verdict::Fresh(Known { outcome: Outcome::Pass, outputs: Arc::from([]), run: None })
     } else {
         Verdict::Stale(vec![Reason::NotUnpacked])

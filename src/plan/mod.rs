@@ -3,6 +3,7 @@
 
 mod affected;
 mod age;
+mod apart;
 mod commits;
 mod decide;
 mod estimate;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 pub use affected::{Affected, Because, By, Effect, Happens, Unknown, affected};
+pub use apart::{Apart, Decided};
 pub use commits::{Commit, Commits, commits};
 pub use decide::{Found, Progress, State, basis, boards, counts, decide, find};
 pub use estimate::{Estimate, estimate};
@@ -72,6 +74,23 @@ impl Plan {
     /// Whether nothing runs and nothing is put in place.
     pub fn is_fresh(&self) -> bool {
         self.nodes.iter().all(|&id| matches!(self.verdict(id), Verdict::Fresh(_) | Verdict::Blocked(_)))
+    }
+
+    /// The nodes of which a restore fetches what a remote has: those that were asked for, and those that what runs next
+    /// reads. The rest stays where it is.
+    ///
+    /// While sources have yet to be unpacked, it is not known what runs next: then only what was asked for is among them.
+    pub fn restored(&self, graph: &Graph, selection: &Selection) -> HashSet<NodeId> {
+        let unpacks = self.unpacks(graph);
+        let runs = |by| self.decision(by).is_some_and(|decision| decision.verdict.may_run());
+        let is_read = |id| !unpacks && graph.rdeps(id).any(runs);
+        let nodes = self.nodes.iter().copied();
+        nodes.filter(|&id| selection.wants(graph, id) || is_read(id)).collect()
+    }
+
+    fn unpacks(&self, graph: &Graph) -> bool {
+        let is_source = |id: NodeId| matches!(graph.node(id).body, Body::Source(_));
+        self.nodes.iter().any(|&id| is_source(id) && self.verdict(id).may_run())
     }
 
     fn set(&mut self, id: NodeId, decision: Decision) {

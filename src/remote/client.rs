@@ -1,13 +1,13 @@
 //! All remotes of a project as one: where a result is, and who says so.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::candidates::{self, Candidate, candidates_key};
 use super::entry::{EntryOutput, ResultEntry};
 use super::line::Line;
 use super::sealed::{EntryError, Sealed};
+use super::traffic::{Meter, Traffic};
 use super::{Name, RemoteError, paths};
 use crate::digest::Digest;
 use crate::source::PathSet;
@@ -18,7 +18,7 @@ use crate::store::{Artifact, Blob};
 #[derive(Default)]
 pub struct Remotes {
     pub(super) lines: Vec<Line>,
-    fetched: AtomicU64,
+    pub(super) meter: Meter,
     decoding: Mutex<()>,
     state: Mutex<State>,
 }
@@ -95,13 +95,14 @@ impl Remotes {
         self.lines.is_empty()
     }
 
-    /// How many bytes of blobs have come so far.
-    pub fn fetched(&self) -> u64 {
-        self.fetched.load(Ordering::Relaxed)
+    /// Whether any is still asked.
+    pub fn is_on(&self) -> bool {
+        self.lines.iter().any(Line::is_on)
     }
 
-    pub(super) fn came(&self, bytes: u64) {
-        self.fetched.fetch_add(bytes, Ordering::Relaxed);
+    /// What has come so far, and is to come.
+    pub fn traffic(&self) -> Traffic {
+        self.meter.traffic()
     }
 
     /// What the user should hear of, since it was last asked for.

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::client::{Found, Hit, Remotes};
 use super::entry::EntryOutput;
+use super::name::groups;
 use super::pack::{MAX_BLOB, Pack};
-use super::{Name, RemoteError, TOGETHER};
+use super::traffic::Transfer;
+use super::{Name, RemoteError};
 use crate::digest::Digest;
 use crate::store::{Artifact, Blob, BlobError, Store, StoreError, TreeLimit};
 
@@ -131,6 +133,7 @@ impl Remotes {
         // What is here is not fetched, so it has to stay.
         store.claim(wanted.blobs.iter().map(|blob| &blob.blake3))?;
         let jobs = wanted.jobs(store, self.lines[line].together());
+        let transfer = self.meter.begin(jobs.iter().map(Job::bytes).sum());
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let first_error = Mutex::new(None);
         let work = || {
@@ -138,8 +141,8 @@ impl Remotes {
                 && let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed))
             {
                 let done = match job {
-                    Job::One(blob) => self.fetch_one(store, line, blob),
-                    Job::Several(blobs) => self.fetch_several(store, line, blobs),
+                    Job::One(blob) => self.fetch_one(store, line, blob, &transfer),
+                    Job::Several(blobs) => self.fetch_several(store, line, blobs, &transfer),
                 };
                 if let Err(error) = done {
                     stop.store(true, Ordering::Relaxed);
@@ -172,22 +175,32 @@ impl Remotes {
     }
 
     /// One blob: a transfer that breaks off goes on where it ended, as long as it gets anywhere.
-    pub(super) fn fetch_one(&self, store: &Store, line: usize, blob: &Name) -> Result<(), FetchError> {
+    pub(super) fn fetch_one(
+        &self,
+        store: &Store,
+        line: usize,
+        blob: &Name,
+        transfer: &Transfer<'_>,
+    ) -> Result<(), FetchError> {
         let of = &self.lines[line];
         let expected = Blob { digest: blob.blake3, size: blob.size };
         let mut begun_elsewhere = true;
         let until = Instant::now() + of.timeout * (STUCK + 1) + Duration::from_secs(blob.size / PACE);
         loop {
-            let Some(mut intake) = store.intake(expected)? else { return Ok(()) };
-            begun_elsewhere &= !intake.is_empty();
+            let Some(mut intake) = store.intake(expected)? else {
+                transfer.less(blob.size);
+                return Ok(());
+            };
+            let here = intake.len();
+            begun_elsewhere &= here > 0;
+            transfer.is_here(here);
             let mut stuck = 0;
             while !intake.is_complete() {
                 let before = intake.len();
                 let got = of.ask(|remote| {
                     let offset = intake.len();
-                    remote.get(blob, offset, &mut Timed { to: &mut intake, until })
+                    remote.get(blob, offset, &mut Watched { to: &mut intake, until, transfer })
                 });
-                self.came(intake.len() - before);
                 match got {
                     Ok(()) if intake.is_complete() => {}
                     _ if Instant::now() >= until => {
@@ -211,25 +224,33 @@ impl Remotes {
                 Ok(()) => return Ok(()),
                 Err(BlobError::Store(error)) => return Err(error.into()),
                 // What was there from an earlier try may have been what is wrong.
-                Err(_) if begun_elsewhere => begun_elsewhere = false,
+                Err(_) if begun_elsewhere => {
+                    begun_elsewhere = false;
+                    transfer.was_wrong(here, blob.size);
+                }
                 Err(_) => return Err(self.wrong(line, blob)),
             }
         }
     }
 
-    fn fetch_several(&self, store: &Store, line: usize, blobs: &[Name]) -> Result<(), FetchError> {
+    fn fetch_several(
+        &self,
+        store: &Store,
+        line: usize,
+        blobs: &[Name],
+        transfer: &Transfer<'_>,
+    ) -> Result<(), FetchError> {
         let of = &self.lines[line];
         let mut failed: Option<FetchError> = None;
-        let mut came = 0_usize;
+        let (mut came, mut bytes) = (0_usize, 0);
         let asked = of.ask(|remote| {
             came = 0;
+            transfer.again(std::mem::take(&mut bytes));
             remote.get_several(blobs, &mut |blob, content| {
-                let taken = take(store, blob, &content);
-                match taken {
-                    Ok(true) => {
-                        came += 1;
-                        self.came(content.len() as u64);
-                    }
+                bytes += content.len() as u64;
+                transfer.came(content.len() as u64);
+                match take(store, blob, &content) {
+                    Ok(true) => came += 1,
                     Ok(false) => self.is_wrong(line, blob),
                     Err(error) => failed = Some(error.into()),
                 }
@@ -246,15 +267,21 @@ impl Remotes {
     }
 }
 
-/// Takes what comes until a time.
-struct Timed<W> {
+/// Takes what comes until a time, and counts it.
+struct Watched<'a, W> {
     to: W,
     until: Instant,
+    transfer: &'a Transfer<'a>,
 }
 
-impl<W: Write> Write for Timed<W> {
+impl<W: Write> Write for Watched<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if Instant::now() >= self.until { Err(io::ErrorKind::TimedOut.into()) } else { self.to.write(bytes) }
+        if Instant::now() >= self.until {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let written = self.to.write(bytes)?;
+        self.transfer.came(written as u64);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -292,6 +319,16 @@ enum Job {
     Several(Vec<Name>),
 }
 
+impl Job {
+    /// How much is to come.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::One(blob) => blob.size,
+            Self::Several(blobs) => blobs.iter().map(|blob| blob.size).sum(),
+        }
+    }
+}
+
 impl Wanted {
     /// What is to be done for those that the store lacks: the large ones first, so that none is left alone at the end.
     fn jobs(mut self, store: &Store, together: u64) -> Vec<Job> {
@@ -300,18 +337,7 @@ impl Wanted {
         self.blobs.dedup();
         let small = self.blobs.partition_point(|blob| together == 0 || blob.size > together);
         let mut jobs: Vec<Job> = self.blobs[..small].iter().map(|&blob| Job::One(blob)).collect();
-        let (mut group, mut size) = (Vec::new(), 0);
-        for &blob in &self.blobs[small..] {
-            if size + blob.size > TOGETHER && !group.is_empty() {
-                jobs.push(Job::Several(std::mem::take(&mut group)));
-                size = 0;
-            }
-            size += blob.size;
-            group.push(blob);
-        }
-        if !group.is_empty() {
-            jobs.push(Job::Several(group));
-        }
+        jobs.extend(groups(self.blobs.split_off(small)).into_iter().map(Job::Several));
         jobs
     }
 }

@@ -68,7 +68,7 @@ pub fn import(store: &Store, name: &str, bundle: Bundle, trust: Trust) -> Result
         })?;
         imported.results += 1;
     }
-    imported.bytes = remotes.fetched();
+    imported.bytes = remotes.traffic().came;
     imported.refused.extend(remotes.warnings());
     Ok(imported)
 }

@@ -57,7 +57,9 @@ impl Remotes {
             paths::decode(&self.small_blob(line, &entry.path_set, paths::MAX_BLOB)?, &entry.path_set_digest)
                 .ok()?;
         let pack = Pack::decode_listings(&self.small_blob(line, &entry.listings, MAX_BLOB)?).ok()?;
-        self.fetch_one(store, line, &entry.archive).ok()?;
+        let transfer = self.meter.begin(entry.archive.size);
+        self.fetch_one(store, line, &entry.archive, &transfer).ok()?;
+        drop(transfer);
         store.claim(&pack.roots).ok()?;
         let listings: Vec<(Digest, &Listing)> =
             pack.listings.iter().map(|listing| (listing.digest(), listing)).collect();

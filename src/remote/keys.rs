@@ -5,17 +5,16 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, Signer, VerifyingKey};
-use nix::libc;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::settings::Secret;
+use super::secret::{Secret, SecretFileError};
 
 /// The first word of a secret key.
 const SECRET: &str = "kiln-secret-1";
@@ -65,13 +64,8 @@ pub enum KeyError {
     #[error("a secret key is what `kiln cache keygen` has written: {0}")]
     Secret(&'static str),
     /// The file is not one to keep a secret in.
-    #[error("the secret key {}: {why}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it, and what to do.
-        why: String,
-    },
+    #[error("the secret key {0}")]
+    File(#[from] SecretFileError),
     /// The system has no randomness to give.
     #[error("no random numbers can be had: {0}")]
     Random(String),
@@ -114,41 +108,9 @@ impl SigningKey {
 
     /// The key in a file. It must be a regular one (or a link to one) of this user or root, which nobody else can read.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let refuse = |why: String| KeyError::File { path: path.to_owned(), why };
-        let no_access = |error: io::Error| refuse(error.to_string());
-        // Without O_NONBLOCK, opening a FIFO would wait for a writer.
-        let mut options = File::options();
-        let opened = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
-        let mut file = opened.map_err(no_access)?;
-        let stat = file.metadata().map_err(no_access)?;
-        if !stat.is_file() {
-            return Err(refuse("it is not a regular file".to_owned()));
-        }
-        if stat.uid() != 0 && stat.uid() != nix::unistd::geteuid().as_raw() {
-            return Err(refuse(format!("it belongs to user {}, and may be replaced by that", stat.uid())));
-        }
-        if stat.mode() & 0o077 != 0 {
-            let mode = stat.mode() & 0o777;
-            return Err(refuse(format!("others can get at it (its mode is {mode:04o}): `chmod 600` it")));
-        }
-        // Made in full at once, as what a growing vector leaves behind is not wiped.
-        let mut text = Zeroizing::new([0; MAX_FILE + 1]);
-        let mut length = 0;
-        while length < text.len() {
-            match file.read(&mut text[length..]) {
-                Ok(0) => break,
-                Ok(read) => length += read,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(no_access(error)),
-            }
-        }
-        if length > MAX_FILE {
-            return Err(refuse("it is too large to be one".to_owned()));
-        }
-        std::str::from_utf8(&text[..length])
-            .map_err(|_| KeyError::Secret("it is not text"))
-            .and_then(Self::parse)
-            .map_err(|error| refuse(error.to_string()))
+        let text = Secret::read(path, MAX_FILE)?;
+        Self::parse(text.reveal())
+            .map_err(|error| SecretFileError { path: path.to_owned(), why: error.to_string() }.into())
     }
 
     /// Writes the key to a new file that only this user can read. One that is there is left as it is: what it has signed
@@ -168,7 +130,7 @@ impl SigningKey {
                 ErrorKind::AlreadyExists => "there is a file of that name, which is left as it is".to_owned(),
                 _ => error.to_string(),
             };
-            KeyError::File { path: path.to_owned(), why }
+            KeyError::from(SecretFileError { path: path.to_owned(), why })
         })
     }
 

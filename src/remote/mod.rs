@@ -14,7 +14,8 @@
 //! | `grpc/` | a Remote Execution API server |
 //! | `client.rs`, `line.rs` | all remotes as one; one remote, and how patient we are with it |
 //! | `fetch.rs`, `push.rs`, `kept.rs` | results and kept directories on their way |
-//! | `settings.rs` | where a remote is, and how to get in |
+//! | `traffic.rs` | what comes in figures |
+//! | `settings.rs`, `secret.rs` | where a remote is, and how to get in |
 //! | `open.rs` | the remote of some settings, and what is wrong with them |
 //! | `calls.rs` | blocking calls on top of libraries that don't block |
 //! | `said.rs` | what a server said, fit to be shown |
@@ -49,7 +50,9 @@ pub mod paths;
 mod push;
 mod said;
 mod sealed;
+mod secret;
 mod settings;
+mod traffic;
 mod wire;
 
 pub use bundle::{Bundle, BundleError, BundleWriter};
@@ -68,7 +71,9 @@ pub use open::open;
 pub use pack::Pack;
 pub use push::{By, Outgoing, PushError, Pushed};
 pub use sealed::{EntryError, Opened, Sealed};
-pub use settings::{Address, Secret, Settings};
+pub use secret::{Secret, SecretFileError};
+pub use settings::{Address, Settings};
+pub use traffic::Traffic;
 pub use wire::FormatError;
 
 use std::fs::File;

@@ -8,9 +8,10 @@ use super::client::Remotes;
 use super::entry::{EntryOutput, ResultEntry};
 use super::keys::{SigningKey, Trust};
 use super::line::Line;
+use super::name::groups;
 use super::pack::Pack;
 use super::sealed::Sealed;
-use super::{MAX_ENTRY, Name, RemoteError, Sha256, TOGETHER, paths};
+use super::{MAX_ENTRY, Name, RemoteError, Sha256, paths};
 use crate::digest::{Digest, Domain, Hasher};
 use crate::source::PathSet;
 use crate::store::{Artifact, Blob, BlobError, Store, StoreError, StoredResult};
@@ -256,38 +257,34 @@ impl Remotes {
         } else {
             to.ask(|remote| remote.missing(names)).map_err(failed)?
         };
-        let (mut group, mut size) = (Vec::new(), 0);
-        let put = |group: &[(Name, Vec<u8>)]| to.ask(|remote| remote.put_several(group)).map_err(failed);
+        let given = |blob: &Name| given.iter().find(|(name, _)| name == blob).map(|(_, content)| content);
+        let mut small = Vec::new();
         for blob in &missing {
-            let given = given.iter().find(|(name, _)| name == blob).map(|(_, content)| content);
-            let mut file = match given {
+            let mut file = match given(blob) {
                 Some(Content::File(path)) => {
-                    Some(File::open(path).map_err(|error| failed(RemoteError::Local(error)))?)
+                    File::open(path).map_err(|error| failed(RemoteError::Local(error)))?
                 }
                 None if blob.size > to.together() => {
                     let stored = Blob { digest: blob.blake3, size: blob.size };
-                    Some(store.open_blob(&stored).map_err(|error| lost(blob, error))?)
+                    store.open_blob(&stored).map_err(|error| lost(blob, error))?
                 }
-                _ => None,
+                _ => {
+                    small.push(*blob);
+                    continue;
+                }
             };
-            if let Some(file) = &mut file {
-                to.ask(|remote| remote.put(blob, file)).map_err(failed)?;
-                continue;
-            }
-            let content = match given {
-                Some(Content::Bytes(content)) => content.clone(),
-                _ => store.read(&blob.blake3, blob.size).map_err(|error| lost(blob, error))?,
-            };
-            if size + blob.size > TOGETHER && !group.is_empty() {
-                put(&group)?;
-                group.clear();
-                size = 0;
-            }
-            size += blob.size;
-            group.push((*blob, content));
+            to.ask(|remote| remote.put(blob, &mut file)).map_err(failed)?;
         }
-        if !group.is_empty() {
-            put(&group)?;
+        for group in groups(small) {
+            let content = |blob: Name| match given(&blob) {
+                Some(Content::Bytes(content)) => Ok((blob, content.clone())),
+                _ => {
+                    let read = store.read(&blob.blake3, blob.size);
+                    read.map(|content| (blob, content)).map_err(|error| lost(&blob, error))
+                }
+            };
+            let group: Vec<(Name, Vec<u8>)> = group.into_iter().map(content).collect::<Result<_, _>>()?;
+            to.ask(|remote| remote.put_several(&group)).map_err(failed)?;
         }
         Ok(missing.iter().map(|blob| blob.size).sum())
     }

@@ -1,6 +1,6 @@
 //! What a server said, made fit to be shown.
 
-use super::settings::Secret;
+use super::secret::Secret;
 
 /// As much of a server's text as anybody reads.
 const SHOWN: usize = 200;

@@ -1,10 +1,9 @@
 //! Where a remote is, and how to get in.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use zeroize::Zeroize;
+use super::secret::Secret;
 
 /// All that is needed to reach a remote.
 #[derive(Clone, Debug)]
@@ -34,32 +33,4 @@ pub enum Address {
     Http(String),
     /// `grpc://` or `grpcs://`.
     Grpc(String),
-}
-
-/// Something that is never shown, and wiped when it is dropped.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes a secret in.
-    pub const fn new(secret: String) -> Self {
-        Self(secret)
-    }
-
-    /// The secret, for the one who needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
 }

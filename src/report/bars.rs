@@ -1,4 +1,4 @@
-//! Events as progress bars: one for the whole, one for each running action.
+//! Events as progress bars: one for the whole, one for each running action, one for what comes from remotes.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::fetching::fetching;
 use super::lines::ended;
 use super::style::{Style, duration};
-use crate::exec::event::{Event, Finished, How, Sink};
+use crate::exec::event::{Event, Fetching, Finished, How, Sink};
 
 /// How often the clocks on the bars move.
 const TICK: Duration = Duration::from_millis(200);
@@ -18,6 +19,8 @@ const TICK: Duration = Duration::from_millis(200);
 pub struct Bars {
     all: MultiProgress,
     total: ProgressBar,
+    /// While anything is to come.
+    fetching: Option<ProgressBar>,
     running: HashMap<Arc<str>, ProgressBar>,
     style: Style,
 }
@@ -29,7 +32,7 @@ impl Bars {
         let total = all.add(ProgressBar::new(0));
         let template = "{bar:30} {pos}/{len} nodes  {elapsed}{msg}";
         total.set_style(ProgressStyle::with_template(template).expect("a constant template"));
-        Self { all, total, running: HashMap::new(), style }
+        Self { all, total, fetching: None, running: HashMap::new(), style }
     }
 
     fn start(&mut self, node: &Arc<str>, remark: String) {
@@ -40,6 +43,23 @@ impl Bars {
         bar.set_message(remark);
         bar.enable_steady_tick(TICK);
         self.running.insert(Arc::clone(node), bar);
+    }
+
+    fn fetch(&mut self, figures: &Fetching) {
+        let bar = self.fetching.take().unwrap_or_else(|| {
+            let bar = self.all.insert_after(&self.total, ProgressBar::new(0));
+            bar.set_style(ProgressStyle::with_template("{bar:30} {msg}").expect("a constant template"));
+            bar
+        });
+        bar.set_length(figures.of);
+        bar.set_position(figures.is_here());
+        bar.set_message(fetching(figures));
+        if figures.is_here() < figures.of {
+            self.fetching = Some(bar);
+        } else {
+            bar.finish_and_clear();
+            self.all.remove(&bar);
+        }
     }
 }
 
@@ -71,6 +91,7 @@ impl Sink for Bars {
                     self.all.println(ended(finished, self.style).trim_end())?;
                 }
             }
+            Event::Fetching(figures) => self.fetch(figures),
             Event::Expanded { into, .. } => self.total.inc_length(into.len() as u64),
             Event::Warning { message } => {
                 self.all.println(format!("{} {message}", self.style.warn("warning:")))?;

@@ -1,24 +1,53 @@
 //! Events as plain lines, for logs and pipes.
 
 use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
+use super::fetching::fetching;
 use super::style::{Style, duration};
-use crate::exec::event::{Event, Finished, How, Sink};
+use crate::exec::event::{Event, Fetching, Finished, How, Sink};
 use crate::store::Outcome;
+
+/// How often there is a line of what comes from remotes.
+const FETCHING: Duration = Duration::from_secs(5);
 
 /// Writes a line for what begins and what ends.
 pub struct Lines<W> {
-    /// Where to.
-    pub out: W,
-    /// Colors.
-    pub style: Style,
-    /// Only what went wrong.
-    pub quiet: bool,
+    out: W,
+    style: Style,
+    quiet: bool,
+    /// When there was a line of what comes, or might have been the first, and what has come since.
+    fetching: Option<Instant>,
+    untold: Option<Fetching>,
+}
+
+impl<W> Lines<W> {
+    /// Lines on `out`; with `quiet` only of what went wrong.
+    pub const fn new(out: W, style: Style, quiet: bool) -> Self {
+        Self { out, style, quiet, fetching: None, untold: None }
+    }
+
+    /// What has come, where it is time to tell it: at the end, and now and then.
+    fn fetching(&mut self, is_time: bool) -> String {
+        let now = Instant::now();
+        let since = *self.fetching.get_or_insert(now);
+        if !is_time && now.duration_since(since) < FETCHING {
+            return String::new();
+        }
+        let Some(untold) = self.untold.take() else { return String::new() };
+        self.fetching = Some(now);
+        format!("{} {}\n", self.style.bold("fetch"), fetching(&untold))
+    }
 }
 
 impl<W: Write> Sink for Lines<W> {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         let text = match event {
+            Event::Fetching(fetching) if !self.quiet => {
+                self.untold = Some(*fetching);
+                self.fetching(false)
+            }
+            Event::Ended(_) => self.fetching(true),
             Event::Started { node, reasons, expected } if !self.quiet => {
                 let why = reasons.first().map(|reason| format!(": {reason}")).unwrap_or_default();
                 let expected =

@@ -8,6 +8,7 @@ mod contents;
 mod diagram;
 mod difference;
 mod events;
+mod fetching;
 mod gather;
 mod junit;
 mod kcidb;
@@ -35,6 +36,7 @@ pub use cache::{FIGURES_VERSION, bytes, collected_text, figures_json, figures_te
 pub use diagram::{dot, mermaid};
 pub use difference::{Difference, Differences, difference};
 pub use events::JsonLines;
+pub use fetching::fetching;
 pub use gather::standing;
 pub use junit::junit;
 pub use kcidb::kcidb;

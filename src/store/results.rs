@@ -49,9 +49,7 @@ impl Store {
             codec::row(row.optional()).map(Option::flatten)
         })
     }
-}
 
-impl Store {
     /// Says that a result is about to be put in place: it stays for as long as this kiln runs, and counts as just used.
     pub fn take_result(&self, strong_key: &Digest) -> Result<(), StoreError> {
         self.claim([strong_key])?;

@@ -118,14 +118,14 @@ fn because(said: &Said, name: &str) -> String {
 
 const ALL_OF_KERNEL: &[(&str, &str)] = &[(KERNEL, "touched"), (BOOT, "may-follow")];
 
-fn git(dir: &Path, args: &[&str]) -> Vec<u8> {
+pub fn git(dir: &Path, args: &[&str]) -> Vec<u8> {
     let who = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"];
     let output = Command::new("git").arg("-C").arg(dir).args(who).args(args).output().unwrap();
     assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 
-fn commit(dir: &Path, message: &str) -> String {
+pub fn commit(dir: &Path, message: &str) -> String {
     git(dir, &["add", "--all"]);
     git(dir, &["commit", "--quiet", "--allow-empty", "--message", message]);
     String::from_utf8(git(dir, &["rev-parse", "HEAD"])).unwrap().trim().to_owned()

@@ -10,6 +10,7 @@ mod continued;
 mod edits;
 mod equal_bits;
 mod failures;
+mod fetching;
 mod fixups;
 mod history;
 mod jobserver;

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use kiln::store::{Artifact, Store};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -157,6 +158,21 @@ impl Project {
             sleep(Duration::from_millis(10));
         }
         child
+    }
+
+    /// Records other bits for a result that it has, as a machine would that does not make the same twice.
+    pub fn has_made_other_bits(&self, node: &str, output: &str) {
+        let store = Store::open(&self.path("cache")).unwrap();
+        let project = store.project(&self.path("")).unwrap();
+        let state = store.node(project, node).unwrap().unwrap();
+        let key = state.strong_key.unwrap();
+        let mut result = store.result(&key).unwrap().unwrap();
+        let other = store.put_bytes(b"other bits").unwrap();
+        let made = result.outputs.iter_mut().find(|(name, _)| name == output).unwrap();
+        made.1 = Artifact::file(other, false);
+        let set = store.path_set(&state.path_set.unwrap()).unwrap().unwrap();
+        let set = set.resolve(&store.entries().unwrap()).unwrap();
+        store.batch(|batch| batch.record(&key, &set, &result)).unwrap();
     }
 
     /// What kiln plans to do.
@@ -335,6 +351,10 @@ impl Build {
     pub fn complains(self, text: &str) -> Self {
         assert!(self.said.err.contains(text), "no {text:?} in\n{}", self.said);
         self
+    }
+
+    pub fn events(&self) -> &[Value] {
+        &self.events
     }
 
     fn nodes(&self, wanted: impl Fn(&Value) -> bool) -> Vec<&str> {

@@ -9,23 +9,23 @@ use tempfile::TempDir;
 use crate::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, OUT, Project};
 
 /// A directory that several machines reach.
-struct Shared {
+pub struct Shared {
     dir: TempDir,
     key: SigningKey,
 }
 
 impl Shared {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("kiln-shared-").tempdir().unwrap();
         Self { dir, key: SigningKey::generate("ci-1").unwrap() }
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
     /// Lets a project use it; `settings` are those of the remote, and of the project.
-    fn joins(&self, project: &Project, remote: &str, settings: &str) {
+    pub fn joins(&self, project: &Project, remote: &str, settings: &str) {
         let url = self.path().display();
         let text =
             format!("version: 1, remotes: [(name: \"shared\", url: \"dir:{url}\", {remote})], {settings}");
@@ -33,7 +33,7 @@ impl Shared {
     }
 
     /// A builder's machine: it pushes what it makes, signed.
-    fn builder(&self) -> Project {
+    pub fn builder(&self) -> Project {
         let project = Project::new();
         self.joins(
             &project,
@@ -45,7 +45,7 @@ impl Shared {
     }
 
     /// All blobs.
-    fn blobs(&self) -> Vec<PathBuf> {
+    pub fn blobs(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         for dir in fs::read_dir(self.path().join("cas")).unwrap() {
             found.extend(fs::read_dir(dir.unwrap().path()).unwrap().map(|file| file.unwrap().path()));
@@ -55,7 +55,7 @@ impl Shared {
     }
 
     /// All entries.
-    fn entries(&self) -> Vec<PathBuf> {
+    pub fn entries(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         for dir in fs::read_dir(self.path().join("ac")).unwrap() {
             found.extend(fs::read_dir(dir.unwrap().path()).unwrap().map(|file| file.unwrap().path()));
@@ -67,20 +67,20 @@ impl Shared {
 
 /// Another machine with the same project at the same place, as the fake toolchain is part of it: nothing is built there,
 /// and it does not have the key.
-fn reader_of(builder: Project) -> Project {
+pub fn reader_of(builder: Project) -> Project {
     fs::remove_file(builder.path("ci.secret")).unwrap();
     emptied(builder)
 }
 
 /// The same project at the same place, where nothing has been built.
-fn emptied(project: Project) -> Project {
+pub fn emptied(project: Project) -> Project {
     fs::remove_dir_all(project.path("cache")).unwrap();
     // There is none after an import alone.
     let _ = fs::remove_dir_all(project.path("out"));
     project
 }
 
-const ALL: [&str; 5] = [CONFIG, INITRAMFS, BOOT, KERNEL, MATCH];
+pub const ALL: [&str; 5] = [CONFIG, INITRAMFS, BOOT, KERNEL, MATCH];
 
 #[test]
 fn what_one_machine_has_built_another_restores_and_runs_nothing() {
@@ -235,18 +235,7 @@ fn other_bits_for_the_same_inputs_are_kept_beside_and_told_of() {
     // A machine that makes other bits, and has not asked.
     let second = emptied(first);
     second.build("--offline").exits(0);
-    let store = kiln::store::Store::open(&second.path("cache")).unwrap();
-    let project = store.project(&second.path("")).unwrap();
-    let state = store.node(project, KERNEL).unwrap().unwrap();
-    let key = state.strong_key.unwrap();
-    let mut result = store.result(&key).unwrap().unwrap();
-    let other = store.put_bytes(b"other bits").unwrap();
-    let image = result.outputs.iter_mut().find(|(name, _)| name == "vmlinux").unwrap();
-    image.1 = kiln::store::Artifact::file(other, false);
-    let set = store.path_set(&state.path_set.unwrap()).unwrap().unwrap();
-    let set = set.resolve(&store.entries().unwrap()).unwrap();
-    store.batch(|batch| batch.record(&key, &set, &result)).unwrap();
-    drop(store);
+    second.has_made_other_bits(KERNEL, "vmlinux");
 
     let before = shared.entries().len();
     second

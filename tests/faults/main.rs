@@ -12,6 +12,7 @@ mod kept;
 mod kills;
 mod outputs;
 mod project;
+mod slow_remote;
 mod small_disk;
 mod sources;
 mod users;

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use kiln::remote::{Address, Secret, Settings};
 use tempfile::TempDir;
 
 use crate::certificates::{Certificates, token};
 use crate::machines::Access;
+use crate::postgres::Postgres;
 use crate::process::{Server, configure, free_ports};
 use crate::settings;
 
@@ -16,6 +18,8 @@ pub struct BuildGrid {
     pub server: Server,
     port: u16,
     _state: TempDir,
+    /// Where its index is. After the server, as that goes first.
+    _index: Option<Postgres>,
 }
 
 /// One that wants tokens, over TLS.
@@ -44,13 +48,44 @@ fn start(template: &str, state: &TempDir, names: &[(&str, String)], ports: &[u16
     Server::start(&program(), &arguments, &state.path().join("output"), ports)
 }
 
+/// The driver for `PostgreSQL` that it comes with: old versions need another.
+fn driver() -> &'static str {
+    let python = program().with_file_name("python");
+    let newer = Command::new(python).args(["-c", "import psycopg"]).stderr(Stdio::null()).status();
+    if newer.expect("its python runs").success() { "psycopg" } else { "psycopg2" }
+}
+
 impl BuildGrid {
-    pub fn start() -> Self {
+    /// Does something with each kind there is: what holds for one holds for all.
+    pub fn each(mut test: impl FnMut(Self)) {
+        for (kind, start) in [("in files", Self::start as fn() -> Self), ("indexed", Self::start_indexed)] {
+            println!("BuildGrid, {kind}");
+            test(start());
+        }
+    }
+
+    /// With blobs in files, and no database.
+    fn start() -> Self {
+        Self::start_with("buildgrid.yml", Vec::new(), None)
+    }
+
+    /// With an index of blobs in `PostgreSQL`.
+    fn start_indexed() -> Self {
+        let (postgres, driver) = (Postgres::start(), driver());
+        let (main, other) = (postgres.address(driver, "main"), postgres.address(driver, "other"));
+        postgres.create("main", None);
+        let migrated = Command::new(program()).args(["migrate", "apply", &main]).output().unwrap();
+        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        postgres.create("other", Some("main"));
+        Self::start_with("buildgrid-indexed.yml", vec![("@MAIN@", main), ("@OTHER@", other)], Some(postgres))
+    }
+
+    fn start_with(template: &str, mut names: Vec<(&str, String)>, index: Option<Postgres>) -> Self {
         let state = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let [port] = free_ports();
-        let names = [("@STATE@", state.path().display().to_string()), ("@PLAIN@", port.to_string())];
-        let server = start("buildgrid.yml", &state, &names, &[port]);
-        Self { server, port, _state: state }
+        names.extend([("@STATE@", state.path().display().to_string()), ("@PLAIN@", port.to_string())]);
+        let server = start(template, &state, &names, &[port]);
+        Self { server, port, _state: state, _index: index }
     }
 
     /// Its address, and one of its instances.

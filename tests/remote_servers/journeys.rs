@@ -67,8 +67,9 @@ fn results_travel_by_https() {
 #[test]
 #[ignore = "needs BuildGrid: scripts/check-remote.sh installs it"]
 fn results_travel_by_grpc() {
-    let buildgrid = BuildGrid::start();
-    results_travel(buildgrid.access());
+    BuildGrid::each(|buildgrid| {
+        results_travel(buildgrid.access());
+    });
 }
 
 #[test]

@@ -118,8 +118,9 @@ fn an_nginx_that_stands_still_or_is_dead_is_gone_on_without() {
 #[test]
 #[ignore = "needs BuildGrid: scripts/check-remote.sh installs it"]
 fn a_buildgrid_that_stands_still_or_is_dead_is_gone_on_without() {
-    let mut buildgrid = BuildGrid::start();
-    dead_and_deaf(buildgrid.access(), &mut buildgrid.server);
+    BuildGrid::each(|mut buildgrid| {
+        dead_and_deaf(buildgrid.access(), &mut buildgrid.server);
+    });
 }
 
 #[test]
@@ -234,25 +235,26 @@ fn what_came_of_another_blob_is_fetched_again() {
 #[test]
 #[ignore = "needs BuildGrid: scripts/check-remote.sh installs it"]
 fn a_restore_goes_on_where_a_buildgrid_stood_still() {
-    let buildgrid = BuildGrid::start();
-    let access = buildgrid.access();
-    let ci = Ci::new(Access { fields: format!("{}, timeout: \"2s\"", access.fields), ..access });
-    let builder = ci.builder_of(with_large_output());
-    builder.build("").exits(0);
-    let large = fs::read(builder.path(LARGE_OUT)).unwrap();
+    BuildGrid::each(|buildgrid| {
+        let access = buildgrid.access();
+        let ci = Ci::new(Access { fields: format!("{}, timeout: \"2s\"", access.fields), ..access });
+        let builder = ci.builder_of(with_large_output());
+        builder.build("").exits(0);
+        let large = fs::read(builder.path(LARGE_OUT)).unwrap();
 
-    let machine = ci.reader_of(builder);
-    let broken = meanwhile(&machine, "restore", || {
-        wait_for("a part of the blob", || partial(&machine) > 0);
-        buildgrid.server.freeze();
+        let machine = ci.reader_of(builder);
+        let broken = meanwhile(&machine, "restore", || {
+            wait_for("a part of the blob", || partial(&machine) > 0);
+            buildgrid.server.freeze();
+        });
+        goes_on_without(&broken.exits(0));
+        assert!(!machine.exists(LARGE_OUT), "a part of it is there");
+        assert!((1..LARGE).contains(&partial(&machine)), "{}", partial(&machine));
+        buildgrid.server.thaw();
+        machine.kiln("restore").exits(0).says("1 from the cache");
+        assert!(fs::read(machine.path(LARGE_OUT)).unwrap() == large);
+        machine.build("").exits(0).runs(&[]);
     });
-    goes_on_without(&broken.exits(0));
-    assert!(!machine.exists(LARGE_OUT), "a part of it is there");
-    assert!((1..LARGE).contains(&partial(&machine)), "{}", partial(&machine));
-    buildgrid.server.thaw();
-    machine.kiln("restore").exits(0).says("1 from the cache");
-    assert!(fs::read(machine.path(LARGE_OUT)).unwrap() == large);
-    machine.build("").exits(0).runs(&[]);
 }
 
 /// Where the large output appears.

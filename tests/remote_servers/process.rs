@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 /// How long a server may take to start, and a file to come up. Machines that run tests are busy.
@@ -43,6 +43,12 @@ impl Server {
     /// Ends it at once, as a power cut would.
     pub fn kill(&mut self) {
         let _ = killpg(self.group, Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to end by a signal, and waits until it has.
+    pub fn end(&mut self, by: Signal) {
+        let _ = kill(self.group, by);
         let _ = self.child.wait();
     }
 

@@ -5,8 +5,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use kiln::store::{Artifact, Store};
-
 use crate::buildgrid::{BuildGrid, Guarded};
 use crate::machines::{Access, Ci, warnings};
 use crate::nginx::Nginx;
@@ -79,34 +77,24 @@ fn a_pull_request_with_a_token_to_read_reads_and_builds() {
 #[test]
 #[ignore = "needs BuildGrid: scripts/check-remote.sh installs it"]
 fn other_bits_for_the_same_inputs_are_kept_beside_and_told_of() {
-    let buildgrid = BuildGrid::start();
-    let ci = Ci::new(buildgrid.access());
-    let first = ci.builder();
-    first.build("").exits(0);
-    let built = first.outputs();
+    BuildGrid::each(|buildgrid| {
+        let ci = Ci::new(buildgrid.access());
+        let first = ci.builder();
+        first.build("").exits(0);
+        let built = first.outputs();
 
-    // A machine that makes other bits, and has not asked.
-    let second = ci.another_builder_of(first);
-    second.build("--offline").exits(0);
-    let store = Store::open(&second.path("cache")).unwrap();
-    let project = store.project(&second.path("")).unwrap();
-    let state = store.node(project, KERNEL).unwrap().unwrap();
-    let key = state.strong_key.unwrap();
-    let mut result = store.result(&key).unwrap().unwrap();
-    let other = store.put_bytes(b"other bits").unwrap();
-    let image = result.outputs.iter_mut().find(|(name, _)| name == "vmlinux").unwrap();
-    image.1 = Artifact::file(other, false);
-    let set = store.path_set(&state.path_set.unwrap()).unwrap().unwrap();
-    let set = set.resolve(&store.entries().unwrap()).unwrap();
-    store.batch(|batch| batch.record(&key, &set, &result)).unwrap();
-    drop(store);
+        // A machine that makes other bits, and has not asked.
+        let second = ci.another_builder_of(first);
+        second.build("--offline").exits(0);
+        second.has_made_other_bits(KERNEL, "vmlinux");
 
-    let push = || second.kiln(&format!("push {KERNEL}")).exits(0);
-    let told = push().complains("has other bits, signed by ci-1, for the same inputs: vmlinux");
-    // Named after what they are: told of again, they are the same evidence.
-    assert_eq!(push().err, told.err);
-    // Theirs stay.
-    let reader = ci.reader_of(second);
-    reader.kiln("restore").exits(0);
-    assert_eq!(reader.outputs(), built);
+        let push = || second.kiln(&format!("push {KERNEL}")).exits(0);
+        let told = push().complains("has other bits, signed by ci-1, for the same inputs: vmlinux");
+        // Named after what they are: told of again, they are the same evidence.
+        assert_eq!(push().err, told.err);
+        // Theirs stay.
+        let reader = ci.reader_of(second);
+        reader.kiln("restore").exits(0);
+        assert_eq!(reader.outputs(), built);
+    });
 }

@@ -1,0 +1,91 @@
+//! Decisions that are made apart from the graph: where caches elsewhere are asked, that takes as long as they take, and
+//! whoever has the graph goes on meanwhile.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::decide::{Dependencies, Progress, State, decide_action, waits};
+use super::verdict::{Decision, Known};
+use super::world::{PlanError, World};
+use crate::graph::{Action, Body, Graph, NodeId};
+use crate::store::Outcome;
+
+/// A node that can be decided, with all that its decision looks at beside the world.
+pub struct Apart {
+    name: Arc<str>,
+    what: What,
+}
+
+enum What {
+    Action {
+        action: Arc<Action>,
+        inputs: Reads,
+    },
+    /// The values of an expansion point are read.
+    Point {
+        from: NodeId,
+        output: Arc<str>,
+        known: Known,
+    },
+}
+
+/// What an action reads, by node: name and result.
+struct Reads(HashMap<NodeId, (Arc<str>, Known)>);
+
+impl Dependencies for Reads {
+    fn known(&self, id: NodeId) -> Option<&Known> {
+        self.0.get(&id).map(|(_, known)| known)
+    }
+
+    fn name(&self, id: NodeId) -> &str {
+        self.0.get(&id).map_or("", |(name, _)| name)
+    }
+}
+
+/// What a node was decided to be.
+pub enum Decided {
+    /// With this verdict.
+    Node(Decision),
+    /// An expansion point that stands for these values.
+    Point(Vec<String>),
+}
+
+impl Apart {
+    /// A node by itself. `None` where nobody elsewhere would be asked: it waits for another, can't run, or is no action.
+    pub fn of(graph: &Graph, id: NodeId, progress: &impl Progress) -> Option<Self> {
+        let node = graph.node(id);
+        let known = |id| match progress.state(id) {
+            State::Known(known) => Some(known.clone()),
+            State::Pending | State::Failed => None,
+        };
+        let what = match &node.body {
+            Body::Action(action) if waits(graph, id, progress).is_none() => {
+                let read = graph.deps(id).map(|dep| Some((dep, (Arc::clone(graph.name(dep)), known(dep)?))));
+                What::Action { action: Arc::clone(action), inputs: Reads(read.collect::<Option<_>>()?) }
+            }
+            Body::Expansion(point) if graph.expansion(id).is_none() => {
+                let known = known(point.from).filter(|known| known.outcome == Outcome::Pass)?;
+                What::Point { from: point.from, output: Arc::clone(&point.output), known }
+            }
+            Body::Action(_) | Body::Expansion(_) | Body::Source(_) => return None,
+        };
+        Some(Self { name: Arc::clone(&node.name), what })
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Decides it as [`decide()`](super::decide()) does.
+    pub fn decide(&self, world: &World<'_>) -> Result<Decided, PlanError> {
+        match &self.what {
+            What::Action { action, inputs } => {
+                decide_action(world, &self.name, action, inputs, false).map(Decided::Node)
+            }
+            What::Point { from, output, known } => {
+                world.expansion_values(known, *from, output, &self.name).map(Decided::Point)
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What comes from remotes, for people.
+
+use super::cache::bytes;
+use crate::exec::event::Fetching;
+
+/// How much of how much, how fast, and what need not have come: `12.0 MiB of 1.2 GiB, 85.0 MiB/s (3.0 MiB of it was here
+/// from an earlier try)`.
+pub fn fetching(fetching: &Fetching) -> String {
+    let here = fetching.is_here();
+    let of = if here < fetching.of { format!(" of {}", bytes(fetching.of)) } else { String::new() };
+    let resumed = match fetching.resumed {
+        0 => String::new(),
+        resumed => format!(" ({} of it was here from an earlier try)", bytes(resumed)),
+    };
+    format!("{}{of}, {}/s{resumed}", bytes(here), bytes(fetching.rate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_reads_well() {
+        let mut figures = Fetching { bytes: 9 << 20, resumed: 3 << 20, of: 5 << 28, rate: 85 << 20 };
+        assert_eq!(
+            fetching(&figures),
+            "12.0 MiB of 1.2 GiB, 85.0 MiB/s (3.0 MiB of it was here from an earlier try)"
+        );
+        figures = Fetching { bytes: 12 << 20, resumed: 0, of: 12 << 20, rate: 0 };
+        assert_eq!(fetching(&figures), "12.0 MiB, 0 B/s");
+    }
+}
