@@ -36,12 +36,12 @@ impl Lab {
     }
 
     pub fn events(&self) -> &str {
-        &self.settings["LAVA_WS_URL"]
+        &self.settings["LAVA_EVENTS"]
     }
 
     /// The token of `SUBMITTER`, `STAFF`, ...
     pub fn token(&self, user: &str) -> String {
-        self.settings[&format!("LAVA_{user}_TOKEN")].clone()
+        self.settings[&format!("LAVA_TOKEN_{user}")].clone()
     }
 
     /// Something that `scripts/lava.sh` does.

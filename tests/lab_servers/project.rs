@@ -30,8 +30,12 @@ static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
     let source = format!("Dir(\"{}\")", root.join("cache/sources/linux-6.1").display());
     let graph = fs::read_to_string(dir.join("graph.ron")).unwrap();
     fs::write(dir.join("graph.ron"), graph.replace("Dir(\"cache/sources/linux-6.1\")", &source)).unwrap();
+    // The user space stays in the cache otherwise.
+    let rule = fs::read_to_string(dir.join("rules/initramfs.ron")).unwrap();
+    let rule = rule.replace("    time_limit:", "    export: \"initramfs\",\n    time_limit:");
+    fs::write(dir.join("rules/initramfs.ron"), rule).unwrap();
     run(Command::new(env!("CARGO_BIN_EXE_kiln")).args(["build", "kernel:", "initramfs:"]).current_dir(&dir));
-    dir.join("out/linux-6.1/x86_64/tiny-pc/gcc")
+    dir.join("out")
 });
 
 fn run(command: &mut Command) {
@@ -67,7 +71,7 @@ const GRAPH: &str = r#"(
     builds: [(sources: ["none"], archs: ["x86_64"], defconfigs: ["defconfig"], toolchains: ["none"])],
     boards: { "pc": (
         requires: "X86_64", device_type: "qemu", job: "job.yaml", rootfs: "rootfs", labs: ["lab"], tests: ["boot"],
-        attrs: { "cmdline": "CMDLINE" },
+        attrs: { "arguments": "CMDLINE" },
     ) },
     labs: { "lab": Lava(url: "URL", user: "submitter", token: Env("LAB_TOKEN"), slots: 2, events: "EVENTS", queue: "2min") },
     publish: (dir: "published", url: "http://127.0.0.1:PORT/"),
@@ -87,7 +91,7 @@ actions:
     to: tmpfs
     images:
       kernel:
-        image_arg: '-kernel {kernel} -append \"{{ board.cmdline }}\"'
+        image_arg: '-kernel {kernel} -append \"{{ board.arguments }}\"'
         url: {{ image.url }}
         sha256sum: {{ image.sha256 }}
       ramdisk:
@@ -95,10 +99,10 @@ actions:
         url: {{ rootfs.url }}
         sha256sum: {{ rootfs.sha256 }}
 - boot:
-    timeout: {seconds: {{ test.time_limit }}}
+    timeout: {seconds: {{ test.seconds }}}
     method: qemu
     media: tmpfs
-    prompts: ['{{ test.marker }}']
+    prompts: {{ test.prompts|tojson }}
 ";
 
 /// A rule that copies a file of the project to where a build would have made it.
@@ -126,10 +130,8 @@ impl Project {
         project.write("job.yaml", JOB);
         project.write("kernel.config", "CONFIG_X86_64=y\n");
         project.write("source/Makefile", "");
-        fs::copy(BUILT.join("bzImage"), project.path("bzImage")).unwrap();
-        let initramfs = BUILT.ancestors().nth(4).unwrap().join("x86_64/gcc/initramfs.cpio.gz");
-        let initramfs = if initramfs.exists() { initramfs } else { find(BUILT.ancestors().nth(4).unwrap(), "initramfs.cpio.gz") };
-        fs::copy(initramfs, project.path("initramfs.cpio.gz")).unwrap();
+        fs::copy(BUILT.join("linux-6.1/x86_64/tiny-pc/gcc/bzImage"), project.path("bzImage")).unwrap();
+        fs::copy(BUILT.join("initramfs/initramfs.cpio.gz"), project.path("initramfs.cpio.gz")).unwrap();
         fs::create_dir(project.path("rules")).unwrap();
         project.write("rules/config.ron", &copies("kernel.config", "config", "kernel.config"));
         let kernel = copies("bzImage", "image", "bzImage");
@@ -147,7 +149,7 @@ impl Project {
         fs::create_dir_all(self.path("published")).unwrap();
         let address = format!("127.0.0.1:{port}");
         let mut kiln = Command::new(env!("CARGO_BIN_EXE_kiln"));
-        kiln.args(["serve", "--listen", &address]).current_dir(self.dir.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        kiln.args(["serve", "--listen", &address]).current_dir(self.dir.path()).stdout(Stdio::null());
         self.server = Some(kiln.spawn().unwrap());
         for _ in 0..100 {
             if std::net::TcpStream::connect(&address).is_ok() {
@@ -251,9 +253,4 @@ fn ran(child: Child) -> Ran {
         stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
     }
-}
-
-fn find(below: &Path, name: &str) -> PathBuf {
-    let found = Command::new("find").arg(below).args(["-name", name]).output().unwrap();
-    PathBuf::from(String::from_utf8_lossy(&found.stdout).lines().next().expect("it was built"))
 }

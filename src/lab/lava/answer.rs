@@ -22,6 +22,15 @@ pub(super) struct Answer {
     pub token: Token,
 }
 
+/// A refusal as LAVA words it.
+#[derive(Deserialize)]
+struct Reason {
+    message: Option<String>,
+    detail: Option<String>,
+    #[serde(flatten)]
+    fields: serde_json::Map<String, Value>,
+}
+
 impl Answer {
     /// What it holds, where it is the 200 with JSON that was hoped for.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, LavaError> {
@@ -65,13 +74,6 @@ impl Answer {
     pub(super) fn reason(&self) -> Option<String> {
         if self.body.len() > MAX_REASON {
             return None;
-        }
-        #[derive(Deserialize)]
-        struct Reason {
-            message: Option<String>,
-            detail: Option<String>,
-            #[serde(flatten)]
-            fields: serde_json::Map<String, Value>,
         }
         let reason: Reason = serde_json::from_slice(&self.body).ok()?;
         let text = reason.message.or(reason.detail).or_else(|| {

@@ -1,15 +1,16 @@
 //! One request at a time: bounded, to the lab's own address, with the token.
 
+use std::time::Duration;
+
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method, Request, Response, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::time::Duration;
 
 use super::answer::Answer;
 use super::calls::Pace;
 use super::said::{chain, plain, said};
-use super::{LavaError, Settings, Token, connect};
+use super::{JobId, LavaError, Settings, Token, connect};
 
 /// The largest answer that is read. A thousand devices, or fifty jobs with their definitions, have a tenth of it.
 pub(super) const MAX_ANSWER: usize = 8 << 20;
@@ -100,7 +101,7 @@ impl Server {
     }
 
     /// The page of a job, for people.
-    pub(super) fn page(&self, id: super::JobId) -> String {
+    pub(super) fn page(&self, id: JobId) -> String {
         format!("{}scheduler/job/{id}", self.base)
     }
 
@@ -149,6 +150,10 @@ impl Server {
         let mut response = self.send(&pace, ask, self.request(ask)).await?;
         if response.status() != reqwest::StatusCode::OK {
             return Ok(Streamed::Refused(response.status().as_u16()));
+        }
+        let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        if kind.is_some_and(|kind| kind.starts_with("text/html")) {
+            return Err(LavaError::Unexpected(format!("{}: a page for people", ask.what())));
         }
         while let Some(piece) = self.piece(&pace, ask, &mut response).await? {
             pace.moved(piece.len());

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
@@ -9,7 +10,6 @@ use reqwest::{Certificate, Client, ClientBuilder, Url};
 
 use super::said::chain;
 use super::{LavaError, Settings, Token};
-use std::time::Duration;
 
 /// How long a connection is kept that nothing is asked over. Short, as web servers in front of a LAVA close theirs after a
 /// second or two: a submission that meets such an end could not be told from one that arrived.

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
@@ -42,9 +42,10 @@ const LONGEST: Duration = Duration::from_mins(1);
 const SILENCE: Duration = Duration::from_mins(10);
 
 /// A lab's events. Any number of threads may wait for theirs.
+///
+/// Its thread ends by itself soon after: nobody waits for it, as it may be looking up a name, which can't be interrupted.
 pub struct Events {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -69,8 +70,8 @@ impl Events {
         let shared = Arc::new(Shared { state: Mutex::default(), news: Condvar::new() });
         let listener = shared.clone();
         let listen = move || listener.listen(&place);
-        let thread = thread::Builder::new().name("kiln-lava-events".to_owned()).spawn(listen).ok()?;
-        Some(Self { shared, thread: Some(thread) })
+        thread::Builder::new().name("kiln-lava-events".to_owned()).spawn(listen).ok()?;
+        Some(Self { shared })
     }
 
     /// Waits for as long as this, or until the job has changed since somebody waited for it last. Tells whether it has.
@@ -92,17 +93,13 @@ impl Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        {
-            let mut state = self.shared.lock();
-            state.over = true;
-            if let Some(line) = state.line.take() {
-                let _ = line.shutdown(Shutdown::Both);
-            }
+        let mut state = self.shared.lock();
+        state.over = true;
+        if let Some(line) = state.line.take() {
+            let _ = line.shutdown(Shutdown::Both);
         }
+        drop(state);
         self.shared.news.notify_all();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

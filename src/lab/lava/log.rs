@@ -21,15 +21,12 @@ impl Lava {
     /// Writes the log of a job: all of it, or its first 64 MiB with a line that says so. One that has none yet has an
     /// empty one.
     pub fn log(&self, id: JobId, to: &mut dyn Write) -> Result<(), LavaError> {
-        let id = id.to_string();
-        let ask = Ask::get(&["jobs", &id, "logs"]).accepting("*/*");
+        let ask = Ask::get(&["jobs", &id.to_string(), "logs"]).accepting("*/*");
         let mut text = Text::new(to);
         let streamed = self.calls.wait(self.server.stream(&ask, |piece| text.take(piece)))?;
         match streamed {
-            Streamed::Refused(404) => {
-                // It may not have begun, or may not be there at all.
-                self.job(JobId(id.parse().unwrap_or_default())).map(|_| ())
-            }
+            // It may not have begun, or may not be there at all.
+            Streamed::Refused(404) => self.job(id).map(drop),
             Streamed::Refused(401 | 403) => Err(LavaError::Denied(format!("the log of job {id}"))),
             Streamed::Refused(status @ 500..) => {
                 Err(LavaError::Failed(format!("the log of job {id}: {status}")))
@@ -109,7 +106,9 @@ impl<'a> Text<'a> {
 /// The text of a line that is an entry.
 fn text(line: &[u8]) -> Option<Vec<u8>> {
     let line = String::from_utf8_lossy(line);
-    let entry: Entry = yaml::read(line.trim_end().strip_prefix("- ")?).ok()?;
+    let entry = line.trim_end().strip_prefix("- ")?;
+    // Most entries are JSON as well, which is read ten times as fast.
+    let entry: Entry = serde_json::from_str(entry).ok().or_else(|| yaml::read(entry).ok())?;
     let message = match &entry.msg {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -170,19 +169,22 @@ mod tests {
         assert_eq!(read(&[&deep]), deep);
     }
 
+    struct Count<'a>(&'a mut u64);
+
+    impl Write for Count<'_> {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            *self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn neither_a_long_line_nor_a_log_without_end_is_kept_in_memory() {
-        let mut written = 0_u64;
-        struct Count<'a>(&'a mut u64);
-        impl Write for Count<'_> {
-            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                *self.0 += bytes.len() as u64;
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
+        let mut written = 0;
         let mut count = Count(&mut written);
         let mut text = Text::new(&mut count);
         let piece = vec![b'x'; 1 << 20];
@@ -193,6 +195,6 @@ mod tests {
             assert!(pieces <= MAX_LOG >> 20);
         }
         text.end().unwrap();
-        assert!((MAX_LOG..MAX_LOG + 100).contains(&written) || written < MAX_LOG + 100, "{written}");
+        assert!((MAX_LOG - MAX_LINE as u64..MAX_LOG + 100).contains(&written), "{written}");
     }
 }

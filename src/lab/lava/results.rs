@@ -15,6 +15,9 @@ pub(super) const LAVA: &str = "lava";
 /// Its case for the job as a whole.
 const JOB: &str = "job";
 
+/// How many cases are asked for at once.
+const AT_ONCE: usize = 500;
+
 /// As much as is kept of LAVA's message about a job that broke off. A panic comes with all its lines.
 const MAX_MESSAGE: usize = 8 << 10;
 
@@ -39,7 +42,7 @@ pub struct Suite {
 /// A test case.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
-    /// Its name.
+    /// Its name. That of a set that it is part of (`lava-test-set`) is not told by this API.
     pub name: String,
     /// What came of it.
     pub result: CaseResult,
@@ -77,13 +80,22 @@ pub struct Fault {
 impl Lava {
     /// What a job reported so far.
     pub fn results(&self, id: JobId) -> Result<Results, LavaError> {
-        let id = id.to_string();
-        self.calls.wait(async {
-            // What is not there, or not ours to see, has no results rather than none.
-            let suites = self.server.list(&Ask::get(&["jobs", &id, "suites"]), |_| true).await;
-            let cases = self.server.list(&Ask::get(&["jobs", &id, "tests"]).at_once(500), |_| true).await;
-            Ok(gather(suites?, cases?))
-        })
+        let number = id.to_string();
+        let suites = Ask::get(&["jobs", &number, "suites"]).with("ordering", "id");
+        let cases = Ask::get(&["jobs", &number, "tests"]).with("ordering", "id").at_once(AT_ONCE);
+        let results: Result<Results, LavaError> = self.calls.wait(async {
+            let suites = self.server.list(&suites, |_| true).await?;
+            Ok(gather(suites, self.server.list(&cases, |_| true).await?))
+        });
+        // A job that there is not, or that is not shown to us, looks like one without results.
+        let nothing = match &results {
+            Ok(results) => results.suites.is_empty(),
+            Err(error) => matches!(error, LavaError::Unexpected(_)),
+        };
+        if nothing {
+            self.job(id)?;
+        }
+        results
     }
 }
 

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::ask::{Ask, Server};
 use super::calls::{Beside, whole};
@@ -139,10 +140,12 @@ async fn look(server: &Server) -> Result<Surveyed, Unusable> {
     let user = probes::user(server).await?;
     let superuser = beside(server, |server| async move { probes::not_superuser(&server).await });
     let staff = beside(server, |server| async move { probes::not_staff(&server).await });
-    let types = beside(server, |server| async move { all::<WireType>(&server, "devicetypes").await });
-    let devices = beside(server, |server| async move { all::<WireDevice>(&server, "devices").await });
-    let workers = beside(server, |server| async move { all::<WireWorker>(&server, "workers").await });
-    let tags = beside(server, |server| async move { all::<WireTag>(&server, "tags").await });
+    let types = beside(server, |server| async move { all::<WireType>(&server, "devicetypes", "name").await });
+    let devices =
+        beside(server, |server| async move { all::<WireDevice>(&server, "devices", "hostname").await });
+    let workers =
+        beside(server, |server| async move { all::<WireWorker>(&server, "workers", "hostname").await });
+    let tags = beside(server, |server| async move { all::<WireTag>(&server, "tags", "id").await });
     superuser.await?;
     staff.await?;
     let devices = devices.await?;
@@ -157,8 +160,9 @@ fn beside<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     Beside::new(call(server.clone()))
 }
 
-async fn all<T: serde::de::DeserializeOwned>(server: &Server, of: &str) -> Result<Vec<T>, LavaError> {
-    server.list(&Ask::get(&[of]), |_| true).await
+/// A list in a fixed order, without which its pages might overlap and leave something out.
+async fn all<T: DeserializeOwned>(server: &Server, of: &str, by: &str) -> Result<Vec<T>, LavaError> {
+    server.list(&Ask::get(&[of]).with("ordering", by), |_| true).await
 }
 
 #[derive(Deserialize)]

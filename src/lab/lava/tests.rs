@@ -1,4 +1,5 @@
-//! Verdicts on jobs that a real LAVA 2023.01 ran: recorded as they were told, with addresses changed.
+//! Verdicts on jobs that a real LAVA 2023.01 ran, and what there was to boot on there: recorded as they were told, with
+//! addresses changed. The lab is that of `scripts/lava.sh`.
 
 use jiff::civil::{Date, date};
 use serde::Deserialize;
@@ -9,6 +10,11 @@ use super::results::gather;
 use super::*;
 
 const TODAY: Date = date(2026, 11, 22);
+
+fn text(name: &str) -> String {
+    let path = format!("{}/src/lab/lava/testdata/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
 
 /// A job and what it reported, as the lab told them.
 fn recorded(name: &str) -> (Job, Results) {
@@ -22,9 +28,7 @@ fn recorded(name: &str) -> (Job, Results) {
         suites: List,
         tests: List,
     }
-    let path = format!("{}/src/lab/lava/testdata/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let recorded: Recorded = serde_json::from_str(&text).unwrap();
+    let recorded: Recorded = serde_json::from_str(&text(name)).unwrap();
     let suites = serde_json::from_value(recorded.suites.results).unwrap();
     let cases = serde_json::from_value(recorded.tests.results).unwrap();
     (recorded.job.into(), gather(suites, cases))
@@ -119,7 +123,7 @@ fn a_skip_takes_a_failed_case_away_until_its_day_is_over() {
     }
 
     let old = skip("0_smoke/expected-fail", Some(date(2026, 11, 21)));
-    let judged = judge(&[old.clone()]);
+    let judged = judge(std::slice::from_ref(&old));
     assert_eq!((judged.verdict, judged.expired), (Verdict::Fail, vec![old.clone()]));
     // Another that holds counts.
     assert_eq!(judge(&[old, skip("0_smoke/expected-fail", None)]).verdict, Verdict::Pass);
@@ -175,4 +179,71 @@ fn a_panic_is_one_even_where_the_lab_then_lost_its_connection() {
     let judged = judge(&job, &results, &[], TODAY);
     assert_eq!(judged.verdict, Verdict::Fail);
     assert_eq!(judged.message, "the kernel panicked: Kernel panic - not syncing: sysrq triggered crash");
+}
+
+/// The lab as the recorded answers tell of it.
+fn surveyed() -> Surveyed {
+    #[derive(Deserialize)]
+    struct Recorded {
+        types: Vec<survey::WireType>,
+        devices: Vec<survey::WireDevice>,
+        workers: Vec<survey::WireWorker>,
+        tags: Vec<survey::WireTag>,
+    }
+    let Recorded { types, devices, workers, tags } = serde_json::from_str(&text("survey")).unwrap();
+    survey::surveyed("submitter".to_owned(), types, devices, workers, tags)
+}
+
+#[test]
+fn a_lab_has_what_would_run_a_job() {
+    let lab = surveyed();
+    let there = |kind: &str, tags: &[&str]| {
+        lab.availability(kind, &tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>())
+    };
+    let now = Availability::Now(vec!["qemu-1".to_owned(), "qemu-2".to_owned()]);
+    assert_eq!(there("qemu", &[]), now);
+    assert_eq!(there("qemu", &["virtual"]), now);
+    let none = |device: Option<&str>, why: Why| {
+        Availability::None(vec![Refusal { device: device.map(str::to_owned), why }])
+    };
+    assert_eq!(there("nowhere", &[]), none(None, Why::NoType("nowhere".into())));
+    assert_eq!(there("empty", &[]), none(None, Why::NoDevice("empty".into())));
+    assert_eq!(there("qemu-aarch64", &["virtual"]), none(Some("aarch64-1"), Why::Health("Bad".into())));
+    // A good device does not make up for a type that is not displayed.
+    assert_eq!(there("hidden", &[]), none(None, Why::Hidden("hidden".into())));
+    let (name, state, health) = ("kiln-far-worker".to_owned(), "Offline".to_owned(), "Active".to_owned());
+    assert_eq!(there("far", &[]), none(Some("far-1"), Why::Worker { name, state, health }));
+}
+
+#[test]
+fn a_busy_device_will_be_free_and_an_unknown_state_is_none() {
+    let mut lab = surveyed();
+    let mut set = |name: &str, state: &str| state.clone_into(&mut lab.devices.get_mut(name).unwrap().state);
+    set("qemu-1", "Running");
+    set("qemu-2", "Reserved");
+    let both = vec!["qemu-1".to_owned(), "qemu-2".to_owned()];
+    assert_eq!(lab.availability("qemu", &[]), Availability::Queued(both));
+    let mut set = |name: &str, state: &str| state.clone_into(&mut lab.devices.get_mut(name).unwrap().state);
+    set("qemu-1", "Asleep");
+    set("qemu-2", "Idle");
+    assert_eq!(lab.availability("qemu", &[]), Availability::Now(vec!["qemu-2".to_owned()]));
+    let asleep = ("qemu-1", Err(Why::State("Asleep".into())));
+    assert_eq!(lab.readiness("qemu", &[]).next(), Some(asleep));
+    lab.workers.clear();
+    let Availability::None(refusals) = lab.availability("qemu", &[]) else { panic!() };
+    assert_eq!(refusals[1].why, Why::NoWorker, "a worker that we don't see is none");
+}
+
+#[test]
+fn all_tags_are_needed_on_one_device() {
+    let mut lab = surveyed();
+    lab.devices.get_mut("qemu-1").unwrap().tags = vec!["unused".into()];
+    let tags = ["virtual".to_owned(), "unused".to_owned()];
+    let Availability::None(refusals) = lab.availability("qemu", &tags) else { panic!() };
+    assert_eq!(refusals[0].why, Why::Tags(vec!["virtual".into()]));
+    assert_eq!(refusals[1].why, Why::Tags(vec!["unused".into()]));
+    // The lab would break over a tag that it has never heard of.
+    let tags = ["virtual".to_owned(), "nowhere".to_owned()];
+    let Availability::None(refusals) = lab.availability("qemu", &tags) else { panic!() };
+    assert_eq!((&refusals[0].device, &refusals[0].why), (&None, &Why::NoTag("nowhere".into())));
 }

@@ -241,7 +241,7 @@ impl Checker<'_, '_> {
                 self.push(Diagnostic::error("missing-field", message).label(span, "in this rule"));
             }
         }
-        for output in ["results", "definition", "console"] {
+        for output in ["results", "console"] {
             let file = rule
                 .outputs
                 .get(output)
