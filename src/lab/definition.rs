@@ -58,7 +58,8 @@ pub struct Variables {
 /// What a template can use of a test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TestVariables {
-    /// What the boot has to come to, as LAVA's `prompts`: empty where the definitions tell.
+    /// What the boot has to come to, as LAVA's `prompts`, made by [`prompt`]: empty where the definitions tell. LAVA waits for
+    /// one of them twice, the second time after an empty line.
     pub prompts: Vec<String>,
     /// As LAVA's `definitions`, made by [`inline`] and [`git`]: empty for a boot test.
     pub definitions: Vec<Value>,
@@ -179,7 +180,8 @@ fn time(duration: Duration) -> Value {
     json!({"seconds": duration.as_secs().max(1)})
 }
 
-/// A test definition that is sent with the job, from the text of its file.
+/// A test definition that is sent with the job, from the text of its file. LAVA takes its parameters from the definition itself:
+/// values are set there, for those that it has.
 pub fn inline(
     name: &str,
     file: &str,
@@ -197,27 +199,44 @@ pub fn inline(
     for (key, value) in [("name", name), ("description", name), ("format", "Lava-Test Test Definition 1.0")] {
         metadata.entry(key).or_insert_with(|| json!(value));
     }
-    let mut entry = json!({
+    // It knows two words for them.
+    let key = if definition.contains_key("parameters") { "parameters" } else { "params" };
+    if !params.is_empty() {
+        let declared = part(&mut definition, key).ok_or_else(|| shape(key, "a mapping"))?;
+        for (param, value) in params {
+            let Some(declared) = declared.get_mut(param) else {
+                return Err(DefinitionError::Parameter { file: file.to_owned(), param: param.clone() });
+            };
+            *declared = json!(value);
+        }
+    }
+    Ok(json!({
         "from": "inline",
         "name": name,
         "path": format!("inline/{name}.yaml"),
         "repository": definition,
-    });
-    with_params(&mut entry, params);
-    Ok(entry)
+    }))
 }
 
 /// A test definition that the lab fetches, at a commit.
 pub fn git(name: &str, url: &str, rev: &str, path: &str, params: &BTreeMap<String, String>) -> Value {
     let mut entry = json!({"from": "git", "name": name, "path": path, "repository": url, "revision": rev});
-    with_params(&mut entry, params);
-    entry
-}
-
-fn with_params(entry: &mut Value, params: &BTreeMap<String, String>) {
     if !params.is_empty() {
         entry["parameters"] = json!(params);
     }
+    entry
+}
+
+/// A text as one of LAVA's prompts, which are regular expressions.
+pub fn prompt(text: &str) -> String {
+    let mut prompt = String::with_capacity(text.len());
+    for c in text.chars() {
+        if r"\.^$*+?{}[]|()".contains(c) {
+            prompt.push('\\');
+        }
+        prompt.push(c);
+    }
+    prompt
 }
 
 #[cfg(test)]
