@@ -79,7 +79,7 @@ fn a_definition_is_the_template_with_what_kiln_sets() {
 #[test]
 fn definitions_of_tests_are_sent_as_lava_wants_them() {
     let params = BTreeMap::from([("SECONDS".to_owned(), "10".to_owned())]);
-    let text = "params: {SECONDS: '5', OTHER: a}\nrun:\n  steps:\n  - 'true'\n  - |\n    a\n    b\n";
+    let text = "params: {SECONDS: '5', OTHER: it's, NUMBER: 7}\ninstall: {steps: [b]}\nrun:\n  steps:\n  - 'true'\n  - |\n    a\n    b\n";
     let inline = inline("smoke", "lava/smoke.yaml", text, &params).unwrap();
     let git = git("ltp", "https://git.example/x", "0123", "a/b.yaml", &BTreeMap::new());
     let mut variables = variables();
@@ -100,6 +100,13 @@ fn a_file_that_is_no_test_definition_is_told_of() {
     assert_eq!(
         error.to_string(),
         "lava/smoke.yaml has no parameter `LIMT`: name it there under `params`, with its default"
+    );
+    assert!(
+        of("run: {steps: []}\nparams: {A-B: 1}").contains("`params` must be a mapping of names that a shell")
+    );
+    assert!(
+        of("run: {steps: []}\nparameters: {A: [1]}")
+            .contains("`parameters` must be a mapping of names to texts")
     );
     assert!(of("run: [").starts_with("lava/smoke.yaml:1:\n  | run: ["), "{}", of("run: ["));
 }
