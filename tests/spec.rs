@@ -191,9 +191,10 @@ fn a_hundred_thousand_actions_load_fast() {
     assert!(loaded.spec.is_some(), "{:?}", &loaded.diagnostics[..1]);
 }
 
-/// The project in this repository is the first thing anybody reads.
+/// What is in this repository is the first thing anybody reads.
 #[test]
-fn the_example_project_has_no_mistakes() {
+fn the_example_projects_have_no_mistakes() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     assert_eq!(rendered(root), "");
+    assert_eq!(rendered(&root.join("examples/lava")), "");
 }

@@ -58,7 +58,8 @@ pub struct Variables {
 /// What a template can use of a test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TestVariables {
-    /// What the boot has to come to, as LAVA's `prompts`: empty where the definitions tell.
+    /// What the boot has to come to, as LAVA's `prompts`, made by [`prompt`]: empty where the definitions tell. LAVA waits for
+    /// one of them twice, the second time after an empty line.
     pub prompts: Vec<String>,
     /// As LAVA's `definitions`, made by [`inline`] and [`git`]: empty for a boot test.
     pub definitions: Vec<Value>,
@@ -179,7 +180,7 @@ fn time(duration: Duration) -> Value {
     json!({"seconds": duration.as_secs().max(1)})
 }
 
-/// A test definition that is sent with the job, from the text of its file.
+/// A test definition that is sent with the job, from the text of its file, with values for the parameters that it declares.
 pub fn inline(
     name: &str,
     file: &str,
@@ -197,27 +198,82 @@ pub fn inline(
     for (key, value) in [("name", name), ("description", name), ("format", "Lava-Test Test Definition 1.0")] {
         metadata.entry(key).or_insert_with(|| json!(value));
     }
-    let mut entry = json!({
+    let settings = assignments(&mut definition, file, params)?;
+    for key in ["install", "run"] {
+        if let Some(Value::Array(steps)) = definition.get_mut(key).and_then(|part| part.get_mut("steps")) {
+            steps.splice(0..0, settings.iter().cloned());
+        }
+    }
+    Ok(json!({
         "from": "inline",
         "name": name,
         "path": format!("inline/{name}.yaml"),
         "repository": definition,
-    });
-    with_params(&mut entry, params);
-    Ok(entry)
+    }))
+}
+
+/// The parameters of a definition, taken out of it, as steps of the shell that set them. LAVA would do the same, but of what is sent
+/// with a job its two schemas allow for no parameters that both know.
+fn assignments(
+    definition: &mut Map<String, Value>,
+    file: &str,
+    params: &BTreeMap<String, String>,
+) -> Result<Vec<Value>, DefinitionError> {
+    let mut declared = BTreeMap::new();
+    for key in ["params", "parameters"] {
+        let wrong =
+            |expected| DefinitionError::Shape { file: file.to_owned(), key: key.to_owned(), expected };
+        match definition.remove(key) {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(of_key)) => {
+                for (param, default) in of_key {
+                    let named = param.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+                    if !named || param.is_empty() || param.starts_with(|c: char| c.is_ascii_digit()) {
+                        return Err(wrong("a mapping of names that a shell can have for variables"));
+                    }
+                    let default = match default {
+                        Value::String(text) => text,
+                        Value::Null => String::new(),
+                        Value::Bool(_) | Value::Number(_) => default.to_string(),
+                        Value::Array(_) | Value::Object(_) => {
+                            return Err(wrong("a mapping of names to texts"));
+                        }
+                    };
+                    declared.insert(param, default);
+                }
+            }
+            Some(_) => return Err(wrong("a mapping")),
+        }
+    }
+    for (param, value) in params {
+        let Some(declared) = declared.get_mut(param) else {
+            return Err(DefinitionError::Parameter { file: file.to_owned(), param: param.clone() });
+        };
+        declared.clone_from(value);
+    }
+    let quoted = |value: &str| value.replace('\'', r"'\''");
+    Ok(declared.iter().map(|(param, value)| json!(format!("{param}='{}'", quoted(value)))).collect())
 }
 
 /// A test definition that the lab fetches, at a commit.
 pub fn git(name: &str, url: &str, rev: &str, path: &str, params: &BTreeMap<String, String>) -> Value {
     let mut entry = json!({"from": "git", "name": name, "path": path, "repository": url, "revision": rev});
-    with_params(&mut entry, params);
-    entry
-}
-
-fn with_params(entry: &mut Value, params: &BTreeMap<String, String>) {
     if !params.is_empty() {
         entry["parameters"] = json!(params);
     }
+    entry
+}
+
+/// A text as one of LAVA's prompts, which are regular expressions.
+pub fn prompt(text: &str) -> String {
+    let mut prompt = String::with_capacity(text.len());
+    for c in text.chars() {
+        if r"\.^$*+?{}[]|()".contains(c) {
+            prompt.push('\\');
+        }
+        prompt.push(c);
+    }
+    prompt
 }
 
 #[cfg(test)]

@@ -71,13 +71,10 @@ async fn accept(listener: TcpListener, site: Site) -> io::Result<()> {
     let room = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let permit = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let Ok((stream, _)) = listener.accept().await else {
             // A client that went before its turn, or no more open files: others are served on.
-            Err(_) => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
         };
         let site = site.clone();
         tokio::spawn(async move {

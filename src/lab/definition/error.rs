@@ -50,6 +50,14 @@ pub enum DefinitionError {
         /// What it must be.
         expected: &'static str,
     },
+    /// A test definition has no parameter of that name.
+    #[error("{file} has no parameter `{param}`: name it there under `params`, with its default")]
+    Parameter {
+        /// The file of the definition.
+        file: String,
+        /// The name.
+        param: String,
+    },
     /// The template sets what kiln sets.
     #[error("{file} sets `{key}`, which kiln sets from graph.ron: take it out")]
     Ours {

@@ -79,7 +79,7 @@ fn a_definition_is_the_template_with_what_kiln_sets() {
 #[test]
 fn definitions_of_tests_are_sent_as_lava_wants_them() {
     let params = BTreeMap::from([("SECONDS".to_owned(), "10".to_owned())]);
-    let text = "run:\n  steps:\n  - 'true'\n  - |\n    a\n    b\n";
+    let text = "params: {SECONDS: '5', OTHER: it's, NUMBER: 7}\ninstall: {steps: [b]}\nrun:\n  steps:\n  - 'true'\n  - |\n    a\n    b\n";
     let inline = inline("smoke", "lava/smoke.yaml", text, &params).unwrap();
     let git = git("ltp", "https://git.example/x", "0123", "a/b.yaml", &BTreeMap::new());
     let mut variables = variables();
@@ -94,6 +94,20 @@ fn a_file_that_is_no_test_definition_is_told_of() {
     assert_eq!(of("run: x"), "lava/smoke.yaml: `run` must be a mapping, with the `steps` of the test");
     assert_eq!(of("metadata: []\nrun: {steps: []}"), "lava/smoke.yaml: `metadata` must be a mapping");
     assert_eq!(of("- a"), "lava/smoke.yaml is a list, and not a mapping such as `actions: [..]`");
+    let params = BTreeMap::from([("LIMT".to_owned(), "1".to_owned())]);
+    let error =
+        inline("smoke", "lava/smoke.yaml", "params: {LIMIT: 2}\nrun: {steps: []}", &params).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "lava/smoke.yaml has no parameter `LIMT`: name it there under `params`, with its default"
+    );
+    assert!(
+        of("run: {steps: []}\nparams: {A-B: 1}").contains("`params` must be a mapping of names that a shell")
+    );
+    assert!(
+        of("run: {steps: []}\nparameters: {A: [1]}")
+            .contains("`parameters` must be a mapping of names to texts")
+    );
     assert!(of("run: [").starts_with("lava/smoke.yaml:1:\n  | run: ["), "{}", of("run: ["));
 }
 
@@ -253,4 +267,34 @@ fn texts_that_look_like_something_else_stay_texts() {
     }
     assert_eq!(again["truth"], json!(true));
     assert_eq!(again["octal"], json!(0o777));
+}
+
+#[test]
+fn a_marker_is_no_pattern() {
+    assert_eq!(prompt("KILN-BOOT-OK"), "KILN-BOOT-OK");
+    assert_eq!(prompt(r"[ok] (1.5) $ \\"), r"\[ok\] \(1\.5\) \$ \\\\");
+}
+
+/// The templates that come with kiln, with each definition that does.
+#[test]
+fn the_example_is_good() {
+    let text = include_str!("../../../examples/lava/lava/qemu.yaml");
+    let template = Template { file: "lava/qemu.yaml", text };
+    let mut variables = variables();
+    variables.board = [("append", "console=ttyS0,115200"), ("context_arch", "amd64")]
+        .map(|(a, b)| (a.to_owned(), json!(b)))
+        .into();
+    variables.test.prompts = vec![prompt("KILN-BOOT-OK")];
+    insta::assert_snapshot!("example_boot", render(template, &variables, &settings()).unwrap());
+    variables.modules = Some(content("modules.tar.zst", Some("zstd")));
+    let params = BTreeMap::from([("COLLECTIONS".to_owned(), "timers".to_owned())]);
+    let files = [
+        ("smoke", include_str!("../../../examples/lava/lava/smoke.yaml"), BTreeMap::new()),
+        ("gentoo", include_str!("../../../examples/lava/lava/gentoo.yaml"), BTreeMap::new()),
+        ("kselftest", include_str!("../../../examples/lava/lava/kselftest.yaml"), params),
+    ];
+    let definitions = files.iter().map(|(name, text, params)| inline(name, name, text, params));
+    let definitions = definitions.collect::<Result<Vec<_>, _>>().unwrap();
+    variables.test = TestVariables { prompts: Vec::new(), definitions, seconds: 600 };
+    insta::assert_snapshot!("example_tests", render(template, &variables, &settings()).unwrap());
 }

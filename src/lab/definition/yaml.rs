@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 use serde_saphyr::options::DuplicateKeyPolicy;
-use serde_saphyr::{Options, alias_limits, budget, options};
+use serde_saphyr::{Options, alias_limits, budget, options, ser_options};
 
 use super::error::{DefinitionError, Place};
 
@@ -29,7 +29,10 @@ pub(super) fn mapping(file: &str, text: &str) -> Result<Map<String, Value>, Defi
 
 /// A value as YAML that readers of either version take for the same. Mappings are sorted by key.
 pub(super) fn write(value: &Value) -> Result<String, DefinitionError> {
-    serde_saphyr::to_string(&sorted(value)).map_err(|error| DefinitionError::Unwritable(error.to_string()))
+    // Long texts stay on their line: commands are read by people who copy them.
+    let options = ser_options! { folded_wrap_chars: 1 << 20 };
+    serde_saphyr::to_string_with_options(&sorted(value), options)
+        .map_err(|error| DefinitionError::Unwritable(error.to_string()))
 }
 
 /// The value with all its keys in order, whatever order the maps of JSON keep.

@@ -205,11 +205,11 @@ fn answering(answer: &'static str) -> SocketAddr {
             let mut stream = stream.unwrap();
             let mut request = [0; 4096];
             let _ = stream.read(&mut request);
-            if !answer.is_empty() {
-                stream.write_all(answer.as_bytes()).unwrap();
-            } else {
+            if answer.is_empty() {
                 // Neither answers nor ends.
                 std::mem::forget(stream);
+            } else {
+                stream.write_all(answer.as_bytes()).unwrap();
             }
         }
     });

@@ -147,11 +147,11 @@ impl Checker<'_, '_> {
                 self.push(diagnostic.label(name.span, "again").label(first, "first here"));
             }
             let fit = !name.value.is_empty()
-                && name.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.+".contains(&b));
+                && name.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
             if !fit {
                 let message = format!("`{}` can't be the name of a suite", name.value);
                 let diagnostic = Diagnostic::error("bad-name", message).label(name.span, "not a name");
-                self.push(diagnostic.help("use letters, digits, `_`, `-`, `.` and `+`"));
+                self.push(diagnostic.help("use letters, digits, `_`, `-` and `.`"));
             }
             let DefinitionFrom::Git { url, rev, .. } = from else { continue };
             self.address("a repository", url, &["git://", "http://", "https://"]);
