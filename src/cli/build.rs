@@ -12,7 +12,7 @@ use signal_hook::iterator::Signals;
 
 use super::cache::after_build;
 use super::exit::{Exit, Failure};
-use super::labs::labs;
+use super::labs::{labs, sweep_published};
 use super::needs::hold;
 use super::plan::{Wanted, dry_run, forced, jobs};
 use super::project::{Project, select};
@@ -177,6 +177,7 @@ impl Carry<'_> {
             let exit = exit(&summary, &ended);
             if summary.ran + summary.restored > 0 && !summary.interrupted {
                 after_build(project, terminal);
+                sweep_published(&project.spec, terminal);
             }
             // The process ends here: giving the memory of 100,000 nodes back piece by piece helps nobody.
             std::mem::forget((graph, plan, ended, world));

@@ -38,21 +38,23 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         let node = &submission.node;
         // A kiln that waits for it holds the lock, and will see for itself what comes of it.
         let lock = project.store.try_lock(&submission.key, node)?;
-        let told = if args.dry_run {
-            Ok("is".to_owned())
-        } else {
-            cancel(&labs, submission).map(|what| what.to_owned())
-        };
+        let told =
+            if args.dry_run { Ok("is".to_owned()) } else { cancel(&labs, submission).map(str::to_owned) };
         let job = submission.job.map_or_else(|| "a job".to_owned(), |job| format!("job {job}"));
         match told {
             Ok(what) => {
-                outln!("{node}: {job} at lab {} {what}{}", submission.lab, if args.dry_run { " there" } else { "" });
+                outln!(
+                    "{node}: {job} at lab {} {what}{}",
+                    submission.lab,
+                    if args.dry_run { " there" } else { "" }
+                );
                 if !args.dry_run && lock.is_some() {
                     project.store.give_up(submission)?;
                 }
             }
             Err(why) => {
-                terminal.warning(&format!("{node}: {job} at lab {} can't be cancelled: {why}", submission.lab));
+                terminal
+                    .warning(&format!("{node}: {job} at lab {} can't be cancelled: {why}", submission.lab));
                 exit = Exit::Environment;
             }
         }

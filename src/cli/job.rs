@@ -60,8 +60,11 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
             (Some((_, artifact)), _) => drop(inputs.insert(name, *artifact)),
             (None, Some(_)) => drop(inputs.insert(name, Artifact::Absent)),
             (None, None) => {
-                return Err(Failure::new(Exit::Environment, format!("{name} is not known: {} has yet to run", graph.name(*from)))
-                    .help(format!("`kiln build {}` makes it", graph.name(*from))));
+                return Err(Failure::new(
+                    Exit::Environment,
+                    format!("{name} is not known: {} has yet to run", graph.name(*from)),
+                )
+                .help(format!("`kiln build {}` makes it", graph.name(*from))));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! `kiln labs`, and the labs of a project for the other commands.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::exit::{Exit, Failure};
 use super::project::load_spec;
@@ -8,6 +9,7 @@ use super::remotes::secret;
 use super::terminal::{Terminal, out};
 use crate::kinds::lava::{Labs, OnInterrupt};
 use crate::lab::lava::Token;
+use crate::lab::publish::Publisher;
 use crate::report;
 use crate::spec::model::{LavaLab, SecretFrom, Spec};
 
@@ -38,6 +40,15 @@ pub(super) fn labs<'a>(
     on_interrupt: impl Fn() -> OnInterrupt + Send + Sync + 'a,
 ) -> Labs<'a> {
     Labs::new(spec, |lab| token(lab, &spec.root), on_interrupt)
+}
+
+/// Takes away what was published for labs and has not been asked for in a long time.
+pub(super) fn sweep_published(spec: &Spec, terminal: &Terminal) {
+    let Some(publish) = &spec.project.publish else { return };
+    let publisher = Publisher::new(&spec.root.join(&publish.value.dir), &publish.value.url.value);
+    if let Err(error) = publisher.sweep(publish.value.age, SystemTime::now()) {
+        terminal.warning(&format!("old files that were published for labs stay: {error}"));
+    }
 }
 
 fn token(lab: &LavaLab, root: &Path) -> Result<Token, String> {

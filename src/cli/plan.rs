@@ -122,11 +122,7 @@ fn unmet(meetings: Meetings) -> Unmet {
 const FAILED: &str = "failed";
 
 /// The names of nodes that `--force` and `--rerun` mean.
-pub(super) fn forced(
-    wanted: &Wanted,
-    graph: &Graph,
-    world: &World<'_>,
-) -> Result<HashSet<String>, Failure> {
+pub(super) fn forced(wanted: &Wanted, graph: &Graph, world: &World<'_>) -> Result<HashSet<String>, Failure> {
     let mut names = meant(&wanted.force, graph, world)?;
     let boots = |name: &str| {
         let rule = name.split_once(':').and_then(|(rule, _)| world.spec.rules.get(rule));
@@ -135,7 +131,8 @@ pub(super) fn forced(
     let targets: Vec<String> = wanted.rerun.iter().filter(|what| *what != FAILED).cloned().collect();
     names.extend(meant(&targets, graph, world)?.into_iter().filter(|name| boots(name)));
     if wanted.rerun.iter().any(|what| what == FAILED) {
-        let failed = world.previous.iter().filter(|(name, state)| state.outcome == Outcome::Fail && boots(name));
+        let failed =
+            world.previous.iter().filter(|(name, state)| state.outcome == Outcome::Fail && boots(name));
         names.extend(failed.map(|(name, _)| name.clone()));
     }
     Ok(names)

@@ -42,8 +42,14 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let options = Options { jobs: jobs(args.wanted.jobs), keep_going: true, clean: false, goal };
     // A restore hands nothing over.
     let labs = labs(&project.spec, || OnInterrupt::Leave);
-    let carry =
-        Carry { project: &project, remotes: &remotes, labs: &labs, wanted: &args.wanted, options, format: args.format };
+    let carry = Carry {
+        project: &project,
+        remotes: &remotes,
+        labs: &labs,
+        wanted: &args.wanted,
+        options,
+        format: args.format,
+    };
     let exit = carry.out(None, terminal)?;
     let fetched = Fetching::from(remotes.traffic());
     if args.format == Format::Text && fetched.is_here() > 0 {

@@ -62,7 +62,8 @@ fn devices(project: &Project, lab: &str, surveyed: &Surveyed, style: Style) -> S
                 rows.push(vec![Cell::text(device_type), Cell::text(device), state, Cell::text(why)]);
             }
             if let (false, Availability::None(refusals)) = (any, surveyed.availability(device_type, &tags)) {
-                let why = refusals.iter().map(|refusal| refusal.why.to_string()).collect::<Vec<_>>().join(", ");
+                let why =
+                    refusals.iter().map(|refusal| refusal.why.to_string()).collect::<Vec<_>>().join(", ");
                 rows.push(vec![
                     Cell::text(device_type),
                     Cell::text("-"),
@@ -89,7 +90,9 @@ fn boards(
             let now = match surveyed {
                 Err(_) => word("no", style.bad("no")),
                 Ok(surveyed) => {
-                    match surveyed.availability(&board.value.device_type.value, &tags(project, lab, &board.value)) {
+                    match surveyed
+                        .availability(&board.value.device_type.value, &tags(project, lab, &board.value))
+                    {
                         Availability::Now(_) => word("yes", style.good("yes")),
                         Availability::Queued(_) => word("queued", style.warn("queued")),
                         Availability::None(_) => word("no", style.bad("no")),
@@ -104,7 +107,11 @@ fn boards(
 
 fn of_lab<'a>(project: &'a Project, lab: &'a str) -> impl Iterator<Item = (&'a str, &'a Board)> {
     let has = move |board: &&Board| board.labs.iter().any(|named| named.value == lab);
-    project.boards.iter().map(|(name, board)| (name.as_str(), &board.value)).filter(move |(_, board)| has(board))
+    project
+        .boards
+        .iter()
+        .map(|(name, board)| (name.as_str(), &board.value))
+        .filter(move |(_, board)| has(board))
 }
 
 /// The tags that a device needs: the board's, and those of the lab's own.

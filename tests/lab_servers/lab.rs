@@ -22,7 +22,8 @@ impl Lab {
     /// The lab, for one test alone, with everything in order.
     pub fn get() -> Self {
         let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = std::env::var("KILN_TEST_LAVA").expect("KILN_TEST_LAVA names the file that scripts/lava.sh wrote");
+        let file = std::env::var("KILN_TEST_LAVA")
+            .expect("KILN_TEST_LAVA names the file that scripts/lava.sh wrote");
         let text = std::fs::read_to_string(file).expect("the file can be read");
         let settings = text.lines().filter_map(|line| line.split_once('='));
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

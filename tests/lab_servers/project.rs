@@ -25,7 +25,10 @@ static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab-kernel");
     fs::create_dir_all(&dir).unwrap();
     for part in ["graph.ron", "rules", "configs", "boot"] {
-        run(Command::new("cp").args(["-r", "--no-target-directory"]).arg(root.join(part)).arg(dir.join(part)));
+        run(Command::new("cp")
+            .args(["-r", "--no-target-directory"])
+            .arg(root.join(part))
+            .arg(dir.join(part)));
     }
     let source = format!("Dir(\"{}\")", root.join("cache/sources/linux-6.1").display());
     let graph = fs::read_to_string(dir.join("graph.ron")).unwrap();
@@ -45,8 +48,11 @@ fn run(command: &mut Command) {
 
 /// A project in a directory of its own.
 pub struct Project {
-    dir: TempDir,
+    dir: PathBuf,
+    /// Where its boots appear, below `out/`.
+    board: &'static str,
     token: String,
+    _temporary: Option<TempDir>,
     server: Option<Child>,
 }
 
@@ -119,8 +125,14 @@ impl Project {
         let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         // The lab's server and its worker are other users.
         fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let project = Self { dir, token: lab.token("SUBMITTER"), server: None };
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let project = Self {
+            dir: dir.path().to_owned(),
+            board: "none/x86_64/defconfig/none/pc",
+            token: lab.token("SUBMITTER"),
+            _temporary: Some(dir),
+            server: None,
+        };
+        let port = free_port();
         let graph = GRAPH
             .replace("URL", lab.url())
             .replace("EVENTS", lab.events())
@@ -135,7 +147,10 @@ impl Project {
         fs::create_dir(project.path("rules")).unwrap();
         project.write("rules/config.ron", &copies("kernel.config", "config", "kernel.config"));
         let kernel = copies("bzImage", "image", "bzImage");
-        project.write("rules/kernel.ron", &kernel.replace("outputs: {", "outputs: { \"dtbs\": Tree(path: \"dtbs\", optional: true),"));
+        project.write(
+            "rules/kernel.ron",
+            &kernel.replace("outputs: {", "outputs: { \"dtbs\": Tree(path: \"dtbs\", optional: true),"),
+        );
         project.write("rules/rootfs.ron", &copies("initramfs.cpio.gz", "rootfs", "initramfs.cpio.gz"));
         let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
         fs::copy(own.join("match.ron"), project.path("rules/match.ron")).unwrap();
@@ -145,11 +160,30 @@ impl Project {
         project.serve(port)
     }
 
+    /// `examples/lava`, with what was built of it before: its kernel takes minutes.
+    pub fn example(lab: &Lab) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab-example");
+        fs::create_dir_all(&dir).unwrap();
+        let example = root.join("examples/lava");
+        run(Command::new("cp").arg("-r").arg("--no-target-directory").arg(example).arg(&dir));
+        let port = free_port();
+        let board = "linux-6.1/x86_64/lava-pc/gcc/qemu-lava";
+        let token = lab.token("SUBMITTER");
+        let project = Self { dir, board, token, _temporary: None, server: None };
+        let source = root.join("cache/sources/linux-6.1").display().to_string();
+        project.replace("graph.ron", "../../cache/sources/linux-6.1", &source);
+        project.replace("graph.ron", "http://127.0.0.1:28100/", lab.url());
+        project.replace("graph.ron", "LAVA_TOKEN", "LAB_TOKEN");
+        project.replace("graph.ron", "http://127.0.0.1:8080/", &format!("http://127.0.0.1:{port}/"));
+        project.serve(port)
+    }
+
     fn serve(mut self, port: u16) -> Self {
         fs::create_dir_all(self.path("published")).unwrap();
         let address = format!("127.0.0.1:{port}");
         let mut kiln = Command::new(env!("CARGO_BIN_EXE_kiln"));
-        kiln.args(["serve", "--listen", &address]).current_dir(self.dir.path()).stdout(Stdio::null());
+        kiln.args(["serve", "--listen", &address]).current_dir(&self.dir).stdout(Stdio::null());
         self.server = Some(kiln.spawn().unwrap());
         for _ in 0..100 {
             if std::net::TcpStream::connect(&address).is_ok() {
@@ -160,19 +194,26 @@ impl Project {
         panic!("kiln serve does not listen");
     }
 
-    /// Has the board run test cases as well.
-    pub fn with_tests(&self, skip: &str) {
+    /// Has the example run these cases, and nothing else. No other run of the tests has had the same.
+    pub fn with_cases(&self, skip: &str) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
         self.write(
             "cases.yaml",
-            "metadata: {format: Lava-Test Test Definition 1.0, name: cases, description: cases}\nrun:\n  steps:\n  \
-             - lava-test-case good --result pass\n  - lava-test-case known-bad --result fail\n  \
-             - lava-test-case measured --result pass --measurement 1.5 --units seconds\n",
+            &format!(
+                "# {now}\nrun:\n  steps:\n  - lava-test-case good --result pass\n  \
+                 - lava-test-case known-bad --result fail\n  \
+                 - lava-test-case measured --result pass --measurement 1.5 --units seconds\n"
+            ),
         );
-        let _ = skip;
+        self.replace("graph.ron", "tests: [\"boot\", \"smoke\"]", "tests: [\"cases\"]");
+        let cases = format!(
+            "tests: {{ \"cases\": Lava(definitions: [Inline(name: \"cases\", path: \"cases.yaml\")], {skip} time_limit: \"2min\"),"
+        );
+        self.replace("graph.ron", "tests: {", &cases);
     }
 
     pub fn path(&self, relative: &str) -> PathBuf {
-        self.dir.path().join(relative)
+        self.dir.join(relative)
     }
 
     pub fn write(&self, relative: &str, text: &str) {
@@ -195,7 +236,7 @@ impl Project {
 
     pub fn command(&self, args: &[&str]) -> Command {
         let mut kiln = Command::new(env!("CARGO_BIN_EXE_kiln"));
-        kiln.args(args).current_dir(self.dir.path()).env("LAB_TOKEN", &self.token).stdin(Stdio::null());
+        kiln.args(args).current_dir(&self.dir).env("LAB_TOKEN", &self.token).stdin(Stdio::null());
         kiln
     }
 
@@ -222,7 +263,7 @@ impl Project {
     }
 
     pub fn out(&self, relative: &str) -> String {
-        let path = self.path("out/none/x86_64/defconfig/none/pc").join(relative);
+        let path = self.path("out").join(self.board).join(relative);
         let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -239,6 +280,10 @@ impl Drop for Project {
             let _ = server.wait();
         }
     }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn signal(child: &Child, signal: nix::sys::signal::Signal) {

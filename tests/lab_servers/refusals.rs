@@ -20,9 +20,12 @@ fn skipped(project: &Project, reason: &str) -> Ran {
 fn rights_over_the_lab_are_refused() {
     let lab = Lab::get();
     let before = lab.jobs();
-    for (user, reason) in
-        [("STAFF", "staff"), ("ADMIN", "superuser"), ("SUPERUSER", "superuser"), ("OPERATOR", "change the device")]
-    {
+    for (user, reason) in [
+        ("STAFF", "staff"),
+        ("ADMIN", "superuser"),
+        ("SUPERUSER", "superuser"),
+        ("OPERATOR", "change the device"),
+    ] {
         let project = Project::new(&lab, OK).with_token(&lab.token(user));
         project.replace("graph.ron", "user: \"submitter\"", &format!("user: \"{}\"", user.to_lowercase()));
         let built = skipped(&project, reason);
@@ -47,7 +50,11 @@ fn boards_without_a_usable_device_are_skipped_and_not_recorded() {
     skipped(&project, "no device type no-such-type");
     project.replace("graph.ron", "device_type: \"no-such-type\"", "device_type: \"qemu-aarch64\"");
     skipped(&project, "health Bad");
-    project.replace("graph.ron", "device_type: \"qemu-aarch64\"", "device_type: \"qemu\", tags: [\"nowhere\"]");
+    project.replace(
+        "graph.ron",
+        "device_type: \"qemu-aarch64\"",
+        "device_type: \"qemu\", tags: [\"nowhere\"]",
+    );
     skipped(&project, "no tag nowhere");
     assert!(lab.jobs_since(before).is_empty());
     // Once there is a device, the same build boots it.
@@ -68,7 +75,9 @@ fn a_lab_that_answers_500_or_html_leaves_the_others_alone() {
     ] {
         let url = fake(answer);
         let project = Project::new(&lab, OK);
-        let broken = format!("\"broken\": Lava(url: \"{url}\", user: \"submitter\", token: Env(\"LAB_TOKEN\"), timeout: \"5s\"),");
+        let broken = format!(
+            "\"broken\": Lava(url: \"{url}\", user: \"submitter\", token: Env(\"LAB_TOKEN\"), timeout: \"5s\"),"
+        );
         project.replace("graph.ron", "labs: { ", &format!("labs: {{ {broken} "));
         project.replace("graph.ron", "labs: [\"lab\"]", "labs: [\"broken\", \"lab\"]");
         let built = project.kiln(&["build"]);

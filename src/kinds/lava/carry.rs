@@ -13,7 +13,7 @@ use crate::spec::model::Spec;
 use crate::store::{Outcome, StoreError, Submission};
 
 /// How long after an answer that never came the lab may still make the job: as long as its server lets a request take.
-const LATE: Duration = Duration::from_secs(60);
+const LATE: Duration = Duration::from_mins(1);
 
 /// How far the clocks of lab and machine may be apart. Names of jobs are never used twice, so it costs pages at most.
 const CLOCKS: Duration = Duration::from_hours(24);
@@ -22,7 +22,7 @@ const CLOCKS: Duration = Duration::from_hours(24);
 const PATIENCE: Duration = Duration::from_mins(10);
 
 /// How long a job may take besides its place in the queue and its tests: downloads, the boot, the lab's own work.
-const AROUND: Duration = Duration::from_mins(60);
+const AROUND: Duration = Duration::from_hours(1);
 
 /// The first and the longest wait between two looks at a job.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
@@ -257,7 +257,9 @@ impl Carry<'_> {
                 return Err(self.interrupted(lava, id, submission));
             }
             if submission.made.elapsed().unwrap_or_default() > limit {
-                let told = lava.cancel(id).map_or_else(|error| format!("; lab {} {error}", submission.lab), |()| String::new());
+                let told = lava
+                    .cancel(id)
+                    .map_or_else(|error| format!("; lab {} {error}", submission.lab), |()| String::new());
                 self.job.store.give_up(submission)?;
                 let limit = humantime::format_duration(limit);
                 return Err(End::Infra(format!(
@@ -296,9 +298,9 @@ impl Carry<'_> {
                     Ok(()) => End::Cancelled(format!("job {id} at lab {lab} was cancelled")),
                     Err(error) => error.into(),
                 },
-                Err(error) => {
-                    End::Cancelled(format!("job {id} can't be cancelled, as lab {lab} {error}; see `kiln cancel`"))
-                }
+                Err(error) => End::Cancelled(format!(
+                    "job {id} can't be cancelled, as lab {lab} {error}; see `kiln cancel`"
+                )),
             },
         }
     }
@@ -330,7 +332,10 @@ fn unanswered(submission: &Submission, error: &LavaError) -> End {
 
 fn client<'a>(place: &'a Place<'_>, submission: &Submission) -> Result<&'a Lava, End> {
     place.lava.as_ref().map_err(|why| {
-        End::Infra(format!("it may have been submitted to lab {} already, which can't be asked: {why}", submission.lab))
+        End::Infra(format!(
+            "it may have been submitted to lab {} already, which can't be asked: {why}",
+            submission.lab
+        ))
     })
 }
 

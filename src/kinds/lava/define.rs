@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::exec::Job;
 use crate::graph::{Action, Input};
 use crate::lab::definition::{
-    Content, Settings, Template, TestVariables, Variables, Visibility, git, inline, render,
+    Content, Settings, Template, TestVariables, Variables, Visibility, git, inline, prompt, render,
 };
 use crate::lab::publish::Publisher;
 use crate::spec::model::{self, AttrValue, DefinitionFrom, LavaLab, Spec, Test};
@@ -84,15 +84,21 @@ pub struct Draft<'a> {
 /// The definition that a lab would be sent. Nothing is published or asked.
 pub fn draft(spec: &Spec, draft: &Draft<'_>) -> Result<String, String> {
     let booted = Booted::of(spec, draft.action).ok_or("its board or its test is not in the spec")?;
-    let lab = draft.lab.or_else(|| booted.board.labs.first().map(|lab| lab.value.as_str())).unwrap_or_default();
+    let lab =
+        draft.lab.or_else(|| booted.board.labs.first().map(|lab| lab.value.as_str())).unwrap_or_default();
     let lab = match spec.project.labs.get(lab).map(|lab| &lab.value) {
-        Some(model::Lab::Lava(lab)) if booted.board.labs.iter().any(|of| Some(&*of.value) == draft.lab) || draft.lab.is_none() => lab,
+        Some(model::Lab::Lava(lab))
+            if booted.board.labs.iter().any(|of| Some(&*of.value) == draft.lab) || draft.lab.is_none() =>
+        {
+            lab
+        }
         _ => return Err(format!("{lab} is no LAVA lab of the board's")),
     };
     let publisher = publisher(spec)?;
     let url = |file: &Fetched<'_>| Ok(publisher.url(file.sha256, file.name));
     let files = Files { store: draft.store, input: draft.input, url: &url };
-    let wanted = Wanted { node: draft.node, action: draft.action, key: draft.action_key, name: "kiln (a draft)" };
+    let wanted =
+        Wanted { node: draft.node, action: draft.action, key: draft.action_key, name: "kiln (a draft)" };
     definition(spec, &wanted, booted, lab, &files)
 }
 
@@ -148,10 +154,8 @@ fn definition(
     let text = read(spec, path)?;
     let bindings = &wanted.action.bindings;
     let build = ["source", "arch", "defconfig", "toolchain"].map(|axis| bindings.text_of(axis)).join("/");
-    let mut metadata = BTreeMap::from([
-        ("kiln-node".to_owned(), wanted.node.to_owned()),
-        ("kiln-build".to_owned(), build),
-    ]);
+    let mut metadata =
+        BTreeMap::from([("kiln-node".to_owned(), wanted.node.to_owned()), ("kiln-build".to_owned(), build)]);
     metadata.extend(wanted.key.map(|key| ("kiln-action-key".to_owned(), key.to_string())));
     let settings = Settings {
         job_name: wanted.name.to_owned(),
@@ -183,7 +187,8 @@ impl Files<'_> {
         let compression = compression(self.store, Blob { digest, size }).map_err(|error| failed(&error))?;
         let path = self.store.path_of(&digest);
         let sha256: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        let url = (self.url)(&Fetched { path: &path, size, sha256: &sha256, name }).map_err(|error| failed(&error))?;
+        let url = (self.url)(&Fetched { path: &path, size, sha256: &sha256, name })
+            .map_err(|error| failed(&error))?;
         Ok(Some(Content { url, sha256, compression }))
     }
 
@@ -198,15 +203,15 @@ impl Files<'_> {
 }
 
 fn publisher(spec: &Spec) -> Result<Publisher, String> {
-    let publish = spec.project.publish.as_ref().ok_or("graph.ron has no `publish`: labs can't fetch anything")?;
+    let publish =
+        spec.project.publish.as_ref().ok_or("graph.ron has no `publish`: labs can't fetch anything")?;
     Ok(Publisher::new(&spec.root.join(&publish.value.dir), &publish.value.url.value))
 }
 
 fn test_variables(spec: &Spec, test: &Test) -> Result<TestVariables, String> {
     let mut variables = TestVariables { seconds: test.time_limit().as_secs(), ..TestVariables::default() };
     match test {
-        // LAVA's prompts are patterns.
-        Test::Console { marker, .. } => variables.prompts.push(literal(&marker.value)),
+        Test::Console { marker, .. } => variables.prompts.push(prompt(&marker.value)),
         Test::Login { .. } => variables.prompts.push("login:".to_owned()),
         Test::Lava { definitions, .. } => {
             for definition in definitions.iter().map(|definition| &definition.value) {
@@ -236,18 +241,6 @@ fn attribute(value: &AttrValue) -> Json {
     }
 }
 
-/// A pattern that matches this text alone.
-fn literal(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len());
-    for char in text.chars() {
-        if !(char.is_alphanumeric() || matches!(char, '-' | '_' | ' ' | '/' | ':' | '=' | ',')) {
-            pattern.push('\\');
-        }
-        pattern.push(char);
-    }
-    pattern
-}
-
 /// How a file is packed, by its first bytes: LAVA has to be told.
 fn compression(store: &Store, blob: Blob) -> Result<Option<&'static str>, String> {
     let file: File = store.open_blob(&blob).map_err(|error| error.to_string())?;
@@ -260,15 +253,4 @@ fn compression(store: &Store, blob: Blob) -> Result<Option<&'static str>, String
         [b'B', b'Z', b'h', ..] => Some("bz2"),
         _ => None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_marker_is_no_pattern() {
-        assert_eq!(literal("KILN-BOOT-OK"), "KILN-BOOT-OK");
-        assert_eq!(literal("a.b (c)*"), r"a\.b \(c\)\*");
-    }
 }

@@ -4,7 +4,9 @@ use jiff::Zoned;
 
 use super::Booted;
 use crate::exec::{Job, Submitted};
-use crate::lab::lava::{Case, CaseResult, Job as AtLab, Judged, Lava, LavaError, Results, Skip, Skipped, Verdict, judge};
+use crate::lab::lava::{
+    Case, CaseResult, Job as AtLab, Judged, Lava, LavaError, Results, Skip, Skipped, Verdict, judge,
+};
 use crate::lab::record::{self, Attempt, Record};
 use crate::spec::model::Test;
 use crate::store::{Outcome, Submission};
@@ -123,7 +125,9 @@ fn suites(results: &Results, judged: &Judged) -> Vec<record::Suite> {
             .to_owned(),
             measurement: case.measurement,
             unit: (!case.unit.is_empty()).then(|| case.unit.clone()),
-            skipped: skipped.filter(|_| case.result == CaseResult::Fail).map(|skipped| skipped.reason.clone()),
+            skipped: skipped
+                .filter(|_| case.result == CaseResult::Fail)
+                .map(|skipped| skipped.reason.clone()),
         }
     };
     let suites = results.suites.iter().map(|suite| record::Suite {

@@ -27,6 +27,8 @@ pub struct Labs<'a> {
     surveys: OnceLock<HashMap<String, Survey>>,
     used: Mutex<HashMap<String, u32>>,
     freed: Condvar,
+    /// Devices of which it is known whether our user may change them, by lab: LAVA grants that for single devices.
+    ours: Mutex<HashMap<(String, String), Result<(), String>>>,
     /// What was tried in this run and came to no outcome, by the key of the job.
     tried: Mutex<HashMap<Digest, Vec<Attempt>>>,
     interrupt: OnceLock<OnInterrupt>,
@@ -70,9 +72,9 @@ impl<'a> Labs<'a> {
         let labs = spec.project.labs.iter().filter_map(|(name, lab)| match &lab.value {
             LabSpec::Lava(lava) => {
                 let settings = token(lava).map(|token| settings(lava, token, spec));
-                let client = settings.clone().and_then(|settings| {
-                    Lava::new(name, settings).map_err(|error| error.to_string())
-                });
+                let client = settings
+                    .clone()
+                    .and_then(|settings| Lava::new(name, settings).map_err(|error| error.to_string()));
                 let (settings, events) = (settings.ok(), OnceLock::new());
                 Some(Place { name, spec: lava, lava: client, settings, events })
             }
@@ -83,6 +85,7 @@ impl<'a> Labs<'a> {
             surveys: OnceLock::new(),
             used: Mutex::default(),
             freed: Condvar::new(),
+            ours: Mutex::default(),
             tried: Mutex::default(),
             interrupt: OnceLock::new(),
             on_interrupt: Box::new(on_interrupt),
@@ -142,8 +145,14 @@ impl<'a> Labs<'a> {
             }
             let Some(place) = self.get(lab) else { continue };
             match self.availability(place, board) {
-                Ok(Availability::Now(_)) => usable.push((tried.contains(lab), false, order, place)),
-                Ok(Availability::Queued(_)) => usable.push((tried.contains(lab), true, order, place)),
+                Ok(Availability::Now(devices)) => match self.only_submits(place, &devices) {
+                    Ok(()) => usable.push((tried.contains(lab), false, order, place)),
+                    Err(why) => reasons.push(format!("{lab}: {why}")),
+                },
+                Ok(Availability::Queued(devices)) => match self.only_submits(place, &devices) {
+                    Ok(()) => usable.push((tried.contains(lab), true, order, place)),
+                    Err(why) => reasons.push(format!("{lab}: {why}")),
+                },
                 Ok(Availability::None(refusals)) => reasons.push(format!("{lab}: {}", refused_by(&refusals))),
                 Err(why) => reasons.push(format!("{lab}: {why}")),
             }
@@ -187,6 +196,22 @@ impl<'a> Labs<'a> {
         let tags: Vec<String> =
             place.spec.tags.iter().cloned().chain(board.tags.iter().map(|tag| tag.value.clone())).collect();
         Ok(surveyed.availability(&board.device_type.value, &tags))
+    }
+
+    /// Whether our user may do no more with these devices than boot on them: the first of them tells.
+    fn only_submits(&self, place: &Place<'_>, devices: &[String]) -> Result<(), String> {
+        let (Ok(lava), Some(device)) = (&place.lava, devices.first()) else { return Ok(()) };
+        let of = (place.name.to_owned(), device.clone());
+        // One thread asks, and the others that want to know wait for it.
+        let mut ours = self.ours.lock().unwrap_or_else(PoisonError::into_inner);
+        let ask = || match lava.administers(device) {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                Err(format!("the token's user may change the device {device}; use one that may only submit"))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        ours.entry(of).or_insert_with(ask).clone()
     }
 
     /// What was tried in this run and came to no outcome.
