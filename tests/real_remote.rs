@@ -80,11 +80,12 @@ impl<'a> Machine<'a> {
         fs::read(self.path(&format!("out/{BUILD}/bzImage"))).expect("a kernel")
     }
 
-    /// An edit that makes a difference.
-    fn edit(&self) {
+    /// Makes an edit that makes a difference; gives what was there before.
+    fn edit(&self) -> String {
         let leaf = self.path(LEAF);
         let text = fs::read_to_string(&leaf).expect("a source file");
         fs::write(&leaf, format!("{text}\nconst char kiln_was_here[] = \"kiln\";\n")).expect("it is written");
+        text
     }
 }
 
@@ -114,7 +115,7 @@ fn an_empty_machine_goes_on_where_another_one_ended() {
 
     // A commit of one file, on a machine that has never built anything.
     let runner = Machine::new(&tree, remote.path(), &key);
-    runner.edit();
+    let before = runner.edit();
     let (ended, one_file) = runner.build(&[]);
     let ran: Vec<&Value> = ended.iter().filter(|event| event["how"] == "ran").collect();
     assert_eq!(ran.len(), 2, "{ended:?}");
@@ -122,7 +123,13 @@ fn an_empty_machine_goes_on_where_another_one_ended() {
     assert!(ran[1]["node"] == format!("job:{BUILD}/qemu-pc/boot"), "{ended:?}");
     let map = fs::read_to_string(runner.path(&format!("out/{BUILD}/System.map"))).expect("a file");
     assert!(map.contains("kiln_was_here"), "the edit is not in the kernel");
-    // As from nothing, to the bit.
-    runner.run(&["verify", &format!("kernel:{BUILD}")]);
+
+    // Taken back, and built once more in that directory: the same bits as the builder's, which it made from nothing.
+    fs::write(runner.path(LEAF), before).expect("it is written");
+    let kernel = format!("kernel:{BUILD}");
+    let (ended, _) = runner.build(&["--force", &kernel, &kernel]);
+    let [ended] = &ended[..] else { panic!("{ended:?}") };
+    assert!(ended["how"] != "restored" && ended["continued"] == true, "{ended}");
+    assert!(runner.image() == image, "the kernel is another one");
     println!("from nothing {from_nothing:.1?}, restored {restore:.1?}, one file elsewhere {one_file:.1?}");
 }
