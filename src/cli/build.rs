@@ -174,7 +174,7 @@ impl Carry<'_> {
             if format == Format::Text {
                 show(&graph, &ended, &summary, terminal);
             }
-            let exit = exit(&summary, &ended);
+            let exit = exit(&summary, &ended, options.goal);
             if summary.ran + summary.restored > 0 && !summary.interrupted {
                 after_build(project, terminal);
                 sweep_published(&project.spec, terminal);
@@ -201,12 +201,14 @@ fn add(before: &Summary, last: &Summary, round: usize) -> Summary {
     }
 }
 
-fn exit(summary: &Summary, ended: &Ended) -> Exit {
+fn exit(summary: &Summary, ended: &Ended, goal: Goal) -> Exit {
+    // Of a build in which nothing failed, what is left out are boots that no lab could take.
+    let left_out = goal == Goal::Build && summary.skipped > 0 && summary.failed == 0;
     if summary.interrupted {
         Exit::Interrupted
     } else if summary.failed > summary.boots_failed {
         Exit::BuildFailed
-    } else if summary.infra > 0 || ended.plan_again {
+    } else if summary.infra > 0 || left_out || ended.plan_again {
         Exit::Environment
     } else if summary.boots_failed > 0 {
         Exit::BootFailed

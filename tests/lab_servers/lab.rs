@@ -28,6 +28,8 @@ impl Lab {
         let settings = text.lines().filter_map(|line| line.split_once('='));
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let lab = Self { settings, _alone: alone };
+        // Devices that a test before has put into doubt, and jobs that it has left.
+        Self::script(&["reset"]);
         lab.wait_until_idle();
         lab
     }

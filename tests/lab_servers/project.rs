@@ -166,7 +166,7 @@ impl Project {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab-example");
         fs::create_dir_all(&dir).unwrap();
         let example = root.join("examples/lava");
-        run(Command::new("cp").arg("-r").arg("--no-target-directory").arg(example).arg(&dir));
+        run(Command::new("cp").arg("-rL").arg("--no-target-directory").arg(example).arg(&dir));
         let port = free_port();
         let board = "linux-6.1/x86_64/lava-pc/gcc/qemu-lava";
         let token = lab.token("SUBMITTER");

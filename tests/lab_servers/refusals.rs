@@ -10,6 +10,7 @@ use super::project::{OK, Project, Ran};
 /// A build of which the boot is skipped, for that reason.
 fn skipped(project: &Project, reason: &str) -> Ran {
     let built = project.kiln(&["build"]);
+    assert_eq!(built.code, 4, "{built}");
     assert!(built.stdout.contains("skipped"), "{built}");
     assert!(built.stdout.contains(reason), "{reason}: {built}");
     built

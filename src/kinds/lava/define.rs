@@ -187,8 +187,13 @@ impl Files<'_> {
         let compression = compression(self.store, Blob { digest, size }).map_err(|error| failed(&error))?;
         let path = self.store.path_of(&digest);
         let sha256: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        let url = (self.url)(&Fetched { path: &path, size, sha256: &sha256, name })
-            .map_err(|error| failed(&error))?;
+        // What unpacks a file at the lab goes by the end of its name.
+        let name = match compression {
+            Some(suffix) if !name.ends_with(suffix) => format!("{name}.{suffix}"),
+            _ => name.to_owned(),
+        };
+        let fetched = Fetched { path: &path, size, sha256: &sha256, name: &name };
+        let url = (self.url)(&fetched).map_err(|error| failed(&error))?;
         Ok(Some(Content { url, sha256, compression }))
     }
 
