@@ -129,8 +129,8 @@ impl DirRemote {
         let tmp = self.open_home().and_then(|home| made_dir(&home, "tmp")).map_err(|e| self.failed(e))?;
         let name = temporary_name()?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        // Who else may read it is for the umask to say.
-        let file = openat(&tmp, &*name, flags, Mode::from_bits_truncate(0o666));
+        // Who else may read it is for the umask to say. Nobody writes to it any more: caches on this machine may link it.
+        let file = openat(&tmp, &*name, flags, Mode::from_bits_truncate(0o444));
         let mut file = File::from(file.map_err(|error| self.failed(error.into()))?);
         if !self.swept.swap(true, Ordering::Relaxed) {
             sweep(&tmp, &file);
@@ -231,6 +231,11 @@ impl Remote for DirRemote {
             left -= read as u64;
         }
         Ok(())
+    }
+
+    fn file(&self, blob: &Name) -> Result<Option<File>, RemoteError> {
+        let found = self.open(Map::Blobs, &blob.blake3.to_string())?;
+        Ok(found.filter(|(_, size)| *size == blob.size).map(|(file, _)| file))
     }
 
     fn put(&self, blob: &Name, from: &mut File) -> Result<(), RemoteError> {

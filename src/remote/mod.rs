@@ -105,6 +105,11 @@ pub trait Remote: Send + Sync {
     /// asks for it hashes it. Where this fails, what has been written so far is part of the blob, if the remote is honest.
     fn get(&self, blob: &Name, offset: u64, to: &mut dyn Write) -> Result<(), RemoteError>;
 
+    /// The file of this machine in which a blob is, where there is one. Its content is not checked.
+    fn file(&self, _blob: &Name) -> Result<Option<File>, RemoteError> {
+        Ok(None)
+    }
+
     /// Puts the blob that the file holds, from its start. `blob` says how long it is, and is right.
     fn put(&self, blob: &Name, from: &mut File) -> Result<(), RemoteError>;
 

@@ -6,12 +6,15 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::libc;
+use nix::unistd::linkat;
 
-use super::cas::{Blob, name_blob};
+use super::cas::{Blob, hash_file, name_blob};
 use super::error::{At, BlobError, StoreError};
 use super::session::remove_any;
 use super::{Store, make_dir};
@@ -54,6 +57,37 @@ impl Store {
         }
         hasher.update_reader(&mut file).at(&path)?;
         Ok(Some(Intake { store: self, expected, path, file, hasher, resumable }))
+    }
+
+    /// Takes in a blob that a file holds, as another name of that very file: nothing is copied. False where that is not to
+    /// be had: on another file system, or a file of somebody else's, or one that may be written to.
+    pub fn adopt(&self, expected: Blob, file: &mut File) -> Result<bool, BlobError> {
+        self.claim([&expected.digest])?;
+        if self.has(&expected.digest, expected.size) {
+            return Ok(true);
+        }
+        let stat = file.metadata().at(self.home())?;
+        if stat.uid() != nix::unistd::geteuid().as_raw() || stat.mode() & 0o222 != 0 {
+            return Ok(false);
+        }
+        let temp = self.session.temp_path();
+        // The file that is open, whatever has its name by now.
+        let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+        if linkat(AT_FDCWD, open.as_str(), AT_FDCWD, &temp, AtFlags::AT_SYMLINK_FOLLOW).is_err() {
+            return Ok(false);
+        }
+        let named = match hash_file(file, &temp).at(&temp) {
+            Ok(found) if found == (expected.digest, expected.size) => {
+                name_blob(&temp, &self.blob_path(&expected.digest)).map_err(BlobError::from)
+            }
+            Ok(_) => Err(BlobError::Hostile { why: "its content is not what its digest says" }),
+            Err(error) => Err(error.into()),
+        };
+        // Renamed away, or not to be: where both names are of one file already, a rename leaves them.
+        let _ = fs::remove_file(&temp);
+        named?;
+        self.added(expected.size);
+        Ok(true)
     }
 
     /// Removes a blob that no row names: one that was only on its way through.
@@ -217,6 +251,33 @@ mod tests {
         intake.start_again().unwrap();
         intake.write_all(b"right").unwrap();
         intake.finish().unwrap();
+    }
+
+    #[test]
+    fn a_file_that_nobody_writes_to_is_linked_and_any_other_is_not() {
+        let (dir, store) = store();
+        let bytes = b"bytes that are here already";
+        let put = |name: &str, bytes: &[u8], mode| {
+            let path = dir.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            File::open(path).unwrap()
+        };
+        assert!(!store.adopt(blob(bytes), &mut put("writable", bytes, 0o644)).unwrap());
+        let wrong = store.adopt(blob(bytes), &mut put("wrong", b"bytes that are something els", 0o444));
+        assert!(matches!(wrong, Err(BlobError::Hostile { .. })), "{wrong:?}");
+        assert!(!store.has(&blob(bytes).digest, bytes.len() as u64));
+
+        let mut file = put("right", bytes, 0o444);
+        assert!(store.adopt(blob(bytes), &mut file).unwrap());
+        assert_eq!(store.read(&blob(bytes).digest, 100).unwrap(), bytes);
+        let linked = fs::metadata(store.path_of(&blob(bytes).digest)).unwrap();
+        assert_eq!(
+            (linked.ino(), linked.nlink()),
+            (file.metadata().unwrap().ino(), 2),
+            "one file, and no third name"
+        );
+        assert!(store.adopt(blob(bytes), &mut file).unwrap(), "it is here");
     }
 
     #[test]
