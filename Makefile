@@ -19,6 +19,8 @@ check: ## All checks and tests, one real kernel included: what CI runs
 	@scripts/test.sh real
 
 check-remote: ## kiln with real servers, all faults included: nginx, PostgreSQL and BuildGrid (minutes)
+	@scripts/setup.sh demo
+	@scripts/source.sh
 	@scripts/check-remote.sh
 
 check-lab: ## kiln with a real LAVA, brought up on this machine, that boots the demo's kernel (as root; minutes)

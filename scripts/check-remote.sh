@@ -28,3 +28,4 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
     cargo test --locked --test remote_servers -- --include-ignored
 fi
+scripts/test.sh remote

@@ -75,8 +75,11 @@ fn make(project: &Path, origin: &Source, tree: &Path) -> Result<(), UnpackError>
                 .stdout(Stdio::piped())
                 .spawn()
                 .map_err(|error| git_error(error.to_string()))?;
-            let output = child.stdout.take().expect("it is piped");
-            let extracted = extract(output, &path, tree, 0);
+            let mut output = child.stdout.take().expect("it is piped");
+            let extracted = extract(&mut output, &path, tree, 0);
+            // An archive ends before what it is padded with: git is not to die of a pipe that nobody reads.
+            let _ = io::copy(&mut output, &mut io::sink());
+            drop(output);
             let status = child.wait().map_err(|error| git_error(error.to_string()))?;
             extracted?;
             if status.success() { Ok(()) } else { Err(git_error(format!("git archive: {status}"))) }

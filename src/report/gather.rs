@@ -23,7 +23,10 @@ const MOST: u64 = 64 << 20;
 
 /// Whether a node is a boot: here under QEMU, or at a lab.
 pub(super) fn is_boot(action: &Action) -> bool {
-    action.rule.rule.kind.boots().is_some()
+    let rule = &action.rule.rule;
+    // Or by a rule of the user's own, which leaves the same results.
+    let of_their_own = rule.has_axis(Axis::Board) && rule.outputs.contains_key(RESULTS);
+    rule.kind.boots().is_some() || of_their_own
 }
 
 /// Whether a node is part of a build, its boots included.

@@ -86,6 +86,8 @@ impl Store {
         // Renamed away, or not to be: where both names are of one file already, a rename leaves them.
         let _ = fs::remove_file(&temp);
         named?;
+        // What has come of it by another way is of no use any more.
+        let _ = remove_partial_of(self, &expected.digest);
         self.added(expected.size);
         Ok(true)
     }
@@ -195,6 +197,11 @@ fn open_partial(path: &Path) -> Result<Option<File>, StoreError> {
             _ => {}
         }
     }
+}
+
+fn remove_partial_of(store: &Store, digest: &Digest) -> Result<(), StoreError> {
+    let path = store.home().join("partial").join(digest.to_string());
+    if path.exists() { remove_partial(&path) } else { Ok(()) }
 }
 
 /// Removes what has come of a blob, unless somebody is fetching it now.
