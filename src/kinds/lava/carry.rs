@@ -129,7 +129,7 @@ impl Carry<'_> {
                 Err(none) => return Err(none.into()),
             };
             let place = slot.place;
-            let lava = place.lava.as_ref().map_err(End::infra)?;
+            let lava = place.lava().map_err(End::infra)?;
             let name = define::job_name(self.job);
             let definition = define::define(self.spec, self.job, self.booted, place, &name)?;
             if let Err(error) = lava.validate(&definition) {
@@ -224,7 +224,7 @@ impl Carry<'_> {
                 Ok(submitted)
             }
             _ => {
-                let message = gathered.message(submission);
+                let message = gathered.message();
                 self.labs.has_tried(self.job.key, attempt(&message));
                 self.job.store.give_up(submission)?;
                 Err(End::Infra(message))
@@ -331,7 +331,7 @@ fn unanswered(submission: &Submission, error: &LavaError) -> End {
 }
 
 fn client<'a>(place: &'a Place<'_>, submission: &Submission) -> Result<&'a Lava, End> {
-    place.lava.as_ref().map_err(|why| {
+    place.lava().map_err(|why| {
         End::Infra(format!(
             "it may have been submitted to lab {} already, which can't be asked: {why}",
             submission.lab

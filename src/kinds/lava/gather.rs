@@ -9,7 +9,7 @@ use crate::lab::lava::{
 };
 use crate::lab::record::{self, Attempt, Record};
 use crate::spec::model::Test;
-use crate::store::{Outcome, Submission};
+use crate::store::Outcome;
 
 /// The outputs that a rule of this kind may declare; those that it does not are left out.
 const RESULTS: &str = "results";
@@ -63,14 +63,14 @@ impl Gathered<'_> {
     }
 
     /// What happened, with where to look.
-    pub(super) fn message(&self, submission: &Submission) -> String {
-        format!("{} (lab {}, {})", self.record.message, submission.lab, self.record.page)
+    pub(super) fn message(&self) -> String {
+        format!("{} (lab {}, {})", self.record.message, self.record.lab, self.record.page)
     }
 
     /// The outcome with its outputs. `tried`: what came to no outcome before it.
     pub(super) fn submitted(mut self, tried: &[Attempt]) -> Submitted {
         self.record.attempts = tried.to_vec();
-        let mut message = format!("{} (lab {}, {})", self.record.message, self.record.lab, self.record.page);
+        let mut message = self.message();
         if let Some(last) = tried.last() {
             message.push_str(&format!("; before that: {}", last.message));
         }

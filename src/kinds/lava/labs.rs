@@ -39,9 +39,10 @@ pub struct Labs<'a> {
 pub(super) struct Place<'a> {
     pub name: &'a str,
     pub spec: &'a LavaLab,
-    /// Its client, or why there is none.
-    pub lava: Result<Lava, String>,
-    settings: Option<Settings>,
+    /// Where it is and how to get in, or why that is not known.
+    settings: Box<dyn Fn() -> Result<Settings, String> + Send + Sync + 'a>,
+    /// Its client, or why there is none: it takes time to make, and a run that hands nothing over makes none.
+    client: OnceLock<Result<Lava, String>>,
     /// What it tells of jobs while they go on: opened when the first job is there.
     events: OnceLock<Option<Events>>,
 }
@@ -66,17 +67,13 @@ impl<'a> Labs<'a> {
     /// when the user interrupts and jobs of ours are at labs.
     pub fn new(
         spec: &'a Spec,
-        token: impl Fn(&LavaLab) -> Result<Token, String>,
+        token: impl Fn(&LavaLab) -> Result<Token, String> + Copy + Send + Sync + 'a,
         on_interrupt: impl Fn() -> OnInterrupt + Send + Sync + 'a,
     ) -> Self {
         let labs = spec.project.labs.iter().filter_map(|(name, lab)| match &lab.value {
             LabSpec::Lava(lava) => {
-                let settings = token(lava).map(|token| settings(lava, token, spec));
-                let client = settings
-                    .clone()
-                    .and_then(|settings| Lava::new(name, settings).map_err(|error| error.to_string()));
-                let (settings, events) = (settings.ok(), OnceLock::new());
-                Some(Place { name, spec: lava, lava: client, settings, events })
+                let settings = Box::new(move || Ok(settings(lava, token(lava)?, spec)));
+                Some(Place { name, spec: lava, settings, client: OnceLock::new(), events: OnceLock::new() })
             }
             LabSpec::Qemu { .. } => None,
         });
@@ -95,7 +92,7 @@ impl<'a> Labs<'a> {
     /// What each lab says of itself and what it has: asked once for a run, all side by side.
     fn surveys(&self) -> &HashMap<String, Survey> {
         self.surveys.get_or_init(|| {
-            let clients: Vec<&Lava> = self.labs.iter().filter_map(|place| place.lava.as_ref().ok()).collect();
+            let clients: Vec<&Lava> = self.labs.iter().filter_map(|place| place.lava().ok()).collect();
             let within = self.labs.iter().map(|place| place.spec.timeout).max().unwrap_or_default();
             survey_all(&clients, within).into_iter().map(|survey| (survey.lab.clone(), survey)).collect()
         })
@@ -105,12 +102,12 @@ impl<'a> Labs<'a> {
     pub fn looked_at(&self) -> impl Iterator<Item = (&str, Result<&Surveyed, String>)> {
         let surveys = self.surveys();
         self.labs.iter().map(|place| {
-            let survey = match &place.lava {
+            let survey = match place.lava() {
                 Ok(_) => match surveys.get(place.name).map(|survey| &survey.state) {
                     Some(state) => state.as_ref().map_err(ToString::to_string),
                     None => Err("was not asked".to_owned()),
                 },
-                Err(why) => Err(why.clone()),
+                Err(why) => Err(why.to_owned()),
             };
             (place.name, survey)
         })
@@ -118,8 +115,7 @@ impl<'a> Labs<'a> {
 
     /// A lab's client; what a job was handed to may not be in the spec any more.
     pub fn client(&self, lab: &str) -> Option<Result<&Lava, &str>> {
-        let place = self.labs.iter().find(|place| place.name == lab)?;
-        Some(place.lava.as_ref().map_err(String::as_str))
+        Some(self.get(lab)?.lava())
     }
 
     pub(super) fn get(&self, lab: &str) -> Option<&Place<'a>> {
@@ -188,9 +184,7 @@ impl<'a> Labs<'a> {
     }
 
     fn availability(&self, place: &Place<'_>, board: &Board) -> Result<Availability, String> {
-        if let Err(why) = &place.lava {
-            return Err(why.clone());
-        }
+        place.lava()?;
         let survey = self.surveys().get(place.name).ok_or_else(|| "it was not asked".to_owned())?;
         let surveyed = survey.state.as_ref().map_err(ToString::to_string)?;
         let tags: Vec<String> =
@@ -200,7 +194,7 @@ impl<'a> Labs<'a> {
 
     /// Whether our user may do no more with these devices than boot on them: the first of them tells.
     fn only_submits(&self, place: &Place<'_>, devices: &[String]) -> Result<(), String> {
-        let (Ok(lava), Some(device)) = (&place.lava, devices.first()) else { return Ok(()) };
+        let (Ok(lava), Some(device)) = (place.lava(), devices.first()) else { return Ok(()) };
         let of = (place.name.to_owned(), device.clone());
         // One thread asks, and the others that want to know wait for it.
         let mut ours = self.ours.lock().unwrap_or_else(PoisonError::into_inner);
@@ -231,9 +225,18 @@ impl<'a> Labs<'a> {
 }
 
 impl Place<'_> {
+    /// Its client, or why there is none.
+    pub(super) fn lava(&self) -> Result<&Lava, &str> {
+        let make = || {
+            let settings = (self.settings)()?;
+            Lava::new(self.name, settings).map_err(|error| error.to_string())
+        };
+        self.client.get_or_init(make).as_ref().map_err(String::as_str)
+    }
+
     /// What the lab tells of jobs while they go on. `None` where it does not: then they are looked at now and then.
     pub(super) fn events(&self) -> Option<&Events> {
-        self.events.get_or_init(|| Events::open(self.settings.as_ref()?)).as_ref()
+        self.events.get_or_init(|| Events::open(&(self.settings)().ok()?)).as_ref()
     }
 }
 
