@@ -9,6 +9,7 @@
 pub mod cli;
 pub mod digest;
 pub mod exec;
+pub mod gentoo;
 pub mod graph;
 pub mod host;
 pub mod kernel;

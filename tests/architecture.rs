@@ -30,6 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("digest", &[]),
     ("host", &["digest", "source"]),
     ("kernel", &["digest"]),
+    ("gentoo", &[]),
     ("lab", &[]),
     ("shell", &[]),
     ("remote", &["digest", "source", "store"]),

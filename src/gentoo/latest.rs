@@ -1,0 +1,246 @@
+//! Which build of a stage3 is the latest: `latest-stage3-NAME.txt`.
+//!
+//! ```text
+//! # Latest as of Sun, 28 Sep 2025 17:30:00 +0000
+//! # ts=1759080600
+//! 20250928T170227Z/stage3-arm64-openrc-20250928T170227Z.tar.xz 311603336
+//! ```
+//!
+//! It is clear-signed, and signed anew whenever releases are sorted, so that its time says how old what a mirror shows is.
+
+use std::time::{Duration, SystemTime};
+
+use super::dated::Date;
+use super::lock::Locked;
+use super::names::Stage3;
+use super::signed::Verified;
+
+/// The largest stage3 there may be, in bytes: several times those with a desktop.
+pub const MAX_SIZE: u64 = 8 << 30;
+
+/// Why a `latest` file does not tell which build to take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LatestError {
+    /// It is signed, but not what it should be: that of another stage3, perhaps.
+    #[error("{file} is not what it should be: {problem}")]
+    Format {
+        /// The file's name.
+        file: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The mirror is behind what has been seen before, or somebody holds it back.
+    #[error(
+        "{file} goes back in time: it names the build of {found}, and kiln.lock has that of {locked}; \
+         use another mirror, or remove the entry from kiln.lock if the older build is wanted"
+    )]
+    Back {
+        /// The file's name.
+        file: String,
+        /// The build it names, or the time it is of.
+        found: String,
+        /// What is locked.
+        locked: String,
+    },
+    /// The mirror has not been brought up to date for long.
+    #[error(
+        "{file} was signed {days} days ago, and the spec wants one of at most {most} days: \
+         the mirror is out of date, or somebody holds it back; use another one"
+    )]
+    Stale {
+        /// The file's name.
+        file: String,
+        /// How old it is.
+        days: u64,
+        /// How old it may be.
+        most: u64,
+    },
+}
+
+/// What a `latest` file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Latest {
+    stage3: Stage3,
+    /// When it was written, in seconds since 1970.
+    as_of: u64,
+    date: Date,
+    path: String,
+    size: u64,
+}
+
+impl Latest {
+    /// Reads the file of a stage3. It names that one, and nothing else counts.
+    pub fn read(stage3: &Stage3, text: &Verified) -> Result<Self, LatestError> {
+        parse(stage3, text.text()).map_err(|problem| LatestError::Format { file: file(stage3), problem })
+    }
+
+    /// Refuses what is older than what is locked, and what is older than it may be. `None` as the age: however old it is.
+    pub fn is_fresh(
+        &self,
+        locked: Option<&Locked>,
+        most: Option<Duration>,
+        now: SystemTime,
+    ) -> Result<(), LatestError> {
+        if let Some(locked) = locked {
+            let back = |found: String, locked: String| {
+                Err(LatestError::Back { file: file(&self.stage3), found, locked })
+            };
+            if self.date < locked.date {
+                return back(self.date.to_string(), locked.date.to_string());
+            }
+            // Of the same build, mirrors have texts of different hours.
+            if self.as_of < locked.as_of && self.date != locked.date {
+                return back(shown(self.as_of), shown(locked.as_of));
+            }
+        }
+        let age = now.duration_since(SystemTime::UNIX_EPOCH + Duration::from_secs(self.as_of));
+        match (age, most) {
+            (Ok(age), Some(most)) if age > most => Err(LatestError::Stale {
+                file: file(&self.stage3),
+                days: age.as_secs() / 86_400,
+                most: most.as_secs() / 86_400,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Which stage3 this is of.
+    pub fn stage3(&self) -> &Stage3 {
+        &self.stage3
+    }
+
+    /// When the file was written, in seconds since 1970.
+    pub fn as_of(&self) -> u64 {
+        self.as_of
+    }
+
+    /// When the build began.
+    pub fn date(&self) -> &Date {
+        &self.date
+    }
+
+    /// Where the tarball is, relative to [`Stage3::builds`].
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The tarball's name.
+    pub fn file(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// The tarball's size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+fn file(stage3: &Stage3) -> String {
+    format!("latest-stage3-{}.txt", stage3.name())
+}
+
+fn shown(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map_or_else(|| seconds.to_string(), |time| time.to_string())
+}
+
+fn parse(stage3: &Stage3, text: &str) -> Result<Latest, String> {
+    let as_of = text
+        .lines()
+        .find_map(|line| line.strip_prefix("# ts="))
+        .and_then(|seconds| seconds.parse().ok())
+        .ok_or("it does not say when it was written (# ts=)")?;
+    let mut lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return Err("it should name one build".to_owned());
+    };
+    let (path, size) = line.split_once(' ').ok_or("a size is missing")?;
+    let date: Date = path
+        .split_once('/')
+        .and_then(|(date, _)| date.parse().ok())
+        .ok_or_else(|| format!("{path:?} does not begin with a date"))?;
+    let expected = format!("{date}/{stage3}-{date}.tar.xz");
+    if path != expected {
+        return Err(format!("it names {path:?} where {expected} was to be expected"));
+    }
+    let size = size.trim().parse().ok().filter(|size| (1..=MAX_SIZE).contains(size));
+    let size = size.ok_or_else(|| format!("{line:?} has no size that a stage3 could have"))?;
+    Ok(Latest { stage3: stage3.clone(), as_of, date, path: path.to_owned(), size })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# Latest as of Sun, 28 Sep 2025 17:30:00 +0000\n# ts=1759080600\n\
+        20250928T170227Z/stage3-arm64-openrc-20250928T170227Z.tar.xz 311603336";
+
+    fn arm64() -> Stage3 {
+        Stage3::named("arm64-openrc").unwrap()
+    }
+
+    fn read(text: &str) -> Result<Latest, LatestError> {
+        Latest::read(&arm64(), &Verified::for_tests(text))
+    }
+
+    #[test]
+    fn a_real_one_is_read() {
+        let latest = read(TEXT).unwrap();
+        assert_eq!(latest.date().as_str(), "20250928T170227Z");
+        assert_eq!(latest.path(), "20250928T170227Z/stage3-arm64-openrc-20250928T170227Z.tar.xz");
+        assert_eq!(latest.file(), "stage3-arm64-openrc-20250928T170227Z.tar.xz");
+        assert_eq!((latest.size(), latest.as_of()), (311_603_336, 1_759_080_600));
+    }
+
+    #[test]
+    fn what_is_signed_may_still_be_the_wrong_thing() {
+        let wrong = [
+            // Another stage3's file, under this one's name.
+            TEXT.replace("arm64", "amd64"),
+            TEXT.replace("arm64-openrc", "arm64-systemd"),
+            TEXT.replace("20250928T170227Z/", "../../20250928T170227Z/"),
+            TEXT.replace("20250928T170227Z/", ""),
+            TEXT.replacen("20250928T170227Z", "20250929T170227Z", 1),
+            TEXT.replace("20250928T170227Z", "2025092éT170227Z"),
+            TEXT.replace("311603336", "0"),
+            TEXT.replace("311603336", "99999999999999"),
+            TEXT.replace(" 311603336", ""),
+            TEXT.replace("# ts=1759080600\n", ""),
+            TEXT.replace("ts=1759080600", "ts=-1"),
+            format!("{TEXT}\n20250928T170227Z/stage3-arm64-systemd-20250928T170227Z.tar.xz 311603336"),
+            "# ts=1".to_owned(),
+            String::new(),
+        ];
+        for text in wrong {
+            assert!(matches!(read(&text), Err(LatestError::Format { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn time_does_not_go_back() {
+        let latest = read(TEXT).unwrap();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_mins(29_332_410);
+        let mut locked = Locked::for_tests(&latest);
+        assert_eq!(latest.is_fresh(Some(&locked), None, now), Ok(()));
+        locked.date = "20250929T000000Z".parse().unwrap();
+        let error = latest.is_fresh(Some(&locked), None, now).unwrap_err().to_string();
+        assert!(error.contains("goes back in time") && error.contains("20250929T000000Z"), "{error}");
+        locked = Locked::for_tests(&latest);
+        locked.as_of += 1;
+        assert_eq!(latest.is_fresh(Some(&locked), None, now), Ok(()), "the same build");
+        locked.date = "20250927T000000Z".parse().unwrap();
+        let error = latest.is_fresh(Some(&locked), None, now).unwrap_err().to_string();
+        assert!(error.contains("2025-09-28T17:30:01Z"), "{error}");
+    }
+
+    #[test]
+    fn a_mirror_that_stands_still_is_seen() {
+        let latest = read(TEXT).unwrap();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_759_080_600 + 40 * 86_400 + 5);
+        let most = |days: u64| Some(Duration::from_secs(days * 86_400));
+        assert_eq!(latest.is_fresh(None, most(41), now), Ok(()));
+        assert_eq!(latest.is_fresh(None, None, now), Ok(()));
+        let error = latest.is_fresh(None, most(30), now).unwrap_err().to_string();
+        assert!(error.contains("signed 40 days ago") && error.contains("at most 30 days"), "{error}");
+    }
+}

@@ -1,0 +1,16 @@
+//! Roots of Gentoo, from a mirror to a mounted image.
+
+pub mod dated;
+pub mod digests;
+pub mod fetch;
+pub mod image;
+pub mod latest;
+pub mod lock;
+pub mod names;
+pub mod obtain;
+pub mod portage;
+pub mod signed;
+pub mod unpack;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,334 @@
+//! What Gentoo's mirrors call their stage3 tarballs.
+//!
+//! A stage3 lies in a directory of its family of machines, and is called after a subarchitecture, a variant and an init
+//! system: `releases/arm/autobuilds/.../stage3-armv7a_hardfp_musl-hardened-openrc-DATE.tar.xz`. How the parts are joined
+//! differs from family to family, so all that exist are listed here, as of Gentoo's release scripts of June 2026
+//! (`tools/catalyst-auto-*.conf` and the specs they name).
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+/// What starts a booted root's services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Init {
+    /// `OpenRC`, which every variant has.
+    OpenRc,
+    /// systemd.
+    Systemd,
+}
+
+impl Init {
+    /// As it is written in names.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenRc => "openrc",
+            Self::Systemd => "systemd",
+        }
+    }
+}
+
+impl FromStr for Init {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        [Self::OpenRc, Self::Systemd]
+            .into_iter()
+            .find(|init| init.name() == text)
+            .ok_or_else(|| NameError::Init { init: text.to_owned() })
+    }
+}
+
+/// A stage3 that mirrors have: which directory it lies in, and what it is called.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stage3 {
+    dir: String,
+    name: String,
+}
+
+impl Stage3 {
+    /// Finds the stage3 for a subarchitecture as Gentoo calls it (`arm64`, `armv7a_hardfp`, `rv64_lp64d`), words of a variant in
+    /// any order (`hardened`, `musl`, `nomultilib`, `selinux`, ...), and an init system.
+    ///
+    /// `multilib` is what amd64 has without further words, and may be said.
+    pub fn find(arch: &str, variant: &[&str], init: Init) -> Result<Self, NameError> {
+        let mut words: BTreeSet<&str> = variant.iter().copied().filter(|word| !word.is_empty()).collect();
+        let of_arch: Vec<_> = TABLE.iter().filter(|row| row.arch == arch).collect();
+        if of_arch.is_empty() {
+            return Err(NameError::Arch { arch: arch.to_owned(), near: near(arch) });
+        }
+        if arch == "amd64" && !words.contains("nomultilib") {
+            words.remove("multilib");
+        }
+        let all = of_arch.iter().flat_map(|row| row.all());
+        let mut existing = Vec::new();
+        for (has, of_init, found) in all {
+            if has == words && of_init == init {
+                return Ok(found);
+            }
+            existing.push(found.name);
+        }
+        let wanted = words.into_iter().collect::<Vec<_>>().join(" ");
+        Err(NameError::Variant { arch: arch.to_owned(), variant: wanted, init, existing })
+    }
+
+    /// The stage3 of a whole name, such as `arm64-musl-openrc`.
+    pub fn named(name: &str) -> Result<Self, NameError> {
+        let found =
+            TABLE.iter().flat_map(Row::all).map(|(_, _, found)| found).find(|found| found.name == name);
+        found.ok_or_else(|| NameError::Arch { arch: name.to_owned(), near: near(name) })
+    }
+
+    /// All that there are.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().flat_map(Row::all).map(|(_, _, found)| found)
+    }
+
+    /// The name that tells it from others, without `stage3-` and date: `amd64-hardened-openrc`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The family's directory below a mirror's `releases/`.
+    pub fn dir(&self) -> &str {
+        &self.dir
+    }
+
+    /// Where its builds are, relative to a mirror's root, with a slash at the end.
+    pub fn builds(&self) -> String {
+        format!("releases/{}/autobuilds/", self.dir)
+    }
+
+    /// The file that says which build is the latest, relative to a mirror's root.
+    pub fn latest(&self) -> String {
+        format!("{}latest-stage3-{}.txt", self.builds(), self.name)
+    }
+}
+
+impl fmt::Display for Stage3 {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "stage3-{}", self.name)
+    }
+}
+
+/// There is no such stage3.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// No family has a subarchitecture of that name.
+    #[error("Gentoo has no stage3 for {arch}; there are: {}", near.join(", "))]
+    Arch {
+        /// What was asked for.
+        arch: String,
+        /// Those that may have been meant, or all.
+        near: Vec<String>,
+    },
+    /// The subarchitecture is there, but not so.
+    #[error("Gentoo has no stage3 for {arch} with variant \"{variant}\" and {}; there are: {}", init.name(), existing.join(", "))]
+    Variant {
+        /// The subarchitecture.
+        arch: String,
+        /// The words of the variant.
+        variant: String,
+        /// The init system.
+        init: Init,
+        /// Names of those that exist for it.
+        existing: Vec<String>,
+    },
+    /// Neither of the two init systems.
+    #[error("{init} is no init system of a stage3; there are: openrc, systemd")]
+    Init {
+        /// What was asked for.
+        init: String,
+    },
+}
+
+/// The subarchitectures whose name begins alike, or all of them.
+fn near(arch: &str) -> Vec<String> {
+    let mut all: Vec<_> = TABLE.iter().map(|row| row.arch.to_owned()).collect();
+    all.dedup();
+    let start: String = arch.chars().take(3).collect();
+    let near: Vec<_> = all.iter().filter(|name| name.starts_with(&start)).cloned().collect();
+    if near.is_empty() { all } else { near }
+}
+
+/// A subarchitecture and the variants that it comes in.
+struct Row {
+    dir: &'static str,
+    arch: &'static str,
+    /// What joins `musl` to the subarchitecture's name.
+    musl: char,
+    /// Variants with both init systems: words in the order of the name, joined by `-`.
+    both: &'static [&'static str],
+    /// Variants with `OpenRC` alone.
+    openrc: &'static [&'static str],
+}
+
+impl Row {
+    /// Each variant's words, its init system, and what it is.
+    fn all(&self) -> impl Iterator<Item = (BTreeSet<&'static str>, Init, Stage3)> {
+        let both = self.both.iter().flat_map(|words| [(*words, Init::OpenRc), (*words, Init::Systemd)]);
+        let openrc = self.openrc.iter().map(|words| (*words, Init::OpenRc));
+        both.chain(openrc).map(|(words, init)| {
+            let set = words.split('-').filter(|word| !word.is_empty()).collect();
+            (set, init, Stage3 { dir: self.dir.to_owned(), name: self.name(words, init) })
+        })
+    }
+
+    fn name(&self, words: &str, init: Init) -> String {
+        let (arch, init) = (self.arch, init.name());
+        match words {
+            "" => format!("{arch}-{init}"),
+            // The one word that stands behind.
+            "splitusr" => format!("{arch}-{init}-{words}"),
+            _ if words.starts_with("musl") => format!("{arch}{}{words}-{init}", self.musl),
+            _ => format!("{arch}-{words}-{init}"),
+        }
+    }
+}
+
+const fn row(dir: &'static str, arch: &'static str, both: &'static [&'static str]) -> Row {
+    Row { dir, arch, musl: '-', both, openrc: &[] }
+}
+
+const fn row_(dir: &'static str, arch: &'static str, both: &'static [&'static str]) -> Row {
+    Row { dir, arch, musl: '_', both, openrc: &[] }
+}
+
+const TABLE: &[Row] = &[
+    row("alpha", "alpha", &[""]),
+    Row {
+        dir: "amd64",
+        arch: "amd64",
+        musl: '-',
+        both: &[
+            "",
+            "desktop",
+            "hardened",
+            "hardened-selinux",
+            "llvm",
+            "musl",
+            "musl-hardened",
+            "musl-llvm",
+            "nomultilib",
+        ],
+        openrc: &["splitusr"],
+    },
+    row("amd64", "x32", &[""]),
+    row_("arm", "armv4tl", &["", "t64"]),
+    row_("arm", "armv5tel", &["", "t64"]),
+    row_("arm", "armv6j", &["", "t64"]),
+    row_("arm", "armv6j_hardfp", &["", "t64", "musl", "musl-hardened"]),
+    row_("arm", "armv7a", &["", "t64"]),
+    row_("arm", "armv7a_hardfp", &["", "t64", "musl", "musl-hardened"]),
+    Row {
+        dir: "arm64",
+        arch: "arm64",
+        musl: '-',
+        both: &["", "desktop", "llvm", "musl", "musl-hardened", "musl-llvm"],
+        openrc: &["splitusr"],
+    },
+    row("arm64", "aarch64_be", &[""]),
+    row("hppa", "hppa1.1", &[""]),
+    row("hppa", "hppa2.0", &[""]),
+    row("loong", "loong", &[""]),
+    row_("m68k", "m68k", &["", "musl"]),
+    row_("m68k", "m68k_a32", &["t64"]),
+    row_("mips", "mips2", &["", "t64", "musl"]),
+    row_("mips", "mips2_softfloat", &["", "t64"]),
+    row_("mips", "mips3_multilib", &["", "t64"]),
+    row_("mips", "mips3_n32", &["", "t64"]),
+    row_("mips", "mips3_n64", &[""]),
+    row_("mips", "mipsel2", &["", "t64", "musl"]),
+    row_("mips", "mipsel2_softfloat", &["", "t64"]),
+    row_("mips", "mipsel3_multilib", &["", "t64"]),
+    row_("mips", "mipsel3_n32", &["", "t64"]),
+    row_("mips", "mipsel3_n64", &[""]),
+    row("ppc", "power9le", &["", "desktop", "musl-hardened"]),
+    row("ppc", "ppc", &["", "t64", "musl-hardened"]),
+    row("ppc", "ppc64", &["", "musl-hardened"]),
+    row("ppc", "ppc64le", &["", "musl-hardened"]),
+    row_("riscv", "rv32_ilp32", &["", "musl"]),
+    row_("riscv", "rv32_ilp32d", &["", "musl"]),
+    row_("riscv", "rv64_lp64", &["", "musl"]),
+    row_("riscv", "rv64_lp64d", &["", "musl"]),
+    row_("riscv", "rv64_multilib", &[""]),
+    row("s390", "s390x", &[""]),
+    row("sparc", "sparc", &[""]),
+    row("sparc", "sparc64", &[""]),
+    row("x86", "i486", &["", "t64"]),
+    Row {
+        dir: "x86",
+        arch: "i686",
+        musl: '-',
+        both: &["", "ssemath", "ssemath-t64"],
+        openrc: &["hardened", "hardened-t64", "musl"],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(arch: &str, variant: &[&str], init: Init) -> String {
+        let found = Stage3::find(arch, variant, init).unwrap();
+        format!("{}/{}", found.dir(), found.name())
+    }
+
+    #[test]
+    fn names_are_those_of_the_mirrors() {
+        use Init::{OpenRc, Systemd};
+        let cases: &[(&str, &[&str], Init, &str)] = &[
+            ("amd64", &[], OpenRc, "amd64/amd64-openrc"),
+            ("amd64", &["multilib"], Systemd, "amd64/amd64-systemd"),
+            ("amd64", &["selinux", "hardened"], OpenRc, "amd64/amd64-hardened-selinux-openrc"),
+            ("amd64", &["nomultilib"], Systemd, "amd64/amd64-nomultilib-systemd"),
+            ("amd64", &["musl", "llvm"], OpenRc, "amd64/amd64-musl-llvm-openrc"),
+            ("amd64", &["splitusr"], OpenRc, "amd64/amd64-openrc-splitusr"),
+            ("x32", &[], OpenRc, "amd64/x32-openrc"),
+            ("arm64", &[], Systemd, "arm64/arm64-systemd"),
+            ("armv7a_hardfp", &["hardened", "musl"], OpenRc, "arm/armv7a_hardfp_musl-hardened-openrc"),
+            ("armv5tel", &["t64"], OpenRc, "arm/armv5tel-t64-openrc"),
+            ("ppc64le", &["musl", "hardened"], OpenRc, "ppc/ppc64le-musl-hardened-openrc"),
+            ("rv64_lp64d", &["musl"], Systemd, "riscv/rv64_lp64d_musl-systemd"),
+            ("m68k_a32", &["t64"], OpenRc, "m68k/m68k_a32-t64-openrc"),
+            ("s390x", &[], OpenRc, "s390/s390x-openrc"),
+            ("i686", &["hardened", "t64"], OpenRc, "x86/i686-hardened-t64-openrc"),
+        ];
+        for (arch, variant, init, expected) in cases {
+            assert_eq!(name(arch, variant, *init), *expected);
+        }
+    }
+
+    #[test]
+    fn paths_are_those_of_the_mirrors() {
+        let found = Stage3::named("arm64-openrc").unwrap();
+        assert_eq!(found.latest(), "releases/arm64/autobuilds/latest-stage3-arm64-openrc.txt");
+        assert_eq!(found.to_string(), "stage3-arm64-openrc");
+    }
+
+    #[test]
+    fn what_is_not_there_says_what_is() {
+        let error = Stage3::find("arm64", &["hardened"], Init::OpenRc).unwrap_err().to_string();
+        assert!(error.contains("variant \"hardened\" and openrc"), "{error}");
+        assert!(error.contains("arm64-musl-hardened-openrc"), "{error}");
+        let error = Stage3::find("i686", &["musl"], Init::Systemd).unwrap_err().to_string();
+        assert!(error.contains("i686-musl-openrc"), "{error}");
+        let error = Stage3::find("armv7", &[], Init::OpenRc).unwrap_err().to_string();
+        assert!(error.contains("armv7a_hardfp") && !error.contains("amd64"), "{error}");
+        let error = Stage3::find("vax", &[], Init::OpenRc).unwrap_err().to_string();
+        assert!(error.contains("amd64") && error.contains("sparc64"), "{error}");
+        assert!("runit".parse::<Init>().is_err());
+    }
+
+    #[test]
+    fn no_name_stands_for_two_and_each_is_found_by_its_own() {
+        let all: Vec<_> = Stage3::all().collect();
+        let names: BTreeSet<_> = all.iter().map(Stage3::name).collect();
+        assert_eq!(names.len(), all.len());
+        for stage3 in &all {
+            assert_eq!(Stage3::named(stage3.name()).as_ref(), Ok(stage3));
+        }
+        // Counted in the release scripts.
+        assert_eq!(all.len(), 179);
+    }
+}

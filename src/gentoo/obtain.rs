@@ -1,0 +1,85 @@
+//! A stage3 from mirrors: which build, what it holds, and the tarball itself, each from whoever of them has it right.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::digests::Digests;
+use super::fetch::{FetchError, Mirrors, Wanted, Watch};
+use super::latest::Latest;
+use super::lock::Locked;
+use super::names::Stage3;
+use super::signed::{Check, Keyring, MAX_TEXT, SignatureError, Signer};
+
+/// Why a stage3 could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ObtainError {
+    /// No mirror has it, or has it right.
+    #[error("{stage3}: {source}")]
+    Fetch {
+        /// Which one.
+        stage3: Stage3,
+        /// What the mirrors did.
+        source: FetchError,
+    },
+    /// The tarball has the right digests, and no signature that counts.
+    #[error("{stage3}: its tarball: {source}")]
+    Signature {
+        /// Which one.
+        stage3: Stage3,
+        /// Why the signature does not count.
+        source: SignatureError,
+    },
+}
+
+/// Which build is to be locked: the latest of the first mirror whose signed texts are right, not older than what is locked,
+/// and, if there is a bound, not older than that.
+pub fn latest(
+    mirrors: &Mirrors,
+    stage3: &Stage3,
+    keys: &Keyring,
+    locked: Option<&Locked>,
+    most: Option<Duration>,
+    now: SystemTime,
+) -> Result<Locked, ObtainError> {
+    let failed = |source| ObtainError::Fetch { stage3: stage3.clone(), source };
+    let latest = mirrors.text(&stage3.latest(), MAX_TEXT as u64, |text| {
+        let text = keys.text(text, now).map_err(|error| error.to_string())?;
+        let latest = Latest::read(stage3, &text).map_err(|error| error.to_string())?;
+        latest.is_fresh(locked, most, now).map_err(|error| error.to_string())?;
+        Ok(latest)
+    });
+    let latest = latest.map_err(failed)?;
+    let path = format!("{}{}.DIGESTS", stage3.builds(), latest.path());
+    let digests = mirrors.text(&path, MAX_TEXT as u64, |text| {
+        let text = keys.text(text, now).map_err(|error| error.to_string())?;
+        Digests::read(&text, latest.file()).map_err(|error| error.to_string())
+    });
+    Ok(Locked::new(&latest, digests.map_err(failed)?))
+}
+
+/// Gets the tarball that is locked, and checks its signature while it comes. At `to`, nothing is there that has other
+/// digests; without a signature that counts it is not to be used, and stays to be looked at.
+pub fn tarball(
+    mirrors: &Mirrors,
+    stage3: &Stage3,
+    locked: &Locked,
+    keys: &Keyring,
+    to: &Path,
+    now: SystemTime,
+    watch: Watch<'_>,
+) -> Result<Signer, ObtainError> {
+    let failed = |source| ObtainError::Fetch { stage3: stage3.clone(), source };
+    let path = format!("{}{}", stage3.builds(), locked.path(stage3));
+    // That it can count is looked at before anything large comes.
+    let signature = mirrors.text(&format!("{path}.asc"), MAX_TEXT as u64, |signature| {
+        keys.file(signature, now).map(|_| signature.to_vec()).map_err(|error| error.to_string())
+    });
+    let signature = signature.map_err(failed)?;
+    let wanted = Wanted { size: locked.size, digests: locked.digests.clone() };
+    let start = || keys.file(&signature, now).expect("it has been looked at");
+    let check: Check = mirrors.file(&path, &wanted, to, start, watch).map_err(failed)?;
+    check.finish().map_err(|source| ObtainError::Signature { stage3: stage3.clone(), source })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! What an emerge that failed says of why, told from what Portage 3.0 prints.
+
+/// As many lines of a build log as are shown.
+const SHOWN: usize = 20;
+
+/// The longest line of them that is shown whole, in characters.
+const WIDTH: usize = 300;
+
+/// Why packages could not be installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The package, by category, name and version, if it is known.
+    pub package: Option<String>,
+    /// What went wrong.
+    pub kind: FailureKind,
+    /// The end of what was said before it went wrong.
+    pub tail: Vec<String>,
+}
+
+/// What can go wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Making it failed.
+    Phase {
+        /// Where: `compile`, `configure`, `install`, ...
+        phase: String,
+    },
+    /// A binary package is not what the index says: it has been put aside, and the next run makes it anew.
+    Tampered {
+        /// Its file in the root.
+        file: String,
+    },
+    /// A binary package has no signature that counts.
+    Signature,
+    /// There is no such package.
+    NoPackage {
+        /// What was asked for.
+        atom: String,
+    },
+    /// There is no room.
+    NoRoom,
+    /// Something else.
+    Other,
+}
+
+impl Failure {
+    /// Reads what emerge has said.
+    pub fn read(output: &str) -> Self {
+        let output = plain(output);
+        let lines: Vec<&str> = output.lines().collect();
+        let find = |what: &str| lines.iter().position(|line| line.contains(what));
+        let package = lines.iter().find_map(|line| {
+            line.strip_prefix(">>> Failed to emerge ")
+                .and_then(|rest| rest.split(',').next())
+                .map(str::to_owned)
+        });
+        let (kind, end) = if let Some(at) = find("Digest verification failed") {
+            let file = lines.get(at + 1).map(|line| line.trim_start_matches("!!! ").to_owned());
+            (FailureKind::Tampered { file: file.unwrap_or_default() }, at)
+        } else if let Some(at) = find("no ebuilds to satisfy \"") {
+            let atom = lines[at].split('"').nth(1).unwrap_or_default().to_owned();
+            (FailureKind::NoPackage { atom }, at)
+        } else if let Some(at) = find("signature verification failed").or_else(|| find("InvalidSignature")) {
+            (FailureKind::Signature, at)
+        } else if let Some(at) = find("No space left on device") {
+            (FailureKind::NoRoom, at + 1)
+        } else if let Some((at, phase)) =
+            lines.iter().enumerate().find_map(|(at, line)| Some((at, phase(line)?)))
+        {
+            (FailureKind::Phase { phase }, at)
+        } else {
+            (FailureKind::Other, lines.len())
+        };
+        let said = lines[..end.min(lines.len())].iter().filter(|line| !is_progress(line));
+        let mut tail: Vec<String> =
+            said.rev().take(SHOWN).map(|line| line.chars().take(WIDTH).collect()).collect();
+        tail.reverse();
+        Self { package, kind, tail }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self.kind {
+            FailureKind::Phase { .. } => {
+                "the build log above says why; another version may do, or a binary host"
+            }
+            FailureKind::Tampered { .. } => {
+                "the file has been put aside: run again, and the package is made anew"
+            }
+            FailureKind::Signature => "name the keys of whoever signs these packages, or make them here",
+            FailureKind::NoPackage { .. } => {
+                "look whether its name is right, and whether the root has ebuilds"
+            }
+            FailureKind::NoRoom => "make room in the cache's file system",
+            FailureKind::Other => "the output above is all that emerge says",
+        }
+    }
+}
+
+/// `* ERROR: sys-devel/bc-1.07.1-r6::gentoo failed (compile phase):`
+fn phase(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("* ERROR: ")?.1.split_once(" failed (")?;
+    rest.split_once(" phase)").map(|(phase, _)| phase.to_owned())
+}
+
+/// What emerge repeats while it works.
+fn is_progress(line: &str) -> bool {
+    line.trim().is_empty() || line.starts_with(">>> Jobs: ") || line.starts_with("openpty failed")
+}
+
+/// The text without what colours it or steers a terminal.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' if chars.peek() == Some(&'[') => {
+                while chars.next().is_some_and(|c| !('@'..='~').contains(&c) || c == '[') {}
+            }
+            '\r' => plain.push('\n'),
+            '\n' | '\t' => plain.push(c),
+            c if c.is_control() => {}
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_that_does_not_compile_shows_the_end_of_its_log() {
+        let output = ">>> Emerging (1 of 1) sys-devel/bc-1.07.1-r6::gentoo\n\
+            >>> Jobs: 0 of 1 complete, 1 running\n\
+            >>> Failed to emerge sys-devel/bc-1.07.1-r6, Log file:\n\
+            >>>  '/var/tmp/portage/sys-devel/bc-1.07.1-r6/temp/build.log'\n\n\
+            \u{1b}[32m * \u{1b}[39;49;00mPackage:    sys-devel/bc-1.07.1-r6:0\n\
+            >>> Compiling source in /var/tmp/portage ...\n\
+            bc.c:3: error: expected ';'\n\
+            \u{1b}[31m * \u{1b}[0mERROR: sys-devel/bc-1.07.1-r6::gentoo failed (compile phase):\n\
+            \u{20}*   (no error message)\n";
+        let failure = Failure::read(output);
+        assert_eq!(failure.package.as_deref(), Some("sys-devel/bc-1.07.1-r6"));
+        assert_eq!(failure.kind, FailureKind::Phase { phase: "compile".to_owned() });
+        assert_eq!(failure.tail.last().unwrap(), "bc.c:3: error: expected ';'");
+        assert!(failure.tail.iter().all(|line| !line.contains('\u{1b}') && !line.contains("Jobs:")));
+        assert!(failure.tail.contains(&" * Package:    sys-devel/bc-1.07.1-r6:0".to_owned()), "{failure:?}");
+    }
+
+    #[test]
+    fn other_failures_are_told_apart() {
+        let tampered = ">>> Failed to emerge sys-devel/bc-1, Log file:\n!!! Digest verification failed:\n\
+            !!! /var/cache/binpkgs/sys-devel/bc/bc-1-1.gpkg.tar\n!!! Reason: Failed on SHA1 verification\n";
+        let file = "/var/cache/binpkgs/sys-devel/bc/bc-1-1.gpkg.tar".to_owned();
+        assert_eq!(Failure::read(tampered).kind, FailureKind::Tampered { file });
+        let missing = "\nemerge: there are no ebuilds to satisfy \"sys-devel/nothing\".\n";
+        assert_eq!(
+            Failure::read(missing).kind,
+            FailureKind::NoPackage { atom: "sys-devel/nothing".to_owned() }
+        );
+        let full =
+            "cc1: error: a.o: No space left on device\n * ERROR: a/b-1::gentoo failed (compile phase):\n";
+        assert_eq!(Failure::read(full).kind, FailureKind::NoRoom);
+        assert_eq!(Failure::read("anything").kind, FailureKind::Other);
+        assert_eq!(Failure::read("").tail, Vec::<String>::new());
+        let long = "x\n".repeat(1000);
+        assert_eq!(Failure::read(&long).tail.len(), SHOWN);
+    }
+}

@@ -1,0 +1,406 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink};
+use std::process::Command;
+
+use tar::EntryType;
+use tempfile::TempDir;
+
+use super::*;
+
+/// An archive with one entry after another; names go in as they are, as the hostile ones must.
+pub(in crate::gentoo) struct Archive(Vec<u8>);
+
+impl Archive {
+    pub(in crate::gentoo) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    fn entry(self, kind: EntryType, name: &str, target: &str, content: &[u8]) -> Self {
+        self.sized(kind, name, target, content, content.len() as u64)
+    }
+
+    fn sized(mut self, kind: EntryType, name: &str, target: &str, content: &[u8], size: u64) -> Self {
+        let mut header = tar::Header::new_ustar();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_000_000_000);
+        if matches!(kind, EntryType::Char | EntryType::Block) {
+            let (major, minor) = target.split_once(' ').unwrap();
+            header.as_old_mut().linkname.fill(0);
+            header.set_device_major(major.parse().unwrap()).unwrap();
+            header.set_device_minor(minor.parse().unwrap()).unwrap();
+        }
+        header.set_cksum();
+        self.0.extend(header.as_bytes());
+        self.0.extend(content);
+        self.0.resize(self.0.len().next_multiple_of(512), 0);
+        self
+    }
+
+    pub(in crate::gentoo) fn file(self, name: &str, content: &[u8]) -> Self {
+        self.entry(EntryType::Regular, name, "", content)
+    }
+
+    pub(in crate::gentoo) fn dir(self, name: &str) -> Self {
+        self.entry(EntryType::Directory, name, "", b"")
+    }
+
+    fn link(self, name: &str, target: &str) -> Self {
+        self.entry(EntryType::Symlink, name, target, b"")
+    }
+
+    fn hard(self, name: &str, target: &str) -> Self {
+        self.entry(EntryType::Link, name, target, b"")
+    }
+
+    fn pax(self, fields: &[(&str, &[u8])]) -> Self {
+        let mut content = Vec::new();
+        for (key, value) in fields {
+            let rest = key.len() + value.len() + 3;
+            let mut length = rest + 1;
+            while length != rest + length.to_string().len() {
+                length += 1;
+            }
+            content.extend(format!("{length} {key}=").as_bytes());
+            content.extend(*value);
+            content.push(b'\n');
+        }
+        self.entry(EntryType::XHeader, "pax", "", &content)
+    }
+
+    pub(in crate::gentoo) fn bytes(mut self) -> Vec<u8> {
+        self.0.extend([0; 1024]);
+        self.0
+    }
+}
+
+/// What is around a root: nothing of it may change.
+struct Around {
+    dir: TempDir,
+}
+
+impl Around {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("secret"), b"secret").unwrap();
+        fs::create_dir(dir.path().join("outside")).unwrap();
+        Self { dir }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
+    fn unpack(&self, bytes: &[u8]) -> Result<Unpacked, UnpackError> {
+        let devices = if nix::unistd::geteuid().is_root() { Devices::Make } else { Devices::LeaveOut };
+        tar(bytes, &self.root(), Limits::default(), devices)
+    }
+
+    fn is_untouched(&self) -> bool {
+        let names: Vec<_> =
+            fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.len() <= 3
+            && fs::read(self.dir.path().join("secret")).unwrap() == b"secret"
+            && fs::metadata(self.dir.path().join("secret")).unwrap().nlink() == 1
+            && fs::read_dir(self.dir.path().join("outside")).unwrap().count() == 0
+    }
+}
+
+/// Archives that mean harm or are damaged, each with what is said of it.
+pub(in crate::gentoo) fn hostile() -> Vec<(&'static str, Archive)> {
+    let outside = "../outside";
+    let huge = "8589934591";
+    vec![
+        ("leads out of the root (..)", Archive::new().file("../evil", b"x")),
+        ("leads out of the root (..)", Archive::new().dir("a").file("a/../../evil", b"x")),
+        ("absolute", Archive::new().file("/tmp/kiln-evil", b"x")),
+        ("absolute", Archive::new().pax(&[("path", b"/tmp/kiln-evil")]).file("harmless", b"x")),
+        (
+            "(..)",
+            Archive::new().entry(EntryType::GNULongName, "n", "", b"a/../../evil\0").file("harmless", b"x"),
+        ),
+        ("passes through a symlink", Archive::new().link("d", outside).file("d/evil", b"x")),
+        ("passes through a symlink", Archive::new().link("d", outside).dir("d/evil")),
+        (
+            "passes through a symlink",
+            Archive::new().link("d", ".").link("d/e", outside).file("d/e/evil", b"x"),
+        ),
+        (
+            "passes through a symlink",
+            Archive::new().dir("a").link("a/d", "../../outside").file("a/d/b/evil", b"x"),
+        ),
+        ("passes through a symlink", Archive::new().dir("in").link("d", "in").file("d/x", b"x")),
+        // A directory that is a symlink by the time its mode or its times are set.
+        ("no directory", Archive::new().link("d", outside).dir("d")),
+        ("leads out of the root (..)", Archive::new().hard("h", "../secret")),
+        ("absolute", Archive::new().hard("h", "/etc/passwd")),
+        ("passes through a symlink", Archive::new().link("d", "..").hard("h", "d/secret")),
+        ("is not there", Archive::new().hard("h", "nothing")),
+        ("to a directory", Archive::new().dir("d").hard("h", "d")),
+        ("to the root", Archive::new().hard("h", ".")),
+        ("takes the place of a directory", Archive::new().dir("d").file("d/x", b"x").file("d", b"x")),
+        ("takes the place of the root", Archive::new().link(".", outside)),
+        ("no directory", Archive::new().file("f", b"x").file("f/evil", b"x")),
+        ("is cut off", Archive::new().sized(EntryType::Regular, "f", "", b"x", 5000)),
+        ("too large", Archive::new().sized(EntryType::Regular, "f", "", b"x", 1 << 40)),
+        ("two sizes", Archive::new().pax(&[("size", huge.as_bytes())]).file("f", b"x")),
+        ("two sizes", Archive::new().pax(&[("size", b"0")]).file("f", b"x")),
+        ("content where none belongs", Archive::new().entry(EntryType::Symlink, "l", "t", b"x")),
+        ("without bounds", Archive::new().sized(EntryType::XHeader, "pax", "", b"x", 1 << 33)),
+        ("without bounds", Archive::new().sized(EntryType::GNULongName, "l", "", b"x", 1 << 33)),
+        ("can't be read", Archive::new().entry(EntryType::XHeader, "pax", "", b"nonsense\n").file("f", b"")),
+        ("number that is none", Archive::new().pax(&[("uid", b"-1")]).file("f", b"")),
+        ("owner that none can be", Archive::new().pax(&[("uid", b"4294967295")]).file("f", b"")),
+        ("time that is none", Archive::new().pax(&[("mtime", b"soon")]).file("f", b"")),
+        ("sparse", Archive::new().pax(&[("GNU.sparse.major", b"1")]).file("f", b"")),
+        ("attributes in a form", Archive::new().pax(&[("LIBARCHIVE.xattr.user.a", b"YQ==")]).file("f", b"")),
+        (
+            "header for all entries",
+            Archive::new().entry(EntryType::XGlobalHeader, "g", "", b"10 path=x\n").file("f", b""),
+        ),
+        ("sparse", Archive::new().entry(EntryType::GNUSparse, "f", "", b"")),
+        ("unknown kind", Archive::new().entry(EntryType::new(b'V'), "label", "", b"")),
+        ("byte that no name can have", Archive::new().pax(&[("path", b"a\0b")]).file("f", b"")),
+        ("name that is too long", Archive::new().pax(&[("path", &[b'a'; 300])]).file("f", b"")),
+        ("name that is too long", Archive::new().pax(&[("path", &[b'/'; 5000])]).file("f", b"")),
+        ("steer an overlay", Archive::new().pax(&[("SCHILY.xattr.trusted.overlay.redirect", b"/")]).dir("d")),
+        ("steer an overlay", Archive::new().pax(&[("SCHILY.xattr.user.overlay.opaque", b"y")]).dir("d")),
+        ("whiteout", Archive::new().entry(EntryType::Char, "w", "0 0", b"")),
+    ]
+}
+
+#[test]
+fn hostile_archives_are_refused_and_touch_nothing_outside() {
+    let cases = hostile();
+    for (problem, archive) in cases {
+        let around = Around::new();
+        let error = around.unpack(&archive.bytes()).expect_err(problem);
+        assert!(error.to_string().contains(problem), "{error} does not say {problem:?}");
+        assert!(around.is_untouched(), "{problem}");
+        assert!(!Path::new("/tmp/kiln-evil").exists());
+    }
+}
+
+#[test]
+fn bombs_are_bounded() {
+    let around = Around::new();
+    let mut many = Archive::new();
+    for number in 0..50 {
+        many = many.file(&format!("f{number}"), b"0123456789");
+    }
+    let bytes = many.bytes();
+    let few = Limits { bytes: 1 << 20, entries: 20 };
+    let error = tar(&*bytes, &around.root(), few, Devices::LeaveOut).unwrap_err().to_string();
+    assert!(error.contains("one more than the 20"), "{error}");
+    fs::remove_dir_all(around.root()).unwrap();
+    let small = Limits { bytes: 300, entries: 100 };
+    let error = tar(&*bytes, &around.root(), small, Devices::LeaveOut).unwrap_err().to_string();
+    assert!(error.contains("may have 300 bytes"), "{error}");
+    // A few kilobytes of xz that would be gigabytes.
+    let mut packed = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    packed.write_all(&Archive::new().sized(EntryType::Regular, "zeros", "", b"", 8 << 30).0).unwrap();
+    for _ in 0..64 {
+        packed.write_all(&vec![0; 1 << 20]).unwrap();
+    }
+    let path = around.dir.path().join("bomb");
+    fs::write(&path, packed.finish().unwrap()).unwrap();
+    fs::remove_dir_all(around.root()).unwrap();
+    let limits = Limits { bytes: 1 << 30, entries: 10 };
+    let error = tar_xz(File::open(&path).unwrap(), &around.root(), limits, Devices::LeaveOut).unwrap_err();
+    assert!(error.to_string().contains("too large"), "{error}");
+    assert_eq!(fs::read_dir(around.root()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_no_archive_says_so() {
+    let around = Around::new();
+    let path = around.dir.path().join("archive");
+    let whole = {
+        let mut packed = liblzma::write::XzEncoder::new(Vec::new(), 1);
+        packed.write_all(&Archive::new().file("f", &vec![b'x'; 100_000]).bytes()).unwrap();
+        packed.finish().unwrap()
+    };
+    let (cut, half) = (whole[..whole.len() / 2].to_vec(), whole.len() / 2);
+    let mut flipped = whole.clone();
+    flipped[half] ^= 1;
+    for bytes in [b"<html>".to_vec(), cut, flipped] {
+        fs::write(&path, bytes).unwrap();
+        let limits = Limits::default();
+        let error =
+            tar_xz(File::open(&path).unwrap(), &around.root(), limits, Devices::LeaveOut).unwrap_err();
+        assert!(matches!(error, UnpackError::Archive(_)), "{error}");
+        fs::remove_dir_all(around.root()).unwrap();
+    }
+    fs::write(&path, &whole).unwrap();
+    tar_xz(File::open(&path).unwrap(), &around.root(), Limits::default(), Devices::LeaveOut).unwrap();
+}
+
+#[test]
+fn later_entries_take_the_place_of_earlier_ones() {
+    let around = Around::new();
+    let archive = Archive::new()
+        .file("f", b"one")
+        .hard("g", "f")
+        .file("f", b"two")
+        .link("f2", "../secret")
+        .file("f2", b"three")
+        .hard("f2", "f2")
+        .file("made/on/the/way", b"x");
+    around.unpack(&archive.bytes()).unwrap();
+    let read = |name: &str| fs::read_to_string(around.root().join(name)).unwrap();
+    assert_eq!((&*read("f"), &*read("g"), &*read("f2")), ("two", "one", "three"));
+    assert!(around.is_untouched());
+}
+
+#[test]
+fn devices_can_be_left_out() {
+    let around = Around::new();
+    let archive = Archive::new().dir("dev").entry(EntryType::Char, "dev/null", "1 3", b"").file("f", b"x");
+    let done = tar(&*archive.bytes(), &around.root(), Limits::default(), Devices::LeaveOut).unwrap();
+    assert_eq!((done.entries, done.left_out, done.bytes), (3, 1, 1));
+    assert!(!around.root().join("dev/null").exists());
+}
+
+#[test]
+fn times_have_fractions_and_names_any_bytes() {
+    let around = Around::new();
+    let archive = Archive::new()
+        .pax(&[("mtime", b"1234567890.123456789"), ("path", b"d\xff/\xfe"), ("comment", b"none")])
+        .file("harmless", b"x")
+        .pax(&[("mtime", b"-1.25")])
+        .file("before", b"");
+    around.unpack(&archive.bytes()).unwrap();
+    let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"d\xff/\xfe");
+    let stat = fs::metadata(around.root().join(name)).unwrap();
+    assert_eq!((stat.mtime(), stat.mtime_nsec()), (1_234_567_890, 123_456_789));
+    let stat = fs::metadata(around.root().join("before")).unwrap();
+    assert_eq!((stat.mtime(), stat.mtime_nsec()), (-2, 750_000_000));
+}
+
+/// All that counts of a tree, by path, with times to the nanosecond or to the second.
+pub(in crate::gentoo) fn described(root: &Path, seconds: bool) -> BTreeMap<PathBuf, String> {
+    let (mut all, mut waiting, mut links) = (BTreeMap::new(), vec![PathBuf::new()], BTreeMap::new());
+    while let Some(relative) = waiting.pop() {
+        let path = root.join(&relative);
+        let stat = fs::symlink_metadata(&path).unwrap();
+        let kind = stat.file_type();
+        let content = if kind.is_dir() {
+            waiting
+                .extend(fs::read_dir(&path).unwrap().map(|entry| relative.join(entry.unwrap().file_name())));
+            String::new()
+        } else if kind.is_symlink() {
+            fs::read_link(&path).unwrap().display().to_string()
+        } else if kind.is_file() {
+            super::super::digests::Hashing::of(File::open(&path).unwrap()).unwrap().0.blake2b()
+        } else {
+            format!("{} {} {}", kind.is_char_device(), kind.is_block_device(), stat.rdev())
+        };
+        let mut xattrs: Vec<_> = xattr::list(&path)
+            .unwrap()
+            .map(|name| (name.clone(), xattr::get(&path, name).unwrap()))
+            .collect();
+        xattrs.sort();
+        let (mode, uid, gid, links_count) = (stat.mode(), stat.uid(), stat.gid(), stat.nlink());
+        let times = if kind.is_symlink() {
+            (0, 0)
+        } else {
+            (stat.mtime(), if seconds { 0 } else { stat.mtime_nsec() })
+        };
+        let text = format!("{mode:o} {uid}:{gid} {times:?} {content} {xattrs:?}");
+        if !kind.is_dir() {
+            links.entry(stat.ino()).or_insert_with(Vec::new).push((relative.clone(), links_count));
+        }
+        all.insert(relative, text);
+    }
+    for names in links.into_values() {
+        let together: Vec<_> =
+            names.iter().map(|(name, count)| format!("{} {count}", name.display())).collect();
+        let mut together = together;
+        together.sort();
+        for (name, _) in &names {
+            all.get_mut(name).unwrap().push_str(&together.join(","));
+        }
+    }
+    all
+}
+
+/// Our root, and GNU tar's, of the same archive: they do not differ in anything.
+fn like_gnu_tar(archive: &Path, dir: &Path) {
+    let (ours, theirs) = (dir.join("ours"), dir.join("theirs"));
+    tar_xz(File::open(archive).unwrap(), &ours, Limits::default(), Devices::Make).unwrap();
+    fs::create_dir(&theirs).unwrap();
+    let status = Command::new("tar")
+        .args(["--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpJf"])
+        .arg(archive)
+        .arg("-C")
+        .arg(&theirs)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let (ours, theirs) = (described(&ours, false), described(&theirs, false));
+    for (path, text) in &theirs {
+        assert_eq!(ours.get(path), Some(text), "{}", path.display());
+    }
+    assert_eq!(ours.len(), theirs.len());
+}
+
+/// A small root with one of everything. Takes root.
+pub(in crate::gentoo) fn make_root(root: &Path) {
+    let script = r"
+        set -e; mkdir -p usr/bin usr/lib var/empty dev etc; echo bin > usr/bin/a; chmod 4755 usr/bin/a
+        ln usr/bin/a usr/lib/hard; ln -s ../bin/a usr/lib/soft; ln -s missing usr/dangling
+        mknod dev/null c 1 3; chmod 666 dev/null; mknod dev/sda b 8 0; mknod dev/big c 300 70000; mkfifo dev/fifo
+        chown 250:250 var/empty; chmod 2770 var/empty; chown -h 5:6 usr/lib/soft; chown 65534:65534 etc
+        cp usr/bin/a usr/bin/ping; setfattr -n security.capability -v 0x0100000200200000000000000000000000000000 usr/bin/ping
+        setfattr -n user.note -v hello etc; mkdir -m 0 etc/closed; echo x > etc/closed/x; chmod 400 etc/closed/x
+        chown 3000000000:70000 usr/bin/ping; setfattr -n security.capability -v 0x0100000200200000000000000000000000000000 usr/bin/ping
+        n=$(printf 'n%.0s' $(seq 200)); mkdir -p usr/$n/$n; echo long > usr/$n/$n/$n; ln usr/$n/$n/$n usr/$n/other
+        printf x > 'usr/with space'; touch -d '2001-02-03 04:05:06.789012345' usr/bin/a usr var/empty etc usr/lib .
+        chmod 711 .
+    ";
+    fs::create_dir(root).unwrap();
+    assert!(Command::new("bash").args(["-c", script]).current_dir(root).status().unwrap().success());
+    symlink("/etc/passwd", root.join("usr/absolute")).unwrap();
+}
+
+#[test]
+fn a_root_is_unpacked_as_gnu_tar_does() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    make_root(&root);
+    for format in ["posix", "gnu"] {
+        let archive = dir.path().join(format!("{format}.tar.xz"));
+        let status = Command::new("tar")
+            .args(["--numeric-owner", "--sort=name", "-C"])
+            .arg(&root)
+            .args(if format == "posix" { &["--xattrs", "--xattrs-include=*"][..] } else { &["--format=gnu"] })
+            .arg("-cJf")
+            .arg(&archive)
+            .arg(".")
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let place = dir.path().join(format);
+        fs::create_dir(&place).unwrap();
+        like_gnu_tar(&archive, &place);
+    }
+}
+
+/// With a real stage3: `STAGE3=... cargo test -- --ignored a_real_stage3`.
+#[test]
+#[ignore = "takes a stage3 and half a minute"]
+fn a_real_stage3_is_unpacked_as_gnu_tar_does() {
+    let archive = PathBuf::from(std::env::var_os("STAGE3").expect("STAGE3 names a tarball"));
+    let dir = tempfile::tempdir_in(archive.parent().unwrap()).unwrap();
+    like_gnu_tar(&archive, dir.path());
+}
