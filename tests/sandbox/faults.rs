@@ -130,7 +130,7 @@ fn what_a_user_lacks_comes_with_a_remedy() {
         (enough, hide("squashfuse"), "squashfuse", "apt-get install squashfuse"),
         (
             enough,
-            "&& chmod 600 \"$0/granted\" && mount --bind \"$0/granted\" /dev/fuse".to_owned(),
+            "&& (umask 077; : >\"$0/closed\") && mount --bind \"$0/closed\" /dev/fuse".to_owned(),
             "/dev/fuse",
             "/dev/fuse",
         ),

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kiln::exec::sandbox::{Access, End, Images, Mode, Root, RunAs, Sandbox, SandboxSpec, Step, Writable};
+use kiln::exec::sandbox::{Access, End, Images, Mode, Root, RunAs, SandboxSpec, Step, Writable};
 use nix::sys::stat::{Mode as Bits, SFlag, makedev, mknod};
 use nix::unistd::geteuid;
 use tempfile::TempDir;
