@@ -100,7 +100,10 @@ pub(super) fn hostile() -> Vec<(&'static str, Archive)> {
             "(..)",
             Archive::new().entry(EntryType::GNULongName, "n", "", b"a/../../evil\0").file("harmless", b"x"),
         ),
-        ("passes through something that is no directory", Archive::new().link("d", outside).file("d/evil", b"x")),
+        (
+            "passes through something that is no directory",
+            Archive::new().link("d", outside).file("d/evil", b"x"),
+        ),
         ("passes through something that is no directory", Archive::new().link("d", outside).dir("d/evil")),
         (
             "passes through something that is no directory",
@@ -110,11 +113,17 @@ pub(super) fn hostile() -> Vec<(&'static str, Archive)> {
             "passes through something that is no directory",
             Archive::new().dir("a").link("a/d", "../../outside").file("a/d/b/evil", b"x"),
         ),
-        ("passes through something that is no directory", Archive::new().dir("in").link("d", "in").file("d/x", b"x")),
+        (
+            "passes through something that is no directory",
+            Archive::new().dir("in").link("d", "in").file("d/x", b"x"),
+        ),
         ("there twice", Archive::new().link("d", outside).dir("d")),
         ("leads out of the root (..)", Archive::new().hard("h", "../secret")),
         ("absolute", Archive::new().hard("h", "/etc/passwd")),
-        ("passes through something that is no directory", Archive::new().link("d", "..").hard("h", "d/secret")),
+        (
+            "passes through something that is no directory",
+            Archive::new().link("d", "..").hard("h", "d/secret"),
+        ),
         ("is not there", Archive::new().hard("h", "nothing")),
         ("to a directory", Archive::new().dir("d").hard("h", "d")),
         ("to what is not there", Archive::new().hard("h", ".")),
