@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use nix::unistd::geteuid;
+
 use super::{Finding, State, of_tool};
 use crate::exec::sandbox::{Probe, Sandbox, probe_images};
 use crate::host::binfmt::{self, BinfmtError, Fault, Machine};
@@ -14,6 +16,10 @@ pub(super) fn of_roots(spec: Option<&Spec>) -> Vec<Finding> {
         roots.clone().filter_map(|root| Machine::named(root.value.stage3.value.machine())).collect();
     let if_missing = if roots.clone().next().is_some() { State::Missing } else { State::Absent };
     let mut findings = vec![images(if_missing)];
+    if findings[0].state != State::Fine && !geteuid().is_root() {
+        // One thing at a time is found wrong by trying.
+        findings.extend(["newuidmap", "squashfuse"].map(|program| of_tool(program, &[], if_missing)));
+    }
     if if_missing == State::Missing {
         findings.push(of_tool("mksquashfs", &[], if_missing));
     }

@@ -1,7 +1,9 @@
 //! Can this host do it at all?
 
 use std::ffi::OsString;
+use std::fs::Permissions;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::{End, Mode, Output, Sandbox, SandboxError, SandboxSpec, Shown, Step};
@@ -50,7 +52,8 @@ pub fn probe_images(sandbox: &Sandbox) -> Probe {
 }
 
 fn image() -> io::Result<tempfile::NamedTempFile> {
-    let mut file = tempfile::NamedTempFile::new()?;
+    // It is nobody's secret, and the helper may be another user.
+    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile()?;
     let mut bytes = IMAGE.to_vec();
     bytes.resize(IMAGE.len().next_multiple_of(BLOCK), 0);
     file.write_all(&bytes)?;
