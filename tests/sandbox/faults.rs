@@ -160,17 +160,17 @@ fn nonsense_about_images_is_refused_before_anything_runs() {
     refused(|spec| spec.root = Root::Images(Images { layers: vec!["relative".into()], writable: None }));
     refused(|spec| {
         spec.shown =
-            vec![Shown { images: Images { layers: vec![], writable: None }, to: "/kiln/root".into() }]
+            vec![Shown { images: Images { layers: vec![], writable: None }, to: "/kiln/root".into() }];
     });
     refused(|spec| {
         spec.shown =
-            vec![Shown { images: Images { layers: vec!["/image".into()], writable: None }, to: "/".into() }]
+            vec![Shown { images: Images { layers: vec!["/image".into()], writable: None }, to: "/".into() }];
     });
     refused(|spec| {
         spec.shown = vec![Shown {
             images: Images { layers: vec!["/image".into()], writable: None },
             to: "/.images/root".into(),
-        }]
+        }];
     });
     refused(|spec| spec.run_as = RunAs::User { id: 0 });
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use super::{End, Mode, Output, Sandbox, SandboxError, SandboxSpec, Shown, Step};
+use super::{End, Images, Mode, Output, Sandbox, SandboxError, SandboxSpec, Shown, Step};
 
 /// A small image as kiln makes them, with one file: `mksquashfs DIR IMAGE -comp zstd -all-root -no-xattrs -no-exports`.
 const IMAGE: &[u8] = include_bytes!("probe.squashfs");
@@ -43,12 +43,9 @@ pub fn probe_images(sandbox: &Sandbox) -> Probe {
             return Probe::Unavailable { reason: format!("no image can be written: {error}"), remedy: None };
         }
     };
-    let layers = vec![image.path().to_owned(); 2];
-    attempt(
-        sandbox,
-        vec![Shown { layers, to: PathBuf::from("/kiln/root") }],
-        &["/bin/cat", "/kiln/root/file"],
-    )
+    let images = Images { layers: vec![image.path().to_owned(); 2], writable: None };
+    let shown = Shown { images, to: PathBuf::from("/kiln/root") };
+    attempt(sandbox, vec![shown], &["/bin/cat", "/kiln/root/file"])
 }
 
 fn image() -> io::Result<tempfile::NamedTempFile> {
