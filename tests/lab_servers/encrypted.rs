@@ -1,0 +1,69 @@
+//! Labs behind TLS, with an authority of their own.
+
+use super::lab::Lab;
+use super::process::wait_for;
+use super::project::{OK, Project};
+use super::web::Web;
+
+#[test]
+#[ignore = "needs a LAVA: make check-lab"]
+fn a_lab_with_a_certificate_of_its_own_authority_is_used_and_its_events_are_heard() {
+    let lab = Lab::get();
+    let project = Project::new(&lab, OK);
+    let web = Web::start(&lab, &project.path("published"));
+    let ca = web.certificates.path("ca.pem");
+    project.replace("graph.ron", lab.url(), &web.lab());
+    project.replace("graph.ron", lab.events(), &web.events());
+    project.replace("graph.ron", "slots: 2", &format!("slots: 2, ca: \"{}\"", ca.display()));
+    let before = lab.jobs();
+    let built = project.kiln(&["build"]);
+    assert_eq!(built.code, 0, "{built}");
+    assert_eq!(lab.jobs_since(before).len(), 1);
+    assert_eq!(project.results("boot")["page"], format!("{}scheduler/job/{}", web.lab(), before + 1));
+    // How much it was told stands in the log once the line is closed.
+    let told = || {
+        let line = web.asked().into_iter().find(|line| line.contains("\"GET /ws/ HTTP/1.1\" 101 "))?;
+        line.split("\" 101 ").nth(1)?.split(' ').next()?.parse::<u64>().ok()
+    };
+    wait_for("the end of the events", || told().is_some());
+    assert!(told() > Some(100), "no event came: {:?}", web.asked());
+}
+
+#[test]
+#[ignore = "needs a LAVA: make check-lab"]
+fn a_certificate_of_another_authority_is_refused_and_the_other_labs_go_on() {
+    let lab = Lab::get();
+    let project = Project::new(&lab, OK);
+    let web = Web::start(&lab, &project.path("published"));
+    let ca = web.certificates.path("ca.pem");
+    let strange = format!(
+        "\"strange\": Lava(url: \"{}\", user: \"submitter\", token: Env(\"LAB_TOKEN\"), ca: \"{}\"),",
+        web.strange(),
+        ca.display()
+    );
+    project.replace("graph.ron", "labs: { ", &format!("labs: {{ {strange} "));
+    project.replace("graph.ron", "labs: [\"lab\"]", "labs: [\"strange\"]");
+    let before = lab.jobs();
+    let built = project.kiln(&["build"]);
+    assert_eq!(built.code, 4, "{built}");
+    assert!(built.stdout.contains("skipped"), "{built}");
+    for part in ["strange: ", "certificate", "`ca`"] {
+        assert!(built.stdout.contains(part), "{part}: {built}");
+    }
+    let shown = project.kiln(&["labs"]);
+    assert_eq!(shown.code, 4, "{shown}");
+    let of = |lab: &str| {
+        let line = shown.stdout.lines().find(|line| line.contains(&format!(" {lab}: ")));
+        line.unwrap_or_else(|| panic!("{lab}: {shown}")).to_owned()
+    };
+    assert!(of("strange").contains("certificate"), "{shown}");
+    assert!(of("lab").contains("as submitter"), "{shown}");
+    assert!(lab.jobs_since(before).is_empty(), "{built}");
+    // Nobody who has no right to it has seen the token.
+    assert_eq!(web.asked(), Vec::<String>::new());
+
+    project.replace("graph.ron", "labs: [\"strange\"]", "labs: [\"strange\", \"lab\"]");
+    let built = project.kiln(&["build"]);
+    assert_eq!(built.code, 0, "{built}");
+    assert_eq!(project.results("boot")["lab"], "lab");
+}
