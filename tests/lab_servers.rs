@@ -21,6 +21,10 @@ mod project;
 mod published;
 #[path = "lab_servers/refusals.rs"]
 mod refusals;
+#[path = "lab_servers/repository.rs"]
+mod repository;
+#[path = "lab_servers/terminal.rs"]
+mod terminal;
 #[path = "lab_servers/web.rs"]
 mod web;
 

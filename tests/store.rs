@@ -724,7 +724,9 @@ fn an_index_beyond_use_is_set_aside() {
         let (dir, index) = filled_cache();
         damage(&File::options().write(true).open(&index).unwrap());
         let store = Store::open(&dir.path().join("cache")).unwrap();
-        let [Warning::IndexSetAside { moved_to, .. }] = store.warnings() else { panic!("damage {number}") };
+        let [Warning::IndexSetAside { moved_to, .. }, ..] = store.warnings() else {
+            panic!("damage {number}")
+        };
         assert!(moved_to.ends_with("index.sqlite.damaged-1") && moved_to.exists());
         let project = store.project(dir.path()).unwrap();
         assert!(store.runs(project, "node 1", 9).unwrap().is_empty());

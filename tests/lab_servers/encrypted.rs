@@ -19,14 +19,17 @@ fn a_lab_with_a_certificate_of_its_own_authority_is_used_and_its_events_are_hear
     let built = project.kiln(&["build"]);
     assert_eq!(built.code, 0, "{built}");
     assert_eq!(lab.jobs_since(before).len(), 1);
+    let shown = project.kiln(&["labs"]);
+    assert_eq!(shown.code, 0, "{shown}");
+    assert!(!shown.stdout.contains("no events"), "{shown}");
     assert_eq!(project.results("boot")["page"], format!("{}scheduler/job/{}", web.lab(), before + 1));
     // How much it was told stands in the log once the line is closed.
     let told = || {
-        let line = web.asked().into_iter().find(|line| line.contains("\"GET /ws/ HTTP/1.1\" 101 "))?;
-        line.split("\" 101 ").nth(1)?.split(' ').next()?.parse::<u64>().ok()
+        let asked = web.asked();
+        let lines = asked.iter().filter_map(|line| line.split_once("\"GET /ws/ HTTP/1.1\" 101 "));
+        lines.filter_map(|(_, rest)| rest.split(' ').next()?.parse::<u64>().ok()).max()
     };
-    wait_for("the end of the events", || told().is_some());
-    assert!(told() > Some(100), "no event came: {:?}", web.asked());
+    wait_for("events", || told() > Some(100));
 }
 
 #[test]
@@ -62,8 +65,15 @@ fn a_certificate_of_another_authority_is_refused_and_the_other_labs_go_on() {
     // Nobody who has no right to it has seen the token.
     assert_eq!(web.asked(), Vec::<String>::new());
 
+    // Events are of that authority too: they are missed, and everything else goes on.
+    project.replace("graph.ron", lab.events(), &web.strange_events());
+    project.replace("graph.ron", "slots: 2", &format!("slots: 2, ca: \"{}\"", ca.display()));
+    let shown = project.kiln(&["labs", "lab"]);
+    assert_eq!(shown.code, 0, "{shown}");
+    assert!(shown.stdout.contains("no events: their line shows a certificate"), "{shown}");
     project.replace("graph.ron", "labs: [\"strange\"]", "labs: [\"strange\", \"lab\"]");
     let built = project.kiln(&["build"]);
     assert_eq!(built.code, 0, "{built}");
     assert_eq!(project.results("boot")["lab"], "lab");
+    assert_eq!(web.asked(), Vec::<String>::new());
 }

@@ -222,10 +222,14 @@ impl Project {
                  - lava-test-case measured --result pass --measurement 1.5 --units seconds\n"
             ),
         );
+        self.with_definition("Inline(name: \"cases\", path: \"cases.yaml\")", skip);
+    }
+
+    /// Has the example run this definition, and nothing else, as its test `cases`.
+    pub fn with_definition(&self, definition: &str, skip: &str) {
         self.replace("graph.ron", "tests: [\"boot\", \"smoke\"]", "tests: [\"cases\"]");
-        let cases = format!(
-            "tests: {{ \"cases\": Lava(definitions: [Inline(name: \"cases\", path: \"cases.yaml\")], {skip} time_limit: \"2min\"),"
-        );
+        let cases =
+            format!("tests: {{ \"cases\": Lava(definitions: [{definition}], {skip} time_limit: \"2min\"),");
         self.replace("graph.ron", "tests: {", &cases);
     }
 

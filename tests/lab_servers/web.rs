@@ -66,6 +66,11 @@ impl Web {
         format!("https://127.0.0.1:{}/", self.strange)
     }
 
+    /// Its events, likewise.
+    pub fn strange_events(&self) -> String {
+        format!("wss://127.0.0.1:{}/ws/", self.strange)
+    }
+
     /// What it has been asked, line by line. A websocket is in it once it is closed.
     pub fn asked(&self) -> Vec<String> {
         let log = fs::read_to_string(self.state.path().join("access.log")).unwrap();
