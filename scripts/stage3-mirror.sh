@@ -291,10 +291,13 @@ mkdir -p "$made"
 # One at a time makes what all share.
 exec 9>"$made/lock"
 flock 9
-if [[ ! -s $tarball ]]; then
+# What it is made by: with another script, or other ebuilds, it is another.
+recipe=$(cd "$ROOT" && find scripts/stage3-mirror.sh tests/gentoo -type f -print0 | sort -z | xargs -0 sha256sum)
+if [[ ! -s $tarball || $(cat "$tarball.recipe" 2>/dev/null) != "$recipe" ]]; then
     install_packages ca-certificates mmdebstrap python3-venv xz-utils
     fetch_portage
     make_tarball
+    echo "$recipe" >"$tarball.recipe"
 fi
 command -v gpg >/dev/null || install_packages gnupg
 make_keys
