@@ -28,7 +28,7 @@ pub const ANSWER: &str = "out/x86_64/defconfig/gentoo/answer";
 
 const GRAPH: &str = r#"(
     version: 1,
-    gentoo: (mirrors: [MIRRORS], keys: "release.asc", signers: ["SIGNER"]),
+    GENTOO,
     roots: { "amd64": (stage3: "amd64-openrc") },
     sources: { "none": Dir("source") },
     archs: { "x86_64": (image: "none") },
@@ -37,6 +37,8 @@ const GRAPH: &str = r#"(
     cache: (path: "CACHE"),
 )
 "#;
+
+const GENTOO: &str = r#"gentoo: (mirrors: [MIRRORS], keys: "release.asc", signers: ["SIGNER"])"#;
 
 const RULE: &str = r#"(
     version: 1,
@@ -59,24 +61,35 @@ pub struct Project {
 impl Project {
     /// A project with one root, that of this machine, and one action in it, which asks it something.
     pub fn new(mirrors: &[&str]) -> Self {
+        let project = Self::with_graph(mirrors, GRAPH);
+        project.write("source/Makefile", "");
+        project.ask(QUESTION);
+        project
+    }
+
+    /// A project with the repository's rules for roots, and a graph in which GENTOO stands for whom to believe, and CACHE for
+    /// where the cache is.
+    pub fn with_graph(mirrors: &[&str], graph: &str) -> Self {
         // On a file system with room: /tmp may be a small one in memory.
         let dir = tempfile::Builder::new().prefix("roots-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let cache = dir.path().join("cache");
         let project = Self { dir, cache, behind: Vec::new() };
         let mirrors: Vec<_> = mirrors.iter().map(|url| format!("{url:?}")).collect();
-        let graph = GRAPH
-            .replace("MIRRORS", &mirrors.join(", "))
-            .replace("SIGNER", &mirror::fingerprint("release"))
-            .replace("CACHE", project.cache.to_str().unwrap());
+        let gentoo = GENTOO.replace("MIRRORS", &mirrors.join(", "));
+        let gentoo = gentoo.replace("SIGNER", &mirror::fingerprint("release"));
+        let graph = graph.replace("GENTOO", &gentoo).replace("CACHE", project.cache.to_str().unwrap());
         project.write("graph.ron", &graph);
         project.pin("release");
-        project.write("source/Makefile", "");
-        for rule in ["stage3", "binpkg"] {
-            let rule = format!("rules/{rule}.ron");
-            project.write(&rule, &fs::read_to_string(repository(&rule)).unwrap());
-        }
-        project.ask(QUESTION);
+        project.takes_rules(&["stage3", "binpkg"]);
         project
+    }
+
+    /// Takes rules of the repository as they are.
+    pub fn takes_rules(&self, names: &[&str]) {
+        for name in names {
+            let rule = format!("rules/{name}.ron");
+            self.write(&rule, &fs::read_to_string(repository(&rule)).unwrap());
+        }
     }
 
     /// The same, with a cache in which the root has been prepared from a mirror's build of [`mirror::DATE`], as on a machine
@@ -168,6 +181,11 @@ impl Project {
         Said::of(args, &self.command(args).output().unwrap())
     }
 
+    /// Runs kiln to its end with these variables in its environment.
+    pub fn kiln_with(&self, args: &str, variables: &[(&str, &str)]) -> Said {
+        Said::of(args, &self.command(args).envs(variables.iter().copied()).output().unwrap())
+    }
+
     /// Starts kiln.
     pub fn start(&self, args: &str) -> Child {
         self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -184,6 +202,15 @@ impl Project {
         let plan: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said}"));
         let word = |node: &Value, field: &str| node[field].as_str().unwrap().to_owned();
         plan["nodes"].as_array().unwrap().iter().map(|node| (word(node, "name"), word(node, "verdict"))).collect()
+    }
+
+    /// What the last run of a node compiled, sorted.
+    pub fn compiled(&self, node: &str) -> Vec<String> {
+        let log = self.kiln(&format!("log {node}")).exits(0).out;
+        let objects = log.lines().filter_map(|line| line.trim_start().strip_prefix("CC      "));
+        let mut objects: Vec<_> = objects.map(str::to_owned).collect();
+        objects.sort_unstable();
+        objects
     }
 
     /// Builds once more, and asserts that there was nothing to do.
@@ -234,10 +261,18 @@ static PREPARED: LazyLock<PathBuf> = LazyLock::new(|| {
     cache
 });
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a tree, with all that can be said of its files.
+pub fn copy(from: &Path, to: &Path) {
     let mut command = Command::new("cp");
     let status = command.args(["-a", "--reflink=auto"]).arg(from).arg(to).status().unwrap();
     assert!(status.success(), "{command:?}");
+}
+
+/// The tree of a real kernel: that of `KILN_TEST_TREE`, or else the example project's.
+pub fn kernel_tree() -> PathBuf {
+    let tree = std::env::var_os("KILN_TEST_TREE").map_or(repository("cache/sources/linux-6.1"), PathBuf::from);
+    assert!(tree.join("Kconfig").is_file(), "{} is no kernel tree: run scripts/source.sh", tree.display());
+    tree
 }
 
 /// A path in kiln's own repository.

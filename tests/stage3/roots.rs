@@ -169,11 +169,14 @@ fn sleeps_in_a_root(kiln: &Child) -> bool {
     })
 }
 
-/// Mounts and loop devices of tests' caches that nobody should see: this process is in no sandbox.
-fn left_over() -> String {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+/// Mounts and loop devices on tests' files that nobody should see: this process is in no sandbox.
+pub fn left_over() -> String {
     let ours = env!("CARGO_TARGET_TMPDIR");
-    mounts.lines().filter(|line| line.contains(ours) && !line.starts_with("small ")).collect()
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let mounts = mounts.lines().filter(|line| line.contains(ours)).map(str::to_owned);
+    let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let images = devices.filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
+    mounts.chain(images.filter(|image| image.contains(ours))).collect::<Vec<_>>().join("\n")
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
