@@ -153,7 +153,7 @@ fn of_project(spec: &Arc<Spec>) -> Result<Vec<Finding>, Failure> {
     let mut paths: BTreeSet<PathBuf> = BTreeSet::new();
     for action in graph.ids().filter_map(|id| graph.node(id).action()) {
         tools.extend(action.tools.iter().map(|tool| (tool.clone(), action.tool_path.to_vec())));
-        paths.extend(action.rule.rule.host.iter().map(|path| path.value.clone()));
+        paths.extend(action.host.iter().cloned());
     }
     // Boots are not in the graph before their match has run; what they run is known all the same.
     let qemus = spec.project.boards.values().filter_map(|board| board.value.qemu.as_ref());

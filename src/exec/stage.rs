@@ -154,10 +154,10 @@ pub(super) fn stage(
         };
         spec.mounts.push(mount(from, inside, Access::ReadOnly));
     }
-    for path in &action.rule.rule.host {
+    for path in &action.host {
         // What is keyed is shown: the sandbox has the system's directories, and nothing else of the host.
-        if path.value.exists() && !SYSTEM_DIRS.iter().any(|dir| path.value.starts_with(dir)) {
-            spec.mounts.push(mount(absolute(&path.value)?, path.value.clone(), Access::ReadOnly));
+        if path.exists() && !SYSTEM_DIRS.iter().any(|dir| path.starts_with(dir)) {
+            spec.mounts.push(mount(absolute(path)?, path.clone(), Access::ReadOnly));
         }
     }
     let cwd = PathBuf::from(OUTPUT);

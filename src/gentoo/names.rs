@@ -99,9 +99,60 @@ impl Stage3 {
         format!("releases/{}/autobuilds/", self.dir)
     }
 
+    /// The machine whose programs are in it, as qemu-user calls it.
+    pub fn machine(&self) -> &'static str {
+        let arch = self.name.split(['-', '.']).next().unwrap_or_default();
+        match (&*self.dir, arch) {
+            ("amd64", _) => "x86_64",
+            ("x86", _) => "i386",
+            ("arm64", "aarch64_be") => "aarch64_be",
+            ("arm64", _) => "aarch64",
+            ("ppc", "ppc") => "ppc",
+            ("ppc", "ppc64") => "ppc64",
+            ("ppc", _) => "ppc64le",
+            ("riscv", arch) if arch.starts_with("rv32") => "riscv32",
+            ("riscv", _) => "riscv64",
+            ("sparc", "sparc64") => "sparc64",
+            ("sparc", _) => "sparc32plus",
+            ("mips", arch) => of_mips(arch),
+            ("s390", _) => "s390x",
+            ("loong", _) => "loongarch64",
+            ("alpha", _) => "alpha",
+            ("arm", _) => "arm",
+            ("hppa", _) => "hppa",
+            ("m68k", _) => "m68k",
+            (dir, _) => unreachable!("the table has no family {dir}"),
+        }
+    }
+
+    /// Whether a processor of the kind that this kiln was compiled for runs its programs as they are.
+    pub fn is_native(&self) -> bool {
+        let native: &[&str] = if cfg!(target_arch = "x86_64") {
+            &["x86_64", "i386"]
+        } else if cfg!(target_arch = "aarch64") {
+            &["aarch64"]
+        } else {
+            &[]
+        };
+        native.contains(&self.machine())
+    }
+
     /// The file that says which build is the latest, relative to a mirror's root.
     pub fn latest(&self) -> String {
         format!("{}latest-stage3-{}.txt", self.builds(), self.name)
+    }
+}
+
+/// The compiler of a multilib stage3 is one of the n32 ABI.
+fn of_mips(arch: &str) -> &'static str {
+    let little = arch.starts_with("mipsel");
+    match (arch.contains("n64"), arch.contains("mips3") || arch.contains("mipsel3")) {
+        (true, _) if little => "mips64el",
+        (true, _) => "mips64",
+        (false, true) if little => "mipsn32el",
+        (false, true) => "mipsn32",
+        (false, false) if little => "mipsel",
+        (false, false) => "mips",
     }
 }
 

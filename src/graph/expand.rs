@@ -7,13 +7,15 @@ use std::sync::Arc;
 use petgraph::graph::DiGraph;
 
 use super::{
-    Action, BindError, Bindings, Body, BoundRule, Expansion, Graph, Input, Node, NodeId, SourceNode,
+    Action, BindError, Bindings, Body, BoundRule, Expansion, Graph, Input, Node, NodeId, Root, SourceNode,
 };
 use crate::digest::{Domain, Hasher};
 use crate::spec::diagnostic::Spanned;
 use crate::spec::model::{
-    self, Axis, Kind, OutputRef, OutputShape, Param, ParamValue, Part, ROOTFS, Rule, Spec, Template,
+    self, Axis, Kind, OutputRef, OutputShape, Param, ParamValue, Part, ROOTFS, Rule, SandboxRoot, Spec,
+    Template,
 };
+use crate::spec::roots::{InRoot, in_root};
 use crate::spec::{self, Build};
 
 /// What expansion needs when it goes on later.
@@ -129,7 +131,11 @@ pub fn expand(spec: Arc<Spec>) -> Result<Graph, ExpandError> {
         }
     }
     for rule in rules.values() {
-        matrix_drafts(&spec, &builds, &rules, rule, &mut drafts)?;
+        if rule.rule.has_axis(Axis::Root) {
+            root_drafts(&spec, &rules, rule, &mut drafts)?;
+        } else {
+            matrix_drafts(&spec, &builds, &rules, rule, &mut drafts)?;
+        }
     }
     for (name, entry) in &spec.project.actions {
         let rule = &rules[entry.value.rule.value.as_str()];
@@ -138,7 +144,7 @@ pub fn expand(spec: Arc<Spec>) -> Result<Graph, ExpandError> {
         bind_params(&name, rule, &mut bindings, |param| {
             entry.value.params.get(param).map(|value| &value.value)
         })?;
-        drafts.push(action_draft(&rules, rule, name, bindings, Arc::from([]), &BTreeMap::new())?);
+        drafts.push(action_draft(&rules, rule, name, bindings, Where::default(), &BTreeMap::new())?);
     }
     let mut graph = Graph {
         graph: DiGraph::with_capacity(drafts.len(), drafts.len()),
@@ -190,7 +196,8 @@ impl Graph {
                     }
                     let mut bindings = Bindings(spec::bindings(&spec, build, Some(board), Some(&test.value)));
                     bind_params(&name, &rule, &mut bindings, |param| build.params.get(param))?;
-                    drafts.push(action_draft(rules, &rule, name, bindings, tool_path(&spec, build), &axes)?);
+                    let place = Where::of(&spec, build, &rule);
+                    drafts.push(action_draft(rules, &rule, name, bindings, place, &axes)?);
                 }
             }
         }
@@ -248,10 +255,57 @@ fn matrix_drafts(
         let given = |param: &str| build.params.get(param).filter(|_| rule.rule.is_per_build());
         bind_params(&name, rule, &mut bindings, given)?;
         // As for those: a node without the axis must not look into the directories of whichever toolchain comes first.
-        let tool_path = if per.contains(&Axis::Toolchain) { tool_path(spec, build) } else { Arc::from([]) };
-        drafts.push(action_draft(rules, rule, name, bindings, tool_path, &axes)?);
+        let place =
+            if per.contains(&Axis::Toolchain) { Where::of(spec, build, rule) } else { Where::default() };
+        drafts.push(action_draft(rules, rule, name, bindings, place, &axes)?);
     }
     Ok(())
+}
+
+/// Adds the nodes of a rule that has one for each root.
+fn root_drafts(
+    spec: &Spec,
+    rules: &Rules,
+    rule: &Arc<BoundRule>,
+    drafts: &mut Vec<Draft>,
+) -> Result<(), ExpandError> {
+    for (root, declared) in &spec.project.roots {
+        let axes = BTreeMap::from([(Axis::Root, root.clone())]);
+        let name = node_name(rule, &axes);
+        let mut bindings = Bindings(spec::root_bindings(spec, root));
+        bind_params(&name, rule, &mut bindings, |_| None)?;
+        let stage3 = &declared.value.stage3.value;
+        // Of the kinds that make roots, one has programs of theirs run.
+        let runs = rule.rule.kind == Kind::Binpkg && !stage3.is_native();
+        let place = Where { machine: runs.then(|| stage3.machine()), ..Where::default() };
+        drafts.push(action_draft(rules, rule, name, bindings, place, &axes)?);
+    }
+    Ok(())
+}
+
+/// Where an action's programs are.
+#[derive(Default)]
+struct Where<'a> {
+    /// Directories in which they are looked for first.
+    path: Arc<[PathBuf]>,
+    /// The root.
+    root: Option<InRoot<'a>>,
+    /// The machine that qemu-user has to be for them.
+    machine: Option<&'static str>,
+}
+
+impl<'a> Where<'a> {
+    /// For a rule with the axis `toolchain`.
+    fn of(spec: &'a Spec, build: &Build, rule: &BoundRule) -> Self {
+        let Some(toolchain) = spec.project.toolchains.get(&build.toolchain) else { return Self::default() };
+        let path = toolchain.value.path.iter().map(|dir| spec.root.join(&dir.value)).collect();
+        let root = match rule.rule.sandbox.root {
+            SandboxRoot::Host => None,
+            SandboxRoot::Toolchain => in_root(&spec.project, &build.arch, &toolchain.value),
+        };
+        let stage3 = root.map(|root| &root.root.stage3.value).filter(|stage3| !stage3.is_native());
+        Self { path, root, machine: stage3.map(crate::gentoo::names::Stage3::machine) }
+    }
 }
 
 /// Whether a binding of a whole build is one of these axes, or an attribute of one.
@@ -263,6 +317,7 @@ fn belongs(hole: &str, per: &BTreeSet<Axis>) -> bool {
         "toolchain" => Axis::Toolchain,
         "board" => Axis::Board,
         "test" => Axis::Test,
+        "root" => Axis::Root,
         // Fixups are a build's own: only a node of exactly one build has them.
         _ => {
             return [Axis::Source, Axis::Arch, Axis::Defconfig, Axis::Toolchain]
@@ -297,7 +352,7 @@ fn action_draft(
     rule: &Arc<BoundRule>,
     name: String,
     bindings: Bindings,
-    tool_path: Arc<[PathBuf]>,
+    place: Where<'_>,
     axes: &BTreeMap<Axis, String>,
 ) -> Result<Draft, ExpandError> {
     let fail = |source| ExpandError::Bind { node: name.clone(), source };
@@ -334,16 +389,48 @@ fn action_draft(
     let tools: Result<Vec<_>, _> =
         rule.rule.tools.iter().map(|template| bindings.list(&template.value)).collect();
     let tools = tools.map_err(fail)?.concat();
+    let programs = undeclared_programs(&rule.rule, &bindings, &tools);
+    let host = rule.rule.host.iter().map(|path| path.value.clone()).collect();
+    let root = place.root.map(|root| Root {
+        name: root.name.into(),
+        mode: root.mode.clone(),
+        user: root.root.user.id,
+    });
+    if let Some(root) = &root {
+        refs.extend(layers(rules, root));
+    }
+    // In a root there is nothing of this machine.
+    let whole = root.as_ref().is_some_and(Root::is_whole);
+    let (tools, programs, host) = if whole { Default::default() } else { (tools, programs, host) };
     let action = Action {
         rule: Arc::clone(rule),
         inputs,
         export: export.map_err(fail)?.map(PathBuf::from),
-        programs: undeclared_programs(&rule.rule, &bindings, &tools),
+        programs,
         tools,
-        tool_path,
+        tool_path: place.path,
+        host,
+        root,
+        machine: place.machine,
         bindings,
     };
     Ok(Draft { name: name.into(), body: DraftBody::Action { action, refs } })
+}
+
+/// The inputs that a root is made of. Which rules make them, their kinds tell.
+fn layers(rules: &Rules, root: &Root) -> Vec<(Arc<str>, DraftRef)> {
+    let output = |kind: Kind, output: &str| {
+        let rule = rules.values().find(|rule| rule.rule.kind == kind)?;
+        let node = node_name(rule, &BTreeMap::from([(Axis::Root, root.name.to_string())]));
+        Some(DraftRef { node, output: output.into() })
+    };
+    let [stage3, packages] = Root::LAYERS;
+    let about = (!root.is_whole()).then(|| (Root::ABOUT, output(Kind::Binpkg, "about")));
+    [(stage3, output(Kind::Stage3, "image")), (packages, output(Kind::Binpkg, "image"))]
+        .into_iter()
+        .chain(about)
+        .filter_map(|(input, reference)| Some((input.into(), reference?)))
+        .collect()
 }
 
 /// The programs of the host that steps start with, and that are not among the tools. A program that is an input, or was
@@ -425,14 +512,6 @@ fn node_name(rule: &BoundRule, axes: &BTreeMap<Axis, String>) -> String {
     } else {
         format!("{}:{}", rule.name, values.join("/"))
     }
-}
-
-fn tool_path(spec: &Spec, build: &Build) -> Arc<[PathBuf]> {
-    spec.project
-        .toolchains
-        .get(&build.toolchain)
-        .map(|toolchain| toolchain.value.path.iter().map(|dir| spec.root.join(&dir.value)).collect())
-        .unwrap_or_default()
 }
 
 /// Orders drafts so that each comes after those it names.

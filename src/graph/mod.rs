@@ -16,7 +16,7 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::digest::Digest;
-use crate::spec::model;
+use crate::spec::model::{self, RootMode};
 
 pub use bind::{BindError, Bindings, Value};
 pub use expand::{ExpandError, expand};
@@ -89,6 +89,36 @@ pub struct Action {
     pub programs: Vec<String>,
     /// Directories in which those are looked for first.
     pub tool_path: Arc<[PathBuf]>,
+    /// Files and directories of the host that it reads.
+    pub host: Vec<PathBuf>,
+    /// The root that its steps run in, or that their compiler is of.
+    pub root: Option<Root>,
+    /// The machine whose programs it runs, as qemu-user calls it, where the processor does not run them as they are.
+    pub machine: Option<&'static str>,
+}
+
+/// A root as an action uses it.
+#[derive(Debug)]
+pub struct Root {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How much of the work is done by its programs.
+    pub mode: RootMode,
+    /// The number of the account that they run as.
+    pub user: u32,
+}
+
+impl Root {
+    /// The inputs that are its images, the lowest first. No rule can declare inputs of such names.
+    pub const LAYERS: [&'static str; 2] = ["@stage3", "@packages"];
+
+    /// The input that tells where its programs are.
+    pub const ABOUT: &'static str = "@about";
+
+    /// Whether all that runs is its own.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.mode, RootMode::Emulated)
+    }
 }
 
 /// An input with its references resolved.

@@ -4,6 +4,7 @@
 //! an upgrade changes of any of them must change the key of every action that uses the compiler, and an upgrade of
 //! anything else must not.
 
+pub mod binfmt;
 mod elf;
 pub mod git;
 mod libraries;

@@ -50,6 +50,7 @@ impl Kinds for AllKinds<'_> {
             Kind::Match => Runner::Computed(&self.matching),
             Kind::Job => Runner::Watched(&self.boot),
             Kind::Lava => Runner::Submitted(&self.lava),
+            Kind::Stage3 | Kind::Binpkg => Runner::Steps,
         }
     }
 
@@ -76,7 +77,9 @@ impl Projection for AllKinds<'_> {
                 Ok(Projected { fields, inputs: HashSet::from([matching::CONFIG.to_owned()]) })
             }
             Kind::Lava => lava::projection(action, inputs),
-            Kind::Command | Kind::Config | Kind::Job => Ok(Projected::default()),
+            Kind::Stage3 | Kind::Binpkg | Kind::Command | Kind::Config | Kind::Job => {
+                Ok(Projected::default())
+            }
         }
     }
 }

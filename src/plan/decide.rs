@@ -131,6 +131,9 @@ pub(super) fn decide_action(
         Err(PlanError::Tool { source: lacks @ ToolError::Missing { .. }, .. }) => {
             return Ok(Decision { verdict: Verdict::Lacking(lacks.to_string()), keys: None, basis: None });
         }
+        Err(PlanError::Lacking { message, .. }) => {
+            return Ok(Decision { verdict: Verdict::Lacking(message), keys: None, basis: None });
+        }
         basis => basis?,
     };
     let verdict = verdict(world, name, action, &mut basis, lost)?;
@@ -425,8 +428,16 @@ fn manifest(
         };
         manifest.add(What::Tool(program.clone()), value);
     }
-    for path in &action.rule.rule.host {
-        manifest.add(What::Host(path.value.clone()), world.host_path(&path.value)?);
+    for path in &action.host {
+        manifest.add(What::Host(path.clone()), world.host_path(path)?);
+    }
+    if let Some(root) = &action.root {
+        manifest.add(What::Binding("toolchain.mode".to_owned()), Val::Text(root.mode.name().to_owned()));
+    }
+    if let Some(machine) = action.machine {
+        let emulator = world.emulator(machine, name)?;
+        let digest = world.host_path(&emulator)?;
+        manifest.add(What::Host(emulator), digest);
     }
     let output = |node: NodeId, output: &str| {
         let known = inputs.known(node)?;

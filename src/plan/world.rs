@@ -12,6 +12,7 @@ use super::reach::{Reach, Touch};
 use super::verdict::Known;
 use crate::digest::{Digest, Domain, Hasher};
 use crate::graph::{Action, ExpandError, NodeId};
+use crate::host::binfmt::{self, Machine};
 use crate::host::{HostPath, HostPathError, HostState, ToolError, ToolIdentity, git};
 use crate::remote::{FetchError, Hit, RemotePathSet, Remotes};
 use crate::source::{
@@ -126,6 +127,14 @@ pub enum PlanError {
         node: String,
         /// Why.
         source: ToolError,
+    },
+    /// Something else is missing.
+    #[error("{node}: {message}")]
+    Lacking {
+        /// The node that can't do without.
+        node: String,
+        /// What is missing, and what to do.
+        message: String,
     },
     /// A project file can't be read.
     #[error("{node}: cannot read {}: {source}", path.display())]
@@ -419,14 +428,15 @@ impl<'a> World<'a> {
             let now = ToolIdentity::resolve(program, &action.tool_path, &self.files);
             now.ok().map(|tool| tool.digest) != then
         });
+        let emulator = action.machine.and_then(|machine| self.emulator(machine, "").ok());
         let path = || {
-            action.rule.rule.host.iter().find(|path| {
-                let then = self.host_paths.lock().expect("no panic while held").get(&path.value).cloned();
-                let now = HostPath::resolve(&path.value, &self.files);
+            action.host.iter().chain(&emulator).find(|path| {
+                let then = self.host_paths.lock().expect("no panic while held").get(*path).cloned();
+                let now = HostPath::resolve(path, &self.files);
                 now.ok().map(|now| host_value(&now)) != then
             })
         };
-        tools.cloned().or_else(|| path().map(|path| path.value.display().to_string()))
+        tools.cloned().or_else(|| path().map(|path| path.display().to_string()))
     }
 
     /// A host program, with all that it loads.
@@ -440,6 +450,15 @@ impl<'a> World<'a> {
         let tool = Arc::new(tool);
         self.tools.lock().expect("no panic while held").insert(key, Arc::clone(&tool));
         Ok(tool)
+    }
+
+    /// What runs the programs of a machine that is not this one.
+    pub fn emulator(&self, machine: &str, node: &str) -> Result<PathBuf, PlanError> {
+        let lacking = |message: String| PlanError::Lacking { node: node.to_owned(), message };
+        let machine =
+            Machine::named(machine).ok_or_else(|| lacking(format!("QEMU knows no machine {machine}")))?;
+        let handler = binfmt::handler(&machine).map_err(|error| lacking(error.to_string()))?;
+        Ok(handler.interpreter)
     }
 
     /// A file or directory of the host, or that there is none.

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::Date;
 use serde_json::{Value as Json, json};
 
+use super::diagnostic::Spanned;
 use super::fixups::config_line;
 use super::matrix::Build;
 use super::model::{
-    Arch, AttrValue, Board, Compiler, Definition, DefinitionFrom, Skip, Spec, Test, Toolchain,
+    Arch, AttrValue, Board, Compiler, Definition, DefinitionFrom, Project, RootMode, RootSpec, Signers, Skip,
+    Spec, Test, Toolchain,
 };
+use super::roots::{self, InRoot, TOOLCHAIN};
 
 /// What a placeholder stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +49,7 @@ pub fn bindings(
     }
     holes.text("toolchain", &build.toolchain);
     if let Some(toolchain) = project.toolchains.get(&build.toolchain) {
-        holes.toolchain(&build.arch, &toolchain.value);
+        holes.toolchain(project, &build.arch, &toolchain.value);
     }
     holes.text("defconfig", &build.defconfig);
     let config = project.configs.get(&build.defconfig).map(|config| &config.value);
@@ -77,6 +80,18 @@ pub fn bindings(
     holes.0
 }
 
+/// The placeholders that a root binds.
+pub fn root_bindings(spec: &Spec, name: &str) -> BTreeMap<String, Value> {
+    let mut holes = Holes::default();
+    holes.text("root", name);
+    if let Some(root) = spec.project.roots.get(name) {
+        holes.root(&root.value);
+    }
+    let gentoo = spec.project.gentoo.as_ref();
+    holes.list("root.signers", gentoo.map(|gentoo| signers(&gentoo.value.signed_by)).unwrap_or_default());
+    holes.0
+}
+
 #[derive(Default)]
 struct Holes(BTreeMap<String, Value>);
 
@@ -104,13 +119,18 @@ impl Holes {
         self.list("arch.make", [format!("ARCH={kernel}")]);
     }
 
-    fn toolchain(&mut self, arch: &str, toolchain: &Toolchain) {
-        let prefix = toolchain.targets.get(arch).map(|prefix| prefix.value.as_str()).unwrap_or_default();
+    fn toolchain(&mut self, project: &Project, arch: &str, toolchain: &Toolchain) {
+        let target = toolchain.targets.get(arch).map(|target| target.value.as_str()).unwrap_or_default();
+        let prefix = match roots::in_root(project, arch, toolchain) {
+            None => target,
+            Some(InRoot { mode: RootMode::Emulated, .. }) => "",
+            Some(InRoot { mode: RootMode::Mixed | RootMode::Hybrid(_), .. }) => TOOLCHAIN,
+        };
         self.text("toolchain.prefix", prefix);
         let cross = (!prefix.is_empty()).then(|| format!("CROSS_COMPILE={prefix}"));
         let variables = toolchain.make.iter().map(|variable| variable.value.clone());
         self.list("toolchain.make", cross.into_iter().chain(variables));
-        match toolchain.compiler {
+        match &toolchain.compiler {
             Compiler::Gcc => {
                 self.text("toolchain.cc", &format!("{prefix}gcc"));
                 self.list("toolchain.cflags", []);
@@ -128,7 +148,23 @@ impl Holes {
                     ["clang".to_owned(), "ld.lld".to_owned()].into_iter().chain(llvm),
                 );
             }
+            // What is in a root is known by the root.
+            Compiler::Root(_) => {
+                self.text("toolchain.cc", &format!("{prefix}gcc"));
+                self.list("toolchain.cflags", []);
+                self.list("toolchain.tools", roots::compiler(project, arch, toolchain));
+            }
         }
+    }
+
+    fn root(&mut self, root: &RootSpec) {
+        let texts = |list: &[Spanned<String>]| list.iter().map(|text| text.value.clone()).collect::<Vec<_>>();
+        self.text("root.stage3", root.stage3.value.name());
+        self.list("root.packages", texts(&root.packages));
+        self.text("root.user", &root.user.name);
+        self.text("root.uid", &root.user.id.to_string());
+        self.list("root.binhosts", texts(&root.binhosts));
+        self.list("root.package_signers", root.packages_signed_by.as_ref().map(signers).unwrap_or_default());
     }
 
     fn board(&mut self, board: &Board) {
@@ -169,6 +205,12 @@ impl Holes {
         self.text("test.lava", &lava);
         self.text("test.skip", &skip);
     }
+}
+
+/// Fingerprints, in order: which of them was written first makes no difference.
+fn signers(signers: &Signers) -> Vec<String> {
+    let all: BTreeSet<_> = signers.signers.iter().map(|signer| signer.value.to_uppercase()).collect();
+    all.into_iter().collect()
 }
 
 /// Attributes as JSON, sorted by name: equal attributes are equal texts.

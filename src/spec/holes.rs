@@ -50,6 +50,15 @@ pub(super) const fn of_axis(axis: Axis) -> &'static [(&'static str, Kind)] {
             ("test.lava", Text),
             ("test.skip", Text),
         ],
+        Axis::Root => &[
+            ("root.stage3", Text),
+            ("root.signers", List),
+            ("root.packages", List),
+            ("root.user", Text),
+            ("root.uid", Text),
+            ("root.binhosts", List),
+            ("root.package_signers", List),
+        ],
     }
 }
 

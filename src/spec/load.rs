@@ -153,6 +153,8 @@ impl Loader<'_> {
             sources,
             archs,
             toolchains,
+            gentoo,
+            roots,
             fixups,
             configs,
             presets,
@@ -171,6 +173,7 @@ impl Loader<'_> {
         merge_names("source", &mut into.sources, sources, diagnostics);
         merge_names("arch", &mut into.archs, archs, diagnostics);
         merge_names("toolchain", &mut into.toolchains, toolchains, diagnostics);
+        merge_names("root", &mut into.roots, roots, diagnostics);
         merge_names("fixup list", &mut into.fixups, fixups, diagnostics);
         merge_names("config", &mut into.configs, configs, diagnostics);
         merge_names("preset", &mut into.presets, presets, diagnostics);
@@ -182,6 +185,7 @@ impl Loader<'_> {
         merge_names("test", &mut into.tests, tests, diagnostics);
         merge_names("action", &mut into.actions, actions, diagnostics);
         merge_names("pool", &mut into.pools, pools, diagnostics);
+        merge_one("source of stage3s", "gentoo", &mut into.gentoo, gentoo, diagnostics);
         merge_one("signing key", "sign", &mut into.sign, sign, diagnostics);
         merge_one("place that labs fetch from", "publish", &mut into.publish, publish, diagnostics);
         merge_one("cache settings", "cache", &mut merged.cache, cache, diagnostics);

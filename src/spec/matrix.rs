@@ -38,14 +38,14 @@ impl Build {
         self.fixups.iter().map(String::as_str).filter(|fixup| !self.optional.contains(*fixup))
     }
 
-    /// Its value on an axis; `None` for board and test, which are found out later.
+    /// Its value on an axis; `None` for board and test, which are found out later, and for roots.
     pub fn axis(&self, axis: Axis) -> Option<&str> {
         match axis {
             Axis::Source => Some(&self.source),
             Axis::Arch => Some(&self.arch),
             Axis::Defconfig => Some(&self.defconfig),
             Axis::Toolchain => Some(&self.toolchain),
-            Axis::Board | Axis::Test => None,
+            Axis::Board | Axis::Test | Axis::Root => None,
         }
     }
 }

@@ -14,11 +14,12 @@ mod load;
 pub mod matrix;
 pub mod model;
 pub mod render;
+pub mod roots;
 mod suggest;
 pub mod syntax;
 pub mod template;
 
-pub use bindings::{Value, bindings};
+pub use bindings::{Value, bindings, root_bindings};
 pub use decode::{VERSION, parse_size};
 pub use load::{Loaded, load};
 pub use matrix::{Build, builds};

@@ -1,6 +1,7 @@
 //! The spec as values. Field by field, this is `docs/graph-ron.md` and `docs/rules.md`.
 
 mod labs;
+mod roots;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub use labs::{
     Board, Definition, DefinitionFrom, Lab, LabKind, LavaLab, PRIORITIES, Publish, Qemu, Skip, Test,
     Visibility,
 };
+pub use roots::{Gentoo, RootMode, RootSpec, Signers, User};
 
 /// Names in the order the spec gives them do not matter: all maps are sorted, so that equal specs are equal.
 pub type Named<T> = BTreeMap<String, Spanned<T>>;
@@ -42,6 +44,10 @@ pub struct Project {
     pub archs: Named<Arch>,
     /// Toolchains by name.
     pub toolchains: Named<Toolchain>,
+    /// Where stage3s come from.
+    pub gentoo: Option<Spanned<Gentoo>>,
+    /// Roots by name.
+    pub roots: Named<RootSpec>,
     /// Named lists of CONFIG fixups, taken up in other lists as `"@name"`.
     pub fixups: Named<Vec<Spanned<Fixup>>>,
     /// Named configurations; any other name in `defconfigs` that ends in `config` is a kbuild target as it is.
@@ -130,21 +136,23 @@ pub enum AttrValue {
     List(Vec<String>),
 }
 
-/// A family of compilers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a compiler is, and of which family.
+#[derive(Clone, Debug)]
 pub enum Compiler {
     /// `Gcc(..)`: `PREFIXgcc` and binutils with the same prefix.
     Gcc,
     /// `Clang(..)`: `clang` and LLVM's binutils.
     Clang,
+    /// `Root(..)`: the gcc of a root.
+    Root(RootMode),
 }
 
 /// A toolchain: one compiler for a number of arches.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
-    /// The family.
+    /// Which one.
     pub compiler: Compiler,
-    /// arch -> cross prefix (`""` for the host's own).
+    /// arch -> cross prefix (`""` for the host's own); for a compiler in a root, arch -> root.
     pub targets: BTreeMap<String, Spanned<String>>,
     /// Make variables, `NAME=VALUE`, after `ARCH=` and `CROSS_COMPILE=`.
     pub make: Vec<Spanned<String>>,
@@ -411,6 +419,10 @@ pub enum Kind {
     Job,
     /// kiln itself: one job at a LAVA lab.
     Lava,
+    /// kiln itself: a stage3 as an image.
+    Stage3,
+    /// kiln itself: an account and packages, installed over a stage3.
+    Binpkg,
 }
 
 impl Kind {
@@ -429,13 +441,27 @@ impl Kind {
                 "test.marker",
                 "test.time_limit",
             ],
+            // Who signs is part of it: a build whose signer has lost the trust is not to be used any longer.
+            Self::Stage3 => &["root.stage3", "root.signers"],
+            Self::Binpkg => {
+                &["root.packages", "root.user", "root.uid", "root.binhosts", "root.package_signers"]
+            }
+        }
+    }
+
+    /// The outputs that such a rule must declare, as files.
+    pub const fn makes(self) -> &'static [&'static str] {
+        match self {
+            Self::Stage3 => &["image"],
+            Self::Binpkg => &["image", "about"],
+            Self::Command | Self::Config | Self::Match | Self::Job | Self::Lava => &[],
         }
     }
 
     /// The labs whose boards the nodes of such a rule are for; `None`: those of any.
     pub const fn boots(self) -> Option<LabKind> {
         match self {
-            Self::Command | Self::Config | Self::Match => None,
+            Self::Command | Self::Config | Self::Match | Self::Stage3 | Self::Binpkg => None,
             Self::Job => Some(LabKind::Qemu),
             Self::Lava => Some(LabKind::Lava),
         }
@@ -445,7 +471,7 @@ impl Kind {
     /// runs is found out when it is sent.
     pub const fn lab(self) -> Option<&'static str> {
         match self {
-            Self::Command | Self::Config | Self::Match | Self::Lava => None,
+            Self::Command | Self::Config | Self::Match | Self::Lava | Self::Stage3 | Self::Binpkg => None,
             Self::Job => Some("board.lab"),
         }
     }
@@ -466,12 +492,14 @@ pub enum Axis {
     Board,
     /// Test (only with `Board`).
     Test,
+    /// Root (alone).
+    Root,
 }
 
 impl Axis {
-    /// All axes, in the order of a build's id; a board and a test come after.
-    pub const ALL: [Self; 6] =
-        [Self::Source, Self::Arch, Self::Defconfig, Self::Toolchain, Self::Board, Self::Test];
+    /// All axes, in the order of a build's id; a board and a test come after, and the root, which is no part of a build.
+    pub const ALL: [Self; 7] =
+        [Self::Source, Self::Arch, Self::Defconfig, Self::Toolchain, Self::Board, Self::Test, Self::Root];
 
     /// The axes of a build.
     pub const BUILD: [Self; 4] = [Self::Source, Self::Arch, Self::Defconfig, Self::Toolchain];
@@ -485,6 +513,7 @@ impl Axis {
             Self::Toolchain => "toolchain",
             Self::Board => "board",
             Self::Test => "test",
+            Self::Root => "root",
         }
     }
 }
@@ -655,6 +684,18 @@ pub enum Told {
 pub struct SandboxSettings {
     /// Whether the host's network can be reached. Default: no.
     pub network: bool,
+    /// Where steps run.
+    pub root: SandboxRoot,
+}
+
+/// Where steps run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SandboxRoot {
+    /// `Host`: among this machine's own programs. The default.
+    #[default]
+    Host,
+    /// `Toolchain`: where the toolchain is, which may be in a root.
+    Toolchain,
 }
 
 /// What a run takes.

@@ -156,7 +156,7 @@ impl Install {
 }
 
 /// Whether emerge takes it for a package and for nothing else: it could be an option, a file or a set.
-fn is_atom(atom: &str) -> bool {
+pub fn is_atom(atom: &str) -> bool {
     let operator = atom.trim_start_matches(['=', '<', '>', '~']);
     let part = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')

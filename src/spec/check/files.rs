@@ -35,7 +35,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    fn exists(&mut self, path: &Path, span: Span) {
+    pub(super) fn exists(&mut self, path: &Path, span: Span) {
         let Err(error) = self.spec.root.join(path).metadata() else { return };
         let text = error.to_string();
         let why = text.split(" (os error").next().unwrap_or_default();

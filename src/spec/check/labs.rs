@@ -71,7 +71,7 @@ impl Checker<'_, '_> {
     }
 
     /// An address must begin in one of these ways, name a host, and end where its path does.
-    fn address(&mut self, what: &str, url: &Spanned<String>, schemes: &[&str]) {
+    pub(super) fn address(&mut self, what: &str, url: &Spanned<String>, schemes: &[&str]) {
         if has_password(&url.value) {
             // Without the place, which would show it.
             let message = format!("the address of {what} holds a user or a password");

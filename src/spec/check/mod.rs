@@ -12,6 +12,7 @@ mod outputs;
 mod params;
 mod references;
 mod remotes;
+mod roots;
 mod rules;
 mod templates;
 
@@ -37,6 +38,7 @@ pub(super) fn check(spec: &Spec, broken: &BTreeSet<String>, diagnostics: &mut Ve
     checker.files();
     checker.remotes();
     checker.labs();
+    checker.roots();
     checker.exports();
     // A typo makes its target seem unused: lints are for specs that are right otherwise.
     if !checker.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {

@@ -20,6 +20,7 @@ impl Checker<'_, '_> {
             self.steps_of_kind(name, rule, rule_span);
             self.checked_config(name, rule, rule_span);
             self.lava_rule(name, rule, rule_span);
+            self.root_rule(name, rule, rule_span);
             self.pools(name, rule);
             let holes = Holes::of(&spec.project, rule);
             self.templates(rule, &holes);
@@ -131,11 +132,13 @@ impl Checker<'_, '_> {
                 let diagnostic = diagnostic.label(span, "expected `steps: [[..]]` in here");
                 self.push(diagnostic.help("a rule of kind `Command` or `Config` runs programs"));
             }
-            (Kind::Match | Kind::Job | Kind::Lava, Some(step)) => {
+            (Kind::Match | Kind::Job | Kind::Lava | Kind::Stage3 | Kind::Binpkg, Some(step)) => {
                 let diagnostic =
                     Diagnostic::error("bad-steps", format!("the rule `{name}` can't have steps"));
                 let diagnostic = diagnostic.label(step.span, "nothing would run this");
-                self.push(diagnostic.help("kiln itself runs the kinds `Match`, `Job` and `Lava`"));
+                self.push(
+                    diagnostic.help("only rules of kind `Command` and `Config` run programs of their own"),
+                );
             }
             _ => {}
         }

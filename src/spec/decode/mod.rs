@@ -5,6 +5,7 @@ mod fields;
 mod labs;
 mod project;
 mod remotes;
+mod roots;
 mod rule;
 mod scalars;
 

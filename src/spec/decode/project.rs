@@ -8,8 +8,8 @@ use super::scalars::{Bytes, Positive};
 use super::{Context, Decode, Fields, VERSION};
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
 use crate::spec::model::{
-    ActionEntry, Arch, AxisFilter, BuildPart, CacheLimit, CacheSettings, Compiler, Config, Project, Source,
-    Toolchain,
+    ActionEntry, Arch, AxisFilter, BuildPart, CacheLimit, CacheSettings, Compiler, Config, Project, RootMode,
+    Source, Toolchain,
 };
 use crate::spec::syntax::{Node, NodeKind};
 
@@ -39,6 +39,8 @@ impl Decode for Document {
             sources: names(&mut fields, "sources", context),
             archs: names(&mut fields, "archs", context),
             toolchains: names(&mut fields, "toolchains", context),
+            gentoo: fields.optional("gentoo", context),
+            roots: names(&mut fields, "roots", context),
             configs: names(&mut fields, "configs", context),
             presets: names(&mut fields, "presets", context),
             builds: fields.or_default("builds", context),
@@ -165,20 +167,23 @@ impl Decode for Arch {
 }
 
 impl Decode for Toolchain {
-    const EXPECTED: &'static str = "`Gcc(..)` or `Clang(..)`";
-    const PLURAL: &'static str = "`Gcc(..)` or `Clang(..)`";
+    const EXPECTED: &'static str = "`Gcc(..)`, `Clang(..)` or `Root(..)`";
+    const PLURAL: &'static str = "`Gcc(..)`, `Clang(..)` or `Root(..)`";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let (node, name, span) = variant(node, Self::EXPECTED, context)?;
-        let compiler = match name {
-            "Gcc" => Compiler::Gcc,
-            "Clang" => Compiler::Clang,
-            _ => return context.unknown_variant(span, name, &["Gcc", "Clang"]),
-        };
+        if !matches!(name, "Gcc" | "Clang" | "Root") {
+            return context.unknown_variant(span, name, &["Gcc", "Clang", "Root"]);
+        }
         if let NodeKind::Tuple { .. } = node.kind {
             return context.wrong_type(node, &format!("`{name}(targets: {{..}})`"));
         }
         let mut fields = Fields::of_variant(node);
+        let compiler = match name {
+            "Gcc" => Compiler::Gcc,
+            "Clang" => Compiler::Clang,
+            _ => Compiler::Root(fields.optional("mode", context).unwrap_or(RootMode::Emulated)),
+        };
         let targets = fields.required("targets", context);
         let make: Vec<Spanned<String>> = fields.or_default("make", context);
         let path = fields.or_default("path", context);

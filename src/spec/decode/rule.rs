@@ -9,7 +9,7 @@ use super::{Context, Decode, Fields};
 use crate::spec::diagnostic::{Diagnostic, Spanned};
 use crate::spec::model::{
     Discover, Discoverer, Incremental, Input, Kind, OutcomePolicy, Output, OutputRef, OutputShape, Param,
-    ParamType, ParamValue, Resources, Rule, SandboxSettings, Told,
+    ParamType, ParamValue, Resources, Rule, SandboxRoot, SandboxSettings, Told,
 };
 use crate::spec::syntax::{Node, NodeKind};
 
@@ -54,20 +54,27 @@ fn names<T: Decode>(
     fields.take(name).map(|field| named(&field.value, NameRule::Plain, context)).unwrap_or_default()
 }
 
+/// The kinds by name.
+const KINDS: [(&str, Kind); 7] = [
+    ("Command", Kind::Command),
+    ("Config", Kind::Config),
+    ("Match", Kind::Match),
+    ("Job", Kind::Job),
+    ("Lava", Kind::Lava),
+    ("Stage3", Kind::Stage3),
+    ("Binpkg", Kind::Binpkg),
+];
+
 impl Decode for Kind {
-    const EXPECTED: &'static str = "`Command`, `Config`, `Match`, `Job` or `Lava`";
+    const EXPECTED: &'static str = "a kind of rule";
     const PLURAL: &'static str = "kinds";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
         match &node.kind {
-            NodeKind::Ident("Command") => Some(Self::Command),
-            NodeKind::Ident("Config") => Some(Self::Config),
-            NodeKind::Ident("Match") => Some(Self::Match),
-            NodeKind::Ident("Job") => Some(Self::Job),
-            NodeKind::Ident("Lava") => Some(Self::Lava),
             NodeKind::Ident(word) => {
-                context.unknown_variant(node.span, word, &["Command", "Config", "Match", "Job", "Lava"])
+                let found = KINDS.iter().find(|(name, _)| name == word).map(|(_, kind)| *kind);
+                found.or_else(|| context.unknown_variant(node.span, word, &KINDS.map(|(name, _)| name)))
             }
             _ => context.wrong_type(node, Self::EXPECTED),
         }
@@ -287,14 +294,30 @@ impl Decode for Output {
 }
 
 impl Decode for SandboxSettings {
-    const EXPECTED: &'static str = "`(network: ..)`";
+    const EXPECTED: &'static str = "`(network: .., root: ..)`";
     const PLURAL: &'static str = "sandbox settings";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let sandbox = Self { network: fields.or_default("network", context) };
+        let network = fields.or_default("network", context);
+        let sandbox = Self { network, root: fields.or_default("root", context) };
         fields.finish(context);
         Some(sandbox)
+    }
+}
+
+impl Decode for SandboxRoot {
+    const EXPECTED: &'static str = "`Host` or `Toolchain`";
+    const PLURAL: &'static str = "roots of sandboxes";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let node = node.unwrapped();
+        match &node.kind {
+            NodeKind::Ident("Host") => Some(Self::Host),
+            NodeKind::Ident("Toolchain") => Some(Self::Toolchain),
+            NodeKind::Ident(word) => context.unknown_variant(node.span, word, &["Host", "Toolchain"]),
+            _ => context.wrong_type(node, Self::EXPECTED),
+        }
     }
 }
 
