@@ -35,15 +35,18 @@ const MODES: [&str; 3] = ["emulated", "mixed", "hybrid"];
 /// A project that makes a few objects of a real kernel, in each mode and by a cross compiler.
 fn objects(mirror: &Mirror) -> Project {
     let targets: Vec<_> = ["prepare"].iter().chain(&OBJECTS).map(|target| format!("{target:?}")).collect();
-    let graph = GRAPH.replace("LINUX", kernel_tree().to_str().unwrap()).replace("OBJECTS", &targets.join(", "));
+    let graph =
+        GRAPH.replace("LINUX", kernel_tree().to_str().unwrap()).replace("OBJECTS", &targets.join(", "));
     let project = Project::with_graph(&[&mirror.url()], &graph);
     project.takes_rules(&["config"]);
     // As a kernel is built, and other outputs.
     let rule = fs::read_to_string(repository("rules/kernel.ron")).unwrap();
     let (before, after) = rule.split_once("    outputs: {\n").unwrap();
     let (_, after) = after.split_once("        // Of the run, not of what it made.\n").unwrap();
-    let made: String =
-        OBJECTS.iter().map(|path| format!("        {:?}: File({path:?}),\n", path.replace(['/', '.'], "_"))).collect();
+    let made: String = OBJECTS
+        .iter()
+        .map(|path| format!("        {:?}: File({path:?}),\n", path.replace(['/', '.'], "_")))
+        .collect();
     project.write("rules/objects.ron", &format!("{before}    outputs: {{\n{made}{after}"));
     project
 }
@@ -53,7 +56,8 @@ fn bits(project: &Project, toolchain: &str) -> BTreeMap<&'static str, Vec<u8>> {
     let out = format!("out/linux/arm64/tinyconfig/{toolchain}");
     let read = |object: &str| {
         let name = object.rsplit('/').next().unwrap();
-        fs::read(project.path(&format!("{out}/{name}"))).unwrap_or_else(|error| panic!("{out}/{name}: {error}"))
+        fs::read(project.path(&format!("{out}/{name}")))
+            .unwrap_or_else(|error| panic!("{out}/{name}: {error}"))
     };
     OBJECTS.into_iter().map(|object| (object, read(object))).collect()
 }
@@ -92,12 +96,18 @@ fn without_emulation_its_rows_lack_that_and_others_are_built() {
     let mirror = Mirror::of(&["amd64", "arm64"]);
     let known = "/proc/sys/fs/binfmt_misc";
     let registered = fs::read_to_string(format!("{known}/qemu-aarch64")).expect("qemu-user is registered");
-    let interpreter =
-        registered.lines().find_map(|line| line.strip_prefix("interpreter ")).expect("an interpreter").to_owned();
+    let interpreter = registered
+        .lines()
+        .find_map(|line| line.strip_prefix("interpreter "))
+        .expect("an interpreter")
+        .to_owned();
     let flags = registered.lines().find(|line| line.starts_with("flags:")).expect("flags").to_owned();
     let entry = |from: &str, to: &str| {
         assert!(registered.contains(from), "{registered}");
-        format!("echo enabled >{known}/status; cat >{known}/qemu-aarch64 <<'END'\n{}END\n", registered.replace(from, to))
+        format!(
+            "echo enabled >{known}/status; cat >{known}/qemu-aarch64 <<'END'\n{}END\n",
+            registered.replace(from, to)
+        )
     };
     let cases = [
         // Not mounted.
@@ -129,11 +139,7 @@ fn without_emulation_its_rows_lack_that_and_others_are_built() {
 
 /// A row for this machine and one for the other.
 fn graph_of_two() -> String {
-    GRAPH
-        .split("    sources:")
-        .next()
-        .unwrap()
-        .to_owned()
+    GRAPH.split("    sources:").next().unwrap().to_owned()
         + r#"    sources: { "none": Dir("source") },
     archs: { "x86_64": (image: "none"), "arm64": (image: "none") },
     toolchains: { "gentoo": Root(targets: { "x86_64": "amd64", "arm64": "arm64" }, mode: Emulated) },

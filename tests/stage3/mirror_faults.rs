@@ -59,8 +59,12 @@ fn a_key_that_was_revoked_signs_nothing() {
 fn a_text_without_a_signature_is_not_believed() {
     let mirror = Mirror::of(&["amd64"]);
     let text = fs::read_to_string(mirror.latest("amd64")).unwrap();
-    let bare: String =
-        text.lines().skip(3).take_while(|line| !line.starts_with("-----")).flat_map(|line| [line, "\n"]).collect();
+    let bare: String = text
+        .lines()
+        .skip(3)
+        .take_while(|line| !line.starts_with("-----"))
+        .flat_map(|line| [line, "\n"])
+        .collect();
     assert!(bare.contains(DATE), "{bare}");
     mirror.change(&mirror.latest("amd64"), |file| {
         file.set_len(0).unwrap();
@@ -87,7 +91,8 @@ fn what_stands_before_the_signed_text_is_not_read() {
     let text = fs::read_to_string(mirror.latest("amd64")).unwrap();
     let later = "20270101T000000Z";
     let evil = format!("# ts=1800000000\n{later}/stage3-amd64-openrc-{later}.tar.xz 1000\n");
-    mirror.change(&mirror.latest("amd64"), |file| file.write_all(format!("{evil}{text}").as_bytes()).unwrap());
+    mirror
+        .change(&mirror.latest("amd64"), |file| file.write_all(format!("{evil}{text}").as_bytes()).unwrap());
     let project = Project::new(&[&mirror.url()]);
     let updated = project.kiln("update");
     // Whether the rest of it counts or not.
@@ -136,7 +141,11 @@ fn a_truncated_tarball_is_not_used() {
     let mirror = Mirror::of(&["amd64"]);
     let tarball = mirror.tarball("amd64", "");
     let half = fs::metadata(&tarball).unwrap().len() / 2;
-    is_not_had(&mirror, || mirror.change(&tarball, |file| file.set_len(half).unwrap()), &format!("{half} bytes"));
+    is_not_had(
+        &mirror,
+        || mirror.change(&tarball, |file| file.set_len(half).unwrap()),
+        &format!("{half} bytes"),
+    );
 }
 
 #[test]
@@ -175,9 +184,10 @@ fn a_page_instead_of_the_files_is_called_one() {
 #[ignore = "needs a mirror: make check-stage3"]
 fn a_length_that_is_not_true_is_seen() {
     let mirror = Mirror::of(&["amd64"]);
-    for (lie, reason) in
-        [((|size| size + 4096) as fn(u64) -> u64, "bytes where there should be"), (|size| size - 4096, "bytes where there should be")]
-    {
+    for (lie, reason) in [
+        ((|size| size + 4096) as fn(u64) -> u64, "bytes where there should be"),
+        (|size| size - 4096, "bytes where there should be"),
+    ] {
         let project = Project::new(&[&Liar::before(&mirror, lie).url()]);
         project.kiln("update").exits(0);
         project.kiln("build").exits(4).says(STAGE3).says(reason);
@@ -236,7 +246,11 @@ fn a_stage3_of_another_arch_is_not_taken_for_this_one() {
     assert!(lock.contains("stage3 amd64-openrc") && !lock.contains("arm64"), "{lock}");
     let built = project.build("--keep-going");
     assert_eq!(built.ran(), [ASK, BINPKG, STAGE3], "{}", built.said);
-    assert!(built.said.err.contains("stage3:arm64") || built.said.out.contains("stage3:arm64"), "{}", built.said);
+    assert!(
+        built.said.err.contains("stage3:arm64") || built.said.out.contains("stage3:arm64"),
+        "{}",
+        built.said
+    );
 }
 
 #[test]

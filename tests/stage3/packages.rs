@@ -4,8 +4,8 @@ use std::fs::{self, File};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::mirror::{Mirror, flip};
-use crate::project::{ANSWER, ASK, BINPKG, Project, STAGE3};
+use crate::mirror::{Mirror, fingerprint, flip};
+use crate::project::{ANSWER, ASK, BINPKG, Project, STAGE3, copy};
 
 #[test]
 #[ignore = "needs a mirror: make check-stage3"]
@@ -61,12 +61,42 @@ fn packages_outlive_the_stage3_that_they_were_made_in() {
     let mirror = Mirror::of(&["amd64"]);
     let project = Project::prepared(&mirror);
     // Another account, another image, the same packages.
-    project.edit("graph.ron", "(stage3: \"amd64-openrc\")", "(stage3: \"amd64-openrc\", user: (name: \"worker\", id: 4242))");
+    project.edit(
+        "graph.ron",
+        "(stage3: \"amd64-openrc\")",
+        "(stage3: \"amd64-openrc\", user: (name: \"worker\", id: 4242))",
+    );
     project.ask("id; command -v bc");
     project.build("").exits(0).runs(&[BINPKG, ASK]);
     assert!(project.read(ANSWER).contains("uid=4242(worker)"));
     let log = project.kiln(&format!("log {BINPKG}")).exits(0);
     assert!(log.out.contains("Emerging binary ("), "{log}");
+}
+
+#[test]
+#[ignore = "needs a mirror: make check-stage3"]
+fn a_server_of_binary_packages_is_asked_before_anything_is_compiled() {
+    let mirror = Mirror::of(&["amd64"]);
+    let project = Project::prepared(&mirror);
+    let index = project.cached("Packages").remove(0);
+    let packages = index.parent().unwrap();
+    copy(packages, &mirror.data("binpkgs"));
+    fs::remove_dir_all(packages).unwrap();
+    let binhost = format!("(stage3: \"amd64-openrc\", binhosts: [\"{}binpkgs\"])", mirror.url());
+    project.edit("graph.ron", "(stage3: \"amd64-openrc\")", &binhost);
+    project.build("").exits(0);
+    let asked = mirror.asked();
+    assert!(asked.contains_key("bc-1.07.1-1.gpkg.tar"), "{asked:?}");
+    assert!(project.read(ANSWER).contains("/usr/bin/bc"));
+    project.assert_fresh();
+
+    // Whoever wants them signed takes none of these.
+    let signed = format!(
+        "packages_signed_by: (keys: \"release.asc\", signers: [\"{}\"]), binhosts:",
+        fingerprint("release")
+    );
+    project.edit("graph.ron", "binhosts:", &signed);
+    project.kiln("build").exits(1).says(BINPKG).says("sign");
 }
 
 #[test]

@@ -201,7 +201,12 @@ impl Project {
         let said = self.kiln("plan --format json");
         let plan: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said}"));
         let word = |node: &Value, field: &str| node[field].as_str().unwrap().to_owned();
-        plan["nodes"].as_array().unwrap().iter().map(|node| (word(node, "name"), word(node, "verdict"))).collect()
+        plan["nodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|node| (word(node, "name"), word(node, "verdict")))
+            .collect()
     }
 
     /// What the last run of a node compiled, sorted.
@@ -221,7 +226,10 @@ impl Project {
 
     /// Files below the cache whose name ends so.
     pub fn cached(&self, ending: &str) -> Vec<PathBuf> {
-        let found = Command::new("find").arg(&self.cache).args(["-type", "f", "-name", &format!("*{ending}")]).output();
+        let found = Command::new("find")
+            .arg(&self.cache)
+            .args(["-type", "f", "-name", &format!("*{ending}")])
+            .output();
         let found = String::from_utf8(found.unwrap().stdout).unwrap();
         found.lines().map(PathBuf::from).collect()
     }
@@ -270,7 +278,8 @@ pub fn copy(from: &Path, to: &Path) {
 
 /// The tree of a real kernel: that of `KILN_TEST_TREE`, or else the example project's.
 pub fn kernel_tree() -> PathBuf {
-    let tree = std::env::var_os("KILN_TEST_TREE").map_or(repository("cache/sources/linux-6.1"), PathBuf::from);
+    let tree =
+        std::env::var_os("KILN_TEST_TREE").map_or(repository("cache/sources/linux-6.1"), PathBuf::from);
     assert!(tree.join("Kconfig").is_file(), "{} is no kernel tree: run scripts/source.sh", tree.display());
     tree
 }

@@ -85,7 +85,11 @@ fn a_later_build_is_taken_when_it_is_asked_for() {
 fn a_root_is_read_only_and_nothing_leaks_from_one_action_to_another() {
     let mirror = Mirror::of(&["amd64"]);
     let project = Project::prepared(&mirror);
-    project.edit("graph.ron", "defconfigs: [\"defconfig\"]", "defconfigs: [\"defconfig\", \"allnoconfig\", \"allyesconfig\"]");
+    project.edit(
+        "graph.ron",
+        "defconfigs: [\"defconfig\"]",
+        "defconfigs: [\"defconfig\", \"allnoconfig\", \"allyesconfig\"]",
+    );
     project.ask(
         "for place in / /usr /etc /home/buildbot /var/tmp /var/lib; do
              touch $place/mine 2>/dev/null && echo $place was written to; done
@@ -112,9 +116,8 @@ fn two_kilns_prepare_a_root_once() {
         project.kiln("update").exits(0);
     }
     let both = [&one, &other].map(|project| (project, project.start("build -j2 --format json-lines")));
-    let built = both.map(|(_, child)| {
-        Built::of(Said::of("build", &child.wait_with_output().unwrap())).exits(0)
-    });
+    let built =
+        both.map(|(_, child)| Built::of(Said::of("build", &child.wait_with_output().unwrap())).exits(0));
     let mut ran: Vec<_> = built.iter().flat_map(Built::ran).collect();
     ran.sort_unstable();
     assert_eq!(ran, [ASK, BINPKG, STAGE3]);
@@ -165,7 +168,8 @@ fn sleeps_in_a_root(kiln: &Child) -> bool {
     };
     let processes = fs::read_dir("/proc").unwrap().flatten();
     processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).any(|process| {
-        fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|words| words == b"sleep\x0015\0") && parents(process)
+        fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|words| words == b"sleep\x0015\0")
+            && parents(process)
     })
 }
 
@@ -175,7 +179,8 @@ pub fn left_over() -> String {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let mounts = mounts.lines().filter(|line| line.contains(ours)).map(str::to_owned);
     let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    let images = devices.filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
+    let images =
+        devices.filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
     mounts.chain(images.filter(|image| image.contains(ours))).collect::<Vec<_>>().join("\n")
 }
 
