@@ -1,5 +1,14 @@
 //! The sandbox, through the real helper, as root and as an ordinary user.
 
+#[path = "sandbox/faults.rs"]
+mod faults;
+#[path = "sandbox/images.rs"]
+mod images;
+#[path = "sandbox/roots.rs"]
+mod roots;
+#[path = "sandbox/users.rs"]
+mod users;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};

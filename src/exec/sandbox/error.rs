@@ -68,8 +68,22 @@ impl SandboxError {
 /// A failure in helper or init, on its way to kiln.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Failure {
-    Setup { stage: Stage, operation: String, errno: i32 },
-    Exec { step: usize, program: OsString, errno: i32 },
+    Setup {
+        stage: Stage,
+        operation: String,
+        errno: i32,
+    },
+    /// As `Setup`, with a reason that is not the kernel's.
+    Refused {
+        stage: Stage,
+        operation: String,
+        reason: String,
+    },
+    Exec {
+        step: usize,
+        program: OsString,
+        errno: i32,
+    },
 }
 
 /// What kind of thing failed: the help depends on it.
@@ -81,6 +95,21 @@ pub(super) enum Stage {
     Mount,
     /// Something the spec names is missing or not as it should be.
     Input,
+    /// An image leads out of the sandbox.
+    Escape,
+    /// An image is not what it should be.
+    Damaged,
+    /// Loop devices.
+    Loop,
+    /// The kernel's squashfs, and what is read from it.
+    Image,
+    Overlay,
+    FuseDevice,
+    Squashfuse,
+    /// `newuidmap`, which is not there.
+    NoMapper,
+    /// Ids that are granted in `/etc/subuid` and `/etc/subgid`.
+    Granted,
     Other,
 }
 
@@ -107,6 +136,11 @@ impl From<Failure> for SandboxError {
                 operation,
                 source: io::Error::from_raw_os_error(errno),
                 help: help(stage, Errno::from_raw(errno)),
+            },
+            Failure::Refused { stage, operation, reason } => Self::Setup {
+                operation,
+                source: io::Error::other(reason),
+                help: help(stage, Errno::UnknownErrno),
             },
             Failure::Exec { step, program, errno } => {
                 Self::Exec { step, program, source: io::Error::from_raw_os_error(errno) }
@@ -144,6 +178,8 @@ fn help(stage: Stage, errno: Errno) -> String {
              (or `--cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined`)"
                 .to_owned()
         }
+        (Stage::Loop | Stage::Image | Stage::Overlay | Stage::FuseDevice | Stage::Squashfuse, _)
+        | (Stage::NoMapper | Stage::Granted | Stage::Damaged | Stage::Escape, _) => help_with_images(stage, errno),
         (Stage::Input, Errno::ENOENT) => "check that the path exists".to_owned(),
         (Stage::Input, Errno::EACCES) => "check that the user who runs kiln may read the path".to_owned(),
         (Stage::Input, Errno::ELOOP) => "a symlink cannot be masked: mask what it points to".to_owned(),
@@ -151,6 +187,39 @@ fn help(stage: Stage, errno: Errno) -> String {
             "a mount point in a read-only mount must exist there already: create it, or mount elsewhere".to_owned()
         }
         _ => "run `kiln doctor` to see what this host lacks".to_owned(),
+    }
+}
+
+fn help_with_images(stage: Stage, errno: Errno) -> String {
+    match (stage, errno) {
+        (Stage::Loop, _) => {
+            "load loop devices: `modprobe loop`; in a container, start that with `--privileged`".to_owned()
+        }
+        (Stage::Image, Errno::ENODEV) => {
+            "the kernel lacks squashfs (CONFIG_SQUASHFS): `modprobe squashfs`, or use a kernel that has it".to_owned()
+        }
+        (Stage::Image | Stage::Damaged, _) => {
+            "the image is damaged (`kiln cache verify` puts such aside), or what reads it lacks zstd \
+             (CONFIG_SQUASHFS_ZSTD)"
+                .to_owned()
+        }
+        (Stage::Overlay, Errno::ENODEV) => {
+            "the kernel lacks overlayfs (CONFIG_OVERLAY_FS): `modprobe overlay`, or use a kernel that has it".to_owned()
+        }
+        (Stage::Overlay, Errno::ENOSPC) => "make room on the disk of the cache".to_owned(),
+        (Stage::Overlay, _) => {
+            "an overlay writes to ext4, xfs, btrfs and the like, not to another overlay or to NFS: put the cache on such \
+             a file system; and it takes Linux 5.11"
+                .to_owned()
+        }
+        (Stage::FuseDevice, Errno::ENOENT) => {
+            format!("load FUSE: `modprobe fuse`; in a container, show it /dev/fuse; {AS_ROOT}")
+        }
+        (Stage::FuseDevice, _) => format!("let the user open /dev/fuse, {AS_ROOT}"),
+        (Stage::Squashfuse, _) => format!("install it: `apt-get install squashfuse`, {AS_ROOT}"),
+        (Stage::NoMapper, _) => format!("install them: `apt-get install uidmap`, {AS_ROOT}"),
+        (Stage::Granted, _) => format!("grant the user ids: `{}`, {AS_ROOT}", super::ids::granting()),
+        _ => "an image has a symlink out of the root where a mount point should be: do not use it".to_owned(),
     }
 }
 

@@ -37,7 +37,7 @@ fn serve() -> io::Result<i32> {
     let control = take_stdin()?;
     let Some((spec, fds)) = wire::receive_with_fds::<SandboxSpec>(&control)? else { return Ok(0) };
     let control = place(control, fds, &spec.inherit)?;
-    match split() {
+    match split(&spec) {
         Ok((_, Side::Init(helper))) => {
             // Else init would hold the lifeline of its own sandbox.
             drop(control);
@@ -101,12 +101,12 @@ enum Side {
 }
 
 /// Enters the namespaces that must exist before PID 1 does, and forks it.
-fn split() -> Result<(Mode, Side), Failure> {
+fn split(spec: &SandboxSpec) -> Result<(Mode, Side), Failure> {
     // A directory that kiln runs in may have to be unmounted while a sandbox runs.
     chdir("/").during(Stage::Other, || "enter /".to_owned())?;
     raw::reset_signals();
     let mode = Mode::current()?;
-    mode.enter()?;
+    mode.enter(spec)?;
     unshare(CloneFlags::CLONE_NEWPID).during(Stage::Namespaces, || "create a PID namespace".to_owned())?;
     let (helper, init) = UnixStream::pair().during(Stage::Other, || "create a socket".to_owned())?;
     let side = match raw::fork().during(Stage::Namespaces, || "fork PID 1".to_owned())? {

@@ -37,7 +37,9 @@ fn serve(spec: &SandboxSpec, helper: &UnixStream) -> Result<(), Failure> {
     setsid().during(Stage::Other, || "start a session".to_owned())?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).during(Stage::Other, || "forbid core dumps".to_owned())?;
     root::build(spec)?;
-    privileges::drop_all()?;
+    privileges::become_user(spec.run_as)?;
+    // Becoming another user has undone it.
+    die_with_helper(helper)?;
     // Steps are of the same user: keep them from tracing init, and from reaching kiln's binary as /proc/1/exe.
     prctl::set_dumpable(false).during(Stage::Other, || "hide init from steps".to_owned())?;
 

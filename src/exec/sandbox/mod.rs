@@ -1,8 +1,9 @@
 //! The sandbox: where an action's steps run.
 //!
-//! Steps see the host's system directories and the declared mounts, nothing else of the host: not its files, its
-//! processes, its network, its name, nor kiln's environment. They hold no capability, so none of this can be undone
-//! from inside, and when the last step ends, or kiln dies, everything they started dies with them.
+//! Steps see the system directories, the host's or those of an image, and the declared mounts, nothing else of the
+//! host: not its files, its processes, its network, its name, nor kiln's environment. They hold no capability with which
+//! any of this could be undone, and when the last step ends, or kiln dies, everything they started dies with them, and
+//! every mount made for them goes.
 //!
 //! ```text
 //! kiln ──control socket──► helper ──socket──► init (PID 1) ──► step, step, ...
@@ -32,23 +33,34 @@
 //! | `wire.rs` | what kiln, helper and init say to each other |
 //! | `helper.rs` | the process outside: namespaces, lifeline |
 //! | `init.rs` | PID 1: the steps, their orphans, their usage |
-//! | `root.rs`, `mounts.rs` | the root as steps see it |
-//! | `network.rs`, `privileges.rs` | loopback; who we are and what we may |
+//! | `root.rs` | the root as steps see it, from its parts: |
+//! | `system.rs`, `devices.rs` | the system's directories; `/proc`, `/dev`, `/tmp` |
+//! | `images.rs`, `device.rs`, `squashfuse.rs` | trees of images, by loop devices or in user space |
+//! | `points.rs`, `mounts.rs` | mount points; mounts |
+//! | `network.rs` | loopback |
+//! | `privileges.rs`, `ids.rs` | who we are and what we may; other users without root |
 //! | `error.rs`, `probe.rs` | what went wrong and what mends it; can this host do it at all |
 //! | `raw.rs` | every `unsafe` there is |
 
+mod device;
+mod devices;
 mod error;
 mod exit;
 mod helper;
+mod ids;
+mod images;
 mod init;
 mod mounts;
 mod network;
+mod points;
 mod privileges;
 mod probe;
 mod raw;
 mod root;
 mod spawn;
 mod spec;
+mod squashfuse;
+mod system;
 mod wire;
 
 pub use error::SandboxError;
@@ -57,9 +69,9 @@ pub use helper::helper_main;
 pub(in crate::exec) use mounts::parse as parse_mounts;
 pub use privileges::Mode;
 pub use probe::{Probe, probe};
-pub use root::SYSTEM_DIRS;
 pub use spawn::{Killer, Output, Prepared, Running, Sandbox};
-pub use spec::{Access, Mount, SandboxSpec, Step};
+pub use spec::{Access, Images, Mount, Root, RunAs, SandboxSpec, Shown, Step, Writable};
+pub use system::SYSTEM_DIRS;
 
 /// The first argument that turns the binary into a sandbox helper: see [`helper_main`].
 pub const HELPER_ARGUMENT: &str = "__sandbox";

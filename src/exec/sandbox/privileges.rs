@@ -1,5 +1,6 @@
 //! Who we are and what we may: gaining what building a sandbox takes, and giving up everything after.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 
@@ -12,6 +13,7 @@ use nix::unistd::{Gid, Uid, getegid, geteuid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 
 use super::error::{During, Failure, Stage};
+use super::{RunAs, SandboxSpec, ids};
 
 /// What gives kiln the right to build a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,9 +34,13 @@ impl Mode {
     }
 
     /// Becomes user and group 0, in full possession of the privileges that building a sandbox takes.
-    pub(super) fn enter(self) -> Result<(), Failure> {
+    pub(super) fn enter(self, spec: &SandboxSpec) -> Result<(), Failure> {
         match self {
             Self::Root => become_plain_root(),
+            Self::UserNamespace if spec.has_users() => {
+                ids::enter(spec.run_as)?;
+                become_plain_root()
+            }
             Self::UserNamespace => enter_user_namespace(),
         }
     }
@@ -42,14 +48,19 @@ impl Mode {
 
 /// Groups and a real user other than root's (as `sudo` and setuid programs leave them) would show inside.
 fn become_plain_root() -> Result<(), Failure> {
-    let (user, group) = (Uid::from_raw(0), Gid::from_raw(0));
+    become_plain(0).during(Stage::Other, || "become user and group 0".to_owned())
+}
+
+/// Becomes a user and a group of the same number, and nobody else.
+fn become_plain(id: u32) -> nix::Result<()> {
+    let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
     match setgroups(&[]) {
-        // Root of a user namespace that forbids it: there they stay, as in the other mode, without a name.
+        // Root of a user namespace that forbids it: there they stay, as with one id alone, without a name.
         Err(Errno::EPERM) => {}
-        result => result.during(Stage::Other, || "give up supplementary groups".to_owned())?,
+        result => result?,
     }
-    setresgid(group, group, group).during(Stage::Other, || "become group 0".to_owned())?;
-    setresuid(user, user, user).during(Stage::Other, || "become user 0".to_owned())
+    setresgid(group, group, group)?;
+    setresuid(user, user, user)
 }
 
 fn enter_user_namespace() -> Result<(), Failure> {
@@ -68,16 +79,67 @@ fn enter_user_namespace() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Gives up every capability, for good: this process and all it executes, user 0 or not, hold none and get none.
-pub(super) fn drop_all() -> Result<(), Failure> {
-    // The bounding set first, for changing it takes a capability; the permitted set last, for it limits the others.
-    let sets = [CapSet::Ambient, CapSet::Bounding, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted];
-    for set in sets {
-        caps::clear(None, set)
-            .map_err(as_io)
-            .during(Stage::Other, || format!("clear the {set:?} capability set"))?;
+/// Whether this process is in the host's own user namespace, whose root alone has loop devices and the kernel's
+/// squashfs.
+pub(super) fn rules_the_host() -> Result<bool, Failure> {
+    let map = fs::read_to_string("/proc/self/uid_map")
+        .during(Stage::Proc, || "read /proc/self/uid_map".to_owned())?;
+    // All ids, each to itself.
+    Ok(map.split_whitespace().eq(["0", "0", "4294967295"]))
+}
+
+/// What installing packages takes: files of any owner and mode, and other users to do it as.
+const INSTALLING: [Capability; 7] = [
+    Capability::CAP_CHOWN,
+    Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_FOWNER,
+    Capability::CAP_FSETID,
+    Capability::CAP_SETUID,
+    Capability::CAP_SETGID,
+    Capability::CAP_SETFCAP,
+];
+
+/// Becomes who steps are, for good: neither this process nor what it executes gets more than that.
+///
+/// Init alone keeps the right to kill what runs as another user, which is not handed on to what it executes.
+pub(super) fn become_user(run_as: RunAs) -> Result<(), Failure> {
+    let granted: HashSet<Capability> = match run_as {
+        RunAs::Stripped | RunAs::User { .. } => HashSet::new(),
+        RunAs::Installer => INSTALLING.into(),
+    };
+    let mut kept = granted.clone();
+    if run_as != RunAs::Stripped {
+        kept.insert(Capability::CAP_KILL);
+    }
+    for set in [CapSet::Ambient, CapSet::Inheritable] {
+        caps::clear(None, set).during_set(set)?;
+    }
+    // Before the others, for changing it takes a capability.
+    for capability in caps::read(None, CapSet::Bounding).during_set(CapSet::Bounding)? {
+        if !granted.contains(&capability) {
+            caps::drop(None, CapSet::Bounding, capability).during_set(CapSet::Bounding)?;
+        }
+    }
+    if let RunAs::User { id } = run_as {
+        let changed = || format!("become user {id}");
+        prctl::set_keepcaps(true).during(Stage::Other, changed)?;
+        become_plain(id).during(Stage::Other, changed)?;
+    }
+    // The permitted set last, for it limits the other.
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        caps::set(None, set, &kept).during_set(set)?;
     }
     prctl::set_no_new_privs().during(Stage::Other, || "set no_new_privs".to_owned())
+}
+
+trait DuringSet<T> {
+    fn during_set(self, set: CapSet) -> Result<T, Failure>;
+}
+
+impl<T> DuringSet<T> for Result<T, CapsError> {
+    fn during_set(self, set: CapSet) -> Result<T, Failure> {
+        self.map_err(as_io).during(Stage::Other, || format!("change the {set:?} capability set"))
+    }
 }
 
 /// The crate tells errors as text alone; refusal is the one reason the kernel has for these calls.

@@ -2,12 +2,15 @@
 //!
 //! All of this runs in the helper or in init, which have a single thread.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::{ForkResult, dup2_raw};
+
+use super::device;
 
 /// Splits the helper in two.
 pub(super) fn fork() -> nix::Result<ForkResult> {
@@ -50,4 +53,23 @@ pub(super) fn set_domain_name(name: &str) -> io::Result<()> {
     // SAFETY: pointer and length describe `name`, which outlives the call.
     let result = unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) };
     Errno::result(result).map(drop).map_err(io::Error::from)
+}
+
+// From <linux/loop.h>.
+const LOOP_CONFIGURE: u64 = 0x4C0A;
+const LOOP_CTL_GET_FREE: u64 = 0x4C82;
+
+nix::ioctl_none_bad!(get_free, LOOP_CTL_GET_FREE);
+nix::ioctl_write_ptr_bad!(configure, LOOP_CONFIGURE, device::Config);
+
+/// The number of a loop device that nobody used a moment ago. `control` is `/dev/loop-control`.
+pub(super) fn free_loop_device(control: &File) -> nix::Result<i32> {
+    // SAFETY: this request has no argument.
+    unsafe { get_free(control.as_raw_fd()) }
+}
+
+/// Gives a loop device its file.
+pub(super) fn configure_loop_device(device: &File, config: &device::Config) -> nix::Result<()> {
+    // SAFETY: the structure has the layout of the kernel's, and outlives the call, which only reads it.
+    unsafe { configure(device.as_raw_fd(), &raw const *config) }.map(drop)
 }

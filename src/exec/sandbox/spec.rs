@@ -9,22 +9,24 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::wire::{os_path, os_paths};
-use super::{SandboxError, root};
+use super::{SandboxError, points};
 
 /// As many descriptors as one message over a Unix socket can carry (`SCM_MAX_FD`).
 const MAX_INHERIT: usize = 253;
 
 /// A sandbox, and what runs in it.
 ///
-/// Besides [`mounts`](Self::mounts), steps find the host's system directories (`/usr`, `/etc`, `/opt`, and what the
-/// linker and the shell need in `/`), read-only; a `/dev` of the harmless devices; a `/proc` that shows them alone,
-/// read-only; and an empty, private `/tmp` and `/dev/shm`. They are user and group 0, on a host named `kiln`, with
-/// umask 022, no core dumps, no terminal, and standard input at its end.
-///
-/// User 0 here holds no capability. It owns what the user who started kiln owns, and has no power over files of
-/// others: with kiln run by root, files that others alone may read cannot be read.
+/// Besides [`mounts`](Self::mounts), steps find what [`root`](Self::root) says; a `/dev` of the harmless devices; a
+/// `/proc` that shows them alone, read-only; and an empty, private `/tmp` and `/dev/shm`. They are on a host named
+/// `kiln`, with umask 022, no core dumps, no terminal, and standard input at its end.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SandboxSpec {
+    /// What there is besides.
+    pub root: Root,
+    /// Images to show elsewhere than at `/`, mounted before all else.
+    pub shown: Vec<Shown>,
+    /// Who steps are.
+    pub run_as: RunAs,
     /// What of the host to show, mounted in this order: a mount below another comes after it.
     pub mounts: Vec<Mount>,
     /// Paths, as seen inside, to cover with something empty and read-only, such as a source's `.git`. What does not
@@ -42,6 +44,82 @@ pub struct SandboxSpec {
     /// Descriptors that steps shall find under the same numbers, such as a jobserver's pipe. All above 2, which are
     /// the standard streams.
     pub inherit: Vec<RawFd>,
+}
+
+/// Where the system's directories in a sandbox come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Root {
+    /// The host's (`/usr`, `/etc`, `/opt`, and what the linker and the shell need in `/`), read-only.
+    #[default]
+    Host,
+    /// All that is at the top of a tree of images, but for `/proc`, `/dev`, `/sys`, `/tmp` and `/kiln`, and for what a
+    /// mount takes the place of. Steps get terminals (`/dev/pts`) as well.
+    Images(Images),
+}
+
+/// Squashfs images as one tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Images {
+    /// Their files, the lowest first. What an upper one has hides what is of that name in those below, as overlayfs does
+    /// it: a device 0:0 stands for what was removed, the attribute `user.overlay.opaque` for a directory made anew.
+    #[serde(with = "os_paths")]
+    pub layers: Vec<PathBuf>,
+    /// Where writes go; `None`: they fail with `EROFS`.
+    ///
+    /// In a writable root, `/run` and `/var/tmp` are empty and private, as what is written there is of no use later on.
+    /// Mount points that are in none of the layers are made, and so become part of what was written.
+    pub writable: Option<Writable>,
+}
+
+/// Two directories on one file system of the host, of the user who runs kiln.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writable {
+    /// Takes what is written, in the form of a layer: empty, or what an earlier sandbox over the same layers left.
+    ///
+    /// Without root's privileges, what other users of the sandbox wrote belongs to the ids that they are on the host, and
+    /// only another sandbox with [`RunAs::Installer`] can read and remove all of it.
+    #[serde(with = "os_path")]
+    pub upper: PathBuf,
+    /// Empty; overlayfs keeps what it is working on there.
+    #[serde(with = "os_path")]
+    pub work: PathBuf,
+}
+
+/// A tree of images at some place, read-only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// As [`Images::layers`].
+    #[serde(with = "os_paths")]
+    pub layers: Vec<PathBuf>,
+    /// Where steps see it: as [`Mount::to`].
+    #[serde(with = "os_path")]
+    pub to: PathBuf,
+}
+
+/// Who steps are, and what they may.
+///
+/// Without root's privileges, a root of images, or another user than [`Stripped`](Self::Stripped), takes more ids than
+/// one: those that `/etc/subuid` and `/etc/subgid` grant the user who runs kiln.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunAs {
+    /// User and group 0 without any capability. It owns what the user who started kiln owns, and has no power over files of
+    /// others: with kiln run by root, files that others alone may read cannot be read.
+    #[default]
+    Stripped,
+    /// An ordinary user, whose group has the same number and who is in no other.
+    ///
+    /// Where kiln is run by root, it is that user of the host, and directories that it shall write have to be given to
+    /// it by whoever makes them. Where it is not, it is the user who runs kiln, under another number.
+    User {
+        /// The number, which is not 0.
+        id: u32,
+    },
+    /// User 0 with what it takes to install packages into a root of images: giving files away, setting any mode and file
+    /// capability, becoming another user. It can't mount, make devices, or change anything of the kernel's.
+    ///
+    /// Over files of the host that a mount shows it has root's power, if kiln is run by root: show it none but those
+    /// made for it.
+    Installer,
 }
 
 /// A directory or file of the host, shown in the sandbox with all that is mounted below it.
@@ -78,14 +156,35 @@ pub struct Step {
 }
 
 impl SandboxSpec {
+    /// Whether more users than one are needed.
+    pub(super) fn has_users(&self) -> bool {
+        self.root != Root::Host || !self.shown.is_empty() || self.run_as != RunAs::Stripped
+    }
+
+    /// Places that mounts take.
+    pub(super) fn covered(&self) -> impl Iterator<Item = &Path> {
+        let shown = self.shown.iter().map(|shown| &*shown.to);
+        self.mounts.iter().map(|mount| &*mount.to).chain(shown)
+    }
+
     /// Finds what could not work on any host, before a process is spent on it.
     pub(super) fn validate(&self) -> Result<(), SandboxError> {
+        if let Root::Images(images) = &self.root {
+            layers(&images.layers)?;
+            for dir in images.writable.iter().flat_map(|writable| [&writable.upper, &writable.work]) {
+                on_host("directory for what is written", dir)?;
+            }
+        }
+        for shown in &self.shown {
+            layers(&shown.layers)?;
+            inside("place for images", &shown.to)?;
+        }
+        require(self.run_as != RunAs::User { id: 0 }, || {
+            "user 0 is no ordinary user: ask for one of the other kinds".to_owned()
+        })?;
         for mount in &self.mounts {
             inside("mount", &mount.to)?;
-            require(mount.from.is_absolute(), || {
-                format!("mount source {} is not absolute", mount.from.display())
-            })?;
-            require(no_nul(mount.from.as_os_str()), || "a mount source contains a NUL byte".to_owned())?;
+            on_host("mount source", &mount.from)?;
         }
         for path in &self.mask {
             inside("mask", path)?;
@@ -116,13 +215,24 @@ impl SandboxSpec {
     }
 }
 
+fn layers(layers: &[PathBuf]) -> Result<(), SandboxError> {
+    require(!layers.is_empty(), || "a tree of images without an image".to_owned())?;
+    layers.iter().try_for_each(|image| on_host("image", image))
+}
+
+fn on_host(what: &str, path: &Path) -> Result<(), SandboxError> {
+    require(path.is_absolute() && no_nul(path.as_os_str()), || {
+        format!("{what} {} is not absolute, or contains a NUL byte", path.display())
+    })
+}
+
 fn inside(what: &str, path: &Path) -> Result<(), SandboxError> {
     let names = path.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
     let below_root = path.is_absolute() && path.components().count() > 1;
     require(names && below_root && no_nul(path.as_os_str()), || {
         format!("{what} {} is not an absolute path below / without `..`", path.display())
     })?;
-    require(!root::RESERVED.iter().any(|reserved| path.starts_with(reserved)), || {
+    require(!points::RESERVED.iter().any(|reserved| path.starts_with(reserved)), || {
         format!("{what} {} is at a place that the sandbox needs for itself", path.display())
     })
 }

@@ -80,10 +80,8 @@ impl Machine {
             (true, class @ (1 | 2), order @ (1 | 2)) => (class == 2, order == 2),
             _ => return None,
         };
-        let number = match is_big_endian {
-            true => u16::from_be_bytes([head[18], head[19]]),
-            false => u16::from_le_bytes([head[18], head[19]]),
-        };
+        let number = [head[18], head[19]];
+        let number = if is_big_endian { u16::from_be_bytes(number) } else { u16::from_le_bytes(number) };
         let at = flags_at(is_64);
         let flags = [head[at], head[at + 1], head[at + 2], head[at + 3]];
         let flags = if is_big_endian { u32::from_be_bytes(flags) } else { u32::from_le_bytes(flags) };
@@ -114,14 +112,9 @@ impl Machine {
         head[4] = if self.is_64 { 2 } else { 1 };
         head[5] = if self.is_big_endian { 2 } else { 1 };
         head[6] = 1;
-        let order = |number: u32| match self.is_big_endian {
-            true => number.to_be_bytes(),
-            false => number.to_le_bytes(),
-        };
-        let half = |number: u16| match self.is_big_endian {
-            true => number.to_be_bytes(),
-            false => number.to_le_bytes(),
-        };
+        let order =
+            |number: u32| if self.is_big_endian { number.to_be_bytes() } else { number.to_le_bytes() };
+        let half = |number: u16| if self.is_big_endian { number.to_be_bytes() } else { number.to_le_bytes() };
         head[16..18].copy_from_slice(&half(kind));
         head[18..20].copy_from_slice(&half(self.number));
         head[20..24].copy_from_slice(&order(1));

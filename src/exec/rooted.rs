@@ -1,0 +1,160 @@
+//! A root in an action's sandbox: its images, and the programs that stand in for a cross compiler.
+//!
+//! In a whole root, all that steps find is the root's own. Otherwise they find this machine's programs, the root at
+//! [`ROOT`], and at [`TOOLCHAIN`] scripts that run its compiler and binutils through qemu-user, which looks for their loader
+//! and libraries there (`QEMU_LD_PREFIX`). Which files those programs are was found out inside the root: Gentoo's lead there
+//! by absolute links, which mean something else out here.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::sandbox::{Access, Images, Mount, RunAs, SandboxSpec, Shown};
+use super::stage::{StageError, WorkDir};
+use crate::graph::{Action, Input, NodeId, Root};
+use crate::host;
+use crate::plan::{Outputs, World};
+use crate::spec::roots::TOOLCHAIN;
+use crate::store::Artifact;
+
+/// Where steps see a root of which they run some programs.
+const ROOT: &str = "/kiln/root";
+
+/// What gcc looks for beside itself, in the directory below [`TOOLCHAIN`] that it is told to look in first. With its own
+/// names for them it would end up at this machine's.
+const BESIDE_GCC: [&str; 3] = ["as", "ld", "ld.bfd"];
+
+/// What there is to know of a root from inside: what its packages' node makes as `about`.
+#[derive(Debug, Deserialize)]
+struct About {
+    /// The compiler's version: `13.2.1`.
+    version: String,
+    /// Program -> its file, as the root sees it, without links.
+    programs: BTreeMap<String, PathBuf>,
+}
+
+/// Whether an input is one of those that a root is made of, which no step sees as an input.
+pub(super) fn is_of_root(input: &str) -> bool {
+    Root::LAYERS.contains(&input) || input == Root::ABOUT
+}
+
+/// Puts an action's root into its sandbox.
+pub(super) fn furnish(
+    world: &World<'_>,
+    action: &Action,
+    root: &Root,
+    outputs_of: &dyn Fn(NodeId) -> Outputs,
+    work: &WorkDir,
+    spec: &mut SandboxSpec,
+) -> Result<(), StageError> {
+    let file = |input: &str| file(world, action, outputs_of, input);
+    let layers = Root::LAYERS.into_iter().map(file).collect::<Result<_, _>>()?;
+    if root.is_whole() {
+        spec.root = super::sandbox::Root::Images(Images { layers, writable: None });
+        spec.run_as = RunAs::User { id: root.user };
+        return give(&work.out(), root.user);
+    }
+    let path = file(Root::ABOUT)?;
+    let bytes = fs::read(&path).map_err(|source| StageError::Io { path: path.clone(), source })?;
+    let about: About = serde_json::from_slice(&bytes)
+        .map_err(|error| StageError::Io { path, source: io::Error::other(error) })?;
+    let scripts = work.root().join("toolchain");
+    write_scripts(&scripts, action, root, &about)?;
+    spec.shown.push(Shown { layers, to: ROOT.into() });
+    spec.mounts.push(Mount { from: scripts, to: TOOLCHAIN.into(), access: Access::ReadOnly });
+    Ok(())
+}
+
+/// The file of an input, where it is in the cache.
+fn file(
+    world: &World<'_>,
+    action: &Action,
+    outputs_of: &dyn Fn(NodeId) -> Outputs,
+    input: &str,
+) -> Result<PathBuf, StageError> {
+    let absent = || StageError::Absent { input: input.to_owned() };
+    let declared = action.inputs.iter().find(|(name, _)| &**name == input).map(|(_, declared)| declared);
+    let Some(Input::Output { node, output }) = declared else { return Err(absent()) };
+    let outputs = outputs_of(*node);
+    let artifact: Option<Artifact> =
+        outputs.iter().find(|(name, _)| *name == **output).map(|(_, artifact)| *artifact);
+    let artifact = artifact.ok_or_else(absent)?;
+    world.file_of(&artifact).map_err(|source| {
+        if source.is_miss() {
+            StageError::Lost { node: *node, input: input.to_owned(), source }
+        } else {
+            StageError::Blob(source)
+        }
+    })
+}
+
+/// Gives the output directory to whom steps run as. One that was kept is theirs already, unless it came from elsewhere or
+/// the account has another number now.
+fn give(out: &Path, user: u32) -> Result<(), StageError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StageError::Io { path, source }
+    };
+    let owner = fs::symlink_metadata(out).map_err(failed(out))?.uid();
+    // Who is not root runs steps as themselves.
+    if owner == user || !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let mut left = vec![out.to_owned()];
+    while let Some(path) = left.pop() {
+        lchown(&path, Some(user), Some(user)).map_err(failed(&path))?;
+        if fs::symlink_metadata(&path).map_err(failed(&path))?.is_dir() {
+            for entry in fs::read_dir(&path).map_err(failed(&path))? {
+                left.push(entry.map_err(failed(&path))?.path());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes what runs a root's programs from outside.
+fn write_scripts(dir: &Path, action: &Action, root: &Root, about: &About) -> Result<(), StageError> {
+    let beside = dir.join("beside");
+    fs::create_dir_all(&beside).map_err(|source| StageError::Io { path: beside.clone(), source })?;
+    let in_root = |program: &Path| format!("{ROOT}{}", program.display());
+    for (name, program) in &about.programs {
+        // gcc is told where to look for its assembler and linker; which compiler it is, the mode says.
+        let command = match (name.as_str(), &root.compiler) {
+            ("gcc", Some(gcc)) => {
+                format!("{} -B{TOOLCHAIN}beside/", same_version(gcc, action, root, about)?)
+            }
+            ("gcc", None) => format!("{} -B{TOOLCHAIN}beside/", in_root(program)),
+            _ => in_root(program),
+        };
+        let script = format!("#!/bin/sh\nQEMU_LD_PREFIX={ROOT} exec {command} \"$@\"\n");
+        write_script(&dir.join(name), &script)?;
+        if BESIDE_GCC.contains(&name.as_str()) {
+            write_script(&beside.join(name), &script)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_script(path: &Path, script: &str) -> Result<(), StageError> {
+    let written = fs::write(path, script)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)));
+    written.map_err(|source| StageError::Io { path: path.to_owned(), source })
+}
+
+/// This machine's compiler, if it is of the same version as the root's.
+fn same_version<'a>(gcc: &'a str, action: &Action, root: &Root, about: &About) -> Result<&'a str, StageError> {
+    let found = host::version(gcc, &action.tool_path);
+    if found.as_deref() == Some(&about.version) {
+        return Ok(gcc);
+    }
+    Err(StageError::OtherCompiler {
+        root: root.name.to_string(),
+        theirs: about.version.clone(),
+        compiler: gcc.to_owned(),
+        ours: found.unwrap_or_else(|| "of no version that it tells".to_owned()),
+    })
+}

@@ -1,0 +1,72 @@
+//! What the kernel and memory provide: `/proc`, `/dev`, `/tmp`.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+
+use super::Root;
+use super::error::{During, Failure, Stage};
+use super::mounts::{bind, restrict, tmpfs};
+use super::points::{directory, file, on_host};
+use super::root::{HARMLESS, READ_ONLY};
+
+/// Devices without state and without power over the host.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Terminals of a sandbox: anybody may have one, and it is of the group `tty`, which has this number everywhere.
+const TERMINALS: &str = "newinstance,ptmxmode=0666,mode=0620,gid=5";
+
+/// Mounts a `/proc` of the new PID namespace.
+///
+/// Read-only, since in mode [`Root`](super::Mode::Root) the steps' user owns the host's `/proc/sys` and
+/// `/proc/sysrq-trigger`, and needs no capability to write what it owns. Open files in `/proc/self/fd` are not
+/// affected.
+pub(super) fn mount_proc() -> Result<(), Failure> {
+    directory(Path::new("/proc"))?;
+    mount(Some("proc"), "/proc", Some("proc"), HARMLESS | MsFlags::MS_NOEXEC, None::<&str>)
+        .during(Stage::Proc, || "mount a fresh /proc".to_owned())?;
+    restrict(Path::new("/proc"), READ_ONLY)
+}
+
+pub(super) fn make_devices(root: &Root) -> Result<(), Failure> {
+    directory(Path::new("/dev"))?;
+    for name in DEVICES {
+        let path = Path::new("/dev").join(name);
+        file(&path)?;
+        // Read-only keeps the node's mode and owner, which are the host's, from change; the device can be written.
+        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+        bind(&on_host(&path), &path, flags)?;
+    }
+    let links = [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")];
+    for (name, target) in links {
+        link(target, name)?;
+    }
+    match root {
+        Root::Host => Ok(()),
+        Root::Images(_) => make_terminals(),
+    }
+}
+
+fn make_terminals() -> Result<(), Failure> {
+    directory(Path::new("/dev/pts"))?;
+    // They are devices: this one mount has to allow those.
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    mount(Some("devpts"), "/dev/pts", Some("devpts"), flags, Some(TERMINALS))
+        .during(Stage::Mount, || "mount terminals on /dev/pts".to_owned())?;
+    link("pts/ptmx", "ptmx")
+}
+
+fn link(target: &str, name: &str) -> Result<(), Failure> {
+    symlink(target, Path::new("/dev").join(name))
+        .during(Stage::Mount, || format!("create symlink /dev/{name}"))
+}
+
+pub(super) fn make_temporary(size: Option<u64>) -> Result<(), Failure> {
+    let size = size.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
+    for (path, options) in [("/dev/shm", "mode=1777".to_owned()), ("/tmp", format!("mode=1777{size}"))] {
+        directory(Path::new(path))?;
+        tmpfs(Path::new(path), HARMLESS, &options)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! Images, and trees of them: ready in milliseconds, as nothing is unpacked.
+//!
+//! An image is squashfs; its kernel file system is used where kiln is root, and `squashfuse` where it is not. More than one,
+//! or something to take writes, is an overlay. That is always one with `userxattr`: what it leaves in an upper
+//! directory is then the same whoever ran kiln, and serves as a layer for anybody.
+//!
+//! (erofs can be mounted from a file without a loop device, from Linux 6.12 on; its images of a root are half as large
+//! again, and packing one takes several times as long.)
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MntFlags, mount, umount2};
+use nix::sys::stat::Mode;
+use nix::sys::statfs::fstatfs;
+
+use super::device::Device;
+use super::error::{During, Failure, Stage};
+use super::root::{HARMLESS, READ_ONLY};
+use super::{Root, SandboxSpec, Writable, privileges, squashfuse};
+
+/// "hsqs", little-endian, at the start of an image.
+const MAGIC: [u8; 4] = *b"hsqs";
+
+/// Where an image says how many bytes it has.
+/// (Format: `fs/squashfs/squashfs_fs.h` of Linux.)
+const SIZE: usize = 40;
+const SUPERBLOCK: usize = 96;
+
+/// The trees that a spec asks for, opened while paths mean what they mean on the host.
+pub(super) struct Trees(Vec<(String, Tree)>);
+
+struct Tree {
+    /// The lowest first.
+    layers: Vec<Layer>,
+    written: Option<Written>,
+}
+
+struct Layer {
+    path: PathBuf,
+    file: File,
+}
+
+/// The directories of [`Writable`].
+struct Written {
+    path: PathBuf,
+    upper: OwnedFd,
+    work: OwnedFd,
+}
+
+impl Trees {
+    pub(super) fn open(spec: &SandboxSpec) -> Result<Self, Failure> {
+        let mut trees = Vec::new();
+        if let Root::Images(images) = &spec.root {
+            trees.push((ROOT.to_owned(), Tree::open(&images.layers, images.writable.as_ref())?));
+        }
+        for (index, shown) in spec.shown.iter().enumerate() {
+            trees.push((index.to_string(), Tree::open(&shown.layers, None)?));
+        }
+        Ok(Self(trees))
+    }
+
+    /// Mounts each in a directory of its own below `dir`, which is made.
+    pub(super) fn mount(&self, dir: &Path) -> Result<(), Failure> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        make(dir)?;
+        let with = Mounter::of_this_process()?;
+        self.0.iter().try_for_each(|(name, tree)| tree.mount(with, &dir.join(name)))
+    }
+
+    /// Where the tree that is the sandbox's root was mounted below `dir`.
+    pub(super) fn root(dir: &Path) -> PathBuf {
+        dir.join(ROOT)
+    }
+
+    /// Where one that is shown was.
+    pub(super) fn shown(dir: &Path, index: usize) -> PathBuf {
+        dir.join(index.to_string())
+    }
+
+    /// Takes away the mounts below `dir`, after what was bound from them is where it shall be.
+    pub(super) fn let_go(dir: &Path, spec: &SandboxSpec) -> Result<(), Failure> {
+        let root = matches!(spec.root, Root::Images(_)).then(|| Self::root(dir));
+        let mut any = false;
+        for tree in root.into_iter().chain((0..spec.shown.len()).map(|index| Self::shown(dir, index))) {
+            detach(&tree)?;
+            any = true;
+        }
+        if any {
+            fs::remove_dir(dir).during(Stage::Mount, || format!("remove {}", dir.display()))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The name of the tree that is the sandbox's root; others have numbers.
+const ROOT: &str = "root";
+
+impl Tree {
+    fn open(layers: &[PathBuf], writable: Option<&Writable>) -> Result<Self, Failure> {
+        let layers = layers.iter().map(|path| Layer::open(path)).collect::<Result<_, _>>()?;
+        let written = match writable {
+            Some(writable) => Some(Written {
+                path: writable.upper.clone(),
+                upper: handle(&writable.upper)?,
+                work: handle(&writable.work)?,
+            }),
+            None => None,
+        };
+        Ok(Self { layers, written })
+    }
+
+    fn mount(&self, with: Mounter, at: &Path) -> Result<(), Failure> {
+        make(at)?;
+        if let ([layer], None) = (&*self.layers, &self.written) {
+            return layer.mount(with, at);
+        }
+        let mut points = Vec::new();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let point = at.with_extension(index.to_string());
+            make(&point)?;
+            layer.mount(with, &point)?;
+            points.push(point);
+        }
+        self.overlay(&points, at)?;
+        // The overlay has its own hold on the layers.
+        points.iter().try_for_each(|point| detach(point))
+    }
+
+    fn overlay(&self, points: &[PathBuf], at: &Path) -> Result<(), Failure> {
+        let below = points.iter().map(|point| handle(point)).collect::<Result<Vec<_>, _>>()?;
+        // By descriptors, as names could hold what separates options.
+        let named = |handle: &OwnedFd| format!("/proc/self/fd/{}", handle.as_raw_fd());
+        let lower: Vec<String> = below.iter().rev().map(named).collect();
+        let mut options = format!("userxattr,lowerdir={}", lower.join(":"));
+        let mut flags = READ_ONLY;
+        if let (Some(written), Some(top)) = (&self.written, points.last()) {
+            let (upper, work) = (named(&written.upper), named(&written.work));
+            copy_attributes(top, Path::new(&upper))
+                .during(Stage::Mount, || format!("give {} its owner and mode", written.path.display()))?;
+            options.push_str(&format!(",upperdir={upper},workdir={work}"));
+            flags = HARMLESS;
+        }
+        mount(Some("kiln"), at, Some("overlay"), flags, Some(&*options))
+            .during(Stage::Overlay, || self.overlaying())
+    }
+
+    /// What is tried, for an error.
+    fn overlaying(&self) -> String {
+        let layers: Vec<_> = self.layers.iter().map(|layer| layer.path.display().to_string()).collect();
+        let on = self.written.as_ref().map_or_else(String::new, |written| {
+            let kind = fstatfs(&written.upper).map_or_else(
+                |_| "some file system".to_owned(),
+                |stat| format!("a file system of type {:#x}", stat.filesystem_type().0),
+            );
+            format!(", with what is written in {} on {kind}", written.path.display())
+        });
+        format!("lay an overlay over {}{on}", layers.join(", "))
+    }
+}
+
+impl Layer {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let mut file = File::open(path).during(Stage::Input, || format!("open image {}", path.display()))?;
+        let mut head = Vec::with_capacity(SUPERBLOCK);
+        let has = file
+            .by_ref()
+            .take(SUPERBLOCK as u64)
+            .read_to_end(&mut head)
+            .and_then(|_| file.metadata())
+            .during(Stage::Input, || format!("read image {}", path.display()))?
+            .len();
+        match damage(&head, has) {
+            Some(reason) => Err(Failure::Refused {
+                stage: Stage::Damaged,
+                operation: format!("mount image {}", path.display()),
+                reason,
+            }),
+            None => Ok(Self { path: path.to_owned(), file }),
+        }
+    }
+
+    fn mount(&self, with: Mounter, at: &Path) -> Result<(), Failure> {
+        match with {
+            Mounter::Kernel => {
+                let device = Device::of(&self.file).during(Stage::Loop, || {
+                    format!("attach image {} to a loop device", self.path.display())
+                })?;
+                mount(Some(&device.path), at, Some("squashfs"), READ_ONLY, None::<&str>)
+                    .during(Stage::Image, || format!("mount image {}", self.path.display()))
+            }
+            Mounter::Fuse => squashfuse::mount(&self.file, &self.path, at),
+        }
+    }
+}
+
+/// What is wrong with an image, as far as its beginning and its size tell.
+fn damage(head: &[u8], has: u64) -> Option<String> {
+    if !head.starts_with(&MAGIC) || head.len() < SUPERBLOCK {
+        return Some("it is no squashfs image".to_owned());
+    }
+    let size = head.get(SIZE..SIZE + 8)?.try_into().map(u64::from_le_bytes).ok()?;
+    (has < size).then(|| format!("it is cut short: {has} bytes of {size}"))
+}
+
+/// What mounts images.
+#[derive(Clone, Copy)]
+enum Mounter {
+    /// The kernel's squashfs, by way of loop devices: for root of the host alone.
+    Kernel,
+    /// A process in user space for each.
+    Fuse,
+}
+
+impl Mounter {
+    fn of_this_process() -> Result<Self, Failure> {
+        Ok(if privileges::rules_the_host()? { Self::Kernel } else { Self::Fuse })
+    }
+}
+
+fn make(dir: &Path) -> Result<(), Failure> {
+    fs::create_dir(dir).during(Stage::Mount, || format!("create mount point {}", dir.display()))
+}
+
+/// Takes a mount away from its place, and the place with it. Whoever uses the mount keeps it.
+fn detach(point: &Path) -> Result<(), Failure> {
+    umount2(point, MntFlags::MNT_DETACH)
+        .map_err(Into::into)
+        .and_then(|()| fs::remove_dir(point))
+        .during(Stage::Mount, || format!("take {} away", point.display()))
+}
+
+fn handle(path: &Path) -> Result<OwnedFd, Failure> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(path, flags, Mode::empty()).during(Stage::Input, || format!("open {}", path.display()))
+}
+
+/// Owner, mode and time of the root's directory, which are those of the upper layer's.
+fn copy_attributes(from: &Path, to: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let stat = fs::metadata(from)?;
+    chown(to, Some(stat.uid()), Some(stat.gid()))?;
+    fs::set_permissions(to, stat.permissions())?;
+    File::open(to)?.set_modified(stat.modified()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_seen_by_beginning_and_size() {
+        let mut head = vec![0; SUPERBLOCK];
+        head[..4].copy_from_slice(&MAGIC);
+        head[SIZE..SIZE + 8].copy_from_slice(&5000_u64.to_le_bytes());
+        assert_eq!(damage(&head, 8192), None);
+        assert_eq!(damage(&head, 4096).unwrap(), "it is cut short: 4096 bytes of 5000");
+        for bad in [&b""[..], b"hsqs", &[0; SUPERBLOCK]] {
+            assert_eq!(damage(bad, 8192).unwrap(), "it is no squashfs image");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Images that are damaged or hostile, and hosts that lack something.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use kiln::exec::sandbox::{Images, Output, Root, RunAs, SandboxError, SandboxSpec, Shown};
+use nix::unistd::geteuid;
+
+use super::roots::{Bench, images, script};
+use super::{Access, Host, Sandbox, mount, shell};
+
+/// How a sandbox can't be had, and what mends it.
+fn fault(host: &Host, spec: &SandboxSpec) -> (String, String) {
+    let error = host.sandbox.spawn(spec, Output::Piped).expect_err("it can't be had");
+    (error.to_string(), error.help().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn damaged_images_are_named_and_leave_no_device() {
+    let bench = Bench::new();
+    let base = bench.base();
+    let whole = fs::read(&base).unwrap();
+    let cut = bench.path("cut.img");
+    fs::write(&cut, &whole[..whole.len() / 3]).unwrap();
+    let none = bench.path("none.img");
+    fs::write(&none, vec![b'x'; 8192]).unwrap();
+    // The tables at the end, without which there is no file.
+    let torn = bench.path("torn.img");
+    let mut bytes = whole.clone();
+    let end = bytes.len();
+    bytes[end - 4096..].fill(0xa5);
+    bytes[48..96].fill(0xa5);
+    fs::write(&torn, bytes).unwrap();
+    for host in Host::with_images() {
+        for (image, says) in [(&cut, "cut short"), (&none, "no squashfs"), (&torn, "torn.img")] {
+            for spec in [
+                script("true", &[image]),
+                script("true", &[&base, image]),
+                SandboxSpec {
+                    shown: vec![Shown { layers: vec![image.clone()], to: "/kiln/root".into() }],
+                    ..shell("true")
+                },
+            ] {
+                let (text, help) = fault(&host, &spec);
+                assert!(text.contains(&image.display().to_string()) && text.contains(says), "{text}");
+                assert!(help.contains("damaged") && help.contains("kiln cache verify"), "{text}: {help}");
+            }
+        }
+        let (text, help) = fault(&host, &script("true", &[&bench.path("missing.img")]));
+        assert!(text.contains("missing.img") && help.contains("exists"), "{text}: {help}");
+    }
+    bench.devices_go();
+}
+
+#[test]
+fn symlinks_of_an_image_lead_nowhere_outside() {
+    let bench = Bench::new();
+    let base = bench.root("hostile", |tree| {
+        fs::remove_dir_all(tree.join("var")).unwrap();
+        symlink("/.host/tmp", tree.join("var")).unwrap();
+        symlink("/.host", tree.join("usr/host")).unwrap();
+        symlink("../.images/root/etc", tree.join("inner")).unwrap();
+        fs::create_dir_all(tree.join(".host/x")).unwrap();
+        fs::create_dir_all(tree.join(".images/x")).unwrap();
+    });
+    for host in Host::with_images() {
+        let out = host.subdir("out");
+        for to in ["/var/kiln-made", "/usr/host/tmp/kiln-made", "/inner/kiln-made"] {
+            let mut spec = script("true", &[]);
+            spec.root = images(&[&base], Some(host.writable("hostile")));
+            spec.mounts = vec![mount(&out, to, Access::ReadWrite)];
+            let (text, help) = fault(&host, &spec);
+            assert!(text.contains(to) && help.contains("symlink"), "{text}: {help}");
+        }
+        assert!(!Path::new("/tmp/kiln-made").exists());
+        let (_, output) =
+            host.run(&script("ls -A / | grep '^[.]'; ls /var/ 2>&1 | grep -c 'No such'", &[&base]));
+        assert_eq!(output, "1\n", "{:?}", host.mode);
+    }
+    bench.devices_go();
+}
+
+#[test]
+fn an_upper_layer_where_none_can_be_is_explained() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    let base = bench.base();
+    // /proc is no place to write to.
+    let mut spec = script("true", &[]);
+    let host = Host::root();
+    let writable = kiln::exec::sandbox::Writable { upper: "/proc/self".into(), work: host.subdir("work") };
+    spec.root = images(&[&base], Some(writable));
+    let (text, _) = fault(&host, &spec);
+    assert!(text.contains("/proc/self"), "{text}");
+    let sources = [host.subdir("one"), host.subdir("two")];
+    for (index, source) in sources.iter().enumerate() {
+        let tmpfs =
+            std::process::Command::new("mount").args(["-t", "tmpfs", "x"]).arg(source).status().unwrap();
+        assert!(tmpfs.success(), "{index}");
+    }
+    // Not on one file system.
+    let [upper, work] = sources.clone();
+    spec.root = images(&[&base], Some(kiln::exec::sandbox::Writable { upper, work }));
+    let (text, help) = fault(&host, &spec);
+    for source in &sources {
+        std::process::Command::new("umount").arg(source).status().unwrap();
+    }
+    assert!(text.contains("overlay over") && text.contains("base.img") && text.contains("one"), "{text}");
+    assert!(help.contains("ext4"), "{help}");
+    bench.devices_go();
+}
+
+#[test]
+fn what_a_user_lacks_comes_with_a_remedy() {
+    if !geteuid().is_root() || Host::granted().is_none() {
+        return;
+    }
+    let bench = Bench::new();
+    let base = bench.base();
+    let spec = script("true", &[&base]);
+    let enough = "nobody:700000:65536\n";
+    let hide = |program: &str| format!("&& mount --bind /etc/passwd $(command -v {program})");
+    for (granted, also, says, mends) in [
+        ("", String::new(), "grants nobody 0 ids", "usermod --add-subuids"),
+        ("nobody:700000:1000\nother:1:99999\n", String::new(), "1000 ids", "usermod --add-subuids"),
+        (enough, hide("newuidmap"), "newuidmap", "apt-get install uidmap"),
+        (enough, hide("squashfuse"), "squashfuse", "apt-get install squashfuse"),
+        (
+            enough,
+            "&& (umask 077; : >\"$0/closed\") && mount --bind \"$0/closed\" /dev/fuse".to_owned(),
+            "/dev/fuse",
+            "/dev/fuse",
+        ),
+    ] {
+        let host = Host::granted_with(granted, &also);
+        let (text, help) = fault(&host, &spec);
+        assert!(text.contains(says) && help.contains(mends), "{says}: {text}: {help}");
+        // Without a root of images it does as ever.
+        assert_eq!(host.output("echo fine", |_| ()), "fine\n");
+    }
+}
+
+#[test]
+fn nonsense_about_images_is_refused_before_anything_runs() {
+    let refused = |change: fn(&mut SandboxSpec)| {
+        let mut spec = shell("true");
+        change(&mut spec);
+        let error = Sandbox::with_helper("/no/helper").spawn(&spec, Output::Piped).unwrap_err();
+        assert!(matches!(error, SandboxError::Spec { .. }), "{error}");
+    };
+    refused(|spec| spec.root = Root::Images(Images { layers: vec![], writable: None }));
+    refused(|spec| spec.root = Root::Images(Images { layers: vec!["relative".into()], writable: None }));
+    refused(|spec| spec.shown = vec![Shown { layers: vec![], to: "/kiln/root".into() }]);
+    refused(|spec| spec.shown = vec![Shown { layers: vec!["/image".into()], to: "/".into() }]);
+    refused(|spec| spec.shown = vec![Shown { layers: vec!["/image".into()], to: "/.images/root".into() }]);
+    refused(|spec| spec.run_as = RunAs::User { id: 0 });
+}
