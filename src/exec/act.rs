@@ -523,6 +523,8 @@ fn of_stage_error(error: StageError) -> Done {
         }
         // The node that could have made it did not, and will not next time.
         error @ StageError::Absent { .. } => Done::new(Outcome::Fail).saying(error),
+        // Another compiler is a change of the tool, so that nothing need be recorded.
+        error @ StageError::OtherCompiler { .. } => Done::new(Outcome::Infra).saying(error),
         error => Done::new(Outcome::Infra).saying(error),
     }
 }

@@ -30,6 +30,7 @@ pub mod event;
 mod fetching;
 mod kept;
 mod place;
+mod rooted;
 pub mod sandbox;
 mod schedule;
 mod stage;

@@ -140,13 +140,18 @@ fn write_scripts(dir: &Path, action: &Action, root: &Root, about: &About) -> Res
 }
 
 fn write_script(path: &Path, script: &str) -> Result<(), StageError> {
-    let written = fs::write(path, script)
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)));
+    let written =
+        fs::write(path, script).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)));
     written.map_err(|source| StageError::Io { path: path.to_owned(), source })
 }
 
 /// This machine's compiler, if it is of the same version as the root's.
-fn same_version<'a>(gcc: &'a str, action: &Action, root: &Root, about: &About) -> Result<&'a str, StageError> {
+fn same_version<'a>(
+    gcc: &'a str,
+    action: &Action,
+    root: &Root,
+    about: &About,
+) -> Result<&'a str, StageError> {
     let found = host::version(gcc, &action.tool_path);
     if found.as_deref() == Some(&about.version) {
         return Ok(gcc);

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::rooted;
 use super::sandbox::{Access, Mount, SYSTEM_DIRS, SandboxSpec, Step};
 use super::times;
 use super::tokens::JobServer;
@@ -47,6 +48,21 @@ pub(super) enum StageError {
     /// A blob can't be read for another reason.
     #[error(transparent)]
     Blob(#[from] BlobError),
+    /// The compiler that is to stand for that of a root is another.
+    #[error(
+        "the root {root} has gcc {theirs}, and {compiler} is {ours}: install the same version, or give the toolchain the \
+         mode `Mixed`, which runs the root's own"
+    )]
+    OtherCompiler {
+        /// The root.
+        root: String,
+        /// Its compiler's version.
+        theirs: String,
+        /// This machine's compiler.
+        compiler: String,
+        /// Its version.
+        ours: String,
+    },
     /// A source tree.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -116,7 +132,10 @@ pub(super) fn stage(
     let mut bindings = action.bindings.clone();
     bindings.0.insert("out".to_owned(), Value::Text(OUTPUT.to_owned()));
     spec.mounts.push(mount(work.out(), OUTPUT.into(), Access::ReadWrite));
-    for (input, declared) in &action.inputs {
+    if let Some(root) = &action.root {
+        rooted::furnish(world, action, root, outputs_of, work, &mut spec)?;
+    }
+    for (input, declared) in action.inputs.iter().filter(|(input, _)| !rooted::is_of_root(input)) {
         let inside = Path::new(INPUTS).join(&**input);
         bindings.0.insert(format!("in.{input}"), Value::Text(inside.display().to_string()));
         let from = match declared {

@@ -290,6 +290,8 @@ struct Where<'a> {
     path: Arc<[PathBuf]>,
     /// The root.
     root: Option<InRoot<'a>>,
+    /// This machine's compiler that stands for the root's.
+    compiler: Option<String>,
     /// The machine that qemu-user has to be for them.
     machine: Option<&'static str>,
 }
@@ -304,7 +306,8 @@ impl<'a> Where<'a> {
             SandboxRoot::Toolchain => in_root(&spec.project, &build.arch, &toolchain.value),
         };
         let stage3 = root.map(|root| &root.root.stage3.value).filter(|stage3| !stage3.is_native());
-        Self { path, root, machine: stage3.map(crate::gentoo::names::Stage3::machine) }
+        let compiler = root.and_then(|root| root.compiler(&spec.project, &build.arch));
+        Self { path, root, compiler, machine: stage3.map(crate::gentoo::names::Stage3::machine) }
     }
 }
 
@@ -388,12 +391,15 @@ fn action_draft(
     let export = rule.rule.export.as_ref().map(|template| bindings.text(&template.value)).transpose();
     let tools: Result<Vec<_>, _> =
         rule.rule.tools.iter().map(|template| bindings.list(&template.value)).collect();
-    let tools = tools.map_err(fail)?.concat();
+    let mut tools = tools.map_err(fail)?.concat();
+    // Whether the rule says so or not: it is what makes the code.
+    tools.extend(place.compiler.clone().filter(|compiler| !tools.contains(compiler)));
     let programs = undeclared_programs(&rule.rule, &bindings, &tools);
     let host = rule.rule.host.iter().map(|path| path.value.clone()).collect();
     let root = place.root.map(|root| Root {
         name: root.name.into(),
         mode: root.mode.clone(),
+        compiler: place.compiler.clone(),
         user: root.root.user.id,
     });
     if let Some(root) = &root {

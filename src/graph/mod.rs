@@ -104,6 +104,8 @@ pub struct Root {
     pub name: Arc<str>,
     /// How much of the work is done by its programs.
     pub mode: RootMode,
+    /// This machine's compiler, where it stands for the root's.
+    pub compiler: Option<String>,
     /// The number of the account that they run as.
     pub user: u32,
 }

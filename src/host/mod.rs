@@ -14,7 +14,7 @@ mod path;
 mod survey;
 mod tools;
 
-pub use machine::machine;
+pub use machine::{machine, version};
 pub use packages::{PATHS, PROGRAMS, Provided, package_of};
 pub use path::{HostPath, HostPathError, HostState};
 pub use tools::{FIXED_DIRS, ToolError, ToolIdentity};

@@ -400,6 +400,15 @@ impl<'a> World<'a> {
         }
     }
 
+    /// The file of an artifact that is one, in the cache, brought there where it is elsewhere.
+    pub fn file_of(&self, artifact: &Artifact) -> Result<PathBuf, BlobError> {
+        self.bring(artifact)?;
+        match artifact {
+            Artifact::File { digest, .. } => self.store.file_of(digest, |path| self.files.digest(path)),
+            Artifact::Tree { .. } | Artifact::Absent => Err(BlobError::Missing),
+        }
+    }
+
     /// A path set of an earlier run; `None` where it is not known any more.
     pub fn read_path_set(&self, digest: &Digest) -> Result<Option<PathSet>, StoreError> {
         Ok(self.lookup.path_set(digest)?.and_then(|(set, table)| set.resolve(&table)))

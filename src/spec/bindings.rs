@@ -12,7 +12,7 @@ use super::model::{
     Arch, AttrValue, Board, Compiler, Definition, DefinitionFrom, Project, RootMode, RootSpec, Signers, Skip,
     Spec, Test, Toolchain,
 };
-use super::roots::{self, InRoot, TOOLCHAIN};
+use super::roots::{InRoot, TOOLCHAIN, in_root};
 
 /// What a placeholder stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +121,8 @@ impl Holes {
 
     fn toolchain(&mut self, project: &Project, arch: &str, toolchain: &Toolchain) {
         let target = toolchain.targets.get(arch).map(|target| target.value.as_str()).unwrap_or_default();
-        let prefix = match roots::in_root(project, arch, toolchain) {
+        let root = in_root(project, arch, toolchain);
+        let prefix = match root {
             None => target,
             Some(InRoot { mode: RootMode::Emulated, .. }) => "",
             Some(InRoot { mode: RootMode::Mixed | RootMode::Hybrid(_), .. }) => TOOLCHAIN,
@@ -152,7 +153,7 @@ impl Holes {
             Compiler::Root(_) => {
                 self.text("toolchain.cc", &format!("{prefix}gcc"));
                 self.list("toolchain.cflags", []);
-                self.list("toolchain.tools", roots::compiler(project, arch, toolchain));
+                self.list("toolchain.tools", root.and_then(|root| root.compiler(project, arch)));
             }
         }
     }

@@ -26,13 +26,15 @@ pub fn in_root<'a>(project: &'a Project, arch: &str, toolchain: &'a Toolchain) -
     Some(InRoot { name, root, mode })
 }
 
-/// This machine's compiler, where that of a root does not do the work.
-pub(super) fn compiler(project: &Project, arch: &str, toolchain: &Toolchain) -> Option<String> {
-    match in_root(project, arch, toolchain)?.mode {
-        RootMode::Emulated | RootMode::Mixed => None,
-        RootMode::Hybrid(other) => {
-            let prefix = project.toolchains.get(&other.value)?.value.targets.get(arch)?;
-            Some(format!("{}gcc", prefix.value))
+impl InRoot<'_> {
+    /// This machine's compiler for `arch`, where it does the work of the root's.
+    pub fn compiler(&self, project: &Project, arch: &str) -> Option<String> {
+        match self.mode {
+            RootMode::Emulated | RootMode::Mixed => None,
+            RootMode::Hybrid(other) => {
+                let prefix = project.toolchains.get(&other.value)?.value.targets.get(arch)?;
+                Some(format!("{}gcc", prefix.value))
+            }
         }
     }
 }

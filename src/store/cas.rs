@@ -93,6 +93,18 @@ impl Store {
         Ok(bytes)
     }
 
+    /// The file of a blob, for those who read it where it is. `digest_of` says what a file holds, and may know it without
+    /// reading all of it: an image that is mounted a hundred times a day can't be hashed each time.
+    pub fn file_of(
+        &self,
+        digest: &Digest,
+        digest_of: impl Fn(&Path) -> io::Result<Digest>,
+    ) -> Result<PathBuf, BlobError> {
+        let path = self.blob_path(digest);
+        open_blob(&path)?;
+        if digest_of(&path).at(&path)? == *digest { Ok(path) } else { Err(self.quarantine(digest)?) }
+    }
+
     /// Copies a file to a temporary name and hashes the copy: whatever happens to the original meanwhile, the digest
     /// is that of the bytes we keep.
     pub(super) fn stage_file(&self, path: &Path, follow: bool) -> Result<Staged, StoreError> {

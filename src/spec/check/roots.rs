@@ -4,6 +4,7 @@ use super::Checker;
 use super::params::stays_inside;
 use crate::gentoo::portage::is_atom;
 use crate::gentoo::signed::Pin;
+use crate::kernel::compiler::is_foreign;
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
 use crate::spec::model::{Axis, Compiler, Kind, RootMode, Rule, SandboxRoot, Signers, Toolchain};
 
@@ -67,9 +68,22 @@ impl Checker<'_, '_> {
 
     fn toolchain_of_roots(&mut self, name: &str, toolchain: &Toolchain, mode: &RootMode) {
         let project = &self.spec.project;
-        for root in toolchain.targets.values() {
-            if !project.roots.contains_key(&root.value) {
+        for (arch, root) in &toolchain.targets {
+            let Some(declared) = project.roots.get(&root.value) else {
                 self.dangling("root", &root.value, root.span, "roots", project.roots.keys());
+                continue;
+            };
+            let kernel = project.archs.get(arch).and_then(|arch| arch.value.kernel.as_ref());
+            let kernel = kernel.map_or(arch, |kernel| &kernel.value);
+            let stage3 = &declared.value.stage3;
+            if is_foreign(stage3.value.machine(), kernel) {
+                let message = format!("the root `{}` makes no code for {arch}", root.value);
+                let diagnostic =
+                    Diagnostic::error("no-compiler", message).label(root.span, "taken for it here");
+                let label = format!("a stage3 for {}", stage3.value.machine());
+                self.push(
+                    diagnostic.label(stage3.span, label).help("name a root with a stage3 of that arch"),
+                );
             }
         }
         if let Some(path) = toolchain.path.first() {
