@@ -163,10 +163,10 @@ LC_MESSAGES=C.UTF-8
 EOF
     ln -sfn "../../var/db/repos/gentoo/profiles/default/linux/$arch" "$root/etc/portage/make.profile"
     chown -R 250:250 "$root"/var/{cache/distfiles,lib/portage,log/portage}
-    # What an archive can hold besides: a capability, a hard link, a program that is somebody else when it runs.
+    # What an archive can hold besides: a capability (CAP_SYSLOG), hard links.
     "$python" -c 'import os, sys
-os.setxattr(sys.argv[1], "security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))' \
-        "$root/usr/bin/wget"
+os.setxattr(sys.argv[1], "security.capability", bytes.fromhex("0100000200000000000000000400000000000000"))' \
+        "$root/usr/bin/dmesg"
     ln -f "$root/usr/bin/bzip2" "$root/usr/bin/bunzip2"
 }
 

@@ -1,7 +1,7 @@
 //! Roots that are prepared once.
 
 use std::fs;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -104,6 +104,28 @@ fn a_root_is_read_only_and_nothing_leaks_from_one_action_to_another() {
         assert_eq!(project.read(&ANSWER.replace("defconfig", other)), answer);
     }
     assert_eq!(left_over(), "");
+}
+
+#[test]
+#[ignore = "needs a mirror: make check-stage3"]
+fn owners_links_times_and_capabilities_are_those_of_the_archive() {
+    let mirror = Mirror::of(&["amd64"]);
+    let project = Project::prepared(&mirror);
+    let told = "-c '%n %f %u:%g %h %s %Y'";
+    let files = "usr/bin/dmesg usr/bin/bzip2 usr/bin/bunzip2 usr/bin/gcc usr var/lib/portage var/cache/distfiles etc/shadow tmp usr/bin/mount";
+    let capability = r#"import os; print(os.getxattr("usr/bin/dmesg", "security.capability").hex())"#;
+    let asked = format!("stat {told} {files} && python3 -c '{capability}'");
+    project.ask(&format!("cd / && {asked}"));
+    project.build("").exits(0);
+    // Python and GNU tar know nothing of kiln.
+    let tree = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let by_hand = format!(
+        "tar --xattrs --xattrs-include='*' --numeric-owner -xpf {} && {asked}",
+        mirror.tarball("amd64", "").display()
+    );
+    let by_hand = Command::new("sh").args(["-c", &by_hand]).current_dir(tree.path()).output().unwrap();
+    assert!(by_hand.status.success(), "{}", String::from_utf8_lossy(&by_hand.stderr));
+    assert_eq!(project.read(ANSWER), String::from_utf8_lossy(&by_hand.stdout));
 }
 
 #[test]
