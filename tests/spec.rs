@@ -198,3 +198,32 @@ fn the_example_projects_have_no_mistakes() {
     assert_eq!(rendered(root), "");
     assert_eq!(rendered(&root.join("examples/lava")), "");
 }
+
+/// All that can be said of roots, and of toolchains and rules that are in one.
+#[test]
+fn mistakes_about_roots_are_reported_in_one_go() {
+    insta::assert_snapshot!(rendered(&fixture("roots")));
+}
+
+/// Which nodes there are, and what each takes of a root and of this machine.
+#[test]
+fn toolchains_in_roots_make_nodes_for_them() {
+    assert_eq!(rendered(&fixture("roots_good")), "");
+    let spec = spec::load(&fixture("roots_good")).spec.expect("no errors");
+    let graph = kiln::graph::expand(spec.into()).unwrap();
+    let lines = graph.ids().map(|id| {
+        let action = graph.node(id).action().unwrap();
+        let deps: Vec<_> = graph.deps(id).map(|dep| graph.name(dep).to_string()).collect();
+        let root = action.root.as_ref();
+        let root = root.map(|root| (&*root.name, root.mode.name(), root.compiler.as_deref(), root.user));
+        format!(
+            "{}\n  root {root:?}, machine {:?}, tools {:?}, host {:?}, make {:?}\n  after {deps:?}",
+            graph.name(id),
+            action.machine,
+            action.tools,
+            action.host,
+            action.bindings.get("toolchain.make"),
+        )
+    });
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+}

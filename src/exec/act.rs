@@ -696,7 +696,7 @@ fn unchanged_meanwhile(world: &World<'_>, task: &Task<'_>, set: &PathSet) -> Res
             Input::Concat { files, .. } => {
                 files.iter().find(|path| world.changed(path)).map(|path| path.display().to_string())
             }
-            Input::Source { .. } | Input::Output { .. } => None,
+            Input::Source { .. } | Input::Output { .. } | Input::Root { .. } => None,
         };
         if let Some(what) = changed {
             return Err(changed_while_running(&what));

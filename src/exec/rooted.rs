@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -37,9 +38,9 @@ struct About {
     programs: BTreeMap<String, PathBuf>,
 }
 
-/// Whether an input is one of those that a root is made of, which no step sees as an input.
+/// Whether an input is of the root that steps run in, and no directory or file among others.
 pub(super) fn is_of_root(input: &str) -> bool {
-    Root::LAYERS.contains(&input) || input == Root::ABOUT
+    input == Root::FILES || input == Root::ABOUT
 }
 
 /// Puts an action's root into its sandbox.
@@ -51,41 +52,59 @@ pub(super) fn furnish(
     work: &WorkDir,
     spec: &mut SandboxSpec,
 ) -> Result<(), StageError> {
-    let file = |input: &str| file(world, action, outputs_of, input);
-    let layers = Root::LAYERS.into_iter().map(file).collect::<Result<_, _>>()?;
+    let layers = layers(world, action, outputs_of, Root::FILES)?;
     if root.is_whole() {
         spec.root = super::sandbox::Root::Images(Images { layers, writable: None });
         spec.run_as = RunAs::User { id: root.user };
         return give(&work.out(), root.user);
     }
-    let path = file(Root::ABOUT)?;
+    let Some((_, Input::Output { node, output })) = input(action, Root::ABOUT) else {
+        return Err(absent(Root::ABOUT));
+    };
+    let path = file(world, outputs_of, *node, output, Root::ABOUT)?;
     let bytes = fs::read(&path).map_err(|source| StageError::Io { path: path.clone(), source })?;
     let about: About = serde_json::from_slice(&bytes)
         .map_err(|error| StageError::Io { path, source: io::Error::other(error) })?;
     let scripts = work.root().join("toolchain");
     write_scripts(&scripts, action, root, &about)?;
-    spec.shown.push(Shown { layers, to: ROOT.into() });
+    spec.shown.push(Shown { images: Images { layers, writable: None }, to: ROOT.into() });
     spec.mounts.push(Mount { from: scripts, to: TOOLCHAIN.into(), access: Access::ReadOnly });
     Ok(())
 }
 
-/// The file of an input, where it is in the cache.
-fn file(
+/// The images of an input that is a root, where they are in the cache.
+pub(super) fn layers(
     world: &World<'_>,
     action: &Action,
     outputs_of: &dyn Fn(NodeId) -> Outputs,
+    name: &str,
+) -> Result<Vec<PathBuf>, StageError> {
+    let Some((_, Input::Root { layers, .. })) = input(action, name) else { return Err(absent(name)) };
+    layers.iter().map(|(node, output)| file(world, outputs_of, *node, output, name)).collect()
+}
+
+fn input<'a>(action: &'a Action, name: &str) -> Option<&'a (Arc<str>, Input)> {
+    action.inputs.iter().find(|(input, _)| &**input == name)
+}
+
+fn absent(input: &str) -> StageError {
+    StageError::Absent { input: input.to_owned() }
+}
+
+/// The file of another node's output.
+fn file(
+    world: &World<'_>,
+    outputs_of: &dyn Fn(NodeId) -> Outputs,
+    node: NodeId,
+    output: &str,
     input: &str,
 ) -> Result<PathBuf, StageError> {
-    let absent = || StageError::Absent { input: input.to_owned() };
-    let declared = action.inputs.iter().find(|(name, _)| &**name == input).map(|(_, declared)| declared);
-    let Some(Input::Output { node, output }) = declared else { return Err(absent()) };
-    let outputs = outputs_of(*node);
+    let outputs = outputs_of(node);
     let artifact: Option<Artifact> =
-        outputs.iter().find(|(name, _)| *name == **output).map(|(_, artifact)| *artifact);
-    let artifact = artifact.ok_or_else(absent)?;
-    world.file_of(&artifact).map_err(|source| {
+        outputs.iter().find(|(name, _)| name == output).map(|(_, artifact)| *artifact);
+    world.file_of(&artifact.ok_or_else(|| absent(input))?).map_err(|source| {
         if source.is_miss() {
-            StageError::Lost { node: *node, input: input.to_owned(), source }
+            StageError::Lost { node, input: input.to_owned(), source }
         } else {
             StageError::Blob(source)
         }

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::rooted;
-use super::sandbox::{Access, Mount, SYSTEM_DIRS, SandboxSpec, Step};
+use super::sandbox::{Access, Images, Mount, SYSTEM_DIRS, SandboxSpec, Shown, Step, Writable};
 use super::times;
 use super::tokens::JobServer;
 use crate::graph::{Action, Bindings, Input, NodeId, Value};
@@ -109,6 +109,16 @@ impl WorkDir {
         self.root.join("errors")
     }
 
+    /// Takes what is written to an input that is a root.
+    fn writable(&self, input: &str) -> Result<Writable, StageError> {
+        let home = self.root.join("written").join(input);
+        let writable = Writable { upper: home.join("upper"), work: home.join("work") };
+        for dir in [&writable.upper, &writable.work] {
+            fs::create_dir_all(dir).map_err(|source| StageError::Io { path: dir.clone(), source })?;
+        }
+        Ok(writable)
+    }
+
     fn inputs(&self) -> PathBuf {
         self.root.join("in")
     }
@@ -143,6 +153,12 @@ pub(super) fn stage(
                 let tree = world.source_tree(name)?;
                 spec.mask.extend(tree.ignore.iter().map(|entry| inside.join(entry)));
                 absolute(&tree.root)?
+            }
+            Input::Root { .. } => {
+                let layers = rooted::layers(world, action, outputs_of, input)?;
+                let writable = Some(work.writable(input)?);
+                spec.shown.push(Shown { images: Images { layers, writable }, to: inside });
+                continue;
             }
             Input::File(path) => absolute(&world.spec.root.join(path))?,
             Input::Concat { files, lines } => concat(world, &work.inputs().join(&**input), files, lines)?,

@@ -113,10 +113,28 @@ enum DraftBody {
     Source(SourceNode),
 }
 
-/// An input that names a node.
-struct DraftRef {
+/// An input that names nodes.
+enum DraftRef {
+    /// One output.
+    Output(Named),
+    /// The images of a root.
+    Root { name: Arc<str>, layers: Vec<Named> },
+}
+
+/// An output of a node, by name.
+struct Named {
     node: String,
     output: Arc<str>,
+}
+
+impl DraftRef {
+    /// All that is named.
+    fn named(&self) -> &[Named] {
+        match self {
+            Self::Output(named) => std::slice::from_ref(named),
+            Self::Root { layers, .. } => layers,
+        }
+    }
 }
 
 /// Makes the graph of a spec.
@@ -382,7 +400,12 @@ fn action_draft(
             }
             model::Input::Output(output) => {
                 let (node, output) = reference(&name, rules, &bindings, axes, output)?;
-                refs.push((input, DraftRef { node, output }));
+                refs.push((input, DraftRef::Output(Named { node, output })));
+                continue;
+            }
+            model::Input::Root(template) => {
+                let root = bindings.text(&template.value).map_err(fail)?;
+                refs.push((input, root_ref(rules, &root)));
                 continue;
             }
         };
@@ -403,7 +426,9 @@ fn action_draft(
         user: root.root.user.id,
     });
     if let Some(root) = &root {
-        refs.extend(layers(rules, root));
+        refs.push((Root::FILES.into(), root_ref(rules, &root.name)));
+        let about = of_root(rules, Kind::Binpkg, &root.name, "about").filter(|_| !root.is_whole());
+        refs.extend(about.map(|about| (Root::ABOUT.into(), DraftRef::Output(about))));
     }
     // In a root there is nothing of this machine.
     let whole = root.as_ref().is_some_and(Root::is_whole);
@@ -423,20 +448,18 @@ fn action_draft(
     Ok(Draft { name: name.into(), body: DraftBody::Action { action, refs } })
 }
 
-/// The inputs that a root is made of. Which rules make them, their kinds tell.
-fn layers(rules: &Rules, root: &Root) -> Vec<(Arc<str>, DraftRef)> {
-    let output = |kind: Kind, output: &str| {
-        let rule = rules.values().find(|rule| rule.rule.kind == kind)?;
-        let node = node_name(rule, &BTreeMap::from([(Axis::Root, root.name.to_string())]));
-        Some(DraftRef { node, output: output.into() })
-    };
-    let [stage3, packages] = Root::LAYERS;
-    let about = (!root.is_whole()).then(|| (Root::ABOUT, output(Kind::Binpkg, "about")));
-    [(stage3, output(Kind::Stage3, "image")), (packages, output(Kind::Binpkg, "image"))]
-        .into_iter()
-        .chain(about)
-        .filter_map(|(input, reference)| Some((input.into(), reference?)))
-        .collect()
+/// The images of a root.
+fn root_ref(rules: &Rules, root: &str) -> DraftRef {
+    let image = |kind| of_root(rules, kind, root, "image");
+    let layers = [Kind::Stage3, Kind::Binpkg].into_iter().filter_map(image).collect();
+    DraftRef::Root { name: root.into(), layers }
+}
+
+/// An output of a root's node. Which rule makes it, its kind tells: the spec has one of each.
+fn of_root(rules: &Rules, kind: Kind, root: &str, output: &str) -> Option<Named> {
+    let rule = rules.values().find(|rule| rule.rule.kind == kind)?;
+    let node = node_name(rule, &BTreeMap::from([(Axis::Root, root.to_owned())]));
+    Some(Named { node, output: output.into() })
 }
 
 /// The programs of the host that steps start with, and that are not among the tools. A program that is an input, or was
@@ -580,7 +603,10 @@ impl Draft {
     fn names(&self) -> Vec<(&str, String)> {
         match &self.body {
             DraftBody::Action { refs, .. } => {
-                refs.iter().map(|(input, reference)| (&**input, reference.node.clone())).collect()
+                let named = refs.iter().flat_map(|(input, reference)| {
+                    reference.named().iter().map(move |named| (&**input, named.node.clone()))
+                });
+                named.collect()
             }
             DraftBody::Expansion { from, .. } => vec![("expand", from.clone())],
             DraftBody::Source(_) => Vec::new(),
@@ -619,9 +645,19 @@ fn add(graph: &mut Graph, draft: Draft) -> Result<NodeId, ExpandError> {
             Body::Expansion(Expansion { rule, from, output, build })
         }
         DraftBody::Action { mut action, refs } => {
-            for (input, DraftRef { node, output }) in refs {
-                let node = output_of(graph, &input, &node, &output)?;
-                action.inputs.push((input, Input::Output { node, output }));
+            for (input, reference) in refs {
+                let mut ids = Vec::new();
+                for Named { node, output } in reference.named() {
+                    ids.push((output_of(graph, &input, node, output)?, Arc::clone(output)));
+                }
+                let bound = match (reference, ids.as_slice()) {
+                    (DraftRef::Output(_), [(node, output)]) => {
+                        Input::Output { node: *node, output: Arc::clone(output) }
+                    }
+                    (DraftRef::Root { name, .. }, _) => Input::Root { name, layers: ids },
+                    (DraftRef::Output(_), _) => unreachable!("it names one output"),
+                };
+                action.inputs.push((input, bound));
             }
             for (_, input) in &mut action.inputs {
                 if let Input::Source { name, made_by } = input {

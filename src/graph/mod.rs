@@ -111,8 +111,8 @@ pub struct Root {
 }
 
 impl Root {
-    /// The inputs that are its images, the lowest first. No rule can declare inputs of such names.
-    pub const LAYERS: [&'static str; 2] = ["@stage3", "@packages"];
+    /// The input that is its files. No rule can declare inputs of such names.
+    pub const FILES: &'static str = "@root";
 
     /// The input that tells where its programs are.
     pub const ABOUT: &'static str = "@about";
@@ -141,6 +141,13 @@ pub enum Input {
         node: NodeId,
         /// The output's name.
         output: Arc<str>,
+    },
+    /// All files of a root, as images that other nodes make.
+    Root {
+        /// Its name.
+        name: Arc<str>,
+        /// The images, the lowest first: nodes, and their outputs.
+        layers: Vec<(NodeId, Arc<str>)>,
     },
     /// One file: the bytes of files, then lines.
     Concat {

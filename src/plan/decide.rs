@@ -475,6 +475,13 @@ fn manifest(
                 }
                 manifest.add(What::Lines { input }, Val::List(lines.clone()));
             }
+            Input::Root { layers, .. } => {
+                for (node, wanted) in layers {
+                    let value = output(*node, wanted).map_or(Val::Absent, |found| artifact_value(&found));
+                    let (input, node) = (input.clone(), inputs.name(*node).to_owned());
+                    manifest.add(What::Output { input, node, output: wanted.to_string() }, value);
+                }
+            }
             Input::Output { node, output: wanted } => {
                 let artifact = output(*node, wanted);
                 let node = inputs.name(*node).to_owned();

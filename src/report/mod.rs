@@ -7,6 +7,7 @@ mod cache;
 mod contents;
 mod diagram;
 mod difference;
+mod emulated;
 mod events;
 mod fetching;
 mod gather;

@@ -34,8 +34,28 @@ struct Node<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     discovered_by: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<InRoot<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     expected_seconds: Option<f64>,
     deps: Vec<&'a str>,
+}
+
+/// The root that a node's steps, or their compiler, are in.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct InRoot<'a> {
+    name: &'a str,
+    mode: &'static str,
+    /// The machine that qemu-user has to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    emulated: Option<&'static str>,
+}
+
+impl<'a> InRoot<'a> {
+    fn of(action: &'a Action) -> Option<Self> {
+        let root = action.root.as_ref()?;
+        Some(Self { name: &root.name, mode: root.mode.name(), emulated: action.machine })
+    }
 }
 
 /// A reason with its sentence.
@@ -87,6 +107,7 @@ pub fn plan_json(
                 action_key: decision.keys.map(|keys| keys.action.to_string()),
                 strong_key: decision.keys.and_then(|keys| keys.strong).map(|strong| strong.key.to_string()),
                 discovered_by: graph.node(id).action().and_then(|action| discovered_by(world, action)),
+                root: graph.node(id).action().and_then(InRoot::of),
                 expected_seconds: estimate.durations.get(&id).map(|time| seconds(*time)),
                 deps,
             }

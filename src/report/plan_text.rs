@@ -47,6 +47,7 @@ pub fn plan_text(
     let mut out = if rows.len() > 1 { columns(&rows) + "\n" } else { String::new() };
     out.push_str(&totals(graph, plan, estimate, jobs, style));
     out.push_str(&second_best(world, graph, plan, style));
+    out.push_str(&super::emulated::cost(graph, plan, style));
     out
 }
 

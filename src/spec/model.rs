@@ -619,6 +619,8 @@ pub enum Input {
     File(Spanned<Template>),
     /// `Output(rule: "config", output: "config", optional: false)`.
     Output(OutputRef),
+    /// `Root("name")`: all files of a root; what a run writes there, it alone sees.
+    Root(Spanned<Template>),
     /// `Concat(files: "{list of paths}", lines: "{list}")`: one file, the files' bytes and then the lines.
     Concat {
         /// Files of the project.

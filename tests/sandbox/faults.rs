@@ -38,7 +38,10 @@ fn damaged_images_are_named_and_leave_no_device() {
                 script("true", &[image]),
                 script("true", &[&base, image]),
                 SandboxSpec {
-                    shown: vec![Shown { layers: vec![image.clone()], to: "/kiln/root".into() }],
+                    shown: vec![Shown {
+                        images: Images { layers: vec![image.clone()], writable: None },
+                        to: "/kiln/root".into(),
+                    }],
                     ..shell("true")
                 },
             ] {
@@ -153,8 +156,19 @@ fn nonsense_about_images_is_refused_before_anything_runs() {
     };
     refused(|spec| spec.root = Root::Images(Images { layers: vec![], writable: None }));
     refused(|spec| spec.root = Root::Images(Images { layers: vec!["relative".into()], writable: None }));
-    refused(|spec| spec.shown = vec![Shown { layers: vec![], to: "/kiln/root".into() }]);
-    refused(|spec| spec.shown = vec![Shown { layers: vec!["/image".into()], to: "/".into() }]);
-    refused(|spec| spec.shown = vec![Shown { layers: vec!["/image".into()], to: "/.images/root".into() }]);
+    refused(|spec| {
+        spec.shown =
+            vec![Shown { images: Images { layers: vec![], writable: None }, to: "/kiln/root".into() }]
+    });
+    refused(|spec| {
+        spec.shown =
+            vec![Shown { images: Images { layers: vec!["/image".into()], writable: None }, to: "/".into() }]
+    });
+    refused(|spec| {
+        spec.shown = vec![Shown {
+            images: Images { layers: vec!["/image".into()], writable: None },
+            to: "/.images/root".into(),
+        }]
+    });
     refused(|spec| spec.run_as = RunAs::User { id: 0 });
 }

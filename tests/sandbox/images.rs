@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use kiln::exec::sandbox::{Access, End, Output, SandboxSpec, Shown};
+use kiln::exec::sandbox::{Access, End, Images, Output, SandboxSpec, Shown};
 use kiln::exec::trace::Tracer;
 use nix::unistd::geteuid;
 
@@ -145,7 +145,10 @@ fn the_top_of_what_is_written_is_as_the_image_has_it() {
         output(&host, &spec);
         assert_eq!(fs::metadata(&written.upper).unwrap().mode() & 0o7777, 0o711);
         let inside = script("stat -c '%u:%g %a' /kiln/root", &[]);
-        let shown = Shown { layers: vec![host.pack(&written, "top.img")], to: "/kiln/root".into() };
+        let shown = Shown {
+            images: Images { layers: vec![host.pack(&written, "top.img")], writable: None },
+            to: "/kiln/root".into(),
+        };
         let spec = SandboxSpec { shown: vec![shown], root: images(&[&base], None), ..inside };
         assert_eq!(output(&host, &spec), "0:5 711\n", "{:?}", host.mode);
     }
@@ -198,8 +201,11 @@ fn images_are_shown_beside_the_root_of_the_host() {
         let file = host.dir.path().join("file");
         host.file(&file, "over\n");
         spec.shown = vec![
-            Shown { layers: vec![base.clone()], to: "/kiln/root".into() },
-            Shown { layers: vec![base.clone(), more.clone()], to: "/kiln/both".into() },
+            Shown { images: Images { layers: vec![base.clone()], writable: None }, to: "/kiln/root".into() },
+            Shown {
+                images: Images { layers: vec![base.clone(), more.clone()], writable: None },
+                to: "/kiln/both".into(),
+            },
         ];
         spec.mounts = vec![mount(&file, "/kiln/root/etc/two", Access::ReadOnly)];
         let expected = "one\nmore\ntop\nhost\nRead-only\nRead-only\nrun\nover\n";

@@ -20,7 +20,7 @@ use nix::sys::statfs::fstatfs;
 use super::device::Device;
 use super::error::{During, Failure, Stage};
 use super::root::{HARMLESS, READ_ONLY};
-use super::{Root, SandboxSpec, Writable, privileges, squashfuse};
+use super::{Images, Root, SandboxSpec, privileges, squashfuse};
 
 /// "hsqs", little-endian, at the start of an image.
 const MAGIC: [u8; 4] = *b"hsqs";
@@ -55,10 +55,10 @@ impl Trees {
     pub(super) fn open(spec: &SandboxSpec) -> Result<Self, Failure> {
         let mut trees = Vec::new();
         if let Root::Images(images) = &spec.root {
-            trees.push((ROOT.to_owned(), Tree::open(&images.layers, images.writable.as_ref())?));
+            trees.push((ROOT.to_owned(), Tree::open(images)?));
         }
         for (index, shown) in spec.shown.iter().enumerate() {
-            trees.push((index.to_string(), Tree::open(&shown.layers, None)?));
+            trees.push((index.to_string(), Tree::open(&shown.images)?));
         }
         Ok(Self(trees))
     }
@@ -103,7 +103,7 @@ impl Trees {
 const ROOT: &str = "root";
 
 impl Tree {
-    fn open(layers: &[PathBuf], writable: Option<&Writable>) -> Result<Self, Failure> {
+    fn open(Images { layers, writable }: &Images) -> Result<Self, Failure> {
         let layers = layers.iter().map(|path| Layer::open(path)).collect::<Result<_, _>>()?;
         let written = match writable {
             Some(writable) => Some(Written {

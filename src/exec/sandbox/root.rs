@@ -43,7 +43,8 @@ pub(super) fn build(spec: &SandboxSpec) -> Result<(), Failure> {
     devices::make_devices(&spec.root)?;
     devices::make_temporary(spec.tmp_size)?;
     for (index, shown) in spec.shown.iter().enumerate() {
-        bind_to(&Trees::shown(trees, index), &shown.to, READ_ONLY)?;
+        let access = if shown.images.writable.is_some() { Access::ReadWrite } else { Access::ReadOnly };
+        bind_to(&Trees::shown(trees, index), &shown.to, flags(access))?;
     }
     for (source, mount) in sources.mounts.iter().zip(&spec.mounts) {
         bind_to(&on_host(source), &mount.to, flags(mount.access))?;

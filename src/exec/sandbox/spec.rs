@@ -66,7 +66,7 @@ pub struct Images {
     pub layers: Vec<PathBuf>,
     /// Where writes go; `None`: they fail with `EROFS`.
     ///
-    /// In a writable root, `/run` and `/var/tmp` are empty and private, as what is written there is of no use later on.
+    /// In a writable root at `/`, `/run` and `/var/tmp` are empty and private, as what is written there is of no use later on.
     /// Mount points that are in none of the layers are made, and so become part of what was written.
     pub writable: Option<Writable>,
 }
@@ -85,12 +85,11 @@ pub struct Writable {
     pub work: PathBuf,
 }
 
-/// A tree of images at some place, read-only.
+/// A tree of images at some place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
-    /// As [`Images::layers`].
-    #[serde(with = "os_paths")]
-    pub layers: Vec<PathBuf>,
+    /// Which.
+    pub images: Images,
     /// Where steps see it: as [`Mount::to`].
     #[serde(with = "os_path")]
     pub to: PathBuf,
@@ -169,14 +168,14 @@ impl SandboxSpec {
 
     /// Finds what could not work on any host, before a process is spent on it.
     pub(super) fn validate(&self) -> Result<(), SandboxError> {
-        if let Root::Images(images) = &self.root {
+        let root = if let Root::Images(images) = &self.root { Some(images) } else { None };
+        for images in root.into_iter().chain(self.shown.iter().map(|shown| &shown.images)) {
             layers(&images.layers)?;
             for dir in images.writable.iter().flat_map(|writable| [&writable.upper, &writable.work]) {
                 on_host("directory for what is written", dir)?;
             }
         }
         for shown in &self.shown {
-            layers(&shown.layers)?;
             inside("place for images", &shown.to)?;
         }
         require(self.run_as != RunAs::User { id: 0 }, || {

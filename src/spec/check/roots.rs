@@ -6,7 +6,7 @@ use crate::gentoo::portage::is_atom;
 use crate::gentoo::signed::Pin;
 use crate::kernel::compiler::is_foreign;
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
-use crate::spec::model::{Axis, Compiler, Kind, RootMode, Rule, SandboxRoot, Signers, Toolchain};
+use crate::spec::model::{Axis, Compiler, Kind, RootMode, Rule, SandboxRoot, Signers, Template, Toolchain};
 
 impl Checker<'_, '_> {
     pub(super) fn roots(&mut self) {
@@ -41,10 +41,16 @@ impl Checker<'_, '_> {
                 self.push(diagnostic.label(root.span, "its stage3 is fetched").help(help));
             }
         }
-        for (name, toolchain) in &project.toolchains {
-            if let Compiler::Root(mode) = &toolchain.value.compiler {
-                self.toolchain_of_roots(name, &toolchain.value, mode);
-            }
+        let in_roots =
+            project.toolchains.iter().filter_map(|(name, toolchain)| match &toolchain.value.compiler {
+                Compiler::Root(mode) => Some((name, &toolchain.value, mode)),
+                Compiler::Gcc | Compiler::Clang => None,
+            });
+        for (name, toolchain, mode) in in_roots.clone() {
+            self.toolchain_of_roots(name, toolchain, mode);
+        }
+        if let Some(root) = in_roots.flat_map(|(_, toolchain, _)| toolchain.targets.values()).next() {
+            self.makers(root.span);
         }
     }
 
@@ -94,18 +100,6 @@ impl Checker<'_, '_> {
         if let RootMode::Hybrid(other) = mode {
             self.compiler_of_hybrid(other, toolchain);
         }
-        let span = toolchain.targets.values().next().map(|root| root.span);
-        let missing = [Kind::Stage3, Kind::Binpkg]
-            .into_iter()
-            .find(|kind| !self.spec.rules.values().any(|rule| rule.value.kind == *kind));
-        if let (Some(kind), Some(span)) = (missing, span)
-            && !self.broken.contains("kind")
-        {
-            let message =
-                format!("the toolchain `{name}` is in a root, and no rule of kind `{kind:?}` makes one");
-            let diagnostic = Diagnostic::error("missing-rule", message).label(span, "this root");
-            self.push(diagnostic.help("`kiln init` has rules/stage3.ron and rules/binpkg.ron"));
-        }
     }
 
     fn compiler_of_hybrid(&mut self, other: &Spanned<String>, toolchain: &Toolchain) {
@@ -129,6 +123,32 @@ impl Checker<'_, '_> {
             let message = format!("the toolchain `{}` has no compiler for {arch}", other.value);
             let diagnostic = Diagnostic::error("no-compiler", message).label(other.span, "asked for here");
             self.push(diagnostic.label(root.span, "for this root"));
+        }
+    }
+
+    /// An input that is a root.
+    pub(super) fn root_input(&mut self, root: &Spanned<Template>) {
+        let roots = &self.spec.project.roots;
+        match root.value.literal() {
+            Some(name) if !roots.contains_key(name) => {
+                self.dangling("root", name, root.span, "roots", roots.keys());
+            }
+            _ => self.makers(root.span),
+        }
+    }
+
+    /// Roots need rules that make them.
+    fn makers(&mut self, span: Span) {
+        let rules = &self.spec.rules;
+        let is_made = |kind: Kind| rules.values().any(|rule| rule.value.kind == kind);
+        let Some(kind) = [Kind::Stage3, Kind::Binpkg].into_iter().find(|kind| !is_made(*kind)) else {
+            return;
+        };
+        if !self.broken.contains("kind") {
+            let diagnostic =
+                Diagnostic::error("missing-rule", format!("no rule of kind `{kind:?}` makes roots"));
+            let help = "`kiln init` has rules/stage3.ron and rules/binpkg.ron";
+            self.push(diagnostic.label(span, "this root").help(help));
         }
     }
 

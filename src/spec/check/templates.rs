@@ -37,6 +37,10 @@ impl Checker<'_, '_> {
                     self.template(source, TEXT, holes);
                     self.source_name(source);
                 }
+                Input::Root(name) => {
+                    self.template(name, TEXT, holes);
+                    self.root_input(name);
+                }
                 Input::File(path) => self.template(path, TEXT, holes),
                 Input::Output(reference) => self.template(&reference.output, TEXT, holes),
                 Input::Concat { files, lines } => {

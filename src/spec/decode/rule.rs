@@ -198,7 +198,7 @@ impl ParamValue {
 }
 
 impl Decode for Input {
-    const EXPECTED: &'static str = "`Source(..)`, `File(..)`, `Output(..)` or `Concat(..)`";
+    const EXPECTED: &'static str = "`Source(..)`, `File(..)`, `Output(..)`, `Concat(..)` or `Root(..)`";
     const PLURAL: &'static str = "inputs";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
@@ -207,7 +207,10 @@ impl Decode for Input {
             NodeKind::Tuple { name: Some(name), items } => match (name.text, items.as_slice()) {
                 ("Source", [tree]) => Spanned::decode(tree, context).map(Self::Source),
                 ("File", [path]) => Spanned::decode(path, context).map(Self::File),
-                ("Source" | "File", _) => context.wrong_type(node, &format!("`{}(\"one text\")`", name.text)),
+                ("Root", [name]) => Spanned::decode(name, context).map(Self::Root),
+                ("Source" | "File" | "Root", _) => {
+                    context.wrong_type(node, &format!("`{}(\"one text\")`", name.text))
+                }
                 ("Output", _) => context.wrong_type(node, "`Output(rule: .., output: ..)`"),
                 ("Concat", _) => context.wrong_type(node, "`Concat(files: .., lines: ..)`"),
                 _ => unknown_input(node, context),
@@ -249,7 +252,7 @@ fn unknown_input<T>(node: &Node<'_>, context: &mut Context) -> Option<T> {
     else {
         return None;
     };
-    context.unknown_variant(name.span, name.text, &["Source", "File", "Output", "Concat"])
+    context.unknown_variant(name.span, name.text, &["Source", "File", "Output", "Concat", "Root"])
 }
 
 /// What outputs are.

@@ -1,0 +1,49 @@
+//! What it costs to have a root's programs run by qemu-user.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::style::Style;
+use crate::graph::Graph;
+use crate::plan::Plan;
+use crate::spec::model::RootMode;
+
+/// How many times the CPU time of a cross compiler a kernel build takes: for the same objects of an arm64 kernel under QEMU 7.2
+/// (`make bench-roots`, docs/roots.md).
+const fn times(mode: &RootMode) -> &'static str {
+    match mode {
+        RootMode::Emulated => "13",
+        RootMode::Mixed => "10",
+        RootMode::Hybrid(_) => "1.2",
+    }
+}
+
+/// A line for each machine whose programs what is to run has run, and for each mode, with what would take less.
+pub(super) fn cost(graph: &Graph, plan: &Plan, style: Style) -> String {
+    let mut counts: BTreeMap<_, (usize, &RootMode)> = BTreeMap::new();
+    for &id in plan.nodes().iter().filter(|&&id| plan.verdict(id).may_run()) {
+        let Some(action) = graph.node(id).action() else { continue };
+        if let (Some(machine), Some(root)) = (action.machine, &action.root) {
+            counts.entry((machine, root.mode.name())).or_insert((0, &root.mode)).0 += 1;
+        }
+    }
+    let mut out = String::new();
+    for ((machine, name), (count, mode)) in counts {
+        let nodes = if count == 1 { "1 node has".to_owned() } else { format!("{count} nodes have") };
+        let less = match mode {
+            RootMode::Emulated => {
+                "; `mode: Mixed` takes 10 times as much, `mode: Hybrid(..)` 1.2 times (docs/roots.md)"
+            }
+            RootMode::Mixed => "; `mode: Hybrid(..)` takes 1.2 times as much (docs/roots.md)",
+            RootMode::Hybrid(_) => "",
+        };
+        let _ = writeln!(
+            out,
+            "{} {nodes} programs of {machine} run by qemu-user, in mode {name}: about {} times the CPU time of a cross \
+             compiler{less}",
+            style.warn("note:"),
+            times(mode)
+        );
+    }
+    out
+}
