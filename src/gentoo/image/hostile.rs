@@ -1,19 +1,18 @@
+//! Archives and trees for tests: hostile ones, and one of everything.
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Write as _;
+use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tar::EntryType;
-use tempfile::TempDir;
-
-use super::*;
 
 /// An archive with one entry after another; names go in as they are, as the hostile ones must.
-pub(in crate::gentoo) struct Archive(Vec<u8>);
+pub(super) struct Archive(Vec<u8>);
 
 impl Archive {
-    pub(in crate::gentoo) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Vec::new())
     }
 
@@ -44,11 +43,11 @@ impl Archive {
         self
     }
 
-    pub(in crate::gentoo) fn file(self, name: &str, content: &[u8]) -> Self {
+    pub(super) fn file(self, name: &str, content: &[u8]) -> Self {
         self.entry(EntryType::Regular, name, "", content)
     }
 
-    pub(in crate::gentoo) fn dir(self, name: &str) -> Self {
+    pub(super) fn dir(self, name: &str) -> Self {
         self.entry(EntryType::Directory, name, "", b"")
     }
 
@@ -75,46 +74,21 @@ impl Archive {
         self.entry(EntryType::XHeader, "pax", "", &content)
     }
 
-    pub(in crate::gentoo) fn bytes(mut self) -> Vec<u8> {
+    /// A file that says to be of one size, and is of another.
+    pub(super) fn huge(size: u64, there: usize) -> Vec<u8> {
+        let mut bytes = Self::new().sized(EntryType::Regular, "zeros", "", b"", size).0;
+        bytes.resize(bytes.len() + there, 0);
+        bytes
+    }
+
+    pub(super) fn bytes(mut self) -> Vec<u8> {
         self.0.extend([0; 1024]);
         self.0
     }
 }
 
-/// What is around a root: nothing of it may change.
-struct Around {
-    dir: TempDir,
-}
-
-impl Around {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("secret"), b"secret").unwrap();
-        fs::create_dir(dir.path().join("outside")).unwrap();
-        Self { dir }
-    }
-
-    fn root(&self) -> PathBuf {
-        self.dir.path().join("root")
-    }
-
-    fn unpack(&self, bytes: &[u8]) -> Result<Unpacked, UnpackError> {
-        let devices = if nix::unistd::geteuid().is_root() { Devices::Make } else { Devices::LeaveOut };
-        tar(bytes, &self.root(), Limits::default(), devices)
-    }
-
-    fn is_untouched(&self) -> bool {
-        let names: Vec<_> =
-            fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        names.len() <= 3
-            && fs::read(self.dir.path().join("secret")).unwrap() == b"secret"
-            && fs::metadata(self.dir.path().join("secret")).unwrap().nlink() == 1
-            && fs::read_dir(self.dir.path().join("outside")).unwrap().count() == 0
-    }
-}
-
 /// Archives that mean harm or are damaged, each with what is said of it.
-pub(in crate::gentoo) fn hostile() -> Vec<(&'static str, Archive)> {
+pub(super) fn hostile() -> Vec<(&'static str, Archive)> {
     let outside = "../outside";
     let huge = "8589934591";
     vec![
@@ -176,116 +150,8 @@ pub(in crate::gentoo) fn hostile() -> Vec<(&'static str, Archive)> {
     ]
 }
 
-#[test]
-fn hostile_archives_are_refused_and_touch_nothing_outside() {
-    let cases = hostile();
-    for (problem, archive) in cases {
-        let around = Around::new();
-        let error = around.unpack(&archive.bytes()).expect_err(problem);
-        assert!(error.to_string().contains(problem), "{error} does not say {problem:?}");
-        assert!(around.is_untouched(), "{problem}");
-        assert!(!Path::new("/tmp/kiln-evil").exists());
-    }
-}
-
-#[test]
-fn bombs_are_bounded() {
-    let around = Around::new();
-    let mut many = Archive::new();
-    for number in 0..50 {
-        many = many.file(&format!("f{number}"), b"0123456789");
-    }
-    let bytes = many.bytes();
-    let few = Limits { bytes: 1 << 20, entries: 20 };
-    let error = tar(&*bytes, &around.root(), few, Devices::LeaveOut).unwrap_err().to_string();
-    assert!(error.contains("one more than the 20"), "{error}");
-    fs::remove_dir_all(around.root()).unwrap();
-    let small = Limits { bytes: 300, entries: 100 };
-    let error = tar(&*bytes, &around.root(), small, Devices::LeaveOut).unwrap_err().to_string();
-    assert!(error.contains("may have 300 bytes"), "{error}");
-    // A few kilobytes of xz that would be gigabytes.
-    let mut packed = liblzma::write::XzEncoder::new(Vec::new(), 1);
-    packed.write_all(&Archive::new().sized(EntryType::Regular, "zeros", "", b"", 8 << 30).0).unwrap();
-    for _ in 0..64 {
-        packed.write_all(&vec![0; 1 << 20]).unwrap();
-    }
-    let path = around.dir.path().join("bomb");
-    fs::write(&path, packed.finish().unwrap()).unwrap();
-    fs::remove_dir_all(around.root()).unwrap();
-    let limits = Limits { bytes: 1 << 30, entries: 10 };
-    let error = tar_xz(File::open(&path).unwrap(), &around.root(), limits, Devices::LeaveOut).unwrap_err();
-    assert!(error.to_string().contains("too large"), "{error}");
-    assert_eq!(fs::read_dir(around.root()).unwrap().count(), 0);
-}
-
-#[test]
-fn what_is_no_archive_says_so() {
-    let around = Around::new();
-    let path = around.dir.path().join("archive");
-    let whole = {
-        let mut packed = liblzma::write::XzEncoder::new(Vec::new(), 1);
-        packed.write_all(&Archive::new().file("f", &vec![b'x'; 100_000]).bytes()).unwrap();
-        packed.finish().unwrap()
-    };
-    let (cut, half) = (whole[..whole.len() / 2].to_vec(), whole.len() / 2);
-    let mut flipped = whole.clone();
-    flipped[half] ^= 1;
-    for bytes in [b"<html>".to_vec(), cut, flipped] {
-        fs::write(&path, bytes).unwrap();
-        let limits = Limits::default();
-        let error =
-            tar_xz(File::open(&path).unwrap(), &around.root(), limits, Devices::LeaveOut).unwrap_err();
-        assert!(matches!(error, UnpackError::Archive(_)), "{error}");
-        fs::remove_dir_all(around.root()).unwrap();
-    }
-    fs::write(&path, &whole).unwrap();
-    tar_xz(File::open(&path).unwrap(), &around.root(), Limits::default(), Devices::LeaveOut).unwrap();
-}
-
-#[test]
-fn later_entries_take_the_place_of_earlier_ones() {
-    let around = Around::new();
-    let archive = Archive::new()
-        .file("f", b"one")
-        .hard("g", "f")
-        .file("f", b"two")
-        .link("f2", "../secret")
-        .file("f2", b"three")
-        .hard("f2", "f2")
-        .file("made/on/the/way", b"x");
-    around.unpack(&archive.bytes()).unwrap();
-    let read = |name: &str| fs::read_to_string(around.root().join(name)).unwrap();
-    assert_eq!((&*read("f"), &*read("g"), &*read("f2")), ("two", "one", "three"));
-    assert!(around.is_untouched());
-}
-
-#[test]
-fn devices_can_be_left_out() {
-    let around = Around::new();
-    let archive = Archive::new().dir("dev").entry(EntryType::Char, "dev/null", "1 3", b"").file("f", b"x");
-    let done = tar(&*archive.bytes(), &around.root(), Limits::default(), Devices::LeaveOut).unwrap();
-    assert_eq!((done.entries, done.left_out, done.bytes), (3, 1, 1));
-    assert!(!around.root().join("dev/null").exists());
-}
-
-#[test]
-fn times_have_fractions_and_names_any_bytes() {
-    let around = Around::new();
-    let archive = Archive::new()
-        .pax(&[("mtime", b"1234567890.123456789"), ("path", b"d\xff/\xfe"), ("comment", b"none")])
-        .file("harmless", b"x")
-        .pax(&[("mtime", b"-1.25")])
-        .file("before", b"");
-    around.unpack(&archive.bytes()).unwrap();
-    let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"d\xff/\xfe");
-    let stat = fs::metadata(around.root().join(name)).unwrap();
-    assert_eq!((stat.mtime(), stat.mtime_nsec()), (1_234_567_890, 123_456_789));
-    let stat = fs::metadata(around.root().join("before")).unwrap();
-    assert_eq!((stat.mtime(), stat.mtime_nsec()), (-2, 750_000_000));
-}
-
 /// All that counts of a tree, by path, with times to the nanosecond or to the second.
-pub(in crate::gentoo) fn described(root: &Path, seconds: bool) -> BTreeMap<PathBuf, String> {
+pub(super) fn described(root: &Path, seconds: bool) -> BTreeMap<PathBuf, String> {
     let (mut all, mut waiting, mut links) = (BTreeMap::new(), vec![PathBuf::new()], BTreeMap::new());
     while let Some(relative) = waiting.pop() {
         let path = root.join(&relative);
@@ -298,7 +164,7 @@ pub(in crate::gentoo) fn described(root: &Path, seconds: bool) -> BTreeMap<PathB
         } else if kind.is_symlink() {
             fs::read_link(&path).unwrap().display().to_string()
         } else if kind.is_file() {
-            super::super::digests::Hashing::of(File::open(&path).unwrap()).unwrap().0.blake2b()
+            crate::gentoo::digests::Hashing::of(File::open(&path).unwrap()).unwrap().0.blake2b()
         } else {
             format!("{} {} {}", kind.is_char_device(), kind.is_block_device(), stat.rdev())
         };
@@ -331,28 +197,8 @@ pub(in crate::gentoo) fn described(root: &Path, seconds: bool) -> BTreeMap<PathB
     all
 }
 
-/// Our root, and GNU tar's, of the same archive: they do not differ in anything.
-fn like_gnu_tar(archive: &Path, dir: &Path) {
-    let (ours, theirs) = (dir.join("ours"), dir.join("theirs"));
-    tar_xz(File::open(archive).unwrap(), &ours, Limits::default(), Devices::Make).unwrap();
-    fs::create_dir(&theirs).unwrap();
-    let status = Command::new("tar")
-        .args(["--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpJf"])
-        .arg(archive)
-        .arg("-C")
-        .arg(&theirs)
-        .status()
-        .unwrap();
-    assert!(status.success());
-    let (ours, theirs) = (described(&ours, false), described(&theirs, false));
-    for (path, text) in &theirs {
-        assert_eq!(ours.get(path), Some(text), "{}", path.display());
-    }
-    assert_eq!(ours.len(), theirs.len());
-}
-
 /// A small root with one of everything. Takes root.
-pub(in crate::gentoo) fn make_root(root: &Path) {
+pub(super) fn make_root(root: &Path) {
     let script = r"
         set -e; mkdir -p usr/bin usr/lib var/empty dev etc; echo bin > usr/bin/a; chmod 4755 usr/bin/a
         ln usr/bin/a usr/lib/hard; ln -s ../bin/a usr/lib/soft; ln -s missing usr/dangling
@@ -368,39 +214,4 @@ pub(in crate::gentoo) fn make_root(root: &Path) {
     fs::create_dir(root).unwrap();
     assert!(Command::new("bash").args(["-c", script]).current_dir(root).status().unwrap().success());
     symlink("/etc/passwd", root.join("usr/absolute")).unwrap();
-}
-
-#[test]
-fn a_root_is_unpacked_as_gnu_tar_does() {
-    if !nix::unistd::geteuid().is_root() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("root");
-    make_root(&root);
-    for format in ["posix", "gnu"] {
-        let archive = dir.path().join(format!("{format}.tar.xz"));
-        let status = Command::new("tar")
-            .args(["--numeric-owner", "--sort=name", "-C"])
-            .arg(&root)
-            .args(if format == "posix" { &["--xattrs", "--xattrs-include=*"][..] } else { &["--format=gnu"] })
-            .arg("-cJf")
-            .arg(&archive)
-            .arg(".")
-            .status()
-            .unwrap();
-        assert!(status.success());
-        let place = dir.path().join(format);
-        fs::create_dir(&place).unwrap();
-        like_gnu_tar(&archive, &place);
-    }
-}
-
-/// With a real stage3: `STAGE3=... cargo test -- --ignored a_real_stage3`.
-#[test]
-#[ignore = "takes a stage3 and half a minute"]
-fn a_real_stage3_is_unpacked_as_gnu_tar_does() {
-    let archive = PathBuf::from(std::env::var_os("STAGE3").expect("STAGE3 names a tarball"));
-    let dir = tempfile::tempdir_in(archive.parent().unwrap()).unwrap();
-    like_gnu_tar(&archive, dir.path());
 }

@@ -1,6 +1,5 @@
-//! Decompression on a thread of its own, as files are written on another.
+//! Decompression on a thread of its own, as what comes of it is packed on others.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -16,8 +15,8 @@ const PIECES: usize = 8;
 const MEMORY: u64 = 256 << 20;
 
 /// Runs something that reads what an `.xz` file holds.
-pub(in crate::gentoo) fn decompressed<T: Send, E: Send>(
-    archive: File,
+pub(super) fn decompressed<T: Send, E: Send>(
+    archive: impl Read + Send,
     read: impl FnOnce(Stages) -> Result<T, E> + Send,
 ) -> Result<T, E> {
     let (pieces, stages) = sync_channel(PIECES);
@@ -28,7 +27,7 @@ pub(in crate::gentoo) fn decompressed<T: Send, E: Send>(
     })
 }
 
-fn decompress(archive: File, pieces: &SyncSender<io::Result<Vec<u8>>>) {
+fn decompress(archive: impl Read, pieces: &SyncSender<io::Result<Vec<u8>>>) {
     let decoder = Stream::new_stream_decoder(MEMORY, CONCATENATED).map_err(io::Error::other);
     let mut reader = match decoder {
         Ok(decoder) => XzDecoder::new_stream(BufReader::with_capacity(256 << 10, archive), decoder),
@@ -45,7 +44,7 @@ fn decompress(archive: File, pieces: &SyncSender<io::Result<Vec<u8>>>) {
 }
 
 /// What comes from the other thread. An empty piece is the last.
-pub(in crate::gentoo) struct Stages {
+pub(super) struct Stages {
     pieces: Receiver<io::Result<Vec<u8>>>,
     piece: Vec<u8>,
     at: usize,
