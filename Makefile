@@ -2,10 +2,10 @@
 # there (as root; otherwise it says what to install).
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-remote check-lab check-reports matrix check-long test lint deny bench stable-update doc release install clean
+.PHONY: help demo check check-remote check-lab check-stage3 check-stage3-arm64-kernel check-reports matrix check-long test lint deny bench stable-update doc release install clean
 
 help: ## This list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 28
 
 demo: ## Build kiln, then build and boot a kernel with it, twice
 	@scripts/demo.sh
@@ -15,6 +15,7 @@ check: ## All checks and tests, one real kernel included: what CI runs
 	@scripts/lint.sh
 	@scripts/source.sh
 	@scripts/test.sh
+	@scripts/check-stage3.sh amd64
 	@scripts/test.sh walk
 	@scripts/test.sh real
 
@@ -27,6 +28,16 @@ check-lab: ## kiln with a real LAVA, brought up on this machine, that boots the 
 	@scripts/setup.sh demo
 	@scripts/source.sh
 	@scripts/check-lab.sh
+
+check-stage3: ## Roots of stage3s, from a mirror that is made here: amd64 with a real kernel, arm64 under qemu-user (as root)
+	@scripts/setup.sh demo
+	@scripts/source.sh
+	@scripts/check-stage3.sh
+
+check-stage3-arm64-kernel: ## A whole arm64 kernel by the arm64 root's own compiler, under qemu-user (as root; half an hour)
+	@scripts/setup.sh demo
+	@scripts/source.sh
+	@scripts/check-stage3.sh arm64-kernel
 
 check-reports: ## What kiln tells KCIDB, held to KCIDB's own checks: kcidb-io from PyPI
 	@scripts/setup.sh build

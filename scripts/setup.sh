@@ -6,6 +6,7 @@
 #     scripts/setup.sh demo     and to build and boot the kernel of the example project
 #     scripts/setup.sh check    and to run all checks, two rows of the matrix included
 #     scripts/setup.sh remote   to compile kiln, and to run it with real servers
+#     scripts/setup.sh stage3   to compile kiln, and to make roots of stage3s and build in them, of other machines too
 #     scripts/setup.sh matrix   to build and boot all rows of the matrix
 #     scripts/setup.sh bench    to measure
 
@@ -35,6 +36,13 @@ check=(busybox-static git mount procps squashfs-tools squashfuse uidmap util-lin
 remote=(openssl postgresql procps python3-venv util-linux)
 [[ -x /usr/sbin/nginx ]] || remote+=(nginx-light)
 
+# A mirror's parts and its server, images, programs of other machines, and what ordinary users need to have roots.
+stage3=(
+    binfmt-support ca-certificates gnupg mmdebstrap mount procps python3-venv qemu-user-static squashfs-tools squashfuse
+    uidmap util-linux xz-utils
+)
+[[ -x /usr/sbin/nginx ]] || stage3+=(nginx-light)
+
 # What kiln is measured against.
 bench=(git ninja-build)
 
@@ -43,9 +51,10 @@ build) install_packages "${build[@]}" ;;
 demo) install_packages "${build[@]}" "${demo[@]}" ;;
 check) install_packages "${build[@]}" "${demo[@]}" "${check[@]}" "${few[@]}" ;;
 remote) install_packages "${build[@]}" "${remote[@]}" ;;
+stage3) install_packages "${build[@]}" "${stage3[@]}" ;;
 matrix) install_packages "${build[@]}" "${demo[@]}" "${few[@]}" "${rows[@]}" ;;
 bench) install_packages "${build[@]}" "${demo[@]}" "${bench[@]}" ;;
-*) die "usage: ${BASH_SOURCE[0]} build|demo|check|remote|matrix|bench" ;;
+*) die "usage: ${BASH_SOURCE[0]} build|demo|check|remote|stage3|matrix|bench" ;;
 esac
 
 install_rust

@@ -1,0 +1,160 @@
+//! Packages that can't be had, or are not what they should be.
+
+use std::fs::{self, File};
+use std::process::Command;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::mirror::{self, Mirror, fingerprint, flip};
+use crate::project::{ANSWER, ASK, BINPKG, Project, STAGE3, copy, repository};
+
+#[test]
+#[ignore = "needs a mirror: make check-stage3"]
+fn a_package_that_does_not_compile_shows_the_end_of_its_log() {
+    let mirror = Mirror::of(&["amd64"]);
+    let project = Project::prepared(&mirror);
+    project.wants(&["app-misc/broken"]);
+    let failed = project.kiln("build").exits(1).says(BINPKG).says("app-misc/broken-1.0");
+    let failed = failed.says("not_declared").says("broken.c does not compile").never_says("\u{1b}");
+    assert!(!failed.out.contains("Traceback"), "{failed}");
+    assert!(!project.path("out").exists());
+
+    // It fails again, and no kernel is built in half a root; without it, all is as it was.
+    project.kiln("build").exits(1);
+    project.edit("graph.ron", ", \"app-misc/broken\"", "");
+    project.build("").exits(0);
+    project.assert_fresh();
+}
+
+#[test]
+#[ignore = "needs a mirror: make check-stage3"]
+fn a_package_that_is_none_is_named() {
+    let mirror = Mirror::of(&["amd64"]);
+    let project = Project::prepared(&mirror);
+    project.wants(&["app-misc/nothing"]);
+    project.kiln("build").exits(1).says(BINPKG).says("app-misc/nothing");
+    // What emerge would take for something else is refused where it is written.
+    project.edit("graph.ron", "app-misc/nothing", "--unmerge");
+    project.kiln("plan").exits(2).says("--unmerge").says("graph.ron");
+}
+
+#[test]
+#[ignore = "needs a mirror: make check-stage3"]
+fn a_binary_package_that_was_tampered_with_is_made_anew() {
+    let mirror = Mirror::of(&["amd64"]);
+    let project = Project::prepared(&mirror);
+    let packages = project.cached("bc-1.07.1-1.gpkg.tar");
+    assert_eq!(packages.len(), 1, "{packages:?}");
+    let middle = fs::metadata(&packages[0]).unwrap().len() / 2;
+    flip(&mut File::options().read(true).write(true).open(&packages[0]).unwrap(), middle);
+
+    // Another package makes that the others are taken from the cache.
+    project.wants(&["app-misc/hello"]);
+    project.build("").exits(0).runs(&[BINPKG, ASK]);
+    assert!(project.read(ANSWER).contains("/usr/bin/bc"));
+    let log = project.kiln(&format!("log {BINPKG}")).exits(0);
+    let log = log.says("not used: bc-1.07.1-1.gpkg.tar");
+    // It is made, the others are used.
+    let made = log.out.lines().find(|line| line.contains("Emerging (")).unwrap_or_else(|| panic!("{log}"));
+    assert!(made.contains("sys-devel/bc") && log.out.contains("Emerging binary ("), "{log}");
+}
+
+#[test]
+#[ignore = "needs a mirror: make check-stage3"]
+fn packages_outlive_the_stage3_that_they_were_made_in() {
+    let mirror = Mirror::of(&["amd64"]);
+    let project = Project::prepared(&mirror);
+    // Another account, another image, the same packages.
+    project.edit(
+        "graph.ron",
+        "(stage3: \"amd64-openrc\")",
+        "(stage3: \"amd64-openrc\", user: (name: \"worker\", id: 4242))",
+    );
+    project.ask("id; command -v bc");
+    project.build("").exits(0).runs(&[BINPKG, ASK]);
+    assert!(project.read(ANSWER).contains("uid=4242(worker)"));
+    let log = project.kiln(&format!("log {BINPKG}")).exits(0);
+    assert!(log.out.contains("Emerging binary ("), "{log}");
+}
+
+#[test]
+#[ignore = "needs a mirror: make check-stage3"]
+fn a_server_of_binary_packages_is_asked_before_anything_is_compiled() {
+    let mirror = Mirror::of(&["amd64"]);
+    let project = Project::prepared(&mirror);
+    let index = project.cached("Packages").remove(0);
+    let packages = index.parent().unwrap();
+    copy(packages, &mirror.data("binpkgs"));
+    fs::remove_dir_all(packages).unwrap();
+    let binhost = format!("(stage3: \"amd64-openrc\", binhosts: [\"{}binpkgs\"])", mirror.url());
+    project.edit("graph.ron", "(stage3: \"amd64-openrc\")", &binhost);
+    project.build("").exits(0);
+    let asked = mirror.asked();
+    assert!(asked.contains_key("bc-1.07.1-1.gpkg.tar"), "{asked:?}");
+    assert!(project.read(ANSWER).contains("/usr/bin/bc"));
+    project.assert_fresh();
+}
+
+#[test]
+#[ignore = "needs a mirror: make check-stage3"]
+fn of_a_server_whose_packages_have_to_be_signed_unsigned_ones_are_not_used() {
+    let mirror = Mirror::of(&["amd64"]);
+    let project = Project::prepared(&mirror);
+    let index = project.cached("Packages").remove(0);
+    let served = mirror.data("binpkgs");
+    copy(index.parent().unwrap(), &served);
+    let signed = format!(
+        "(stage3: \"amd64-openrc\", binhosts: [\"{}binpkgs\"], packages_signed_by: (keys: \"release.asc\", signers: [\"{}\"]))",
+        mirror.url(),
+        fingerprint("release")
+    );
+    project.edit("graph.ron", "(stage3: \"amd64-openrc\")", &signed);
+
+    // They are made here instead.
+    project.build("").exits(0).runs(&[BINPKG, ASK]);
+    let log = project.kiln(&format!("log {BINPKG}")).exits(0);
+    assert!(log.out.contains("not used: bc-1.07.1-1.gpkg.tar") && log.out.contains("sign"), "{log}");
+    assert!(!log.out.contains("Emerging binary ("), "{log}");
+    assert!(project.read(ANSWER).contains("/usr/bin/bc"));
+
+    // Signed by somebody else, they are no better; signed by whom the spec names, they are used.
+    for (key, used) in [("other", false), ("release", true)] {
+        let key = mirror::made().join(format!("made/keys/{key}.asc"));
+        let script = repository("tests/stage3/sign-packages.sh");
+        assert!(Command::new(script).arg(key).arg(&served).status().unwrap().success());
+        project.build(&format!("--rerun {BINPKG}")).exits(0);
+        let log = project.kiln(&format!("log {BINPKG}")).exits(0);
+        assert_eq!(log.out.contains("Emerging binary ("), used, "{log}");
+        assert_eq!(log.out.contains("not used: bc-1.07.1-1.gpkg.tar"), !used, "{log}");
+    }
+}
+
+#[test]
+#[ignore = "needs a mirror: make check-stage3"]
+fn a_disk_that_is_full_while_an_image_is_packed_is_told_and_waited_for() {
+    let mirror = Mirror::of(&["amd64"]);
+    let disk = tempfile::tempdir().unwrap();
+    let project = Project::new(&[&mirror.url()]).with_cache(&disk.path().join("cache"));
+    project.kiln("update").exits(0);
+    // Room for the tarball, and for some of the image.
+    let tarball = fs::metadata(mirror.tarball("amd64", "")).unwrap().len();
+    let small = format!("size={}", tarball + (16 << 20));
+    mount(Some("small"), disk.path(), Some("tmpfs"), MsFlags::empty(), Some(small.as_str())).unwrap();
+    let _mounted = Mounted(disk.path());
+    project.kiln("build").exits(4).says(STAGE3).says("No space left on device").says("room");
+
+    let none = None::<&str>;
+    mount(none, disk.path(), none, MsFlags::MS_REMOUNT, Some("size=1g")).unwrap();
+    project.kiln("build").exits(0);
+    project.assert_fresh();
+    assert_eq!(mirror.tarballs_asked_for(), 1, "what has been fetched is whole");
+}
+
+/// What is mounted there while this is held.
+struct Mounted<'a>(&'a std::path::Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = umount2(self.0, MntFlags::MNT_DETACH);
+    }
+}
