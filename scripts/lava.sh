@@ -7,6 +7,8 @@
 #   lava.sh purge                stops it and forgets all of it; the packages stay
 #   lava.sh stop-server          stops web server, events and scheduler; jobs go on
 #   lava.sh start-server         starts them again
+#   lava.sh stop-worker          stops the worker, and waits for the lab to see that; jobs that run go on
+#   lava.sh start-worker         starts it again
 #   lava.sh device NAME HEALTH [STATE]   Good Unknown Looping Bad Maintenance Retired; Idle Reserved Running
 #   lava.sh worker NAME HEALTH [STATE]   Active Maintenance Retired; Online Offline
 #   lava.sh reset                cancels all jobs, and sets back what tests changed
@@ -112,8 +114,8 @@ ask() {
     curl -fsS --noproxy '*' --max-time 20 "$URL$1"
 }
 
-worker_is_online() {
-    ask "api/v0.2/workers/$WORKER/" | grep -q '"state":"Online"'
+worker_is() {
+    ask "api/v0.2/workers/$WORKER/" | grep -q "\"state\":\"$1\""
 }
 
 # --- bringing up -----------------------------------------------------------------------------------------------------
@@ -127,7 +129,10 @@ packages() {
         made=yes
         trap 'rm -f /usr/sbin/policy-rc.d' EXIT
     fi
-    install_packages lava-server lava-dispatcher postgresql qemu-system-x86 cpio curl busybox-static
+    install_packages postgresql
+    # What LAVA's package finds on PostgreSQL's own port it would take for its database: that may be anybody's. git and zstd are
+    # what jobs fetch tests with, and unpack with.
+    PGHOST=/nonexistent install_packages lava-server lava-dispatcher qemu-system-x86 cpio curl busybox-static git zstd
     if [[ -n $made ]]; then
         rm -f "$policy"
         trap - EXIT
@@ -302,6 +307,12 @@ EOF
     rm -f "$HOME_DIR/run/people.py" "$HOME_DIR/run/worker-token"
 }
 
+# The package that holds the kernel of Debian's for virtual machines; nothing where apt knows of none.
+cloud_kernel() {
+    { apt-cache depends linux-image-cloud-amd64 2>/dev/null || true; } |
+        awk '/Depends: linux-image-/ && !found { found = $NF } END { print found }'
+}
+
 # A kernel that boots in QEMU, and the smallest root in which LAVA's test shell runs. `try=` on the kernel's command line
 # makes it fail: `panic` at once, `hang` before the prompt.
 boot_files() {
@@ -310,7 +321,12 @@ boot_files() {
     say "fetching a kernel"
     install -d -m 755 "$boot"
     work=$(mktemp -d)
-    package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-.*\)/\1/p' | head -n 1)
+    package=$(cloud_kernel)
+    if [[ -z $package ]]; then
+        # Images of containers come without apt's lists.
+        apt-get update -q </dev/null >&2
+        package=$(cloud_kernel)
+    fi
     (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$package" && dpkg -x ./*.deb unpacked) >&2 ||
         die "no kernel: apt-get can't fetch $package"
     cp "$work"/unpacked/boot/vmlinuz-* "$boot/vmlinuz"
@@ -355,7 +371,7 @@ start_worker() {
     launch worker lava-worker --level INFO --name "$WORKER" --url "$URL" --ws-url "http://127.0.0.1:$EVENTS_PORT/ws/" \
         --worker-dir "$HOME_DIR/worker" --token-file "$HOME_DIR/worker/token" --ping-interval 5 --job-log-interval 1 \
         --log-file "$HOME_DIR/log/worker-itself"
-    until_so 60 "the worker" worker_is_online
+    until_so 60 "the worker" worker_is Online
 }
 
 up() {
@@ -388,6 +404,7 @@ facts() {
 }
 
 reset() {
+    start_worker
     manage shell >"$HOME_DIR/log/reset" 2>&1 <<'EOF' || true
 from django.contrib.auth.models import User
 from lava_scheduler_app.models import TestJob
@@ -428,6 +445,12 @@ for job in sqlite3.connect(sys.argv[1]).execute("SELECT id, pid FROM jobs WHERE 
     print(*job)
 EOF
     )
+}
+
+stop_worker() {
+    halt worker TERM
+    # LAVA gives a worker a minute to ask for work again.
+    until_so 180 "the lab's knowledge that the worker is gone" worker_is Offline
 }
 
 stop_server() {
@@ -499,9 +522,11 @@ down) down ;;
 purge) purge ;;
 stop-server) stop_server ;;
 start-server) start_server ;;
+stop-worker) stop_worker ;;
+start-worker) start_worker ;;
 device) device "${@:2}" ;;
 worker) worker "${@:2}" ;;
 reset) reset ;;
 jobs) jobs_of "${@:2}" ;;
-*) die "usage: $0 up [FILE] | down | purge | stop-server | start-server | reset | device NAME HEALTH [STATE] | worker NAME HEALTH [STATE] | jobs USER [NAME]" ;;
+*) die "usage: $0 up [FILE] | down | purge | stop-server | start-server | stop-worker | start-worker | reset | device NAME HEALTH [STATE] | worker NAME HEALTH [STATE] | jobs USER [NAME]" ;;
 esac

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::act::{Done, Stage, Task, judge, of_sandbox_error, output_file, wait};
-use super::cancel::Cancel;
 use super::sandbox::{End, Output, SandboxSpec, Usage};
 use super::stage::WorkDir;
 use super::submit::{JobInput, input_artifact};
@@ -126,12 +125,7 @@ impl Making<'_> {
 
     /// Whether the user has had enough.
     pub fn is_cancelled(&self) -> bool {
-        self.cancel().is_cancelled()
-    }
-
-    /// What tells that, for those who ask on another thread.
-    pub const fn cancel(&self) -> &Cancel {
-        self.stage.cancel
+        self.stage.cancel.is_cancelled()
     }
 
     /// Tells that so many bytes are to come from a server. What comes of them is told to what this gives.

@@ -1,7 +1,7 @@
 //! Kind `Stage3`: the build of a stage3 that is locked, as an image.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -9,11 +9,12 @@ use std::time::SystemTime;
 
 use super::held::{Held, LOCK};
 use super::mirrors::{keyring, mirrors};
-use crate::exec::{Cancel, Made, Make, Making};
-use crate::gentoo::image::{FromTarError, Limits, from_tar_xz};
+use crate::exec::{Made, Make, Making};
+use crate::gentoo::image::{Fed, FromTarError, Limits};
 use crate::gentoo::lock::{Lock, Locked};
 use crate::gentoo::names::Stage3;
-use crate::gentoo::{fetch, lock_file, obtain};
+use crate::gentoo::obtain::{self, ObtainError};
+use crate::gentoo::{fetch, lock_file};
 use crate::graph::Action;
 use crate::plan::{PlanError, Projected};
 use crate::spec::model::Spec;
@@ -68,25 +69,27 @@ impl<'a> Stage3s<'a> {
         let name = format!("{}-{}.tar.xz", locked.date, &locked.digests.blake2b()[..16]);
         forget_others(&dir, &name).map_err(|error| Made::infra(format!("{}: {error}", dir.display())))?;
         let tarball = dir.join(name);
-        self.download(&stage3, locked, &tarball, making)?;
-        let archive = File::open(&tarball);
-        let archive = archive.map_err(|error| Made::infra(format!("{}: {error}", tarball.display())))?;
-        let archive = Cancellable { archive, cancel: making.cancel() };
-        let unpacked = from_tar_xz(archive, &making.out(IMAGE)?, Limits::default(), making.cores);
-        let unpacked = unpacked.map_err(|error| match error {
-            _ if making.is_cancelled() => Made::CANCELLED,
+        let image = self.download(&stage3, locked, &tarball, making)?;
+        let contents = image.finish().map_err(|error| match error {
             // It is what was signed, and would be the same the next time.
             FromTarError::Archive(error) => Made::failed(format!("the tarball of {stage3}: {error}")),
             FromTarError::Image(error) => Made::infra(error),
         })?;
-        making.log(&format!("{} entries, {} bytes", unpacked.entries, unpacked.bytes));
+        making.log(&format!("{} entries, {} bytes", contents.entries, contents.bytes));
         // The image has all of it.
         let _ = fs::remove_file(&tarball);
         Ok(())
     }
 
-    /// Gets the tarball, with the digests that are locked and a signature that counts.
-    fn download(&self, stage3: &Stage3, locked: &Locked, to: &Path, making: &Making<'_>) -> Result<(), Made> {
+    /// Gets the tarball, with the digests that are locked and a signature that counts. The image is made of it meanwhile,
+    /// and is not used where one of them is wrong.
+    fn download(
+        &self,
+        stage3: &Stage3,
+        locked: &Locked,
+        to: &Path,
+        making: &Making<'_>,
+    ) -> Result<Fed, Made> {
         let Some(gentoo) = &self.spec.project.gentoo else {
             unreachable!("a root is of a project that says where stage3s come from")
         };
@@ -110,11 +113,18 @@ impl<'a> Stage3s<'a> {
             here = progress.done;
             if making.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let signer = obtain::tarball(&mirrors, stage3, locked, &keys, to, SystemTime::now(), &mut watch);
-        let signer = signer
-            .map_err(|error| if making.is_cancelled() { Made::CANCELLED } else { Made::infra(error) })?;
+        let image = making.out(IMAGE)?;
+        let start = || Fed::start(image.clone(), Limits::default(), making.cores);
+        let got = obtain::tarball(&mirrors, stage3, locked, &keys, to, SystemTime::now(), start, &mut watch);
+        let (signer, image) = got.map_err(|error| match error {
+            _ if making.is_cancelled() => Made::CANCELLED,
+            ObtainError::Fetch { .. } => {
+                Made::infra(format!("{error}; another mirror in `gentoo` may have it"))
+            }
+            ObtainError::Signature { .. } => Made::infra(error),
+        })?;
         making.log(&format!("{} is signed by {}", locked.path(stage3), signer.primary));
-        Ok(())
+        Ok(image)
     }
 }
 
@@ -134,19 +144,4 @@ fn forget_others(dir: &Path, name: &str) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// An archive that ends with an error when the user has had enough.
-struct Cancellable<'a> {
-    archive: File,
-    cancel: &'a Cancel,
-}
-
-impl Read for Cancellable<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.cancel.is_cancelled() {
-            return Err(io::Error::other("cancelled"));
-        }
-        self.archive.read(buffer)
-    }
 }

@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use kiln::exec::sandbox::{Images, Output, Root, RunAs, SandboxError, SandboxSpec, Shown};
+use kiln::exec::sandbox::{
+    Images, Mode, Output, Probe, Root, RunAs, SandboxError, SandboxSpec, Shown, Writable, probe_images,
+};
 use nix::unistd::geteuid;
 
 use super::roots::{Bench, images, script};
-use super::{Access, Host, Sandbox, mount, shell};
+use super::{Access, Host, KILN, Sandbox, mount, shell};
 
 /// How a sandbox can't be had, and what mends it.
 fn fault(host: &Host, spec: &SandboxSpec) -> (String, String) {
@@ -91,28 +94,52 @@ fn an_upper_layer_where_none_can_be_is_explained() {
     }
     let bench = Bench::new();
     let base = bench.base();
-    // /proc is no place to write to.
-    let mut spec = script("true", &[]);
     let host = Host::root();
-    let writable = kiln::exec::sandbox::Writable { upper: "/proc/self".into(), work: host.subdir("work") };
-    spec.root = images(&[&base], Some(writable));
-    let (text, _) = fault(&host, &spec);
+    let mut spec = script("true", &[]);
+    let mut with = |upper: PathBuf, work: PathBuf| {
+        spec.root = images(&[&base], Some(Writable { upper, work }));
+        fault(&host, &spec)
+    };
+    // /proc is no place to write to.
+    let (text, _) = with("/proc/self".into(), host.subdir("work"));
     assert!(text.contains("/proc/self"), "{text}");
-    let sources = [host.subdir("one"), host.subdir("two")];
-    for (index, source) in sources.iter().enumerate() {
-        let tmpfs =
-            std::process::Command::new("mount").args(["-t", "tmpfs", "x"]).arg(source).status().unwrap();
-        assert!(tmpfs.success(), "{index}");
+    let at = host.subdir("at");
+    let (below, upper, work) = (host.subdir("below"), host.subdir("upper"), host.subdir("upper.work"));
+    let (below, upper, work) = (below.display(), upper.display(), work.display());
+    for (kind, options, says) in [
+        ("overlay", format!("lowerdir={below},upperdir={upper},workdir={work}"), "on another overlay"),
+        // Not the file system of the other directory.
+        ("tmpfs", "size=1m".to_owned(), "on tmpfs"),
+    ] {
+        let mounted =
+            Command::new("mount").args(["-t", kind, "-o", &options, "x"]).arg(&at).status().unwrap();
+        assert!(mounted.success(), "{kind}");
+        fs::create_dir(at.join("dir")).unwrap();
+        let work = if kind == "tmpfs" { host.subdir("work") } else { at.join("dir.work") };
+        fs::create_dir_all(&work).unwrap();
+        let (text, help) = with(at.join("dir"), work);
+        assert!(Command::new("umount").arg(&at).status().unwrap().success());
+        assert!(text.contains("overlay over") && text.contains("base.img") && text.contains(says), "{text}");
+        assert!(help.contains("ext4"), "{help}");
     }
-    // Not on one file system.
-    let [upper, work] = sources.clone();
-    spec.root = images(&[&base], Some(kiln::exec::sandbox::Writable { upper, work }));
-    let (text, help) = fault(&host, &spec);
-    for source in &sources {
-        std::process::Command::new("umount").arg(source).status().unwrap();
+    bench.devices_go();
+}
+
+#[test]
+fn programs_that_nothing_here_runs_are_told_from_those_that_fail() {
+    let bench = Bench::new();
+    let base = bench.root("foreign", |tree| {
+        // An ELF header of no machine that there is.
+        let mut head = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\0\0";
+        head[18..20].copy_from_slice(&9999_u16.to_le_bytes());
+        fs::write(tree.join("bin/busybox"), [&head[..], &[0; 100]].concat()).unwrap();
+    });
+    for host in Host::with_images() {
+        let error = host.spawn(&script("true", &[&base])).wait().unwrap_err();
+        let SandboxError::Exec { .. } = error else { panic!("{error}") };
+        assert!(error.to_string().contains("/bin/sh"), "{error}");
+        assert!(error.help().unwrap().contains("kiln doctor"), "{error}");
     }
-    assert!(text.contains("overlay over") && text.contains("base.img") && text.contains("one"), "{text}");
-    assert!(help.contains("ext4"), "{help}");
     bench.devices_go();
 }
 
@@ -158,17 +185,71 @@ fn nonsense_about_images_is_refused_before_anything_runs() {
     refused(|spec| spec.root = Root::Images(Images { layers: vec!["relative".into()], writable: None }));
     refused(|spec| {
         spec.shown =
-            vec![Shown { images: Images { layers: vec![], writable: None }, to: "/kiln/root".into() }]
+            vec![Shown { images: Images { layers: vec![], writable: None }, to: "/kiln/root".into() }];
     });
     refused(|spec| {
         spec.shown =
-            vec![Shown { images: Images { layers: vec!["/image".into()], writable: None }, to: "/".into() }]
+            vec![Shown { images: Images { layers: vec!["/image".into()], writable: None }, to: "/".into() }];
     });
     refused(|spec| {
         spec.shown = vec![Shown {
             images: Images { layers: vec!["/image".into()], writable: None },
             to: "/.images/root".into(),
-        }]
+        }];
     });
     refused(|spec| spec.run_as = RunAs::User { id: 0 });
+}
+
+#[test]
+fn the_probe_tells_whether_images_can_be_had() {
+    for host in Host::with_images() {
+        let expected = if host.mode == Mode::Root { Probe::Root } else { Probe::UserNamespace };
+        assert_eq!(probe_images(&host.sandbox), expected);
+    }
+    if geteuid().is_root() && Host::granted().is_some() {
+        let Probe::Unavailable { reason, remedy } = probe_images(&Host::granted_with("", "").sandbox) else {
+            panic!("images without ids")
+        };
+        assert!(reason.contains("0 ids") && remedy.unwrap().contains("usermod"), "{reason}");
+    }
+}
+
+/// What `kiln doctor` says of `binfmt_misc` where that is as a script makes it, in a directory of its own.
+fn doctor(script: &str) -> String {
+    let made =
+        format!("mount -t tmpfs x /proc/sys/fs/binfmt_misc && cd /proc/sys/fs/binfmt_misc && {script}");
+    let script = format!("{made}; cd /; exec '{KILN}' doctor --format json");
+    let output = Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap().iter();
+    findings
+        .filter(|finding| finding["what"] == "binfmt_misc")
+        .map(|finding| format!("{} {} {}\n", finding["state"], finding["found"], finding["remedy"]))
+        .collect()
+}
+
+/// The kernel's own directory is covered by one with files as it has them: what is registered on this host stays.
+#[test]
+fn the_doctor_looks_after_binfmt_misc() {
+    if !geteuid().is_root() || !Path::new("/proc/sys/fs/binfmt_misc").exists() {
+        return;
+    }
+    let entry = |flags: &str, interpreter: &str| {
+        let (magic, mask) =
+            ("7f454c460201010000000000000000000200b700", "ffffffffffffff00fffffffffffffffffeffffff");
+        format!(
+            "echo enabled >status && printf '%s\\n' enabled 'interpreter {interpreter}' 'flags: {flags}' \
+             'offset 0' 'magic {magic}' 'mask {mask}' >qemu-aarch64"
+        )
+    };
+    for (script, says) in [
+        ("true", vec!["absent", "not mounted", "mount -t binfmt_misc"]),
+        ("echo enabled >status", vec!["absent", "no handler"]),
+        (&*entry("PF", "/bin/sh"), vec!["fine", "programs for aarch64 run in roots"]),
+        (&*entry("P", "/bin/sh"), vec!["absent", "aarch64", "no flag F", "apt-get install --reinstall"]),
+        (&*entry("PF", "/no/such/qemu"), vec!["absent", "/no/such/qemu", "apt-get install --reinstall"]),
+    ] {
+        let text = doctor(script);
+        assert!(says.iter().all(|word| text.contains(word)), "{script}: {text}");
+    }
 }

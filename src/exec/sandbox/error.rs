@@ -60,6 +60,9 @@ impl SandboxError {
     pub fn help(&self) -> Option<&str> {
         match self {
             Self::Setup { help, .. } => Some(help),
+            Self::Exec { source, .. } if source.raw_os_error() == Some(Errno::ENOEXEC as i32) => Some(
+                "it is of another machine, or damaged: `kiln doctor` says which machines' programs run here",
+            ),
             _ => None,
         }
     }
@@ -178,8 +181,18 @@ fn help(stage: Stage, errno: Errno) -> String {
              (or `--cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined`)"
                 .to_owned()
         }
-        (Stage::Loop | Stage::Image | Stage::Overlay | Stage::FuseDevice | Stage::Squashfuse, _)
-        | (Stage::NoMapper | Stage::Granted | Stage::Damaged | Stage::Escape, _) => help_with_images(stage, errno),
+        (
+            Stage::Loop
+            | Stage::Image
+            | Stage::Overlay
+            | Stage::FuseDevice
+            | Stage::Squashfuse
+            | Stage::NoMapper
+            | Stage::Granted
+            | Stage::Damaged
+            | Stage::Escape,
+            _,
+        ) => help_with_images(stage, errno),
         (Stage::Input, Errno::ENOENT) => "check that the path exists".to_owned(),
         (Stage::Input, Errno::EACCES) => "check that the user who runs kiln may read the path".to_owned(),
         (Stage::Input, Errno::ELOOP) => "a symlink cannot be masked: mask what it points to".to_owned(),

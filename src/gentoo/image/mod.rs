@@ -6,12 +6,14 @@
 
 mod archive;
 mod entry;
+mod fed;
 mod from_tar;
 mod pack;
 mod root_time;
 mod stream;
 
 pub use archive::{ArchiveError, Contents, Limits};
+pub use fed::Fed;
 pub use from_tar::{FromTarError, from_tar_xz};
 pub use pack::packer;
 

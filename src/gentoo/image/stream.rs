@@ -9,7 +9,7 @@ use liblzma::stream::{CONCATENATED, Stream};
 
 /// How much is handed over at once, and how many of these may wait.
 const PIECE: usize = 512 << 10;
-const PIECES: usize = 8;
+pub(super) const PIECES: usize = 8;
 
 /// The most memory that decompressing may take, in bytes: four times what `xz -9` asks for.
 const MEMORY: u64 = 256 << 20;
@@ -23,7 +23,7 @@ pub(super) fn decompressed<T: Send, E: Send>(
     thread::scope(|scope| {
         scope.spawn(move || decompress(archive, &pieces));
         // Where it fails, the receiver goes with it, and the other thread ends at its next piece.
-        read(Stages { pieces: stages, piece: Vec::new(), at: 0, ended: false })
+        read(Stages::new(stages))
     })
 }
 
@@ -51,10 +51,16 @@ pub(super) struct Stages {
     ended: bool,
 }
 
+impl Stages {
+    pub(super) const fn new(pieces: Receiver<io::Result<Vec<u8>>>) -> Self {
+        Self { pieces, piece: Vec::new(), at: 0, ended: false }
+    }
+}
+
 impl Read for Stages {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.at == self.piece.len() && !self.ended {
-            let gone = || io::Error::other("decompression ended early");
+            let gone = || io::Error::other("it ends early");
             self.piece = self.pieces.recv().map_err(|_| gone())??;
             self.at = 0;
             self.ended = self.piece.is_empty();

@@ -22,7 +22,7 @@ pub const BINARY_PACKAGES: &str = "/var/cache/binpkgs";
 pub const SOURCES: &str = "/var/cache/distfiles";
 
 /// What is left of an installation that no image needs: logs with times in them, and what Portage has computed.
-const LEFT_OVER: &str = "rm -rf /var/log/emerge.log /var/log/emerge-fetch.log /var/log/portage/* /var/cache/edb/* /var/tmp/portage";
+const LEFT_OVER: &str = "rm -rf /var/log/emerge.log /var/log/emerge-fetch.log /var/log/portage/* /var/cache/edb/* /var/cache/ldconfig/aux-cache /var/tmp/portage";
 
 /// Whether a root's programs run as they are, or under qemu-user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,12 +130,14 @@ impl Install {
     }
 
     /// Namespaces are ours to make, and can't be made by programs that qemu-user runs; nor does Portage's own sandbox work
-    /// there. What other features the root has stays.
+    /// there. An index of packages may tell of some that are not used any more. What other features the root has stays.
     fn features(&self) -> &'static str {
         match self.machine {
-            Machine::Native => "-ipc-sandbox -network-sandbox -pid-sandbox -news -merge-sync",
+            Machine::Native => {
+                "-ipc-sandbox -network-sandbox -pid-sandbox -news -merge-sync -pkgdir-index-trusted"
+            }
             Machine::Emulated => {
-                "-ipc-sandbox -network-sandbox -pid-sandbox -sandbox -usersandbox -news -merge-sync"
+                "-ipc-sandbox -network-sandbox -pid-sandbox -sandbox -usersandbox -news -merge-sync -pkgdir-index-trusted"
             }
         }
     }

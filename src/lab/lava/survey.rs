@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::ask::{Ask, Server};
-use super::calls::{Beside, whole};
-use super::said::plain;
+use super::beside::Beside;
 use super::{Lava, LavaError, probes};
+use crate::net::plain;
 
 /// What came of a look at a lab.
 #[derive(Clone, Debug)]
@@ -27,6 +27,9 @@ pub enum Unusable {
     /// No connection, or one that broke off.
     #[error("can't be reached: {0}")]
     Unreachable(String),
+    /// It may be another: its certificate is not of an authority that counts, of another name, or no longer good.
+    #[error("shows a certificate that is not to be believed: {0}; is `ca` in graph.ron its authority's?")]
+    Certificate(String),
     /// It took too long.
     #[error("is too slow: {0}")]
     Slow(String),
@@ -59,6 +62,7 @@ impl From<LavaError> for Unusable {
     fn from(error: LavaError) -> Self {
         match error {
             LavaError::Unreachable(text) => Self::Unreachable(text),
+            LavaError::Certificate(text) => Self::Certificate(text),
             LavaError::Slow(text) => Self::Slow(text),
             LavaError::Unexpected(text) | LavaError::Denied(text) => Self::Unexpected(text),
             error => Self::Unexpected(error.to_string()),
@@ -113,7 +117,9 @@ impl Lava {
     pub fn survey(&self, within: Duration) -> Survey {
         let look = async {
             let looked = tokio::time::timeout(within, look(&self.server)).await;
-            looked.unwrap_or_else(|_| Err(Unusable::Slow(format!("it was not done after {}", whole(within)))))
+            looked.unwrap_or_else(|_| {
+                Err(Unusable::Slow(format!("it was not done after {}", humantime::format_duration(within))))
+            })
         };
         Survey { lab: self.name.clone(), state: self.calls.wait(look) }
     }
