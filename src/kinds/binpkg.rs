@@ -108,7 +108,9 @@ impl<'a> Run<'a> {
         Ok(match refused {
             0 => None,
             1 => Some("1 package that was kept is not what it should be, and was not used".to_owned()),
-            _ => Some(format!("{refused} packages that were kept are not what they should be, and were not used")),
+            _ => Some(format!(
+                "{refused} packages that were kept are not what they should be, and were not used"
+            )),
         })
     }
 

@@ -121,9 +121,8 @@ fn without_emulation_its_rows_lack_that_and_others_are_built() {
         // Registered, and off.
         (entry("enabled", "disabled"), "disabled"),
     ];
-    let project = Project::with_graph(&[&mirror.url()], &graph_of_two());
-    project.write("source/Makefile", "");
-    project.ask("uname -m");
+    let project = Project::new(&[&mirror.url()]);
+    project.with_arm64();
     project.kiln("update").exits(0);
     let forge = format!("mount -t tmpfs forged {known} && eval \"$FORGED\" && exec \"$@\"");
     let project = project.behind(&format!("exec unshare -m sh -c '{forge}' sh \"$@\""));
@@ -135,16 +134,4 @@ fn without_emulation_its_rows_lack_that_and_others_are_built() {
         let doctor = project.kiln_with("doctor", &[("FORGED", &script)]);
         doctor.says(said);
     }
-}
-
-/// A row for this machine and one for the other.
-fn graph_of_two() -> String {
-    GRAPH.split("    sources:").next().unwrap().to_owned()
-        + r#"    sources: { "none": Dir("source") },
-    archs: { "x86_64": (image: "none"), "arm64": (image: "none") },
-    toolchains: { "gentoo": Root(targets: { "x86_64": "amd64", "arm64": "arm64" }, mode: Emulated) },
-    builds: [(sources: ["none"], archs: ["x86_64", "arm64"], defconfigs: ["defconfig"], toolchains: ["gentoo"])],
-    cache: (path: "CACHE"),
-)
-"#
 }
