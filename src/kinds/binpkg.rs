@@ -231,8 +231,9 @@ impl<'a> Run<'a> {
         match self.making.run(&on_host(argv, mounts))? {
             StepsEnd::Passed => Ok(()),
             StepsEnd::Failed { said, .. } => {
-                let said = said.trim().lines().last().unwrap_or_default().to_owned();
-                Err(Made::infra(format!("packing the packages failed: {said}")))
+                let said = said.trim().lines().collect::<Vec<_>>().join("; ");
+                let room = if said.contains("No space left") { "; make room in the cache" } else { "" };
+                Err(Made::infra(format!("packing the packages failed: {said}{room}")))
             }
         }
     }

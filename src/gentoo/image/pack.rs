@@ -44,9 +44,12 @@ pub(super) fn finish(tree: &Path, status: ExitStatus, said: &[u8]) -> Result<(),
         return Ok(());
     }
     let said = String::from_utf8_lossy(said);
-    let said: Vec<char> = said.trim().chars().collect();
+    // It says so of every archive that begins with the root itself.
+    let lines = said.lines().filter(|line| !line.starts_with("Empty tar filename"));
+    let said: Vec<char> = lines.collect::<Vec<_>>().join("; ").trim().chars().collect();
     let message = said[said.len().saturating_sub(SHOWN)..].iter().collect::<String>();
-    Err(ImageError::Pack { tree: tree.to_owned(), message: format!("{message} ({status})") })
+    let room = if message.contains("No space left") { "; make room there, and run it again" } else { "" };
+    Err(ImageError::Pack { tree: tree.to_owned(), message: format!("{message} ({status}){room}") })
 }
 
 pub(super) fn temporary(to: &Path) -> PathBuf {
