@@ -112,7 +112,7 @@ fn owners_links_times_and_capabilities_are_those_of_the_archive() {
     let mirror = Mirror::of(&["amd64"]);
     let project = Project::prepared(&mirror);
     // Of what no package and no account changes.
-    let files = "stat -c '%n %f %u:%g %h %s %Y' usr/bin/dmesg usr/bin/bzip2 usr/bin/bunzip2 usr/bin/gcc usr/bin/mount etc/gentoo-release";
+    let files = "stat -c '%n %f %u:%g %h %s %Y' usr/bin/dmesg usr/bin/bzip2 usr/bin/bunzip2 usr/bin/gcc usr/bin/su etc/gentoo-release";
     let dirs = "stat -c '%n %f %u:%g %Y' usr/share/kiln-test var/cache/distfiles etc/portage";
     let capability = r#"import os; print(os.getxattr("usr/bin/dmesg", "security.capability").hex())"#;
     let asked = format!("{files} && {dirs} && python3 -c '{capability}'");
