@@ -139,7 +139,11 @@ fn ready(mirror: &Mirror) {
         once()
     };
     let pairs = in_turns_at_once(9, cold, once);
-    report_time("from nothing to the end of gcc --version, images on disk alone:", &pairs, Duration::from_millis(250));
+    report_time(
+        "from nothing to the end of gcc --version, images on disk alone:",
+        &pairs,
+        Duration::from_millis(250),
+    );
     let pairs = in_turns_at_once(9, once, once);
     report_time("the same, images in memory:", &pairs, Duration::from_millis(100));
 }

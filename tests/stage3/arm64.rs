@@ -113,7 +113,7 @@ fn without_emulation_its_rows_lack_that_and_others_are_built() {
         // Not mounted.
         (String::new(), "mount -t binfmt_misc"),
         // Nothing registered.
-        (format!("echo enabled >{known}/status"), "qemu-user-static"),
+        (format!("echo enabled >{known}/status"), "no handler"),
         // Registered, and looked for in the root.
         (entry(&flags, "flags: P"), "flag F"),
         // Registered, and gone.
