@@ -84,7 +84,7 @@ fn a_root_of_another_machine_is_prepared_and_builds_in_each_mode() {
     }
     project.assert_fresh();
     assert_eq!(mirror.tarballs_asked_for(), 1);
-    assert_eq!(left_over(), "");
+    assert_eq!(left_over(&project), "");
 }
 
 /// What is wrong with how the kernel runs programs of other machines, and what is said of it. It is made so for kiln alone: in
