@@ -6,7 +6,10 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 install_rust
-install_packages curl
+servers=(curl openssl util-linux)
+# Any of nginx's flavours will do.
+[[ -x /usr/sbin/nginx ]] || servers+=(nginx-light)
+install_packages "${servers[@]}"
 
 lab=$ROOT/target/lab
 mkdir -p "$lab"

@@ -7,6 +7,8 @@
 #   lava.sh purge                stops it and forgets all of it; the packages stay
 #   lava.sh stop-server          stops web server, events and scheduler; jobs go on
 #   lava.sh start-server         starts them again
+#   lava.sh stop-worker          stops the worker, and waits for the lab to see that; jobs that run go on
+#   lava.sh start-worker         starts it again
 #   lava.sh device NAME HEALTH [STATE]   Good Unknown Looping Bad Maintenance Retired; Idle Reserved Running
 #   lava.sh worker NAME HEALTH [STATE]   Active Maintenance Retired; Online Offline
 #   lava.sh reset                cancels all jobs, and sets back what tests changed
@@ -112,8 +114,8 @@ ask() {
     curl -fsS --noproxy '*' --max-time 20 "$URL$1"
 }
 
-worker_is_online() {
-    ask "api/v0.2/workers/$WORKER/" | grep -q '"state":"Online"'
+worker_is() {
+    ask "api/v0.2/workers/$WORKER/" | grep -q "\"state\":\"$1\""
 }
 
 # --- bringing up -----------------------------------------------------------------------------------------------------
@@ -355,7 +357,7 @@ start_worker() {
     launch worker lava-worker --level INFO --name "$WORKER" --url "$URL" --ws-url "http://127.0.0.1:$EVENTS_PORT/ws/" \
         --worker-dir "$HOME_DIR/worker" --token-file "$HOME_DIR/worker/token" --ping-interval 5 --job-log-interval 1 \
         --log-file "$HOME_DIR/log/worker-itself"
-    until_so 60 "the worker" worker_is_online
+    until_so 60 "the worker" worker_is Online
 }
 
 up() {
@@ -388,6 +390,7 @@ facts() {
 }
 
 reset() {
+    start_worker
     manage shell >"$HOME_DIR/log/reset" 2>&1 <<'EOF' || true
 from django.contrib.auth.models import User
 from lava_scheduler_app.models import TestJob
@@ -428,6 +431,12 @@ for job in sqlite3.connect(sys.argv[1]).execute("SELECT id, pid FROM jobs WHERE 
     print(*job)
 EOF
     )
+}
+
+stop_worker() {
+    halt worker TERM
+    # LAVA gives a worker a minute to ask for work again.
+    until_so 180 "the lab's knowledge that the worker is gone" worker_is Offline
 }
 
 stop_server() {
@@ -499,9 +508,11 @@ down) down ;;
 purge) purge ;;
 stop-server) stop_server ;;
 start-server) start_server ;;
+stop-worker) stop_worker ;;
+start-worker) start_worker ;;
 device) device "${@:2}" ;;
 worker) worker "${@:2}" ;;
 reset) reset ;;
 jobs) jobs_of "${@:2}" ;;
-*) die "usage: $0 up [FILE] | down | purge | stop-server | start-server | reset | device NAME HEALTH [STATE] | worker NAME HEALTH [STATE] | jobs USER [NAME]" ;;
+*) die "usage: $0 up [FILE] | down | purge | stop-server | start-server | stop-worker | start-worker | reset | device NAME HEALTH [STATE] | worker NAME HEALTH [STATE] | jobs USER [NAME]" ;;
 esac

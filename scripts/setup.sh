@@ -29,8 +29,8 @@ rows=(
     qemu-system-mips qemu-system-ppc qemu-system-sparc
 )
 
-# Tests leave root's rights, mount file systems, make repositories.
-check=(git mount procps util-linux)
+# Tests leave root's rights, mount file systems and images, make repositories.
+check=(busybox-static git mount procps squashfs-tools squashfuse uidmap util-linux)
 
 # Servers that remotes are made for, certificates, and what BuildGrid is installed with. Any of nginx's flavours will do.
 remote=(openssl postgresql procps python3-venv util-linux)

@@ -17,12 +17,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "digest", "exec", "graph", "host", "kinds", "lab", "plan", "remote", "report", "source", "spec",
-            "store",
+            "digest", "exec", "gentoo", "graph", "host", "kinds", "lab", "plan", "remote", "report",
+            "source", "spec", "store",
         ],
     ),
     ("report", &["digest", "exec", "graph", "lab", "plan", "spec", "store"]),
-    ("kinds", &["digest", "exec", "graph", "kernel", "lab", "plan", "shell", "spec", "store"]),
+    ("kinds", &["digest", "exec", "gentoo", "graph", "kernel", "lab", "plan", "shell", "spec", "store"]),
     ("exec", &["digest", "graph", "host", "plan", "remote", "shell", "source", "spec", "store"]),
     ("plan", &["digest", "graph", "host", "remote", "source", "spec", "store"]),
     ("graph", &["digest", "gentoo", "spec"]),

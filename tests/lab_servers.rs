@@ -3,14 +3,30 @@
 //! `make check-lab` brings one up and runs this. One test after the other: the lab has two devices, and some tests take
 //! its server down.
 
+#[path = "remote_servers/certificates.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod certificates;
 #[path = "lab_servers/crashes.rs"]
 mod crashes;
+#[path = "lab_servers/encrypted.rs"]
+mod encrypted;
 #[path = "lab_servers/lab.rs"]
 mod lab;
+#[path = "remote_servers/process.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod process;
 #[path = "lab_servers/project.rs"]
 mod project;
+#[path = "lab_servers/published.rs"]
+mod published;
 #[path = "lab_servers/refusals.rs"]
 mod refusals;
+#[path = "lab_servers/repository.rs"]
+mod repository;
+#[path = "lab_servers/terminal.rs"]
+mod terminal;
+#[path = "lab_servers/web.rs"]
+mod web;
 
 use std::time::Duration;
 

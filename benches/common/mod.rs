@@ -51,6 +51,8 @@ pub struct Pairs {
 /// A process that has ended.
 pub struct Ended {
     pub wall: Duration,
+    /// Of it and all that it has waited for, user and system.
+    pub cpu: Duration,
     /// The most memory it had.
     pub peak_kib: u64,
     pub status: ExitStatus,
@@ -166,7 +168,11 @@ pub fn run(command: &mut Command) -> Ended {
     let wall = start.elapsed();
     // SAFETY: `wait4` gave our child, so it filled this in.
     let usage = unsafe { usage.assume_init() };
-    Ended { wall, peak_kib: usage.ru_maxrss.unsigned_abs(), status: ExitStatus::from_raw(status) }
+    let time = |time: libc::timeval| {
+        Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
+    };
+    let cpu = time(usage.ru_utime) + time(usage.ru_stime);
+    Ended { wall, cpu, peak_kib: usage.ru_maxrss.unsigned_abs(), status: ExitStatus::from_raw(status) }
 }
 
 /// The same, for what must not fail.

@@ -1,7 +1,6 @@
 //! `kiln build`.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal, stderr, stdin};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -73,8 +72,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         return dry_run(&args.wanted, terminal);
     }
     let project = Project::open(terminal)?;
+    project.knows_its_jobs()?;
     let remotes = project.remotes(args.wanted.offline, terminal)?;
-    let labs = labs(&project.spec, || on_interrupt(args.on_interrupt));
+    let labs = labs(&project.spec, || on_interrupt(args.on_interrupt, terminal));
     let goal = Goal::Build;
     let options =
         Options { jobs: jobs(args.wanted.jobs), keep_going: args.keep_going, clean: args.clean, goal };
@@ -248,19 +248,16 @@ fn show(graph: &Graph, ended: &Ended, summary: &Summary, terminal: &Terminal) {
 }
 
 /// What becomes of jobs at labs, now that the user interrupts.
-fn on_interrupt(given: Option<OnInterruptArg>) -> OnInterrupt {
-    match given {
-        Some(OnInterruptArg::Leave) => return OnInterrupt::Leave,
-        Some(OnInterruptArg::Cancel) => return OnInterrupt::Cancel,
-        None if !(stdin().is_terminal() && stderr().is_terminal()) => return OnInterrupt::Leave,
-        None => {}
-    }
-    eprint!("\nJobs are at labs. Cancel them there, or leave them for the next build to take up? [c/L] ");
-    let mut answer = String::new();
-    match stdin().read_line(&mut answer) {
-        Ok(_) if answer.trim().eq_ignore_ascii_case("c") => OnInterrupt::Cancel,
-        _ => OnInterrupt::Leave,
-    }
+fn on_interrupt(given: Option<OnInterruptArg>, terminal: &Terminal) -> OnInterrupt {
+    let cancel = match given {
+        Some(given) => given == OnInterruptArg::Cancel,
+        None => {
+            let question =
+                "\nJobs are at labs. Cancel them there, or leave them for the next build to take up? [c/L]";
+            terminal.ask(question).is_some_and(|answer| matches!(&*answer.to_lowercase(), "c" | "cancel"))
+        }
+    };
+    if cancel { OnInterrupt::Cancel } else { OnInterrupt::Leave }
 }
 
 /// Every sink there is. One that fails is told of once, and left out from then on.
@@ -277,7 +274,7 @@ impl Sinks {
     /// For people, on standard error.
     pub(super) fn text(terminal: &Terminal) -> Self {
         let sink: Box<dyn Sink> = if terminal.bars {
-            Box::new(Bars::new(terminal.err))
+            Box::new(Bars::new(&terminal.screen, terminal.err))
         } else {
             Box::new(Lines::new(std::io::stderr(), terminal.err, terminal.quiet))
         };

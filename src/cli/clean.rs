@@ -1,11 +1,13 @@
 //! `kiln clean`.
 
 use std::fs::{self, File, TryLockError};
+use std::path::Path;
 
 use super::exit::{Exit, Failure};
-use super::project::{Project, load_spec, select};
+use super::project::{Project, has_lava_labs, load_spec, select};
 use super::terminal::{Terminal, outln};
-use crate::store::{StoreError, remove_tree};
+use crate::spec::model::Spec;
+use crate::store::{Journal, StoreError, remove_tree};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -14,11 +16,14 @@ pub(super) struct Args {
     /// Remove the whole cache as well: everything runs anew.
     #[arg(long, conflicts_with = "targets")]
     cache: bool,
+    /// Remove it though it alone knows of jobs that labs have.
+    #[arg(long, requires = "cache")]
+    force: bool,
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     if args.cache {
-        return cache(terminal);
+        return cache(args.force, terminal);
     }
     let project = Project::open(terminal)?;
     let id = project.store.project(&project.spec.root)?;
@@ -51,7 +56,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn cache(terminal: &Terminal) -> Result<Exit, Failure> {
+fn cache(force: bool, terminal: &Terminal) -> Result<Exit, Failure> {
     let spec = load_spec(terminal)?;
     let home = spec.root.join(&spec.project.cache.path);
     if !home.join("VERSION").is_file() {
@@ -61,6 +66,9 @@ fn cache(terminal: &Terminal) -> Result<Exit, Failure> {
     if matches!(in_use.as_ref().map(File::try_lock), Ok(Err(TryLockError::WouldBlock))) {
         return Err(Failure::new(Exit::Environment, "another kiln is using the cache")
             .help("wait for it to end, or end it"));
+    }
+    if !force {
+        no_job_is_forgotten(&spec, &home)?;
     }
     // Sources are kept: they may be the user's own, put there by hand. The version goes last: without it, what is left
     // by a clean that was killed would be no cache of kiln's.
@@ -95,4 +103,35 @@ fn cache(terminal: &Terminal) -> Result<Exit, Failure> {
         outln!("removed the cache in {}; sources are kept", home.display());
     }
     Ok(Exit::Done)
+}
+
+/// Refuses to forget jobs that have not ended: nobody would take them up, and the next build would submit them again.
+fn no_job_is_forgotten(spec: &Spec, home: &Path) -> Result<(), Failure> {
+    const FORCE: &str = "`kiln clean --cache --force` forgets them";
+    let journal = Journal::of(home);
+    let jobs: Vec<String> = journal
+        .jobs
+        .iter()
+        .filter(|(_, submission)| !submission.ended)
+        .map(|(root, submission)| {
+            let job = submission.job.map_or_else(|| "a job".to_owned(), |job| format!("job {job}"));
+            let elsewhere =
+                if *root == spec.root { String::new() } else { format!(" of {}", root.display()) };
+            format!("{}{elsewhere} ({job} at lab {})", submission.node, submission.lab)
+        })
+        .collect();
+    if !jobs.is_empty() {
+        let what = format!("labs have jobs that only this cache knows of: {}", jobs.join(", "));
+        return Err(Failure::new(Exit::Environment, what)
+            .help(format!("`kiln build` waits for them, `kiln cancel` ends them, {FORCE}")));
+    }
+    match journal.unreadable {
+        Some(why) if has_lava_labs(spec) => {
+            let what = format!(
+                "labs may have jobs that only this cache knows of, and its index can't be read: {why}"
+            );
+            Err(Failure::new(Exit::Environment, what).help(format!("look at the labs' pages; {FORCE}")))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,10 +1,13 @@
 //! `kiln doctor`.
 
+mod roots;
+
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+
+use roots::of_roots;
 
 use super::exit::{Exit, Failure};
 use super::format::Format;
@@ -53,10 +56,12 @@ struct Finding {
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
-    let mut findings = vec![sandbox(), tracing(), binfmt()];
+    let spec = if root().is_ok() { Some(load_spec(terminal)?) } else { None };
+    let mut findings = vec![sandbox(), tracing()];
+    findings.extend(of_roots(spec.as_deref()));
     findings.extend(disk());
-    if root().is_ok() {
-        findings.extend(of_project(&load_spec(terminal)?)?);
+    if let Some(spec) = &spec {
+        findings.extend(of_project(spec)?);
     } else {
         findings.extend(["make", "gcc", "git"].map(|tool| of_tool(tool, &[], State::Absent)));
     }
@@ -113,22 +118,6 @@ fn tracing() -> Finding {
         Err(reason) => (State::Absent, reason),
     };
     Finding { what: "read tracing".to_owned(), state, found, remedy: None }
-}
-
-fn binfmt() -> Finding {
-    let dir = Path::new("/proc/sys/fs/binfmt_misc");
-    let handlers = fs::read_dir(dir).map(|entries| {
-        entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("qemu-")).count()
-    });
-    let (state, found, remedy) = match handlers {
-        Ok(count) if count > 0 => (State::Fine, format!("{count} qemu-user handlers"), None),
-        _ => (
-            State::Absent,
-            "no qemu-user handlers: programs of other arches can't run here".to_owned(),
-            Some("apt-get install qemu-user-static binfmt-support".to_owned()),
-        ),
-    };
-    Finding { what: "binfmt_misc".to_owned(), state, found, remedy }
 }
 
 fn disk() -> Option<Finding> {

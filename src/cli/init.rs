@@ -7,7 +7,7 @@ use super::exit::{Exit, Failure};
 use super::terminal::{Terminal, outln};
 
 /// The starter project: kiln's own example, so that what new users get is what is built and booted in every test.
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 14] = [
     ("graph.ron", include_str!("../../graph.ron")),
     ("rules/config.ron", include_str!("../../rules/config.ron")),
     ("rules/kernel.ron", include_str!("../../rules/kernel.ron")),
@@ -15,6 +15,8 @@ const FILES: [(&str, &str); 12] = [
     ("rules/match.ron", include_str!("../../rules/match.ron")),
     ("rules/job.ron", include_str!("../../rules/job.ron")),
     ("rules/lava.ron", include_str!("../../rules/lava.ron")),
+    ("rules/stage3.ron", include_str!("../../rules/stage3.ron")),
+    ("rules/binpkg.ron", include_str!("../../rules/binpkg.ron")),
     ("rules/initramfs.ron", include_str!("../../rules/initramfs.ron")),
     ("boot/init.c", include_str!("../../boot/init.c")),
     ("boot/pack.c", include_str!("../../boot/pack.c")),

@@ -30,7 +30,8 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let labs = labs(&spec, || OnInterrupt::Leave);
     let looked_at: Vec<_> = labs.looked_at().filter(|(lab, _)| wanted(lab)).collect();
     let unusable = looked_at.iter().any(|(_, surveyed)| surveyed.is_err());
-    out!("{}", report::labs(&spec, &looked_at, &wanted, terminal.out));
+    let unheard = labs.unheard();
+    out!("{}", report::labs(&spec, &looked_at, &unheard, &wanted, terminal.out));
     Ok(if unusable { Exit::Environment } else { Exit::Done })
 }
 

@@ -28,6 +28,7 @@ mod restore;
 mod serve;
 mod terminal;
 mod trees;
+mod update;
 mod verify;
 mod why;
 
@@ -90,6 +91,8 @@ enum Command {
     History(history::Args),
     /// Ask about the graph's shape.
     Query(query::Args),
+    /// Ask the mirrors for the latest stage3s, and lock them.
+    Update(update::Args),
     /// Look after the cache: its bounds, figures, damage.
     Cache(cache::Args),
     /// Serve what is published for labs, in small set-ups without another web server.
@@ -144,6 +147,7 @@ fn run(cli: Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Log(args) => log::run(&args),
         Command::History(args) => history::run(&args, terminal),
         Command::Query(args) => query::run(&args),
+        Command::Update(args) => update::run(&args, terminal),
         Command::Cache(args) => cache::run(&args, terminal),
         Command::Serve(args) => serve::run(&args, terminal),
         Command::Clean(args) => clean::run(&args, terminal),

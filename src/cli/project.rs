@@ -13,9 +13,9 @@ use crate::plan::World;
 use crate::remote::Remotes;
 use crate::report::Style;
 use crate::spec::diagnostic::Severity;
-use crate::spec::model::Spec;
+use crate::spec::model::{Lab, Spec};
 use crate::spec::{self, render};
-use crate::store::Store;
+use crate::store::{Store, Warning};
 
 /// A project with its cache.
 pub(super) struct Project {
@@ -53,10 +53,26 @@ impl Project {
     pub(super) fn open(terminal: &Terminal) -> Result<Self, Failure> {
         let spec = load_spec(terminal)?;
         let store = Store::open(&spec.root.join(&spec.project.cache.path))?;
-        for warning in store.warnings() {
+        // Who has no labs has no jobs there.
+        let concerns =
+            |warning: &&Warning| has_lava_labs(&spec) || !matches!(warning, Warning::JournalLost { .. });
+        for warning in store.warnings().iter().filter(concerns) {
             terminal.warning(&warning.to_string());
         }
         Ok(Self { spec, store })
+    }
+
+    /// Refuses to hand anything over once, where labs may have jobs that the cache has forgotten.
+    pub(super) fn knows_its_jobs(&self) -> Result<(), Failure> {
+        let lost = |warning: &Warning| matches!(warning, Warning::JournalLost { .. });
+        if !has_lava_labs(&self.spec) || !self.store.warnings().iter().any(lost) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Exit::Environment,
+            "nothing is built, as labs may have jobs that would be submitted twice",
+        )
+        .help("look for them on the labs' pages, under names that begin with `kiln lava:`, then build again"))
     }
 
     /// The caches elsewhere; none where they are not to be asked.
@@ -74,6 +90,11 @@ impl Project {
             rayon::join(|| self.graph(), || World::new(&self.spec, &self.store, kinds, Tracer::probe()));
         Ok((graph?, world?))
     }
+}
+
+/// Whether a project has labs that jobs are handed to.
+pub(super) fn has_lava_labs(spec: &Spec) -> bool {
+    spec.project.labs.values().any(|lab| matches!(lab.value, Lab::Lava(_)))
 }
 
 /// What targets mean, or what is wrong with them.

@@ -1,11 +1,11 @@
 //! The terminal: colors, width, and where messages go.
 
-use std::io::{IsTerminal, stderr, stdout};
+use std::io::{IsTerminal, stderr, stdin, stdout};
 
 use clap::ValueEnum;
 
 use super::exit::Failure;
-use crate::report::Style;
+use crate::report::{Screen, Style};
 
 /// Prints on standard output. A reader that has gone, as after `| head`, is no failure.
 macro_rules! out {
@@ -46,6 +46,8 @@ pub(super) struct Terminal {
     pub quiet: bool,
     /// Whether standard error can show progress bars.
     pub bars: bool,
+    /// Where they are.
+    pub screen: Screen,
 }
 
 impl Terminal {
@@ -58,7 +60,8 @@ impl Terminal {
         };
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let bars = stderr().is_terminal() && !dumb && !quiet;
-        Self { out: style(stdout().is_terminal()), err: style(stderr().is_terminal()), quiet, bars }
+        let (out, err) = (style(stdout().is_terminal()), style(stderr().is_terminal()));
+        Self { out, err, quiet, bars, screen: Screen::default() }
     }
 
     pub(super) fn failure(&self, failure: &Failure) {
@@ -72,7 +75,7 @@ impl Terminal {
     }
 
     pub(super) fn warning(&self, message: &str) {
-        eprintln!("{} {message}", self.err.warn("warning:"));
+        self.screen.aside(|| eprintln!("{} {message}", self.err.warn("warning:")));
     }
 
     /// Something good to know, unless the user wants to hear of what went wrong alone.
@@ -80,6 +83,18 @@ impl Terminal {
         if !self.quiet {
             eprintln!("{} {message}", self.err.dim("note:"));
         }
+    }
+
+    /// What the user answers, on a line; none where there is nobody to ask.
+    pub(super) fn ask(&self, question: &str) -> Option<String> {
+        if !(stdin().is_terminal() && stderr().is_terminal()) {
+            return None;
+        }
+        self.screen.aside(|| {
+            eprint!("{question} ");
+            let mut answer = String::new();
+            stdin().read_line(&mut answer).ok().map(|_| answer.trim().to_owned())
+        })
     }
 
     /// Columns of standard error.

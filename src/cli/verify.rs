@@ -88,9 +88,11 @@ fn not_compared(name: &Arc<str>, why: Unverifiable) -> VerifiedNode {
     let (result, message) = match why {
         Unverifiable::Stale => (Comparison::Stale, "build it first".to_owned()),
         Unverifiable::NeverRan => (Comparison::Stale, why.to_string()),
-        Unverifiable::NoAction | Unverifiable::Computed | Unverifiable::Boot | Unverifiable::Failed => {
-            (Comparison::Skipped, why.to_string())
-        }
+        Unverifiable::NoAction
+        | Unverifiable::Computed
+        | Unverifiable::Made
+        | Unverifiable::Boot
+        | Unverifiable::Failed => (Comparison::Skipped, why.to_string()),
     };
     VerifiedNode {
         name: name.to_string(),

@@ -13,6 +13,7 @@ use super::cancel::Cancel;
 use super::collect::collect;
 use super::discover::{Discovered, Discovery, Records};
 use super::kept::{self, Continued, Unfit};
+use super::make::{Make, made};
 use super::place::place;
 use super::sandbox::{End, Exit, Output, Running, Sandbox, SandboxError, Usage};
 use super::stage::{StageError, WorkDir, inside, stage};
@@ -24,6 +25,7 @@ use crate::graph::{Action, Input, NodeId};
 use crate::host;
 use crate::plan::manifest::What;
 use crate::plan::{Basis, Outputs, Strong, World, strong_key};
+use crate::remote::{Meter, Remotes, Traffic};
 use crate::source::{PathEntry, PathSet, Reads, States};
 use crate::spec::model::Kind;
 use crate::store::{Artifact, Blob, Outcome, Placed, remove_tree};
@@ -51,6 +53,8 @@ pub enum Runner<'a> {
     Watched(&'a dyn Watcher),
     /// kiln itself, without a sandbox.
     Computed(&'a dyn Compute),
+    /// kiln itself, which makes them as files.
+    Made(&'a dyn Make),
     /// Machines elsewhere, which something hands a job to.
     Submitted(&'a dyn Submit),
 }
@@ -145,10 +149,20 @@ pub(super) struct Stage<'a> {
     pub kinds: &'a dyn Kinds,
     pub jobserver: JobServer,
     pub cancel: &'a Cancel,
+    /// Counts what comes from servers that are no remotes.
+    pub meter: Meter,
     /// Whether every run starts with an empty output directory.
     pub clean: bool,
     /// Whether runs leave nothing behind: no output is put in place, and no output directory kept.
     pub apart: bool,
+}
+
+impl Stage<'_> {
+    /// What has come from elsewhere.
+    pub(super) fn traffic(&self) -> Traffic {
+        let remotes = self.world.remotes.map(Remotes::traffic).unwrap_or_default();
+        remotes.with(self.meter.traffic())
+    }
 }
 
 /// An action to run.
@@ -312,6 +326,7 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
         Runner::Checked(check) => checked(stage, task, work, check),
         Runner::Watched(watcher) => sandboxed(stage, task, work, Some(watcher), None),
         Runner::Computed(compute) => (computed(stage, task, work, compute), None),
+        Runner::Made(make) => (made(stage, task, work, make), None),
         Runner::Submitted(submit) => (submitted(stage, task, work, submit), None),
     };
     let store = stage.world.store;
@@ -531,20 +546,21 @@ fn of_stage_error(error: StageError) -> Done {
 
 /// Waits for the steps, no longer than the rule allows.
 fn awaited(stage: &Stage<'_>, task: &Task<'_>, mut running: Running) -> Done {
-    let (exit, timed_out) = match task.action.rule.rule.time_limit {
-        None => (running.wait(), false),
-        Some(limit) => match running.wait_timeout(limit) {
-            Ok(Some(exit)) => (Ok(exit), false),
-            Ok(None) => {
-                running.killer().kill();
-                (running.wait(), true)
-            }
-            Err(error) => (Err(error), false),
-        },
-    };
-    match exit {
-        Ok(exit) => judge(stage, task, exit, timed_out),
+    match wait(&mut running, task.action.rule.rule.time_limit) {
+        Ok((exit, timed_out)) => judge(stage, task, exit, timed_out),
         Err(error) => of_sandbox_error(&error, task),
+    }
+}
+
+/// Waits no longer than that, and tells whether it had to be ended.
+pub(super) fn wait(running: &mut Running, limit: Option<Duration>) -> Result<(Exit, bool), SandboxError> {
+    let Some(limit) = limit else { return Ok((running.wait()?, false)) };
+    match running.wait_timeout(limit)? {
+        Some(exit) => Ok((exit, false)),
+        None => {
+            running.killer().kill();
+            Ok((running.wait()?, true))
+        }
     }
 }
 
@@ -589,7 +605,7 @@ fn watched(
 }
 
 /// What the end of a command's steps means.
-fn judge(stage: &Stage<'_>, task: &Task<'_>, exit: Exit, timed_out: bool) -> Done {
+pub(super) fn judge(stage: &Stage<'_>, task: &Task<'_>, exit: Exit, timed_out: bool) -> Done {
     let rule = &task.action.rule.rule;
     let ended = matches!(exit.end, End::AllStepsPassed | End::StepExited { .. });
     let done = |outcome| Done { usage: exit.usage, ended, ..Done::new(outcome) };
@@ -615,7 +631,7 @@ fn judge(stage: &Stage<'_>, task: &Task<'_>, exit: Exit, timed_out: bool) -> Don
     }
 }
 
-fn of_sandbox_error(error: &SandboxError, task: &Task<'_>) -> Done {
+pub(super) fn of_sandbox_error(error: &SandboxError, task: &Task<'_>) -> Done {
     let help = error.help().map_or(String::new(), |help| format!(": {help}"));
     let done = Done::new(Outcome::Infra).saying(format!("{error}{help}"));
     match error {
@@ -675,7 +691,7 @@ pub(super) fn write_outputs(
 }
 
 /// Where an output that is a file is made.
-fn output_file(action: &Action, work: &WorkDir, name: &str) -> Result<PathBuf, String> {
+pub(super) fn output_file(action: &Action, work: &WorkDir, name: &str) -> Result<PathBuf, String> {
     use crate::spec::model::OutputShape;
     let Some(declared) = action.rule.rule.outputs.get(name) else {
         return Err(format!("rule {} declares no output {name}", action.rule.name));

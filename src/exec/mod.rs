@@ -9,6 +9,7 @@
 //! | `tokens.rs` | cores, memory, pools; the jobserver |
 //! | `act.rs` | one run of one action, from staging to placing |
 //! | `stage.rs` | its inputs, and the sandbox it runs in |
+//! | `make.rs` | a run in which kiln makes the outputs itself |
 //! | `submit.rs` | a run that machines elsewhere carry out |
 //! | `discover.rs`, `trace/` | what it read |
 //! | `collect.rs` | its outputs |
@@ -29,6 +30,7 @@ mod discover;
 pub mod event;
 mod fetching;
 mod kept;
+mod make;
 mod place;
 mod rooted;
 pub mod sandbox;
@@ -46,6 +48,7 @@ pub use act::{Check, Compute, Kinds, Ran, Runner, Watched, Watcher};
 pub use cancel::Cancel;
 pub use discover::{Recorded, Records};
 pub use kept::kept_refers_to;
+pub use make::{Made, Make, Making, StepsEnd};
 pub use schedule::{Ended, ExecError, Goal, Options, execute};
 pub use submit::{Job, JobInput, Submit, Submitted};
 pub use told::Messages;

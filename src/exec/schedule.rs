@@ -24,7 +24,7 @@ use crate::plan::{
     Apart, Basis, Decided, Decision, Estimate, Found, Keys, Known, Outputs, Plan, PlanError, Progress,
     Reason, State as Seen, Strong, Verdict, World, boards, counts, decide, find,
 };
-use crate::remote::{FetchError, Hit, Remotes};
+use crate::remote::{FetchError, Hit, Meter, Remotes};
 use crate::source::PathSet;
 use crate::spec::model::{Lab, Resources};
 use crate::store::{
@@ -103,6 +103,7 @@ pub fn execute(
         kinds,
         jobserver: tokens.jobserver().clone(),
         cancel,
+        meter: Meter::default(),
         clean: options.clean,
         apart: false,
     };
@@ -349,10 +350,9 @@ impl<'a> Scheduler<'a, '_> {
         }
     }
 
-    /// Tells how much has come from remotes.
+    /// Tells how much has come from elsewhere.
     fn tell_fetching(&mut self) {
-        let told = self.world.remotes.and_then(|remotes| self.tally.now(remotes.traffic(), Instant::now()));
-        if let Some(event) = told {
+        if let Some(event) = self.tally.now(self.stage.traffic(), Instant::now()) {
             (self.emit)(&event);
         }
     }
@@ -1018,7 +1018,7 @@ impl<'a> Scheduler<'a, '_> {
     }
 
     fn end(mut self) -> Ended {
-        if let Some(event) = self.world.remotes.and_then(|remotes| self.tally.last(remotes.traffic())) {
+        if let Some(event) = self.tally.last(self.stage.traffic()) {
             (self.emit)(&event);
         }
         let mut nodes = Vec::with_capacity(self.wanted.len());

@@ -104,6 +104,12 @@ impl WorkDir {
         self.root.join("log")
     }
 
+    /// Makes an empty directory for what comes and goes.
+    pub(super) fn make_scratch(&self) -> io::Result<PathBuf> {
+        let path = self.root.join("scratch");
+        fs::create_dir(&path).map(|()| path)
+    }
+
     /// What watched steps say on standard error.
     pub(super) fn errors(&self) -> PathBuf {
         self.root.join("errors")

@@ -106,6 +106,17 @@ pub(super) fn submitted(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, subm
 }
 
 fn input(world: &World<'_>, task: &Task<'_>, name: &str) -> Result<Artifact, JobInput> {
+    let (from, artifact) = input_artifact(task, name)?;
+    world.bring(&artifact)?;
+    if world.store.has_artifact(&artifact)? {
+        Ok(artifact)
+    } else {
+        Err(JobInput::Lost { node: from, input: name.to_owned(), source: BlobError::Missing })
+    }
+}
+
+/// An input that is the output of another node, wherever it is, and that node.
+pub(super) fn input_artifact(task: &Task<'_>, name: &str) -> Result<(NodeId, Artifact), JobInput> {
     let wanted = task.action.inputs.iter().find_map(|(input, declared)| match declared {
         Input::Output { node, output } if &**input == name => Some((*node, output)),
         _ => None,
@@ -113,11 +124,5 @@ fn input(world: &World<'_>, task: &Task<'_>, name: &str) -> Result<Artifact, Job
     let (from, output): (NodeId, _) = wanted.ok_or_else(|| JobInput::Unknown(name.to_owned()))?;
     let outputs = (task.outputs_of)(from);
     let found = outputs.iter().find(|(name, _)| *name == **output).map(|(_, artifact)| *artifact);
-    let Some(artifact) = found else { return Ok(Artifact::Absent) };
-    world.bring(&artifact)?;
-    if world.store.has_artifact(&artifact)? {
-        Ok(artifact)
-    } else {
-        Err(JobInput::Lost { node: from, input: name.to_owned(), source: BlobError::Missing })
-    }
+    Ok((from, found.unwrap_or(Artifact::Absent)))
 }

@@ -19,6 +19,7 @@ use super::schedule::{ExecError, TICK, caught, tokens};
 use super::tokens::{Held, Tokens};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Basis, Known, Outputs, Plan, Verdict, World, basis};
+use crate::remote::Meter;
 use crate::store::{Artifact, Blob, Outcome};
 
 /// Why there is nothing to compare a node with.
@@ -30,6 +31,9 @@ pub enum Unverifiable {
     /// kiln works it out without a sandbox.
     #[error("kiln works it out itself, without a sandbox")]
     Computed,
+    /// What servers had, or packages.
+    #[error("not verified: packages are installed with the time of the day")]
+    Made,
     /// A boot.
     #[error("boots are not verified: no two consoles are the same")]
     Boot,
@@ -100,6 +104,7 @@ pub fn comparable<'a>(
     match kinds.runner(action.rule.rule.kind) {
         Runner::Steps | Runner::Checked(_) => {}
         Runner::Watched(_) | Runner::Submitted(_) => return Err(Unverifiable::Boot),
+        Runner::Made(_) => return Err(Unverifiable::Made),
         Runner::Computed(_) => return Err(Unverifiable::Computed),
     }
     match plan.verdict(id) {
@@ -135,6 +140,7 @@ pub fn verify(
         kinds,
         jobserver: tokens.jobserver().clone(),
         cancel,
+        meter: Meter::default(),
         clean: true,
         apart: true,
     };

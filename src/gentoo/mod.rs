@@ -6,11 +6,11 @@ pub mod fetch;
 pub mod image;
 pub mod latest;
 pub mod lock;
+pub mod lock_file;
 pub mod names;
 pub mod obtain;
 pub mod portage;
 pub mod signed;
-pub mod unpack;
 
 #[cfg(test)]
 mod tests;

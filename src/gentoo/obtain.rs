@@ -1,5 +1,6 @@
 //! A stage3 from mirrors: which build, what it holds, and the tarball itself, each from whoever of them has it right.
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -59,15 +60,20 @@ pub fn latest(
 
 /// Gets the tarball that is locked, and checks its signature while it comes. At `to`, nothing is there that has other
 /// digests; without a signature that counts it is not to be used, and stays to be looked at.
-pub fn tarball(
+///
+/// What comes is written to what `beside` makes as well, as by [`Mirrors::file`]: the one that has seen all of it is given
+/// back when it is known to be right.
+#[expect(clippy::too_many_arguments, reason = "each is a thing of its own")]
+pub fn tarball<S: Write>(
     mirrors: &Mirrors,
     stage3: &Stage3,
     locked: &Locked,
     keys: &Keyring,
     to: &Path,
     now: SystemTime,
+    mut beside: impl FnMut() -> S,
     watch: Watch<'_>,
-) -> Result<Signer, ObtainError> {
+) -> Result<(Signer, S), ObtainError> {
     let failed = |source| ObtainError::Fetch { stage3: stage3.clone(), source };
     let path = format!("{}{}", stage3.builds(), locked.path(stage3));
     // That it can count is looked at before anything large comes.
@@ -76,9 +82,30 @@ pub fn tarball(
     });
     let signature = signature.map_err(failed)?;
     let wanted = Wanted { size: locked.size, digests: locked.digests.clone() };
-    let start = || keys.file(&signature, now).expect("it has been looked at");
-    let check: Check = mirrors.file(&path, &wanted, to, start, watch).map_err(failed)?;
-    check.finish().map_err(|source| ObtainError::Signature { stage3: stage3.clone(), source })
+    let start =
+        || Both { check: keys.file(&signature, now).expect("it has been looked at"), beside: beside() };
+    let Both { check, beside } = mirrors.file(&path, &wanted, to, start, watch).map_err(failed)?;
+    let signer =
+        check.finish().map_err(|source| ObtainError::Signature { stage3: stage3.clone(), source })?;
+    Ok((signer, beside))
+}
+
+/// Where the bytes of a tarball go.
+struct Both<S> {
+    check: Check,
+    beside: S,
+}
+
+impl<S: Write> Write for Both<S> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.check.write_all(piece)?;
+        self.beside.write_all(piece)?;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -164,6 +164,7 @@ pub fn expand(spec: Arc<Spec>) -> Result<Graph, ExpandError> {
         })?;
         drafts.push(action_draft(&rules, rule, name, bindings, Where::default(), &BTreeMap::new())?);
     }
+    leave_out_unused_roots(&mut drafts);
     let mut graph = Graph {
         graph: DiGraph::with_capacity(drafts.len(), drafts.len()),
         by_name: HashMap::with_capacity(drafts.len()),
@@ -299,6 +300,18 @@ fn root_drafts(
         drafts.push(action_draft(rules, rule, name, bindings, place, &axes)?);
     }
     Ok(())
+}
+
+/// Leaves out roots that nothing runs in or reads: a table of roots may be shared, and each costs a download.
+fn leave_out_unused_roots(drafts: &mut Vec<Draft>) {
+    loop {
+        let read: HashSet<String> = drafts.iter().flat_map(Draft::names).map(|(_, name)| name).collect();
+        let before = drafts.len();
+        drafts.retain(|draft| !draft.makes_a_root() || read.contains(&*draft.name));
+        if drafts.len() == before {
+            return;
+        }
+    }
 }
 
 /// Where an action's programs are.
@@ -599,6 +612,15 @@ fn cycle(drafts: &[Draft], places: &HashMap<Arc<str>, usize>, waits_for: &[usize
 }
 
 impl Draft {
+    /// Whether it is a node that makes a root, or a part of one.
+    fn makes_a_root(&self) -> bool {
+        let kind = match &self.body {
+            DraftBody::Action { action, .. } => action.rule.rule.kind,
+            DraftBody::Expansion { .. } | DraftBody::Source(_) => return false,
+        };
+        matches!(kind, Kind::Stage3 | Kind::Binpkg)
+    }
+
     /// The names of the nodes it reads, each with the input that does.
     fn names(&self) -> Vec<(&str, String)> {
         match &self.body {

@@ -14,6 +14,8 @@ use machine::{HEAD, TYPES};
 
 pub use machine::Machine;
 
+use super::tools::FIXED_DIRS;
+
 /// Where the kernel shows what is registered.
 const DIR: &str = "/proc/sys/fs/binfmt_misc";
 
@@ -28,35 +30,31 @@ pub struct Handler {
     pub flags: String,
 }
 
-/// Why programs of a machine can't be run here.
+/// Programs of a machine can't be run here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BinfmtError {
+#[error("programs for {machine} can't be run: {fault}; to mend it: `{}`", fault.remedy())]
+pub struct BinfmtError {
+    /// Whose programs.
+    pub machine: Machine,
+    /// Why.
+    pub fault: Fault,
+}
+
+/// What is wrong with `binfmt_misc`, or with the handler for a machine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
     /// There is no `binfmt_misc`.
-    #[error(
-        "programs for {machine} can't be run: binfmt_misc is not mounted on {DIR}; \
-         mount it: `mount -t binfmt_misc binfmt_misc {DIR}` (as root)"
-    )]
-    NotMounted {
-        /// Whose programs.
-        machine: Machine,
-    },
+    #[error("binfmt_misc is not mounted on {DIR}")]
+    NotMounted,
     /// Nothing is registered for the machine.
-    #[error(
-        "programs for {machine} can't be run: no handler for them is registered with binfmt_misc; \
-         install one: `apt-get install qemu-user-static binfmt-support`, or `systemctl restart binfmt-support` where it \
-         is installed"
-    )]
+    #[error("no handler for them is registered with binfmt_misc")]
     NotRegistered {
-        /// Whose programs.
-        machine: Machine,
+        /// Whether QEMU for it is there all the same.
+        installed: bool,
     },
     /// It is registered and switched off, or all of `binfmt_misc` is.
-    #[error(
-        "programs for {machine} can't be run: {what} is disabled; switch it on: `echo 1 > {DIR}/{file}` (as root)"
-    )]
+    #[error("{what} is disabled")]
     Disabled {
-        /// Whose programs.
-        machine: Machine,
         /// Handler or whole.
         what: String,
         /// The file that switches it.
@@ -64,28 +62,18 @@ pub enum BinfmtError {
     },
     /// It serves on the host alone.
     #[error(
-        "programs for {machine} can't be run in a root of their own: the handler {name} has no flag F (its flags: {}); \
-         register one that has it: `apt-get install qemu-user-static binfmt-support` does, once {name} is taken away \
-         by `echo -1 > {DIR}/{name}` (as root)",
+        "the handler {name} has no flag F, without which it is of no use in a root of their own (its flags: {})",
         if flags.is_empty() { "none" } else { flags }
     )]
     NotFixed {
-        /// Whose programs.
-        machine: Machine,
         /// What it is registered as.
         name: String,
         /// The flags it has.
         flags: String,
     },
     /// The program that would run them is gone.
-    #[error(
-        "programs for {machine} can't be run: {} of the handler {name} is not there; install it anew: \
-         `apt-get install --reinstall qemu-user-static`",
-        interpreter.display()
-    )]
+    #[error("{}, which the handler {name} runs, is not there", interpreter.display())]
     NoInterpreter {
-        /// Whose programs.
-        machine: Machine,
         /// What it is registered as.
         name: String,
         /// What is missing.
@@ -93,29 +81,49 @@ pub enum BinfmtError {
     },
 }
 
-/// What runs programs of `machine` in any root on this host. For those that are not [native](Machine::is_native).
-pub fn handler(machine: &Machine) -> Result<Handler, BinfmtError> {
-    handler_in(Path::new(DIR), *machine)
+impl Fault {
+    /// The command that mends it, for root of the host, on Debian.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NotMounted => format!("mount -t binfmt_misc binfmt_misc {DIR}"),
+            Self::NotRegistered { installed: false } => {
+                "apt-get install qemu-user-static binfmt-support".to_owned()
+            }
+            Self::NotRegistered { installed: true } => "update-binfmts --enable".to_owned(),
+            Self::Disabled { file, .. } => format!("echo 1 > {DIR}/{file}"),
+            // The package registers its own, with F, where there is none of that name.
+            Self::NotFixed { name, .. } => {
+                format!("echo -1 > {DIR}/{name}; apt-get install --reinstall qemu-user-static binfmt-support")
+            }
+            Self::NoInterpreter { .. } => "apt-get install --reinstall qemu-user-static".to_owned(),
+        }
+    }
 }
 
-fn handler_in(dir: &Path, machine: Machine) -> Result<Handler, BinfmtError> {
-    let Ok(status) = fs::read_to_string(dir.join("status")) else {
-        return Err(BinfmtError::NotMounted { machine });
+/// What runs programs of `machine` in any root on this host. For those that are not [native](Machine::is_native).
+pub fn handler(machine: &Machine) -> Result<Handler, BinfmtError> {
+    handler_in(Path::new(DIR), *machine).map_err(|fault| BinfmtError { machine: *machine, fault })
+}
+
+fn handler_in(dir: &Path, machine: Machine) -> Result<Handler, Fault> {
+    let Ok(status) = fs::read_to_string(dir.join("status")) else { return Err(Fault::NotMounted) };
+    let not_registered = || Fault::NotRegistered {
+        installed: FIXED_DIRS
+            .iter()
+            .any(|dir| Path::new(dir).join(format!("qemu-{machine}-static")).exists()),
     };
-    let registered = newest(dir, machine).ok_or(BinfmtError::NotRegistered { machine })?;
-    let Registered { name, entry, .. } = registered;
+    let Registered { name, entry, .. } = newest(dir, machine).ok_or_else(not_registered)?;
     if status.trim() != "enabled" {
-        let (what, file) = ("binfmt_misc".to_owned(), "status".to_owned());
-        return Err(BinfmtError::Disabled { machine, what, file });
+        return Err(Fault::Disabled { what: "binfmt_misc".to_owned(), file: "status".to_owned() });
     }
     if !entry.enabled {
-        return Err(BinfmtError::Disabled { machine, what: format!("the handler {name}"), file: name });
+        return Err(Fault::Disabled { what: format!("the handler {name}"), file: name });
     }
     if !entry.flags.contains('F') {
-        return Err(BinfmtError::NotFixed { machine, name, flags: entry.flags });
+        return Err(Fault::NotFixed { name, flags: entry.flags });
     }
     if !entry.interpreter.exists() {
-        return Err(BinfmtError::NoInterpreter { machine, name, interpreter: entry.interpreter });
+        return Err(Fault::NoInterpreter { name, interpreter: entry.interpreter });
     }
     Ok(Handler { name, interpreter: entry.interpreter, flags: entry.flags })
 }
@@ -222,7 +230,9 @@ mod tests {
     }
 
     fn error(dir: &Path, name: &str) -> String {
-        handler_in(dir, machine(name)).unwrap_err().to_string()
+        let machine = machine(name);
+        let fault = handler_in(dir, machine).unwrap_err();
+        BinfmtError { machine, fault }.to_string()
     }
 
     #[test]
@@ -238,7 +248,9 @@ mod tests {
         for other in ["aarch64_be", "arm", "riscv64", "alpha"] {
             let text = error(dir.path(), other);
             assert!(
-                text.contains("no handler") && text.contains(other) && text.contains("apt-get"),
+                text.contains("no handler")
+                    && text.contains(&format!("for {other} "))
+                    && text.contains("to mend it"),
                 "{text}"
             );
         }

@@ -13,7 +13,7 @@ const fn provided(what: &'static str, package: &'static str) -> Provided {
     Provided { what, package }
 }
 
-/// Programs that kernel builds and boots run, sorted by name.
+/// Programs that kernel builds, boots and roots run, sorted by name.
 pub const PROGRAMS: &[Provided] = &[
     provided("ar", "binutils"),
     provided("as", "binutils"),
@@ -41,6 +41,7 @@ pub const PROGRAMS: &[Provided] = &[
     provided("mkfs.erofs", "erofs-utils"),
     provided("mksquashfs", "squashfs-tools"),
     provided("modprobe", "kmod"),
+    provided("newuidmap", "uidmap"),
     provided("nm", "binutils"),
     provided("objcopy", "binutils"),
     provided("objdump", "binutils"),
@@ -74,6 +75,7 @@ pub const PROGRAMS: &[Provided] = &[
     provided("qemu-system-xtensa", "qemu-system-misc"),
     provided("readelf", "binutils"),
     provided("rsync", "rsync"),
+    provided("squashfuse", "squashfuse"),
     provided("strip", "binutils"),
     provided("tar", "tar"),
     provided("xz", "xz-utils"),

@@ -1,10 +1,14 @@
 //! The kinds of rules that need logic rather than a command, joined to the phases that run them.
 
+mod binpkg;
 mod boot;
 mod config;
+mod held;
 pub mod lava;
 pub mod matching;
+pub mod mirrors;
 mod records;
+mod stage3;
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -17,23 +21,33 @@ use crate::kernel::messages;
 use crate::plan::{Inputs, PlanError, Projected, Projection};
 use crate::spec::model::{Kind, Spec};
 
+use binpkg::Packages;
 use boot::Boot;
 use config::Configured;
 use lava::{Labs, Lava};
 use matching::Matching;
 use records::Kbuild;
+use stage3::Stage3s;
 
 /// All kinds, for one spec.
 pub struct AllKinds<'a> {
     matching: Matching<'a>,
     boot: Boot,
     lava: Lava<'a>,
+    stage3s: Stage3s<'a>,
+    packages: Packages<'a>,
 }
 
 impl<'a> AllKinds<'a> {
     /// The kinds as this spec's boards make them.
     pub fn new(spec: &'a Spec) -> Self {
-        Self { matching: Matching::new(spec), boot: Boot, lava: Lava { spec, labs: None } }
+        Self {
+            matching: Matching::new(spec),
+            boot: Boot,
+            lava: Lava { spec, labs: None },
+            stage3s: Stage3s::new(spec),
+            packages: Packages { spec },
+        }
     }
 
     /// The same, with the labs that jobs are handed to.
@@ -50,7 +64,8 @@ impl Kinds for AllKinds<'_> {
             Kind::Match => Runner::Computed(&self.matching),
             Kind::Job => Runner::Watched(&self.boot),
             Kind::Lava => Runner::Submitted(&self.lava),
-            Kind::Stage3 | Kind::Binpkg => Runner::Steps,
+            Kind::Stage3 => Runner::Made(&self.stage3s),
+            Kind::Binpkg => Runner::Made(&self.packages),
         }
     }
 
@@ -77,9 +92,8 @@ impl Projection for AllKinds<'_> {
                 Ok(Projected { fields, inputs: HashSet::from([matching::CONFIG.to_owned()]) })
             }
             Kind::Lava => lava::projection(action, inputs),
-            Kind::Stage3 | Kind::Binpkg | Kind::Command | Kind::Config | Kind::Job => {
-                Ok(Projected::default())
-            }
+            Kind::Stage3 => self.stage3s.projection(action),
+            Kind::Binpkg | Kind::Command | Kind::Config | Kind::Job => Ok(Projected::default()),
         }
     }
 }

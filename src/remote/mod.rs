@@ -73,7 +73,7 @@ pub use push::{By, Outgoing, PushError, Pushed};
 pub use sealed::{EntryError, Opened, Sealed};
 pub use secret::{Secret, SecretFileError};
 pub use settings::{Address, Settings};
-pub use traffic::Traffic;
+pub use traffic::{Meter, Traffic, Transfer};
 pub use wire::FormatError;
 
 use std::fs::File;

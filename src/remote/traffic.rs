@@ -23,11 +23,22 @@ impl Traffic {
         let rate = u128::from(self.came) * 1000 / self.busy.as_millis().max(1);
         u64::try_from(rate).unwrap_or(u64::MAX)
     }
+
+    /// The figures of both. What is on its way is so at the same time, as far as can be told.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            came: self.came + other.came,
+            resumed: self.resumed + other.resumed,
+            left: self.left + other.left,
+            busy: self.busy.max(other.busy),
+        }
+    }
 }
 
 /// Counts what comes, over all transfers.
 #[derive(Default)]
-pub(super) struct Meter(Mutex<State>);
+pub struct Meter(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -38,14 +49,15 @@ struct State {
 }
 
 impl Meter {
-    pub(super) fn traffic(&self) -> Traffic {
+    /// All that has come, and is to come.
+    pub fn traffic(&self) -> Traffic {
         let state = self.state();
         let now = state.since.map(|since| since.elapsed()).unwrap_or_default();
         Traffic { busy: state.figures.busy + now, ..state.figures }
     }
 
     /// A transfer of so many bytes begins.
-    pub(super) fn begin(&self, bytes: u64) -> Transfer<'_> {
+    pub fn begin(&self, bytes: u64) -> Transfer<'_> {
         let mut state = self.state();
         state.figures.left += bytes;
         state.active += 1;
@@ -59,39 +71,39 @@ impl Meter {
 }
 
 /// A transfer that is under way. Whatever of it has not come when it ends does not come.
-pub(super) struct Transfer<'a> {
+pub struct Transfer<'a> {
     meter: &'a Meter,
     left: AtomicU64,
 }
 
 impl Transfer<'_> {
     /// So much has come.
-    pub(super) fn came(&self, bytes: u64) {
+    pub fn came(&self, bytes: u64) {
         self.meter.state().figures.came += bytes;
         self.less(bytes);
     }
 
     /// So much is here from an earlier try.
-    pub(super) fn is_here(&self, bytes: u64) {
+    pub fn is_here(&self, bytes: u64) {
         self.meter.state().figures.resumed += bytes;
         self.less(bytes);
     }
 
     /// What was here is of no use after all: this many bytes are to come.
-    pub(super) fn was_wrong(&self, here: u64, again: u64) {
+    pub fn was_wrong(&self, here: u64, again: u64) {
         self.meter.state().figures.resumed -= here;
         self.again(again);
     }
 
     /// So much is to come once more.
-    pub(super) fn again(&self, bytes: u64) {
+    pub fn again(&self, bytes: u64) {
         let mut state = self.meter.state();
         self.left.fetch_add(bytes, Ordering::Relaxed);
         state.figures.left += bytes;
     }
 
     /// So much need not come any more.
-    pub(super) fn less(&self, bytes: u64) {
+    pub fn less(&self, bytes: u64) {
         let mut state = self.meter.state();
         let left = self.left.load(Ordering::Relaxed);
         let less = bytes.min(left);

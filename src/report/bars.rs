@@ -15,6 +15,17 @@ use crate::exec::event::{Event, Fetching, Finished, How, Sink};
 /// How often the clocks on the bars move.
 const TICK: Duration = Duration::from_millis(200);
 
+/// Where bars are drawn: one for all of a process, so that what else is said there does not get between them.
+#[derive(Clone, Debug, Default)]
+pub struct Screen(MultiProgress);
+
+impl Screen {
+    /// Says or asks something while no bar is there; they come back afterwards.
+    pub fn aside<T>(&self, say: impl FnOnce() -> T) -> T {
+        self.0.suspend(say)
+    }
+}
+
 /// Progress bars on standard error.
 pub struct Bars {
     all: MultiProgress,
@@ -27,8 +38,8 @@ pub struct Bars {
 
 impl Bars {
     /// Bars with nothing on them as yet.
-    pub fn new(style: Style) -> Self {
-        let all = MultiProgress::new();
+    pub fn new(screen: &Screen, style: Style) -> Self {
+        let all = screen.0.clone();
         let total = all.add(ProgressBar::new(0));
         let template = "{bar:30} {pos}/{len} nodes  {elapsed}{msg}";
         total.set_style(ProgressStyle::with_template(template).expect("a constant template"));

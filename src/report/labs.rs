@@ -7,10 +7,11 @@ use super::table::{Cell, columns};
 use crate::lab::lava::{Availability, Readiness, Surveyed};
 use crate::spec::model::{Board, Lab, Project, Spec};
 
-/// Labs that can be asked, each with what it said, or why it is not used.
+/// Labs that can be asked, each with what it said, or why it is not used. `unheard`: those whose events can't be heard, and why.
 pub fn labs(
     spec: &Spec,
     looked_at: &[(&str, Result<&Surveyed, String>)],
+    unheard: &[(&str, String)],
     wanted: &dyn Fn(&str) -> bool,
     style: Style,
 ) -> String {
@@ -30,6 +31,12 @@ pub fn labs(
                     "{} {name}: as {user}, who may submit and is neither staff nor administrator\n",
                     style.good("●")
                 ));
+                if let Some((_, why)) = unheard.iter().find(|(lab, _)| lab == name) {
+                    let warning = style.warn("no events");
+                    text.push_str(&format!(
+                        "    {warning}: their line {why}; jobs are looked at now and then\n"
+                    ));
+                }
                 text.push_str(&indented(&devices(project, name, surveyed, style)));
             }
         }

@@ -66,7 +66,7 @@ pub use runs::{NodeRecord, NodeState, Outcome, Placed, ProjectId, Run, RunId};
 pub use schema::VERSION;
 pub use sha256::both_digests;
 pub use stat::{Figures, NodeFigures, Part};
-pub use submissions::Submission;
+pub use submissions::{Journal, Submission};
 
 use crate::digest::Digest;
 use claims::Ledger;
@@ -98,6 +98,11 @@ pub enum Warning {
         /// What was wrong with it.
         why: String,
     },
+    /// What it knew of jobs at labs could not be read, or not all of it.
+    JournalLost {
+        /// Why.
+        why: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -107,6 +112,10 @@ impl fmt::Display for Warning {
                 f,
                 "the cache's index was damaged ({why}) and begun anew; the old one is now {}",
                 moved_to.display()
+            ),
+            Self::JournalLost { why } => write!(
+                f,
+                "labs may have jobs of which nothing is known any more, as the damaged index can't be read ({why})"
             ),
         }
     }
@@ -140,18 +149,13 @@ impl Store {
         for dir in left_behind {
             remove_tree(&dir)?;
         }
-        let warnings = opened
-            .set_aside
-            .map(|(moved_to, why)| Warning::IndexSetAside { moved_to, why })
-            .into_iter()
-            .collect();
         let store = Self {
             home: home.clone(),
             connection: Mutex::new(opened.connection),
             ledger: Mutex::new(Ledger::new(home, session.tmp())?),
             session,
             added: AtomicU64::new(0),
-            warnings,
+            warnings: opened.warnings,
             path_sets: Mutex::default(),
             _in_use: in_use,
         };

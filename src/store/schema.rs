@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::Warning;
 use super::error::{At, StoreError};
+use super::submissions::Journal;
 
 /// The format of the whole cache: tables, encodings, layout of the directories. Any change of one of them that an
 /// older kiln would misread raises it.
@@ -122,8 +124,8 @@ const TABLES: &str = "
 /// What became of opening the index.
 pub(super) struct Opened {
     pub connection: Connection,
-    /// Where a database beyond use was moved, and what was wrong with it.
-    pub set_aside: Option<(PathBuf, String)>,
+    /// What the user should hear of: a database beyond use, and what is lost with it for good.
+    pub warnings: Vec<Warning>,
 }
 
 /// Opens the index of `home`, making it where there is none or where the one that is there is beyond use.
@@ -139,16 +141,27 @@ pub(super) fn open(home: &Path) -> Result<Opened, StoreError> {
             if thorough {
                 fs::remove_file(&suspect).at(&suspect)?;
             }
-            Ok(Opened { connection, set_aside: None })
+            Ok(Opened { connection, warnings: Vec::new() })
         }
         Err(OpenError::Damaged(why)) => {
             let aside = set_aside(&path)?;
             remove_if_there(&suspect)?;
-            let connection = try_open(&path, false).map_err(|error| error.into_store(home, &path))?;
-            Ok(Opened { connection, set_aside: Some((aside, why)) })
+            let mut connection = try_open(&path, false).map_err(|error| error.into_store(home, &path))?;
+            // All else is made again.
+            let journal = Journal::of_index(&aside);
+            hand_on(&journal, &mut connection).map_err(|error| StoreError::index(&path, error))?;
+            let mut warnings = vec![Warning::IndexSetAside { moved_to: aside, why }];
+            warnings.extend(journal.unreadable.map(|why| Warning::JournalLost { why }));
+            Ok(Opened { connection, warnings })
         }
         Err(error) => Err(error.into_store(home, &path)),
     }
+}
+
+fn hand_on(journal: &Journal, index: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    journal.put(&transaction)?;
+    transaction.commit()
 }
 
 /// The mark that asks the next `open` for a full check.

@@ -1,11 +1,15 @@
 //! The journal of jobs that were handed to labs: what makes sure that none is handed over twice, and none is lost.
 //!
 //! An intent is on disk before the request leaves, so that a kiln that comes after a crash knows what to ask the lab
-//! for. It stays until what came of the job is recorded, in the very transaction that records it.
+//! for. It stays until what came of the job is recorded, in the very transaction that records it. It outlives the index
+//! that it is in as far as it can be read: nothing else knows of these jobs.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::error::StoreError;
 use super::runs::{ProjectId, digest_of};
@@ -49,6 +53,72 @@ pub struct Submission {
     pub ended: bool,
 }
 
+/// The journal of an index that nobody has opened: of one that is damaged, of another version, or about to go.
+#[derive(Debug, Default)]
+pub struct Journal {
+    /// What is in it, with the root of the project that each job is of, oldest first.
+    pub jobs: Vec<(PathBuf, Submission)>,
+    /// Why there may be more in it.
+    pub unreadable: Option<String>,
+}
+
+impl Journal {
+    /// Reads as much as can be read of the journal of the cache in `home`.
+    pub fn of(home: &Path) -> Self {
+        Self::of_index(&home.join("index.sqlite"))
+    }
+
+    pub(super) fn of_index(path: &Path) -> Self {
+        let mut journal = Self::default();
+        if path.exists()
+            && let Err(error) = journal.read(path)
+        {
+            journal.unreadable = Some(error.to_string());
+        }
+        journal
+    }
+
+    fn read(&mut self, path: &Path) -> rusqlite::Result<()> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let index = Connection::open_with_flags(path, flags)?;
+        if !has_table(&index)? {
+            return Ok(());
+        }
+        let mut select = index.prepare(&format!(
+            "SELECT {COLUMNS}, (SELECT root FROM project WHERE project.id = submission.project)
+             FROM submission ORDER BY id"
+        ))?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            self.jobs.push((PathBuf::from(OsString::from_vec(row.get(8)?)), read(row)?));
+        }
+        Ok(())
+    }
+
+    /// Puts it into another index.
+    pub(super) fn put(&self, index: &Connection) -> rusqlite::Result<()> {
+        for (root, submission) in &self.jobs {
+            let root = root.as_os_str().as_bytes();
+            index.execute("INSERT OR IGNORE INTO project (root) VALUES (?1)", [root])?;
+            index.execute(
+                "INSERT INTO submission (project, node, key, lab, name, made, job, ended)
+                 VALUES ((SELECT id FROM project WHERE root = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![
+                    root,
+                    submission.node,
+                    submission.key.as_bytes(),
+                    submission.lab,
+                    submission.name,
+                    millis(submission.made),
+                    submission.job.map(|job| i64::try_from(job).unwrap_or(i64::MAX)),
+                    submission.ended,
+                ],
+            )?;
+        }
+        Ok(())
+    }
+}
+
 impl Store {
     /// What was handed over for a key and is not settled, oldest first.
     pub fn submissions_of(&self, key: &Digest) -> Result<Vec<Submission>, StoreError> {
@@ -78,12 +148,10 @@ impl Store {
         name: &str,
     ) -> Result<Submission, StoreError> {
         let made = SystemTime::now();
-        let millis = i64::try_from(made.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis())
-            .unwrap_or(i64::MAX);
         let id = self.durably(|index| {
             index.execute(
                 "INSERT INTO submission (project, node, key, lab, name, made) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![project.0, node, key.as_bytes(), lab, name, millis],
+                params![project.0, node, key.as_bytes(), lab, name, millis(made)],
             )?;
             Ok(index.last_insert_rowid())
         })?;
@@ -139,10 +207,16 @@ impl Batch<'_> {
 
 /// Makes the table where it is missing.
 pub(super) fn make_table(index: &Connection) -> rusqlite::Result<()> {
-    let there = index
-        .query_row("SELECT 1 FROM sqlite_schema WHERE name = 'submission'", [], |_| Ok(()))
-        .optional()?;
-    if there.is_none() { index.execute_batch(TABLE) } else { Ok(()) }
+    if has_table(index)? { Ok(()) } else { index.execute_batch(TABLE) }
+}
+
+fn has_table(index: &Connection) -> rusqlite::Result<bool> {
+    let there = index.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'submission'", [], |_| Ok(()));
+    Ok(there.optional()?.is_some())
+}
+
+fn millis(time: SystemTime) -> i64 {
+    i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Submission> {
@@ -163,6 +237,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Submission> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Warning;
 
     fn key(text: &str) -> Digest {
         Digest::of_bytes(text.as_bytes())
@@ -192,6 +267,56 @@ mod tests {
         assert_eq!(store.submissions_of(&key("a")).unwrap(), []);
         store.give_up(&other).unwrap();
         assert_eq!(store.submissions(project).unwrap(), []);
+    }
+
+    #[test]
+    fn an_index_that_is_set_aside_hands_its_journal_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("cache");
+        let store = Store::open(&home).unwrap();
+        let project = store.project(dir.path()).unwrap();
+        let mut ours = store.intend(project, "lava:a", &key("a"), "lab", "kiln a").unwrap();
+        store.handed_over(&mut ours, 17).unwrap();
+        store.intend(project, "lava:b", &key("b"), "lab", "kiln b").unwrap();
+        let known = store.submissions(project).unwrap();
+        drop(store);
+
+        // Damage that only a full check finds, in a table that has nothing to do with jobs.
+        let index = home.join("index.sqlite");
+        let page: u64 = {
+            let index = Connection::open(&index).unwrap();
+            let select = "SELECT rootpage FROM sqlite_schema WHERE name = 'run'";
+            let page = index.query_row(select, [], |row| row.get::<_, u32>(0)).unwrap();
+            let size: u32 = index.query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
+            u64::from(page - 1) * u64::from(size)
+        };
+        let file = std::fs::File::options().write(true).open(&index).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 64], page).unwrap();
+        std::fs::write(home.join("index.suspect"), "").unwrap();
+
+        let store = Store::open(&home).unwrap();
+        let [Warning::IndexSetAside { .. }] = store.warnings() else {
+            panic!("{:?}", store.warnings());
+        };
+        let project = store.project(dir.path()).unwrap();
+        assert_eq!(store.submissions(project).unwrap(), known);
+    }
+
+    #[test]
+    fn a_journal_that_can_not_be_read_is_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("cache");
+        drop(Store::open(&home).unwrap());
+        std::fs::write(home.join("index.sqlite"), "no database, and never was".repeat(1000)).unwrap();
+        assert!(Journal::of(&home).unreadable.is_some());
+        let store = Store::open(&home).unwrap();
+        let [Warning::IndexSetAside { .. }, lost] = store.warnings() else {
+            panic!("{:?}", store.warnings());
+        };
+        assert!(lost.to_string().contains("labs may have jobs"), "{lost}");
+        drop(store);
+        assert!(Store::open(&home).unwrap().warnings().is_empty());
+        assert_eq!(Journal::of(&dir.path().join("none")).unreadable, None);
     }
 
     #[test]

@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use kiln::digest::Digest;
+use kiln::store::Store;
+
 use crate::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, OUT, Project};
 
 /// Builds, harms the kernel's image, and holds kiln to mending it.
@@ -105,6 +108,30 @@ fn clean_takes_outputs_and_clean_cache_all_that_is_known() {
         assert!(!project.exists(&format!("cache/{part}")), "{part}");
     }
     project.build("").exits(0).runs(&[CONFIG, INITRAMFS, KERNEL, MATCH, BOOT]);
+}
+
+#[test]
+fn clean_cache_forgets_no_job_that_a_lab_has() {
+    let project = Project::new();
+    project.kiln("build -j2").exits(0);
+    let home = project.path("cache");
+    {
+        let store = Store::open(&home).unwrap();
+        let id = store.project(&project.path("").canonicalize().unwrap()).unwrap();
+        let key = Digest::of_bytes(b"a job");
+        let mut job = store.intend(id, "lava:a", &key, "far", "kiln lava:a 1").unwrap();
+        store.handed_over(&mut job, 17).unwrap();
+        store.intend(id, "lava:b", &Digest::of_bytes(b"another"), "far", "kiln lava:b 2").unwrap();
+        let mut ended =
+            store.intend(id, "lava:c", &Digest::of_bytes(b"a third"), "far", "kiln lava:c 3").unwrap();
+        store.fetched(&mut ended).unwrap();
+    }
+    let refused = project.kiln("clean --cache").exits(4);
+    refused.complains("lava:a (job 17 at lab far), lava:b (a job at lab far)").complains("--force");
+    assert!(project.exists("cache/index.sqlite"));
+    project.kiln("clean --force").exits(2);
+    project.kiln("clean --cache --force").exits(0).says("removed the cache");
+    assert!(!project.exists("cache/index.sqlite"));
 }
 
 #[test]

@@ -194,6 +194,23 @@ impl Project {
         panic!("kiln serve does not listen");
     }
 
+    /// Leaves it to another web server to serve what is published.
+    pub fn served_at(mut self, url: &str) -> Self {
+        self.stop_serving();
+        let graph = fs::read_to_string(self.path("graph.ron")).unwrap();
+        let (_, publish) = graph.split_once("publish: (dir: \"published\", url: \"").unwrap();
+        let (own, _) = publish.split_once('"').unwrap();
+        self.replace("graph.ron", own, url);
+        self
+    }
+
+    fn stop_serving(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+
     /// Has the example run these cases, and nothing else. No other run of the tests has had the same.
     pub fn with_cases(&self, skip: &str) {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
@@ -205,10 +222,14 @@ impl Project {
                  - lava-test-case measured --result pass --measurement 1.5 --units seconds\n"
             ),
         );
+        self.with_definition("Inline(name: \"cases\", path: \"cases.yaml\")", skip);
+    }
+
+    /// Has the example run this definition, and nothing else, as its test `cases`.
+    pub fn with_definition(&self, definition: &str, skip: &str) {
         self.replace("graph.ron", "tests: [\"boot\", \"smoke\"]", "tests: [\"cases\"]");
-        let cases = format!(
-            "tests: {{ \"cases\": Lava(definitions: [Inline(name: \"cases\", path: \"cases.yaml\")], {skip} time_limit: \"2min\"),"
-        );
+        let cases =
+            format!("tests: {{ \"cases\": Lava(definitions: [{definition}], {skip} time_limit: \"2min\"),");
         self.replace("graph.ron", "tests: {", &cases);
     }
 
@@ -275,10 +296,7 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        if let Some(server) = &mut self.server {
-            let _ = server.kill();
-            let _ = server.wait();
-        }
+        self.stop_serving();
     }
 }
 

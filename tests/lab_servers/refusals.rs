@@ -68,6 +68,31 @@ fn boards_without_a_usable_device_are_skipped_and_not_recorded() {
 
 #[test]
 #[ignore = "needs a LAVA: make check-lab"]
+fn boards_of_a_worker_that_is_offline_wait_until_it_is_back() {
+    let lab = Lab::get();
+    let before = lab.jobs();
+    let project = Project::new(&lab, OK);
+    Lab::script(&["stop-worker"]);
+    let gone = "worker kiln-worker is Offline, Active";
+    let shown = project.kiln(&["labs"]);
+    // The lab itself is all right.
+    assert_eq!(shown.code, 0, "{shown}");
+    assert!(shown.stdout.contains(gone), "{shown}");
+    let board = shown.stdout.lines().find(|line| line.starts_with("pc "));
+    assert!(board.is_some_and(|line| line.trim_end().ends_with("no")), "{shown}");
+    skipped(&project, gone);
+    let again = skipped(&project, gone);
+    assert!(again.stdout.contains("qemu-1: "), "{again}");
+    assert!(lab.jobs_since(before).is_empty());
+
+    Lab::script(&["start-worker"]);
+    let built = project.kiln(&["build"]);
+    assert_eq!(built.code, 0, "{built}");
+    assert_eq!(lab.jobs_since(before).len(), 1);
+}
+
+#[test]
+#[ignore = "needs a LAVA: make check-lab"]
 fn a_lab_that_answers_500_or_html_leaves_the_others_alone() {
     let lab = Lab::get();
     for answer in [

@@ -21,6 +21,11 @@ impl Certificates {
         made.leaf("server", "ca", "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n");
         made.leaf("client", "ca", "extendedKeyUsage=clientAuth\n");
         made.leaf("stranger", "other-ca", "extendedKeyUsage=clientAuth\n");
+        made.leaf(
+            "impostor",
+            "other-ca",
+            "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n",
+        );
         made
     }
 

@@ -3,12 +3,15 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
-use kiln::exec::sandbox::{Images, Output, Root, RunAs, SandboxError, SandboxSpec, Shown};
+use kiln::exec::sandbox::{
+    Images, Mode, Output, Probe, Root, RunAs, SandboxError, SandboxSpec, Shown, Writable, probe_images,
+};
 use nix::unistd::geteuid;
 
 use super::roots::{Bench, images, script};
-use super::{Access, Host, Sandbox, mount, shell};
+use super::{Access, Host, KILN, Sandbox, mount, shell};
 
 /// How a sandbox can't be had, and what mends it.
 fn fault(host: &Host, spec: &SandboxSpec) -> (String, String) {
@@ -94,22 +97,21 @@ fn an_upper_layer_where_none_can_be_is_explained() {
     // /proc is no place to write to.
     let mut spec = script("true", &[]);
     let host = Host::root();
-    let writable = kiln::exec::sandbox::Writable { upper: "/proc/self".into(), work: host.subdir("work") };
+    let writable = Writable { upper: "/proc/self".into(), work: host.subdir("work") };
     spec.root = images(&[&base], Some(writable));
     let (text, _) = fault(&host, &spec);
     assert!(text.contains("/proc/self"), "{text}");
     let sources = [host.subdir("one"), host.subdir("two")];
     for (index, source) in sources.iter().enumerate() {
-        let tmpfs =
-            std::process::Command::new("mount").args(["-t", "tmpfs", "x"]).arg(source).status().unwrap();
+        let tmpfs = Command::new("mount").args(["-t", "tmpfs", "x"]).arg(source).status().unwrap();
         assert!(tmpfs.success(), "{index}");
     }
     // Not on one file system.
     let [upper, work] = sources.clone();
-    spec.root = images(&[&base], Some(kiln::exec::sandbox::Writable { upper, work }));
+    spec.root = images(&[&base], Some(Writable { upper, work }));
     let (text, help) = fault(&host, &spec);
     for source in &sources {
-        std::process::Command::new("umount").arg(source).status().unwrap();
+        Command::new("umount").arg(source).status().unwrap();
     }
     assert!(text.contains("overlay over") && text.contains("base.img") && text.contains("one"), "{text}");
     assert!(help.contains("ext4"), "{help}");
@@ -158,17 +160,71 @@ fn nonsense_about_images_is_refused_before_anything_runs() {
     refused(|spec| spec.root = Root::Images(Images { layers: vec!["relative".into()], writable: None }));
     refused(|spec| {
         spec.shown =
-            vec![Shown { images: Images { layers: vec![], writable: None }, to: "/kiln/root".into() }]
+            vec![Shown { images: Images { layers: vec![], writable: None }, to: "/kiln/root".into() }];
     });
     refused(|spec| {
         spec.shown =
-            vec![Shown { images: Images { layers: vec!["/image".into()], writable: None }, to: "/".into() }]
+            vec![Shown { images: Images { layers: vec!["/image".into()], writable: None }, to: "/".into() }];
     });
     refused(|spec| {
         spec.shown = vec![Shown {
             images: Images { layers: vec!["/image".into()], writable: None },
             to: "/.images/root".into(),
-        }]
+        }];
     });
     refused(|spec| spec.run_as = RunAs::User { id: 0 });
+}
+
+#[test]
+fn the_probe_tells_whether_images_can_be_had() {
+    for host in Host::with_images() {
+        let expected = if host.mode == Mode::Root { Probe::Root } else { Probe::UserNamespace };
+        assert_eq!(probe_images(&host.sandbox), expected);
+    }
+    if geteuid().is_root() && Host::granted().is_some() {
+        let Probe::Unavailable { reason, remedy } = probe_images(&Host::granted_with("", "").sandbox) else {
+            panic!("images without ids")
+        };
+        assert!(reason.contains("0 ids") && remedy.unwrap().contains("usermod"), "{reason}");
+    }
+}
+
+/// What `kiln doctor` says of `binfmt_misc` where that is as a script makes it, in a directory of its own.
+fn doctor(script: &str) -> String {
+    let made =
+        format!("mount -t tmpfs x /proc/sys/fs/binfmt_misc && cd /proc/sys/fs/binfmt_misc && {script}");
+    let script = format!("{made}; cd /; exec '{KILN}' doctor --format json");
+    let output = Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap().iter();
+    findings
+        .filter(|finding| finding["what"] == "binfmt_misc")
+        .map(|finding| format!("{} {} {}\n", finding["state"], finding["found"], finding["remedy"]))
+        .collect()
+}
+
+/// The kernel's own directory is covered by one with files as it has them: what is registered on this host stays.
+#[test]
+fn the_doctor_looks_after_binfmt_misc() {
+    if !geteuid().is_root() || !Path::new("/proc/sys/fs/binfmt_misc").exists() {
+        return;
+    }
+    let entry = |flags: &str, interpreter: &str| {
+        let (magic, mask) =
+            ("7f454c460201010000000000000000000200b700", "ffffffffffffff00fffffffffffffffffeffffff");
+        format!(
+            "echo enabled >status && printf '%s\\n' enabled 'interpreter {interpreter}' 'flags: {flags}' \
+             'offset 0' 'magic {magic}' 'mask {mask}' >qemu-aarch64"
+        )
+    };
+    for (script, says) in [
+        ("true", vec!["absent", "not mounted", "mount -t binfmt_misc"]),
+        ("echo enabled >status", vec!["absent", "no handler"]),
+        (&*entry("PF", "/bin/sh"), vec!["fine", "programs for aarch64 run in roots"]),
+        (&*entry("P", "/bin/sh"), vec!["absent", "aarch64", "no flag F", "apt-get install --reinstall"]),
+        (&*entry("PF", "/no/such/qemu"), vec!["absent", "/no/such/qemu", "apt-get install --reinstall"]),
+    ] {
+        let text = doctor(script);
+        assert!(says.iter().all(|word| text.contains(word)), "{script}: {text}");
+    }
 }

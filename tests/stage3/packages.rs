@@ -1,11 +1,12 @@
 //! Packages that can't be had, or are not what they should be.
 
 use std::fs::{self, File};
+use std::process::Command;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::mirror::{Mirror, fingerprint, flip};
-use crate::project::{ANSWER, ASK, BINPKG, Project, STAGE3, copy};
+use crate::mirror::{self, Mirror, fingerprint, flip};
+use crate::project::{ANSWER, ASK, BINPKG, Project, STAGE3, copy, repository};
 
 #[test]
 #[ignore = "needs a mirror: make check-stage3"]
@@ -49,10 +50,13 @@ fn a_binary_package_that_was_tampered_with_is_made_anew() {
 
     // Another package makes that the others are taken from the cache.
     project.wants(&["app-misc/hello"]);
-    project.build("").exits(0).runs(&[BINPKG, ASK]).says("bc-1.07.1");
+    project.build("").exits(0).runs(&[BINPKG, ASK]);
     assert!(project.read(ANSWER).contains("/usr/bin/bc"));
     let log = project.kiln(&format!("log {BINPKG}")).exits(0);
-    assert!(log.out.contains("Emerging (1 of 4)") || log.out.contains("Emerging ("), "{log}");
+    let log = log.says("not used: bc-1.07.1-1.gpkg.tar");
+    // It is made, the others are used.
+    let made = log.out.lines().find(|line| line.contains("Emerging (")).unwrap_or_else(|| panic!("{log}"));
+    assert!(made.contains("sys-devel/bc") && log.out.contains("Emerging binary ("), "{log}");
 }
 
 #[test]
@@ -89,14 +93,40 @@ fn a_server_of_binary_packages_is_asked_before_anything_is_compiled() {
     assert!(asked.contains_key("bc-1.07.1-1.gpkg.tar"), "{asked:?}");
     assert!(project.read(ANSWER).contains("/usr/bin/bc"));
     project.assert_fresh();
+}
 
-    // Whoever wants them signed takes none of these.
+#[test]
+#[ignore = "needs a mirror: make check-stage3"]
+fn of_a_server_whose_packages_have_to_be_signed_unsigned_ones_are_not_used() {
+    let mirror = Mirror::of(&["amd64"]);
+    let project = Project::prepared(&mirror);
+    let index = project.cached("Packages").remove(0);
+    let served = mirror.data("binpkgs");
+    copy(index.parent().unwrap(), &served);
     let signed = format!(
-        "packages_signed_by: (keys: \"release.asc\", signers: [\"{}\"]), binhosts:",
+        "(stage3: \"amd64-openrc\", binhosts: [\"{}binpkgs\"], packages_signed_by: (keys: \"release.asc\", signers: [\"{}\"]))",
+        mirror.url(),
         fingerprint("release")
     );
-    project.edit("graph.ron", "binhosts:", &signed);
-    project.kiln("build").exits(1).says(BINPKG).says("sign");
+    project.edit("graph.ron", "(stage3: \"amd64-openrc\")", &signed);
+
+    // They are made here instead.
+    project.build("").exits(0).runs(&[BINPKG, ASK]);
+    let log = project.kiln(&format!("log {BINPKG}")).exits(0);
+    assert!(log.out.contains("not used: bc-1.07.1-1.gpkg.tar") && log.out.contains("sign"), "{log}");
+    assert!(!log.out.contains("Emerging binary ("), "{log}");
+    assert!(project.read(ANSWER).contains("/usr/bin/bc"));
+
+    // Signed by somebody else, they are no better; signed by whom the spec names, they are used.
+    for (key, used) in [("other", false), ("release", true)] {
+        let key = mirror::made().join(format!("made/keys/{key}.asc"));
+        let script = repository("tests/stage3/sign-packages.sh");
+        assert!(Command::new(script).arg(key).arg(&served).status().unwrap().success());
+        project.build(&format!("--rerun {BINPKG}")).exits(0);
+        let log = project.kiln(&format!("log {BINPKG}")).exits(0);
+        assert_eq!(log.out.contains("Emerging binary ("), used, "{log}");
+        assert_eq!(log.out.contains("not used: bc-1.07.1-1.gpkg.tar"), !used, "{log}");
+    }
 }
 
 #[test]

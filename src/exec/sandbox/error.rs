@@ -178,8 +178,18 @@ fn help(stage: Stage, errno: Errno) -> String {
              (or `--cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined`)"
                 .to_owned()
         }
-        (Stage::Loop | Stage::Image | Stage::Overlay | Stage::FuseDevice | Stage::Squashfuse, _)
-        | (Stage::NoMapper | Stage::Granted | Stage::Damaged | Stage::Escape, _) => help_with_images(stage, errno),
+        (
+            Stage::Loop
+            | Stage::Image
+            | Stage::Overlay
+            | Stage::FuseDevice
+            | Stage::Squashfuse
+            | Stage::NoMapper
+            | Stage::Granted
+            | Stage::Damaged
+            | Stage::Escape,
+            _,
+        ) => help_with_images(stage, errno),
         (Stage::Input, Errno::ENOENT) => "check that the path exists".to_owned(),
         (Stage::Input, Errno::EACCES) => "check that the user who runs kiln may read the path".to_owned(),
         (Stage::Input, Errno::ELOOP) => "a symlink cannot be masked: mask what it points to".to_owned(),

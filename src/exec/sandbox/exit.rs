@@ -54,6 +54,20 @@ pub struct Usage {
     pub wall: Duration,
 }
 
+impl std::ops::Add for Usage {
+    type Output = Self;
+
+    /// Of two sandboxes, one after the other.
+    fn add(self, other: Self) -> Self {
+        Self {
+            user: self.user + other.user,
+            system: self.system + other.system,
+            max_rss_bytes: self.max_rss_bytes.max(other.max_rss_bytes),
+            wall: self.wall + other.wall,
+        }
+    }
+}
+
 impl Usage {
     /// What this process's children, and theirs, have cost by now: those that were waited for.
     pub(super) fn of_children(wall: Duration) -> Self {

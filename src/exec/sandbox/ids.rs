@@ -60,15 +60,7 @@ pub(super) fn granting() -> String {
     format!("sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}")
 }
 
-/// What keeps the user of this process from having enough of them.
-pub(super) fn lacking() -> Result<(), String> {
-    ["/etc/subuid", "/etc/subgid"].iter().try_for_each(|file| match granted(file, geteuid()) {
-        Ok(_) => Ok(()),
-        Err(Failure::Refused { reason, .. }) => Err(reason),
-        Err(_) => Err(format!("{file} can't be read")),
-    })
-}
-
+/// What a file grants to a user: enough for a root, or it is an error.
 fn granted(file: &str, user: Uid) -> Result<Vec<Range>, Failure> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let name = User::from_uid(user).ok().flatten().map(|user| user.name);

@@ -68,7 +68,7 @@ pub use exit::{End, Exit, Usage};
 pub use helper::helper_main;
 pub(in crate::exec) use mounts::parse as parse_mounts;
 pub use privileges::Mode;
-pub use probe::{Probe, probe};
+pub use probe::{Probe, probe, probe_images};
 pub use spawn::{Killer, Output, Prepared, Running, Sandbox};
 pub use spec::{Access, Images, Mount, Root, RunAs, SandboxSpec, Shown, Step, Writable};
 pub use system::SYSTEM_DIRS;

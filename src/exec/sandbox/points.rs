@@ -31,9 +31,9 @@ pub(super) fn bind_to(from: &Path, to: &Path, flags: nix::mount::MsFlags) -> Res
     let metadata =
         fs::metadata(from).during(Stage::Input, || format!("find the source of {}", to.display()))?;
     if metadata.is_dir() {
-        directory(to)?
+        directory(to)?;
     } else {
-        file(to)?
+        file(to)?;
     }
     bind(from, to, flags)
 }

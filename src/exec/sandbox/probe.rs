@@ -1,8 +1,18 @@
 //! Can this host do it at all?
 
+use std::ffi::OsString;
+use std::fs::Permissions;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use super::{End, Mode, Output, Sandbox, SandboxError, SandboxSpec, Step};
+use super::{End, Images, Mode, Output, Sandbox, SandboxError, SandboxSpec, Shown, Step};
+
+/// A small image as kiln makes them, with one file: `mksquashfs DIR IMAGE -comp zstd -all-root -no-xattrs -no-exports`.
+const IMAGE: &[u8] = include_bytes!("probe.squashfs");
+
+/// What the kernel takes an image for a multiple of.
+const BLOCK: usize = 4096;
 
 /// What this host allows: an answer for `kiln doctor`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,11 +32,37 @@ pub enum Probe {
 
 /// Finds out by running `/bin/true` in a sandbox.
 pub fn probe(sandbox: &Sandbox) -> Probe {
-    match attempt(sandbox) {
+    attempt(sandbox, Vec::new(), &["/bin/true"])
+}
+
+/// Finds out whether images can be had in sandboxes as well, by reading a file of a tree of two.
+pub fn probe_images(sandbox: &Sandbox) -> Probe {
+    let image = match image() {
+        Ok(image) => image,
+        Err(error) => {
+            return Probe::Unavailable { reason: format!("no image can be written: {error}"), remedy: None };
+        }
+    };
+    let images = Images { layers: vec![image.path().to_owned(); 2], writable: None };
+    let shown = Shown { images, to: PathBuf::from("/kiln/root") };
+    attempt(sandbox, vec![shown], &["/bin/cat", "/kiln/root/file"])
+}
+
+fn image() -> io::Result<tempfile::NamedTempFile> {
+    // It is nobody's secret, and the helper may be another user.
+    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile()?;
+    let mut bytes = IMAGE.to_vec();
+    bytes.resize(IMAGE.len().next_multiple_of(BLOCK), 0);
+    file.write_all(&bytes)?;
+    Ok(file)
+}
+
+fn attempt(sandbox: &Sandbox, shown: Vec<Shown>, argv: &[&str]) -> Probe {
+    match run(sandbox, shown, argv) {
         Ok((Mode::Root, End::AllStepsPassed)) => Probe::Root,
         Ok((Mode::UserNamespace, End::AllStepsPassed)) => Probe::UserNamespace,
         Ok((_, end)) => {
-            Probe::Unavailable { reason: format!("/bin/true does not work: {end:?}"), remedy: None }
+            Probe::Unavailable { reason: format!("{} does not work: {end:?}", argv[0]), remedy: None }
         }
         Err(error) => {
             Probe::Unavailable { reason: error.to_string(), remedy: error.help().map(str::to_owned) }
@@ -34,11 +70,12 @@ pub fn probe(sandbox: &Sandbox) -> Probe {
     }
 }
 
-fn attempt(sandbox: &Sandbox) -> Result<(Mode, End), SandboxError> {
-    let step = Step { argv: vec!["/bin/true".into()], cwd: PathBuf::from("/") };
-    let spec = SandboxSpec { steps: vec![step], ..SandboxSpec::default() };
-    let mut running = sandbox.spawn(&spec, Output::Piped)?;
-    // What `true` may have to say (that a library is missing) fits into the pipe.
+fn run(sandbox: &Sandbox, shown: Vec<Shown>, argv: &[&str]) -> Result<(Mode, End), SandboxError> {
+    let argv = argv.iter().map(OsString::from).collect();
+    let steps = vec![Step { argv, cwd: PathBuf::from("/") }];
+    let mut running =
+        sandbox.spawn(&SandboxSpec { shown, steps, ..SandboxSpec::default() }, Output::Piped)?;
+    // What they have to say, and what the image holds, fits into the pipe.
     let exit = running.wait()?;
     Ok((running.mode(), exit.end))
 }

@@ -150,8 +150,8 @@ impl Mirrors {
         let local = |source| FetchError::local(to, source);
         // Another process may be getting the same file.
         let mut part = Part::open(to).map_err(local)?;
-        if to.exists() {
-            return reread(to, wanted, start(), &mut part).map_err(local);
+        if let Some(sink) = reread(to, wanted, start(), &mut part).map_err(local)? {
+            return Ok(sink);
         }
         let mut problems = Vec::new();
         for round in 0..ROUNDS {
@@ -226,15 +226,28 @@ impl Mirrors {
     }
 }
 
-/// Has a file seen that is there.
-fn reread<S: Write>(path: &Path, wanted: &Wanted, other: S, part: &mut Part) -> io::Result<S> {
+/// How much of a file is here from earlier runs, in bytes.
+pub fn is_here(to: &Path) -> u64 {
+    [to.to_owned(), part::path(to)]
+        .iter()
+        .find_map(|path| fs::metadata(path).ok())
+        .map_or(0, |stat| stat.len())
+}
+
+/// Has a file seen that is there. One that has changed since it came is none.
+fn reread<S: Write>(path: &Path, wanted: &Wanted, other: S, part: &mut Part) -> io::Result<Option<S>> {
+    let mut file = match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
     let mut sink = Sink { hashing: Hashing::default(), other };
-    io::copy(&mut fs::File::open(path)?, &mut sink)?;
-    part.remove()?;
+    io::copy(&mut file, &mut sink)?;
     if sink.hashing.finish() == wanted.digests {
-        return Ok(sink.other);
+        part.remove()?;
+        return Ok(Some(sink.other));
     }
-    Err(io::Error::other("the file has been changed since it came; remove it"))
+    fs::remove_file(path)?;
+    Ok(None)
 }
 
 /// Where a file's bytes go, besides to disk.

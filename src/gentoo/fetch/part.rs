@@ -16,19 +16,14 @@ pub(super) struct Part {
 impl Part {
     /// Opens what is there of the file that is to be at `to`, waiting for others who are at it.
     pub fn open(to: &Path) -> io::Result<Self> {
-        let beside = |ending: &str| {
-            let mut name = to.as_os_str().to_owned();
-            name.push(ending);
-            PathBuf::from(name)
-        };
-        let path = beside(".part");
+        let path = path(to);
         loop {
             let mut options = File::options();
             let file = options.read(true).write(true).create(true).truncate(false).open(&path)?;
             file.lock()?;
             // Whoever had it may have finished, and the name may be gone or new.
             if same_file(&file, &path)? {
-                return Ok(Self { path, from: beside(".from"), file });
+                return Ok(Self { path, from: beside(to, ".from"), file });
             }
         }
     }
@@ -94,6 +89,17 @@ impl Part {
     pub fn remove(&mut self) -> io::Result<()> {
         fs::remove_file(&self.path)
     }
+}
+
+/// Where the part is of a file that is to be at `to`.
+pub(super) fn path(to: &Path) -> PathBuf {
+    beside(to, ".part")
+}
+
+fn beside(to: &Path, ending: &str) -> PathBuf {
+    let mut name = to.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 fn same_file(file: &File, path: &Path) -> io::Result<bool> {

@@ -4,12 +4,18 @@
 //! removed file (a whiteout). The base is a stage3; each delta is the upper directory of an overlay in which packages were
 //! installed.
 
+mod archive;
+mod entry;
+mod fed;
 mod from_tar;
 mod pack;
 mod root_time;
+mod stream;
 
+pub use archive::{ArchiveError, Contents, Limits};
+pub use fed::Fed;
 pub use from_tar::{FromTarError, from_tar_xz};
-pub use pack::pack;
+pub use pack::packer;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,5 +60,7 @@ impl ImageError {
     }
 }
 
+#[cfg(test)]
+pub(super) mod hostile;
 #[cfg(test)]
 pub(super) mod tests;

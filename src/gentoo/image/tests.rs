@@ -1,4 +1,4 @@
-use std::fs::{self, File};
+use std::fs;
 use std::process::Command;
 use std::thread;
 
@@ -34,6 +34,12 @@ pub(super) fn mount_small(at: &Path) {
     mount(Some("t"), at, Some("tmpfs"), MsFlags::empty(), Some("size=1m")).unwrap();
 }
 
+fn pack(tree: &Path, to: &Path, processors: usize) {
+    let argv = packer(tree, to, processors);
+    let output = Command::new(&argv[0]).args(&argv[1..]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
 #[test]
 fn equal_trees_give_equal_images() {
     if !is_root() {
@@ -58,30 +64,11 @@ fn equal_trees_give_equal_images() {
             &tree,
             "[ usr/lib/large -ef usr/lib/hard ] || ln -f usr/lib/large usr/lib/hard; find . -exec touch -h -d @1000000000 {} +",
         );
-        pack(&tree, &dir.path().join(format!("{name}.img")), if name == "one" { 1 } else { 4 }).unwrap();
+        pack(&tree, &dir.path().join(format!("{name}.img")), if name == "one" { 1 } else { 4 });
     }
     let image = |name: &str| fs::read(dir.path().join(name)).unwrap();
     assert!(image("one.img") == image("other.img"));
     sh(&dir.path().join("other"), "echo 41 > etc/1; touch -d @1000000000 etc/1 etc");
-    pack(&dir.path().join("other"), &dir.path().join("changed.img"), 2).unwrap();
+    pack(&dir.path().join("other"), &dir.path().join("changed.img"), 2);
     assert!(image("one.img") != image("changed.img"));
-}
-
-#[test]
-fn a_disk_that_is_full_leaves_no_image() {
-    if !is_root() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    sh(dir.path(), "mkdir tree small; head -c 3000000 /dev/urandom > tree/random");
-    apart(|| {
-        let small = dir.path().join("small");
-        mount_small(&small);
-        let error = pack(&dir.path().join("tree"), &small.join("image"), 2).unwrap_err().to_string();
-        assert!(error.contains("space"), "{error}");
-        assert_eq!(fs::read_dir(&small).unwrap().count(), 0);
-    });
-    let error = pack(&dir.path().join("missing"), &dir.path().join("image"), 2).unwrap_err().to_string();
-    assert!(error.contains("missing"), "{error}");
-    assert!(File::open(dir.path().join("image")).is_err());
 }

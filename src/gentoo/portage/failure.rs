@@ -82,7 +82,7 @@ impl Failure {
     pub fn help(&self) -> &'static str {
         match self.kind {
             FailureKind::Phase { .. } => {
-                "the build log above says why; another version may do, or a binary host"
+                "the end of the log says why; another version may do, or a binary host"
             }
             FailureKind::Tampered { .. } => {
                 "the file has been put aside: run again, and the package is made anew"
@@ -92,7 +92,7 @@ impl Failure {
                 "look whether its name is right, and whether the root has ebuilds"
             }
             FailureKind::NoRoom => "make room in the cache's file system",
-            FailureKind::Other => "the output above is all that emerge says",
+            FailureKind::Other => "the log has all that emerge says",
         }
     }
 }

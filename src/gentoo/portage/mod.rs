@@ -12,16 +12,17 @@ pub mod packages;
 pub use account::{Account, AccountError};
 pub use failure::{Failure, FailureKind};
 
-use std::path::{Path, PathBuf};
-
 /// What a stage3 gets besides the account: `bc` and the library that the kernel's build needs.
 pub const PACKAGES: [&str; 2] = ["sys-devel/bc", "virtual/libelf"];
 
 /// Where binary packages are in a root.
 pub const BINARY_PACKAGES: &str = "/var/cache/binpkgs";
 
+/// Where what packages are made from is in a root.
+pub const SOURCES: &str = "/var/cache/distfiles";
+
 /// What is left of an installation that no image needs: logs with times in them, and what Portage has computed.
-const LEFT_OVER: &str = "rm -rf /var/log/emerge.log /var/log/emerge-fetch.log /var/log/portage/* /var/cache/edb/* /var/tmp/portage";
+const LEFT_OVER: &str = "rm -rf /var/log/emerge.log /var/log/emerge-fetch.log /var/log/portage/* /var/cache/edb/* /var/cache/ldconfig/aux-cache /var/tmp/portage";
 
 /// Whether a root's programs run as they are, or under qemu-user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,34 +40,16 @@ pub struct Install {
     pub packages: Vec<String>,
     /// Whether the root is of another architecture.
     pub machine: Machine,
-    /// Where binary packages of the same kind are kept on the host, across stage3s.
-    pub cache: PathBuf,
-    /// A tree of ebuilds on the host, if the root has none of its own.
-    pub ebuilds: Option<PathBuf>,
+    /// The account that the root has been given.
+    pub account: Account,
     /// Servers of binary packages, if any are to be asked.
     pub binhosts: Vec<String>,
+    /// Mirrors of what packages are made from.
+    pub mirrors: Vec<String>,
+    /// Whether packages that had to be made here are kept as binary ones.
+    pub keep: bool,
     /// How many processes a compilation may have.
     pub jobs: usize,
-}
-
-/// Something of the host's that is seen in the root.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bind {
-    /// On the host.
-    pub from: PathBuf,
-    /// In the root.
-    pub to: PathBuf,
-    /// Whether it can be written there.
-    pub writable: bool,
-}
-
-/// A program to run in the root, as root of it, with nothing else in its environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// The program and its arguments.
-    pub argv: Vec<String>,
-    /// All of its environment.
-    pub env: Vec<(&'static str, String)>,
 }
 
 /// A package's name is none.
@@ -78,33 +61,34 @@ pub struct AtomError {
 }
 
 impl Install {
-    /// What is bound into the root.
-    pub fn binds(&self) -> Vec<Bind> {
-        let bind = |from: &Path, to: &str, writable| Bind { from: from.to_owned(), to: to.into(), writable };
-        let mut binds = vec![bind(&self.cache, BINARY_PACKAGES, true)];
-        binds.extend(self.ebuilds.iter().map(|ebuilds| bind(ebuilds, "/var/db/repos/gentoo", false)));
-        binds
+    /// What gets all that servers have of it: binary packages, and what others are made from. It takes a network; that it
+    /// fails may mean that something is not there, or that nothing is.
+    pub fn fetch(&self) -> Result<Vec<String>, AtomError> {
+        let mut options = vec!["--fetchonly"];
+        if !self.binhosts.is_empty() {
+            options.push("--getbinpkg");
+        }
+        self.emerge(&options)
     }
 
-    /// What runs, one after the other, each if the one before went well.
+    /// What runs then, one after the other, each if the one before went well. It takes no network.
     ///
-    /// Packages that are there as they should be are left alone; of the others, binary ones are used where they fit, and
-    /// kept where they have to be made. What is left over is removed by the root's own `rm`, for which a link in the root
-    /// leads nowhere else.
-    pub fn steps(&self) -> Result<[Step; 2], AtomError> {
-        let emerge = self.emerge()?;
+    /// Packages that are there as they should be are left alone; of the others, binary ones are used where they fit.
+    /// What is left over is removed by the root's own `rm`, for which a link in the root leads nowhere else.
+    pub fn steps(&self) -> Result<[Vec<String>; 3], AtomError> {
+        let Account { name, id } = &self.account;
+        let give = format!("[ ! -d \"$1\" ] || chown {id}:{id} \"$1\"");
+        let give = ["sh", "-c", &give, "give", &format!("/home/{name}")].map(str::to_owned).into();
+        let emerge = self.emerge(if self.keep { &["--buildpkg"] } else { &[] })?;
         let clean = ["sh", "-c", LEFT_OVER].map(str::to_owned).into();
-        let clean = Step { argv: clean, env: emerge.env.clone() };
-        Ok([emerge, clean])
+        Ok([give, emerge, clean])
     }
 
-    fn emerge(&self) -> Result<Step, AtomError> {
+    fn emerge(&self, options: &[&str]) -> Result<Vec<String>, AtomError> {
         for atom in &self.packages {
             is_atom(atom).then_some(()).ok_or_else(|| AtomError { atom: atom.clone() })?;
         }
-        let mut argv: Vec<String> = [
-            "emerge",
-            "--buildpkg",
+        let always = [
             "--usepkg",
             "--noreplace",
             // Other flags, other package.
@@ -113,14 +97,14 @@ impl Install {
             "--nospinner",
             "--quiet-build=y",
             "--ignore-default-opts",
-        ]
-        .map(str::to_owned)
-        .into();
-        if !self.binhosts.is_empty() {
-            argv.push("--getbinpkg".to_owned());
-        }
-        argv.push("--".to_owned());
-        argv.extend(self.packages.iter().cloned());
+        ];
+        let words =
+            ["emerge"].iter().chain(options).chain(&always).chain(&["--"]).map(|&word| word.to_owned());
+        Ok(words.chain(self.packages.iter().cloned()).collect())
+    }
+
+    /// All of the environment of what runs.
+    pub fn env(&self) -> Vec<(&'static str, String)> {
         let jobs = self.jobs.max(1);
         let mut env = vec![
             ("HOME", "/root".to_owned()),
@@ -132,24 +116,28 @@ impl Install {
             // The same, for the helpers that packages are made with.
             ("NOCOLOR", "true".to_owned()),
             ("PKGDIR", BINARY_PACKAGES.to_owned()),
+            ("DISTDIR", SOURCES.to_owned()),
             ("MAKEOPTS", format!("-j{jobs}")),
             ("FEATURES", self.features().to_owned()),
             // Nobody is there to merge configuration files.
             ("CONFIG_PROTECT", "-*".to_owned()),
+            ("GENTOO_MIRRORS", self.mirrors.join(" ")),
         ];
         if !self.binhosts.is_empty() {
             env.push(("PORTAGE_BINHOST", self.binhosts.join(" ")));
         }
-        Ok(Step { argv, env })
+        env
     }
 
     /// Namespaces are ours to make, and can't be made by programs that qemu-user runs; nor does Portage's own sandbox work
-    /// there. What other features the root has stays.
+    /// there. An index of packages may tell of some that are not used any more. What other features the root has stays.
     fn features(&self) -> &'static str {
         match self.machine {
-            Machine::Native => "-ipc-sandbox -network-sandbox -pid-sandbox -news -merge-sync",
+            Machine::Native => {
+                "-ipc-sandbox -network-sandbox -pid-sandbox -news -merge-sync -pkgdir-index-trusted"
+            }
             Machine::Emulated => {
-                "-ipc-sandbox -network-sandbox -pid-sandbox -sandbox -usersandbox -news -merge-sync"
+                "-ipc-sandbox -network-sandbox -pid-sandbox -sandbox -usersandbox -news -merge-sync -pkgdir-index-trusted"
             }
         }
     }
@@ -174,32 +162,32 @@ mod tests {
         Install {
             packages: PACKAGES.map(str::to_owned).into(),
             machine: Machine::Native,
-            cache: "/cache/amd64".into(),
-            ebuilds: None,
+            account: Account { name: "buildbot".to_owned(), id: 4242 },
             binhosts: Vec::new(),
+            mirrors: vec!["https://m.invalid/".to_owned()],
+            keep: true,
             jobs: 2,
         }
     }
 
-    fn value<'a>(step: &'a Step, name: &str) -> Option<&'a str> {
-        step.env.iter().find(|(key, _)| *key == name).map(|(_, value)| &**value)
+    fn value<'a>(env: &'a [(&str, String)], name: &str) -> Option<&'a str> {
+        env.iter().find(|(key, _)| *key == name).map(|(_, value)| &**value)
     }
 
     #[test]
     fn emerge_uses_and_keeps_binary_packages() {
-        let step = install().emerge().unwrap();
-        assert_eq!(step.argv[0], "emerge");
-        for option in ["--buildpkg", "--usepkg", "--noreplace"] {
-            assert!(step.argv.contains(&option.to_owned()));
-        }
-        assert_eq!(step.argv[step.argv.len() - 3..], ["--", "sys-devel/bc", "virtual/libelf"]);
-        assert!(!step.argv.contains(&"--getbinpkg".to_owned()));
-        assert_eq!(value(&step, "PKGDIR"), Some("/var/cache/binpkgs"));
-        assert!(!value(&step, "FEATURES").unwrap().contains("-usersandbox"));
-        assert_eq!(
-            install().binds(),
-            [Bind { from: "/cache/amd64".into(), to: "/var/cache/binpkgs".into(), writable: true }]
-        );
+        let [give, emerge, clean] = install().steps().unwrap();
+        assert!(give.last().unwrap() == "/home/buildbot" && give[2].contains("chown 4242:4242"));
+        assert_eq!(emerge[..4], ["emerge", "--buildpkg", "--usepkg", "--noreplace"]);
+        assert_eq!(emerge[emerge.len() - 3..], ["--", "sys-devel/bc", "virtual/libelf"]);
+        assert_eq!(clean[0], "sh");
+        assert!(!install().fetch().unwrap().contains(&"--getbinpkg".to_owned()));
+        let env = install().env();
+        assert_eq!(value(&env, "PKGDIR"), Some("/var/cache/binpkgs"));
+        assert_eq!(value(&env, "PORTAGE_BINHOST"), None);
+        assert!(!value(&env, "FEATURES").unwrap().contains("-usersandbox"));
+        let [_, emerge, _] = Install { keep: false, ..install() }.steps().unwrap();
+        assert!(!emerge.contains(&"--buildpkg".to_owned()));
     }
 
     #[test]
@@ -207,12 +195,12 @@ mod tests {
         let mut install = install();
         install.machine = Machine::Emulated;
         install.binhosts = vec!["https://a.invalid/arm64".to_owned(), "https://b.invalid".to_owned()];
-        install.ebuilds = Some("/srv/gentoo".into());
-        let step = install.emerge().unwrap();
-        assert!(value(&step, "FEATURES").unwrap().contains("-usersandbox"));
-        assert_eq!(value(&step, "PORTAGE_BINHOST"), Some("https://a.invalid/arm64 https://b.invalid"));
-        assert!(step.argv.contains(&"--getbinpkg".to_owned()));
-        assert!(!install.binds()[1].writable);
+        let env = install.env();
+        assert!(value(&env, "FEATURES").unwrap().contains("-usersandbox"));
+        assert_eq!(value(&env, "PORTAGE_BINHOST"), Some("https://a.invalid/arm64 https://b.invalid"));
+        assert_eq!(install.fetch().unwrap()[..3], ["emerge", "--fetchonly", "--getbinpkg"]);
+        let [_, emerge, _] = install.steps().unwrap();
+        assert!(!emerge.contains(&"--getbinpkg".to_owned()), "what is not here by then is not asked for");
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl Machine {
         Some(Self { is_64, is_big_endian, number, flags })
     }
 
+    /// All that have a name.
+    pub fn all() -> impl Iterator<Item = Self> {
+        NAMES.iter().filter_map(|(name, ..)| Self::named(name))
+    }
+
     /// The machine of the program with this beginning, of at least 64 bytes. `None` if it is no ELF file.
     pub fn of_header(head: &[u8]) -> Option<Self> {
         let head: &[u8; HEAD] = head.get(..HEAD)?.try_into().ok()?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use crate::digest::Digest;
@@ -110,6 +111,20 @@ impl<'a> Labs<'a> {
                 Err(why) => Err(why.to_owned()),
             };
             (place.name, survey)
+        })
+    }
+
+    /// Labs whose events can't be heard, and why: asked now, all side by side.
+    pub fn unheard(&self) -> Vec<(&str, String)> {
+        let ask =
+            |place: &Place<'_>| Events::heard(&(place.settings)().ok()?).err().map(|why| why.to_string());
+        thread::scope(|scope| {
+            let asked: Vec<_> =
+                self.labs.iter().map(|place| (place.name, scope.spawn(move || ask(place)))).collect();
+            let why = |asked: thread::ScopedJoinHandle<'_, Option<String>>| {
+                asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            asked.into_iter().filter_map(|(lab, asked)| Some((lab, why(asked)?))).collect()
         })
     }
 

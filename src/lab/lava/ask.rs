@@ -220,6 +220,9 @@ impl Server {
     async fn send(&self, pace: &Pace, ask: &Ask, request: Request) -> Result<Response, LavaError> {
         let sent = pace.in_time(self.client.execute(request)).await.map_err(|error| at(ask, error))?;
         sent.map_err(|error| {
+            if let Some(why) = connect::disbelief(&error) {
+                return LavaError::Certificate(format!("{}: {why}", ask.what()));
+            }
             let timed_out = error.is_timeout();
             let text = said(&chain(&error.without_url()), &self.token);
             let text = format!("{}: {text}", ask.what());

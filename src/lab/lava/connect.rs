@@ -70,6 +70,20 @@ pub(super) fn provide() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// Why a server's certificate was not believed, if that is what an error comes from.
+pub(super) fn disbelief(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error @ rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            return Some(error.to_string());
+        }
+        // What an I/O error is made of is not what it comes from.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+    }
+    None
+}
+
 /// What a request shows to be let in. LAVA reads the scheme `Token` alone, and takes any other for nobody.
 pub(super) fn authorization(token: &Token) -> Result<HeaderValue, LavaError> {
     if token.reveal().is_empty() {

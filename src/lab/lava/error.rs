@@ -8,6 +8,9 @@ pub enum LavaError {
     /// No connection, or one that broke off.
     #[error("can't be reached: {0}")]
     Unreachable(String),
+    /// It may be another: its certificate is not of an authority that counts, of another name, or no longer good.
+    #[error("shows a certificate that is not to be believed: {0}; is `ca` in graph.ron its authority's?")]
+    Certificate(String),
     /// It let us wait.
     #[error("is too slow: {0}")]
     Slow(String),

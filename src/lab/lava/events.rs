@@ -19,9 +19,9 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_platform_verifier::BuilderVerifierExt;
 use serde::Deserialize;
 use tungstenite::protocol::WebSocketConfig;
-use tungstenite::{Message, WebSocket};
+use tungstenite::{HandshakeError, Message, WebSocket};
 
-use super::connect::{is_loopback, mistake, provide};
+use super::connect::{disbelief, is_loopback, mistake, provide};
 use super::said::chain;
 use super::{JobId, LavaError, Settings};
 
@@ -63,6 +63,14 @@ struct State {
 }
 
 impl Events {
+    /// Whether a lab's events could be heard now; nothing can be wrong with none.
+    pub fn heard(settings: &Settings) -> Result<(), LavaError> {
+        match Place::new(settings)? {
+            Some(place) => place.connect().and_then(|line| place.shake_hands(line)).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Listens to a lab that has events; none where the settings name no address for them, or one that is none. A line that
     /// can't be had, or is lost, is tried again while this lives, and meanwhile [`Events::wait`] just waits.
     pub fn open(settings: &Settings) -> Option<Self> {
@@ -220,7 +228,10 @@ impl Place {
             .read_buffer_size(4 << 10)
             .write_buffer_size(0);
         let shaken = tungstenite::client::client_with_config(self.url.as_str(), stream, Some(bounds));
-        let (socket, _) = shaken.map_err(|error| LavaError::Unreachable(chain(&error)))?;
+        let (socket, _) = shaken.map_err(|error| match &error {
+            HandshakeError::Failure(failure) => not_shaken(failure),
+            HandshakeError::Interrupted(_) => lost(io::Error::from(io::ErrorKind::TimedOut)),
+        })?;
         patient.set_read_timeout(Some(SILENCE)).map_err(lost)?;
         Ok(socket)
     }
@@ -245,6 +256,13 @@ fn tls(ca: Option<&Path>) -> Result<ClientConfig, LavaError> {
         roots.add(certificate).map_err(|error| wrong(&error))?;
     }
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
+
+fn not_shaken(error: &tungstenite::Error) -> LavaError {
+    match disbelief(error) {
+        Some(why) => LavaError::Certificate(why),
+        None => LavaError::Unreachable(chain(error)),
+    }
 }
 
 fn lost(error: impl std::error::Error) -> LavaError {

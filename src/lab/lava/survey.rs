@@ -27,6 +27,9 @@ pub enum Unusable {
     /// No connection, or one that broke off.
     #[error("can't be reached: {0}")]
     Unreachable(String),
+    /// It may be another: its certificate is not of an authority that counts, of another name, or no longer good.
+    #[error("shows a certificate that is not to be believed: {0}; is `ca` in graph.ron its authority's?")]
+    Certificate(String),
     /// It took too long.
     #[error("is too slow: {0}")]
     Slow(String),
@@ -59,6 +62,7 @@ impl From<LavaError> for Unusable {
     fn from(error: LavaError) -> Self {
         match error {
             LavaError::Unreachable(text) => Self::Unreachable(text),
+            LavaError::Certificate(text) => Self::Certificate(text),
             LavaError::Slow(text) => Self::Slow(text),
             LavaError::Unexpected(text) | LavaError::Denied(text) => Self::Unexpected(text),
             error => Self::Unexpected(error.to_string()),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Checker;
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
 use crate::spec::matrix::product;
-use crate::spec::model::{BuildPart, Input, Named};
+use crate::spec::model::{BuildPart, Compiler, Input, Named};
 
 impl Checker<'_, '_> {
     pub(super) fn lints(&mut self) {
@@ -26,6 +26,22 @@ impl Checker<'_, '_> {
         self.unused("unused-arch", "arch", &project.archs, &archs);
         self.unused("unused-config", "config", &project.configs, &configs);
         self.unused("unused-toolchain", "toolchain", &project.toolchains, &toolchains);
+        // A rule may name a root by a placeholder: then any may be meant.
+        let rules = || spec.rules.values().flat_map(|rule| rule.value.inputs.values());
+        let roots = rules().filter_map(|input| match &input.value {
+            Input::Root(root) => Some(root.value.literal().map(str::to_owned)),
+            _ => None,
+        });
+        let in_toolchains =
+            project.toolchains.values().filter_map(|toolchain| match toolchain.value.compiler {
+                Compiler::Root(_) => {
+                    Some(toolchain.value.targets.values().map(|root| Some(root.value.clone())))
+                }
+                Compiler::Gcc | Compiler::Clang => None,
+            });
+        if let Some(roots) = roots.chain(in_toolchains.flatten()).collect::<Option<BTreeSet<_>>>() {
+            self.unused("unused-root", "root", &project.roots, &roots);
+        }
 
         let parts = || project.builds.iter().chain(project.presets.values()).map(|part| &part.value);
         let presets = parts().flat_map(|part| &part.extends).map(|name| name.value.clone()).collect();

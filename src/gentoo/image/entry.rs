@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use tar::{Archive, EntryType, PaxExtensions};
 
-use super::UnpackError;
+use super::archive::{ArchiveError, bad};
 
 /// The largest header that extends an entry, in bytes: some attributes, and two names.
 const MAX_HEADER: u64 = 1 << 20;
@@ -23,7 +23,7 @@ const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::gentoo) enum Kind {
+pub(super) enum Kind {
     File,
     Directory,
     Symlink(OsString),
@@ -35,7 +35,7 @@ pub(in crate::gentoo) enum Kind {
 }
 
 /// An entry whose name leads nowhere but down.
-pub(in crate::gentoo) struct Entry<'a> {
+pub(super) struct Entry<'a> {
     /// As the archive has it.
     pub name: Vec<u8>,
     /// Relative to the root; empty for the root itself.
@@ -64,7 +64,7 @@ struct Said {
 }
 
 /// Goes through an archive.
-pub(in crate::gentoo) struct Entries<'a, R: Read> {
+pub(super) struct Entries<'a, R: Read> {
     raw: tar::Entries<'a, R>,
 }
 
@@ -74,13 +74,13 @@ impl<'a, R: Read> Entries<'a, R> {
     }
 
     /// The next entry. What is left of the one before is skipped.
-    pub fn next(&mut self) -> Result<Option<Entry<'_>>, UnpackError> {
+    pub fn next(&mut self) -> Result<Option<Entry<'_>>, ArchiveError> {
         let mut said = Said::default();
         loop {
             let Some(raw) = self.raw.next() else {
                 return Ok(None);
             };
-            let mut raw = raw.map_err(UnpackError::Archive)?;
+            let mut raw = raw.map_err(ArchiveError::Archive)?;
             let name = raw.header().path_bytes().into_owned();
             let kind = raw.header().entry_type();
             let extends = matches!(
@@ -93,12 +93,12 @@ impl<'a, R: Read> Entries<'a, R> {
             if !extends {
                 return said.entry(raw).map(Some);
             }
-            let size = raw.header().entry_size().map_err(UnpackError::Archive)?;
+            let size = raw.header().entry_size().map_err(ArchiveError::Archive)?;
             if size > MAX_HEADER {
                 return Err(bad(&name, "is a header without bounds"));
             }
             let mut content = Vec::new();
-            raw.read_to_end(&mut content).map_err(UnpackError::Archive)?;
+            raw.read_to_end(&mut content).map_err(ArchiveError::Archive)?;
             if content.len() as u64 != size {
                 return Err(bad(&name, "is cut off"));
             }
@@ -115,7 +115,7 @@ impl<'a, R: Read> Entries<'a, R> {
 }
 
 impl Said {
-    fn pax(&mut self, content: &[u8], name: &[u8]) -> Result<(), UnpackError> {
+    fn pax(&mut self, content: &[u8], name: &[u8]) -> Result<(), ArchiveError> {
         for extension in PaxExtensions::new(content) {
             let extension = extension.map_err(|_| bad(name, "is a header that can't be read"))?;
             let (key, value) = (extension.key_bytes(), extension.value_bytes());
@@ -148,7 +148,7 @@ impl Said {
         Ok(())
     }
 
-    fn entry<R: Read>(self, raw: tar::Entry<'_, R>) -> Result<Entry<'_>, UnpackError> {
+    fn entry<R: Read>(self, raw: tar::Entry<'_, R>) -> Result<Entry<'_>, ArchiveError> {
         let header = raw.header();
         let name = self.path.unwrap_or_else(|| header.path_bytes().into_owned());
         let wrong = |problem: &str| bad(&name, problem);
@@ -254,12 +254,7 @@ fn without_nul(mut name: Vec<u8>) -> Vec<u8> {
     name
 }
 
-/// An error that names an entry, with what steers terminals made visible.
-pub(in crate::gentoo) fn bad(name: &[u8], problem: &str) -> UnpackError {
-    UnpackError::Entry { entry: shown(name), problem: problem.to_owned() }
-}
-
-fn is_comment(content: &[u8], name: &[u8]) -> Result<(), UnpackError> {
+fn is_comment(content: &[u8], name: &[u8]) -> Result<(), ArchiveError> {
     let is_comment = PaxExtensions::new(content)
         .all(|extension| extension.is_ok_and(|extension| extension.key_bytes() == b"comment"));
     if is_comment { Ok(()) } else { Err(bad(name, "is a header for all entries, as no stage3 has one")) }
@@ -268,8 +263,4 @@ fn is_comment(content: &[u8], name: &[u8]) -> Result<(), UnpackError> {
 /// Whether an attribute is one of an overlay's own.
 pub(super) fn is_overlays(attribute: &OsStr) -> bool {
     OVERLAY.iter().any(|prefix| attribute.as_bytes().starts_with(prefix))
-}
-
-pub(super) fn shown(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).chars().take(200).collect()
 }

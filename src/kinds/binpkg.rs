@@ -1,0 +1,261 @@
+//! Kind `Binpkg`: an account and packages, installed over a stage3, as an image to be laid over it.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `kept.rs` | packages that are kept from one run to the next, and the look at each before it is used |
+//! | `about.rs` | what there is to know of a root from inside |
+//! | `trouble.rs` | what an emerge that failed comes to |
+
+mod about;
+mod kept;
+mod trouble;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use super::held::Held;
+use super::mirrors::keyring;
+use crate::exec::sandbox::{Access, Images, Mount, Root, RunAs, SandboxSpec, Step, Writable};
+use crate::exec::{Made, Make, Making, StepsEnd};
+use crate::gentoo::image::packer;
+use crate::gentoo::portage::{Account, BINARY_PACKAGES, Install, Machine, SOURCES};
+use crate::spec::model::{RootSpec, Spec};
+
+use kept::Kept;
+
+/// The input: the stage3's image.
+const BASE: &str = "base";
+
+/// The outputs.
+const IMAGE: &str = "image";
+const ABOUT: &str = "about";
+
+/// Where steps write what kiln reads, and what they pack.
+const OUT: &str = "/kiln/out";
+const UPPER: &str = "/kiln/upper";
+
+/// What says where names are looked up: this machine's, for a root that is to ask servers.
+const RESOLVER: &str = "/etc/resolv.conf";
+
+/// Packages in roots.
+pub(super) struct Packages<'a> {
+    pub spec: &'a Spec,
+}
+
+impl Make for Packages<'_> {
+    fn make(&self, making: &Making<'_>) -> Made {
+        let Some(root) = self.spec.project.roots.get(&making.action.bindings.text_of("root")) else {
+            unreachable!("the node is of a root of the spec")
+        };
+        let run = match Run::new(self.spec, &root.value, making) {
+            Ok(run) => run,
+            Err(made) => return made,
+        };
+        let made = run.image().map_or_else(|made| made, |()| Made::PASSED);
+        run.clear();
+        made
+    }
+}
+
+/// One run.
+struct Run<'a> {
+    spec: &'a Spec,
+    root: &'a RootSpec,
+    making: &'a Making<'a>,
+    install: Install,
+    base: PathBuf,
+    /// What is written over it.
+    written: Writable,
+    /// What steps tell kiln.
+    told: PathBuf,
+}
+
+impl<'a> Run<'a> {
+    fn new(spec: &'a Spec, root: &'a RootSpec, making: &'a Making<'a>) -> Result<Self, Made> {
+        let texts = |list: &[crate::spec::diagnostic::Spanned<String>]| {
+            list.iter().map(|text| text.value.clone()).collect::<Vec<_>>()
+        };
+        let install = Install {
+            packages: texts(&root.packages),
+            machine: if making.action.machine.is_some() { Machine::Emulated } else { Machine::Native },
+            account: Account { name: root.user.name.clone(), id: root.user.id },
+            binhosts: texts(&root.binhosts),
+            mirrors: spec.project.gentoo.iter().flat_map(|gentoo| texts(&gentoo.value.mirrors)).collect(),
+            // What is made here is signed by nobody.
+            keep: root.packages_signed_by.is_none(),
+            jobs: making.cores,
+        };
+        let dir = |name: &str| making.scratch.join(name);
+        let written = Writable { upper: dir("upper"), work: dir("work") };
+        let run = Self { spec, root, making, install, base: making.input(BASE)?, written, told: dir("told") };
+        for dir in [&run.written.work, &run.told] {
+            fs::create_dir(dir).map_err(|error| Made::infra(format!("{}: {error}", dir.display())))?;
+        }
+        Ok(run)
+    }
+
+    fn image(&self) -> Result<(), Made> {
+        self.account()?;
+        self.packages()?;
+        let about = about::read(&self.told).map_err(Made::failed)?;
+        let to = self.making.out(ABOUT)?;
+        fs::write(&to, about).map_err(|error| Made::infra(format!("{}: {error}", to.display())))?;
+        self.pack()
+    }
+
+    /// Writes the account into what will lie over the stage3. What it is added to comes out of the image: no program of the
+    /// root has to run for it.
+    fn account(&self) -> Result<(), Made> {
+        let Self { written, base, .. } = self;
+        let mut command = Command::new("unsquashfs");
+        command.args(["-quiet", "-no-progress", "-processors", "1", "-d"]).arg(&written.upper).arg(base);
+        let output = command.args(["etc/passwd", "etc/group", "etc/shadow", "home"]).output();
+        let output = output.map_err(|error| {
+            Made::infra(format!("unsquashfs can't be run: {error}; install squashfs-tools"))
+        })?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(Made::infra(format!("the stage3's image can't be read: {}", said.trim())));
+        }
+        self.install.account.make(&written.upper).map_err(Made::failed)
+    }
+
+    /// Has packages installed.
+    fn packages(&self) -> Result<(), Made> {
+        let stage3 = self.root.stage3.value.name();
+        let signed = if self.install.keep { "" } else { ".signed" };
+        let dir = self.making.home.join("gentoo/packages").join(format!("{stage3}{signed}"));
+        let _held = Held::take(&dir, self.making)?;
+        let kept = Kept::open(&dir).map_err(Made::infra)?;
+        let keys = self.root.packages_signed_by.as_ref();
+        let keys = keys.map(|signers| keyring(&self.spec.root, signers)).transpose().map_err(Made::infra)?;
+        let check = || -> Result<(), Made> {
+            let put_away = kept.check(keys.as_ref(), SystemTime::now()).map_err(Made::infra)?;
+            for refused in put_away {
+                self.making.log(&format!("not used: {refused}"));
+            }
+            Ok(())
+        };
+        check()?;
+        let is_offline = self.fetch(&kept)?;
+        // What has come is not believed either.
+        check()?;
+        let mut steps = self.install.steps().map_err(Made::failed)?.to_vec();
+        steps.push(about::step(OUT));
+        match self.making.run(&self.in_root(&steps, &kept, false))? {
+            StepsEnd::Passed => {
+                let gone = kept.bound().map_err(Made::infra)?;
+                if gone > 0 {
+                    self.making.log(&format!("{gone} packages that were not used for longest are gone"));
+                }
+                Ok(())
+            }
+            StepsEnd::Failed { step: 1, said, .. } => Err(trouble::of_emerge(&said, is_offline, self.making)),
+            StepsEnd::Failed { step, code, said } => {
+                let last = said.trim_end().lines().last().unwrap_or_default();
+                Err(Made::failed(format!("{} in the root exited with {code}: {last}", steps[step][0])))
+            }
+        }
+    }
+
+    /// Gets what servers have, where any are to be asked, and tells whether they could not be.
+    fn fetch(&self, kept: &Kept) -> Result<bool, Made> {
+        if self.install.binhosts.is_empty() && !self.making.action.rule.rule.sandbox.network {
+            return Ok(false);
+        }
+        let steps = [self.install.fetch().map_err(Made::failed)?];
+        match self.making.run(&self.in_root(&steps, kept, true))? {
+            StepsEnd::Passed => Ok(false),
+            StepsEnd::Failed { said, .. } => {
+                if let Some(made) = trouble::of_fetching(&said) {
+                    return Err(made);
+                }
+                self.making.log("not all could be fetched; what is here may do");
+                Ok(true)
+            }
+        }
+    }
+
+    /// A sandbox in the root, which takes what is written.
+    fn in_root(&self, steps: &[Vec<String>], kept: &Kept, network: bool) -> SandboxSpec {
+        let mut mounts = vec![
+            mount(&kept.packages(), BINARY_PACKAGES, Access::ReadWrite),
+            mount(&kept.sources(), SOURCES, Access::ReadWrite),
+            mount(&self.told, OUT, Access::ReadWrite),
+        ];
+        // Such as a tree of ebuilds.
+        let host = self.making.action.host.iter().filter(|path| path.exists());
+        mounts.extend(host.map(|path| Mount {
+            from: path.clone(),
+            to: path.clone(),
+            access: Access::ReadOnly,
+        }));
+        if network && Path::new(RESOLVER).exists() {
+            mounts.push(mount(Path::new(RESOLVER), RESOLVER, Access::ReadOnly));
+        }
+        SandboxSpec {
+            root: Root::Images(Images {
+                layers: vec![self.base.clone()],
+                writable: Some(self.written.clone()),
+            }),
+            run_as: RunAs::Installer,
+            mounts,
+            steps: steps.iter().map(|argv| step(argv.iter().map(OsString::from).collect())).collect(),
+            env: self.install.env().into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            network,
+            ..SandboxSpec::default()
+        }
+    }
+
+    /// Packs what was written. In a sandbox, as it may be other users' than whoever runs kiln.
+    fn pack(&self) -> Result<(), Made> {
+        let to = self.making.out(IMAGE)?;
+        let (Some(dir), Some(name)) = (to.parent(), to.file_name()) else {
+            unreachable!("an output is a file in a directory")
+        };
+        fs::create_dir_all(dir).map_err(|error| Made::infra(format!("{}: {error}", dir.display())))?;
+        let argv = packer(Path::new(UPPER), &Path::new(OUT).join(name), self.making.cores);
+        let mounts =
+            vec![mount(&self.written.upper, UPPER, Access::ReadOnly), mount(dir, OUT, Access::ReadWrite)];
+        match self.making.run(&on_host(argv, mounts))? {
+            StepsEnd::Passed => Ok(()),
+            StepsEnd::Failed { said, .. } => {
+                let said = said.trim().lines().last().unwrap_or_default().to_owned();
+                Err(Made::infra(format!("packing the packages failed: {said}")))
+            }
+        }
+    }
+
+    /// Takes away what was written. Who is not root can't remove what other users of the sandbox own.
+    fn clear(&self) {
+        if nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let argv = ["rm", "-rf", "/kiln/scratch/upper", "/kiln/scratch/work"].map(OsString::from);
+        let mounts = vec![mount(self.making.scratch, "/kiln/scratch", Access::ReadWrite)];
+        let _ = self.making.run(&on_host(argv.into(), mounts));
+    }
+}
+
+/// A sandbox with this machine's programs, as the user that installs packages.
+fn on_host(argv: Vec<OsString>, mounts: Vec<Mount>) -> SandboxSpec {
+    let env = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C")];
+    SandboxSpec {
+        run_as: RunAs::Installer,
+        mounts,
+        steps: vec![step(argv)],
+        env: env.map(|(name, value)| (name.into(), value.into())).into(),
+        ..SandboxSpec::default()
+    }
+}
+
+fn step(argv: Vec<OsString>) -> Step {
+    Step { argv, cwd: "/".into() }
+}
+
+fn mount(from: &Path, to: &str, access: Access) -> Mount {
+    Mount { from: from.to_owned(), to: to.into(), access }
+}

@@ -1,0 +1,40 @@
+//! What an emerge that failed comes to.
+
+use crate::exec::{Made, Making};
+use crate::gentoo::portage::{Failure, FailureKind};
+
+/// Installing failed. `is_offline`: not all could be fetched before, which may be why.
+pub(super) fn of_emerge(said: &str, is_offline: bool, making: &Making<'_>) -> Made {
+    let failure = Failure::read(said);
+    let package = failure.package.as_deref().unwrap_or("packages");
+    let what = match &failure.kind {
+        FailureKind::Phase { phase } => format!("{package} can't be made: its {phase} phase failed"),
+        FailureKind::Tampered { file } => format!("{package}: {file} is not what it should be"),
+        FailureKind::Signature => format!("{package} has no signature that counts"),
+        FailureKind::NoPackage { atom } => format!("there is no package {atom}"),
+        FailureKind::NoRoom => format!("there was no room for {package}"),
+        FailureKind::Other => format!("{package} could not be installed"),
+    };
+    let message = format!("{what}; {}", failure.help());
+    if !failure.tail.is_empty() {
+        // Last, as the end of a log is what is shown of it.
+        making.log("--- what was said before it failed:");
+        for line in &failure.tail {
+            making.log(line);
+        }
+    }
+    match failure.kind {
+        FailureKind::NoRoom | FailureKind::Tampered { .. } => Made::infra(message),
+        FailureKind::NoPackage { .. } | FailureKind::Signature => Made::failed(message),
+        _ if is_offline => Made::infra(format!("{message}; before, not all of it could be fetched")),
+        FailureKind::Phase { .. } | FailureKind::Other => Made::failed(message),
+    }
+}
+
+/// Fetching failed: what that comes to, if it is clear already that nothing else can.
+pub(super) fn of_fetching(said: &str) -> Option<Made> {
+    match Failure::read(said).kind {
+        FailureKind::NoRoom => Some(Made::infra("there was no room for what was fetched; make some")),
+        _ => None,
+    }
+}

@@ -1,0 +1,44 @@
+//! A directory that runs share, of this process and of others: one of them has it at a time.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::exec::{Made, Making};
+
+/// How long to wait between two looks whether it is free.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The lock's file in such a directory.
+pub(super) const LOCK: &str = "lock";
+
+/// A directory that is ours until this goes, or the process does.
+pub(super) struct Held {
+    _lock: File,
+}
+
+impl Held {
+    /// Takes a directory, makes it where it is not there, and waits as long as another has it.
+    pub(super) fn take(dir: &Path, making: &Making<'_>) -> Result<Self, Made> {
+        let failed = |source: io::Error| Made::infra(format!("{}: {source}", dir.display()));
+        fs::create_dir_all(dir).map_err(failed)?;
+        let lock = File::options().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK));
+        let lock = lock.map_err(failed)?;
+        let mut told = false;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { _lock: lock }),
+                Err(TryLockError::WouldBlock) if making.is_cancelled() => return Err(Made::CANCELLED),
+                Err(TryLockError::WouldBlock) => {
+                    if !told {
+                        making.log(&format!("waiting for another run, which has {}", dir.display()));
+                        told = true;
+                    }
+                    std::thread::sleep(TICK);
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+        }
+    }
+}
