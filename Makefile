@@ -2,7 +2,7 @@
 # there (as root; otherwise it says what to install).
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-remote check-lab check-stage3 check-stage3-arm64-kernel check-reports matrix check-long test lint deny bench stable-update doc release install clean
+.PHONY: help demo check check-remote check-lab check-stage3 check-stage3-arm64-kernel check-reports matrix check-long test lint deny bench bench-roots stable-update doc release install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 28
@@ -68,6 +68,11 @@ bench: ## How fast kiln is, against the least that any tool must do, make alone,
 	@scripts/setup.sh bench
 	@scripts/source.sh
 	@KILN_BENCH_TREE=$(CURDIR)/cache/sources/linux-6.1 cargo bench --locked
+
+bench-roots: ## What roots cost: ready in milliseconds, prepared as by a shell script, modes under qemu-user (as root)
+	@scripts/setup.sh stage3
+	@scripts/source.sh
+	@scripts/bench-roots.sh
 
 stable-update: ## One update of a stable kernel, file by file: what it makes kiln build (hours)
 	@scripts/setup.sh bench

@@ -6,7 +6,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 install_rust
-servers=(curl openssl util-linux)
+servers=(curl git openssl util-linux)
 # Any of nginx's flavours will do.
 [[ -x /usr/sbin/nginx ]] || servers+=(nginx-light)
 install_packages "${servers[@]}"
@@ -18,7 +18,7 @@ scripts/lava.sh up "$lab/lab.env"
 export KILN_TEST_LAVA=$lab/lab.env
 
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked --test lab_servers --run-ignored all --test-threads 1
+    cargo nextest run --locked --test lava_client --test lab_servers --run-ignored all --test-threads 1
 else
-    cargo test --locked --test lab_servers -- --include-ignored --test-threads 1
+    cargo test --locked --test lava_client --test lab_servers -- --include-ignored --test-threads 1
 fi

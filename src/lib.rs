@@ -15,6 +15,7 @@ pub mod host;
 pub mod kernel;
 pub mod kinds;
 pub mod lab;
+pub mod net;
 pub mod plan;
 pub mod remote;
 pub mod report;

@@ -1,23 +1,22 @@
-//! Blocking calls on top of libraries that don't block.
+//! Calls to a remote, and what they send.
 //!
-//! One thread drives a remote's connections. A call waits on the thread that makes it, and reads and writes files
-//! there: no disk holds up the connections of the others. Nothing is waited for without a bound. For blobs the bound is on
-//! standstill, and on a pace at which none would ever arrive: a large one takes as long as it takes.
+//! A call waits on the thread that makes it, and reads and writes files there: no disk holds up the connections of the
+//! others. Nothing is waited for without a bound. For blobs the bound is on standstill, and on a pace at which none would
+//! ever arrive: a large one takes as long as it takes.
 
 use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io::{self, Read};
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task;
 
 use super::RemoteError;
+use crate::net::{Driver, Pace};
 
 /// How much of a file is sent at once.
 const PIECE: usize = 256 << 10;
@@ -25,7 +24,7 @@ const PIECE: usize = 256 << 10;
 /// How many pieces may wait to be sent.
 const PIECES: usize = 2;
 
-/// The least that a transfer must come to on the whole, in bytes a second: who is slower than that only holds us up.
+/// The least that a transfer must come to on the whole, in bytes a second.
 const LEAST_PACE: u64 = 16 << 10;
 
 /// The same for a message that comes or goes as a whole: whether it moves does not show, so that less time is given.
@@ -33,31 +32,19 @@ const LEAST_PACE_UNSEEN: u64 = 256 << 10;
 
 /// Where a remote's calls are made.
 pub(super) struct Calls {
-    handle: Handle,
+    driver: Driver,
     /// How long to wait for an answer, and for more of one.
     timeout: Duration,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Calls {
     pub(super) fn new(timeout: Duration) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel();
-        let drive = move || {
-            // It ends when `stop` is dropped.
-            let _ = runtime.block_on(stopped);
-            // A name may still be looked up, and whoever does that can't be interrupted.
-            runtime.shutdown_background();
-        };
-        let thread = std::thread::Builder::new().name("kiln-remote".to_owned()).spawn(drive)?;
-        Ok(Self { handle, timeout, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { driver: Driver::new("kiln-remote")?, timeout })
     }
 
     /// Waits for a call. What it waits for in turn has bounds of its own: see [`Self::in_time`].
     pub(super) fn wait<F: Future>(&self, call: F) -> F::Output {
-        self.handle.block_on(call)
+        self.driver.wait(call)
     }
 
     /// The outcome of one step of a call, if it comes in time.
@@ -67,8 +54,8 @@ impl Calls {
 
     /// The outcome of one step that takes a message of so many bytes.
     pub(super) async fn in_time_for<F: Future>(&self, bytes: u64, step: F) -> Result<F::Output, RemoteError> {
-        let timeout = self.timeout.saturating_add(at_pace(bytes, LEAST_PACE_UNSEEN));
-        tokio::time::timeout(timeout, step).await.map_err(|_| too_late(timeout))
+        let unseen = Duration::from_millis(bytes.saturating_mul(1000) / LEAST_PACE_UNSEEN);
+        Ok(Pace::new(self.timeout.saturating_add(unseen), LEAST_PACE).in_time(step).await?)
     }
 
     /// Starts a request whose body is what `from` yields, and feeds it until the request has an outcome. A server may
@@ -121,53 +108,7 @@ impl Calls {
 
     /// The bounds of a transfer that begins now.
     pub(super) fn pace(&self) -> Pace {
-        Pace { timeout: self.timeout, began: Instant::now(), moved: 0 }
-    }
-}
-
-/// How long a transfer may go on: it must not stand still, nor all but do so.
-pub(super) struct Pace {
-    timeout: Duration,
-    began: Instant,
-    moved: u64,
-}
-
-impl Pace {
-    /// The outcome of the next step, if it comes in time.
-    pub(super) async fn in_time<F: Future>(&self, step: F) -> Result<F::Output, RemoteError> {
-        let all = self.timeout.saturating_add(at_pace(self.moved, LEAST_PACE));
-        let left = all.saturating_sub(self.began.elapsed());
-        tokio::time::timeout(left.min(self.timeout), step).await.map_err(|_| {
-            if left < self.timeout {
-                RemoteError::Unreachable(format!("it is slower than {} KiB a second", LEAST_PACE >> 10))
-            } else {
-                too_late(self.timeout)
-            }
-        })
-    }
-
-    /// Counts what has been moved.
-    pub(super) fn moved(&mut self, bytes: usize) {
-        self.moved = self.moved.saturating_add(bytes as u64);
-    }
-}
-
-/// How long so many bytes take at so many a second.
-fn at_pace(bytes: u64, pace: u64) -> Duration {
-    Duration::from_millis(bytes.saturating_mul(1000) / pace)
-}
-
-/// The error of an answer that does not come.
-fn too_late(timeout: Duration) -> RemoteError {
-    RemoteError::Unreachable(format!("nothing came for {}", humantime::format_duration(timeout)))
-}
-
-impl Drop for Calls {
-    fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        Pace::new(self.timeout, LEAST_PACE)
     }
 }
 

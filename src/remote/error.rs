@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use crate::net::Late;
+
 /// A request that came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
@@ -41,5 +43,11 @@ impl RemoteError {
     /// Whether another try may do.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Busy { .. } | Self::Unreachable(_))
+    }
+}
+
+impl From<Late> for RemoteError {
+    fn from(late: Late) -> Self {
+        Self::Unreachable(late.to_string())
     }
 }

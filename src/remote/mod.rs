@@ -18,7 +18,6 @@
 //! | `settings.rs`, `secret.rs` | where a remote is, and how to get in |
 //! | `open.rs` | the remote of some settings, and what is wrong with them |
 //! | `calls.rs` | blocking calls on top of libraries that don't block |
-//! | `said.rs` | what a server said, fit to be shown |
 //! | `bundle/` | a file with entries and blobs |
 //! | `export.rs`, `import.rs` | results into a bundle, and out of it |
 //! | `entry.rs`, `sealed.rs` | what is kept of a result, and who stands for it |
@@ -48,7 +47,6 @@ mod open;
 mod pack;
 pub mod paths;
 mod push;
-mod said;
 mod sealed;
 mod secret;
 mod settings;

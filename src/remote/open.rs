@@ -1,7 +1,6 @@
 //! The remote of some settings, and what is wrong with them: no server is asked anything before it is used.
 
 use std::fs;
-use std::net::IpAddr;
 use std::path::Path;
 
 use reqwest::Url;
@@ -11,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::dir::DirRemote;
 use super::http::HttpRemote;
 use super::{Address, Remote, RemoteError, Settings};
+use crate::net::is_loopback;
 
 /// The largest file with certificates or a key that is read, in bytes: the system's own bundle has a quarter of that.
 const MAX_PEM: u64 = 1 << 20;
@@ -127,13 +127,6 @@ fn checked(address: &str, settings: &Settings, schemes: &[(&str, bool)]) -> Resu
         )));
     }
     Ok(url)
-}
-
-/// Whether what is sent there stays on this machine.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Segments that mean something in a remote's own paths: `ac`, `cas` and `tmp` in ours, the others in resource names of

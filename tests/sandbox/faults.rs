@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kiln::exec::sandbox::{
@@ -94,27 +94,52 @@ fn an_upper_layer_where_none_can_be_is_explained() {
     }
     let bench = Bench::new();
     let base = bench.base();
-    // /proc is no place to write to.
-    let mut spec = script("true", &[]);
     let host = Host::root();
-    let writable = Writable { upper: "/proc/self".into(), work: host.subdir("work") };
-    spec.root = images(&[&base], Some(writable));
-    let (text, _) = fault(&host, &spec);
+    let mut spec = script("true", &[]);
+    let mut with = |upper: PathBuf, work: PathBuf| {
+        spec.root = images(&[&base], Some(Writable { upper, work }));
+        fault(&host, &spec)
+    };
+    // /proc is no place to write to.
+    let (text, _) = with("/proc/self".into(), host.subdir("work"));
     assert!(text.contains("/proc/self"), "{text}");
-    let sources = [host.subdir("one"), host.subdir("two")];
-    for (index, source) in sources.iter().enumerate() {
-        let tmpfs = Command::new("mount").args(["-t", "tmpfs", "x"]).arg(source).status().unwrap();
-        assert!(tmpfs.success(), "{index}");
+    let at = host.subdir("at");
+    let (below, upper, work) = (host.subdir("below"), host.subdir("upper"), host.subdir("upper.work"));
+    let (below, upper, work) = (below.display(), upper.display(), work.display());
+    for (kind, options, says) in [
+        ("overlay", format!("lowerdir={below},upperdir={upper},workdir={work}"), "on another overlay"),
+        // Not the file system of the other directory.
+        ("tmpfs", "size=1m".to_owned(), "on tmpfs"),
+    ] {
+        let mounted =
+            Command::new("mount").args(["-t", kind, "-o", &options, "x"]).arg(&at).status().unwrap();
+        assert!(mounted.success(), "{kind}");
+        fs::create_dir(at.join("dir")).unwrap();
+        let work = if kind == "tmpfs" { host.subdir("work") } else { at.join("dir.work") };
+        fs::create_dir_all(&work).unwrap();
+        let (text, help) = with(at.join("dir"), work);
+        assert!(Command::new("umount").arg(&at).status().unwrap().success());
+        assert!(text.contains("overlay over") && text.contains("base.img") && text.contains(says), "{text}");
+        assert!(help.contains("ext4"), "{help}");
     }
-    // Not on one file system.
-    let [upper, work] = sources.clone();
-    spec.root = images(&[&base], Some(Writable { upper, work }));
-    let (text, help) = fault(&host, &spec);
-    for source in &sources {
-        Command::new("umount").arg(source).status().unwrap();
+    bench.devices_go();
+}
+
+#[test]
+fn programs_that_nothing_here_runs_are_told_from_those_that_fail() {
+    let bench = Bench::new();
+    let base = bench.root("foreign", |tree| {
+        // An ELF header of no machine that there is.
+        let mut head = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\0\0";
+        head[18..20].copy_from_slice(&9999_u16.to_le_bytes());
+        fs::write(tree.join("bin/busybox"), [&head[..], &[0; 100]].concat()).unwrap();
+    });
+    for host in Host::with_images() {
+        let error = host.spawn(&script("true", &[&base])).wait().unwrap_err();
+        let SandboxError::Exec { .. } = error else { panic!("{error}") };
+        assert!(error.to_string().contains("/bin/sh"), "{error}");
+        assert!(error.help().unwrap().contains("kiln doctor"), "{error}");
     }
-    assert!(text.contains("overlay over") && text.contains("base.img") && text.contains("one"), "{text}");
-    assert!(help.contains("ext4"), "{help}");
     bench.devices_go();
 }
 

@@ -60,6 +60,9 @@ impl SandboxError {
     pub fn help(&self) -> Option<&str> {
         match self {
             Self::Setup { help, .. } => Some(help),
+            Self::Exec { source, .. } if source.raw_os_error() == Some(Errno::ENOEXEC as i32) => Some(
+                "it is of another machine, or damaged: `kiln doctor` says which machines' programs run here",
+            ),
             _ => None,
         }
     }

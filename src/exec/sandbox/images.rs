@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, mount, umount2};
 use nix::sys::stat::Mode;
-use nix::sys::statfs::fstatfs;
+use nix::sys::statfs::{
+    FUSE_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, fstatfs,
+};
 
 use super::device::Device;
 use super::error::{During, Failure, Stage};
@@ -155,14 +157,24 @@ impl Tree {
     fn overlaying(&self) -> String {
         let layers: Vec<_> = self.layers.iter().map(|layer| layer.path.display().to_string()).collect();
         let on = self.written.as_ref().map_or_else(String::new, |written| {
-            let kind = fstatfs(&written.upper).map_or_else(
-                |_| "some file system".to_owned(),
-                |stat| format!("a file system of type {:#x}", stat.filesystem_type().0),
-            );
-            format!(", with what is written in {} on {kind}", written.path.display())
+            let kind = fstatfs(&written.upper).map(|stat| kind(stat.filesystem_type()));
+            let kind = kind.map(|kind| format!(" on {kind}")).unwrap_or_default();
+            format!(", with what is written in {}{kind}", written.path.display())
         });
         format!("lay an overlay over {}{on}", layers.join(", "))
     }
+}
+
+/// A file system by name, of those that take no upper layer or only sometimes.
+fn kind(kind: FsType) -> String {
+    let names = [
+        (OVERLAYFS_SUPER_MAGIC, "another overlay"),
+        (NFS_SUPER_MAGIC, "NFS"),
+        (FUSE_SUPER_MAGIC, "FUSE"),
+        (TMPFS_MAGIC, "tmpfs"),
+    ];
+    let named = names.iter().find(|(known, _)| *known == kind);
+    named.map_or_else(|| format!("a file system of type {:#x}", kind.0), |(_, name)| (*name).to_owned())
 }
 
 impl Layer {

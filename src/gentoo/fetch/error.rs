@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::net::Late;
+
 /// Why something did not come.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -92,6 +94,15 @@ pub enum MirrorProblem {
     Content(String),
 }
 
+impl From<Late> for MirrorProblem {
+    fn from(late: Late) -> Self {
+        match late {
+            Late::Silent(time) => Self::Silent(time.as_secs()),
+            Late::Slow(pace) => Self::Slow(pace),
+        }
+    }
+}
+
 impl MirrorProblem {
     /// Whether another try may help.
     pub(super) fn may_pass(&self) -> bool {
@@ -112,24 +123,4 @@ pub(super) fn note(problems: &mut Vec<Noted>, index: usize, mirror: &str, proble
         Some(noted) => noted.2 = problem,
         None => problems.push((index, mirror.to_owned(), problem)),
     }
-}
-
-/// An error with all that led to it, without addresses.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}
-
-/// A text that a server made up: short, on one line, without bytes that steer a terminal.
-pub(super) fn said(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).take(200).collect()
 }

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
-use tokio::runtime::{Builder, Runtime};
 
 use super::digests::{Digests, Hashing};
+use crate::net::{Driver, Pace, chain, is_loopback, provide_cryptography};
 
 pub use error::{FetchError, MirrorProblem};
 
@@ -41,6 +41,13 @@ pub struct Patience {
     pub standstill: Duration,
     /// The least that a transfer must come to on the whole, in bytes a second.
     pub pace: u64,
+}
+
+impl Patience {
+    /// The bounds of an answer that is asked for now.
+    fn pace(self) -> Pace {
+        Pace::new(self.standstill, self.pace)
+    }
 }
 
 impl Default for Patience {
@@ -76,7 +83,7 @@ pub type Watch<'a> = &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>;
 pub struct Mirrors {
     mirrors: Vec<Mirror>,
     patience: Patience,
-    runtime: Runtime,
+    driver: Driver,
 }
 
 /// One of them.
@@ -98,9 +105,9 @@ impl Mirrors {
             let problem = "no mirror is named".to_owned();
             return Err(FetchError::Address { address: String::new(), problem });
         }
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|source| FetchError::local(Path::new("."), source))?;
-        Ok(Self { mirrors, patience, runtime })
+        let driver =
+            Driver::new("kiln-mirrors").map_err(|source| FetchError::local(Path::new("."), source))?;
+        Ok(Self { mirrors, patience, driver })
     }
 
     /// Gets a text of at most `most` bytes, and has it read: the first mirror whose text can be read counts. What `read`
@@ -116,7 +123,7 @@ impl Mirrors {
             for (index, mirror) in self.mirrors.iter().enumerate() {
                 let got = mirror.at(path).and_then(|url| {
                     let transfer = Transfer { client: &mirror.client, url, patience: self.patience };
-                    self.runtime.block_on(transfer.text(most))
+                    self.driver.wait(transfer.text(most))
                 });
                 let problem = match got.map(|bytes| read(&bytes)) {
                     Ok(Ok(value)) => return Ok(value),
@@ -197,8 +204,7 @@ impl Mirrors {
         loop {
             let before = sink.hashing.size();
             let transfer = Transfer { client: &mirror.client, url: url.clone(), patience: self.patience };
-            let came =
-                self.runtime.block_on(transfer.file(wanted.size, part, &mut sink, &mut restart, &mut told));
+            let came = self.driver.wait(transfer.file(wanted.size, part, &mut sink, &mut restart, &mut told));
             match came {
                 Ok(()) => {}
                 Err(Stop::Mirror(problem)) => {
@@ -287,7 +293,7 @@ impl Mirror {
         }
         let path = format!("{}/", base.path().trim_end_matches('/'));
         base.set_path(&path);
-        let client = client(&base, patience).map_err(|error| wrong(&error::chain(&error)))?;
+        let client = client(&base, patience).map_err(|error| wrong(&chain(&error)))?;
         Ok(Self { base, client })
     }
 
@@ -300,16 +306,14 @@ impl Mirror {
 }
 
 fn client(base: &Url, patience: Patience) -> reqwest::Result<Client> {
-    // The library takes the process's provider of cryptography. Where one has been chosen before, it is this one too.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    provide_cryptography();
     let builder = || {
         let builder = Client::builder()
             .connect_timeout(patience.standstill)
             .redirect(Policy::none())
             .referer(false)
             .user_agent(concat!("kiln/", env!("CARGO_PKG_VERSION")));
-        let near = matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        if near { builder.no_proxy() } else { builder }
+        if is_loopback(base) { builder.no_proxy() } else { builder }
     };
     let built = builder().build();
     if base.scheme() == "http" {

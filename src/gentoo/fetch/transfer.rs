@@ -1,18 +1,18 @@
 //! One request to one mirror.
 
-use std::future::Future;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use reqwest::header::{
     CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, IF_RANGE, LOCATION, RANGE,
 };
 use reqwest::{Client, Response, StatusCode, Url};
 
 use super::Patience;
-use super::error::{MirrorProblem, chain, said};
+use super::error::MirrorProblem;
 use super::part::Part;
+use crate::net::{Pace, chain, plain};
 
 /// What is asked of whom.
 pub(super) struct Transfer<'a> {
@@ -45,9 +45,9 @@ impl Transfer<'_> {
         if length(&answer).is_some_and(|length| length > most) {
             return Err(MirrorProblem::TooMuch(most));
         }
-        let mut pace = Pace::new(self.patience);
+        let mut pace = self.patience.pace();
         let mut bytes = Vec::new();
-        while let Some(piece) = pace.next(&mut answer).await? {
+        while let Some(piece) = next(&mut pace, &mut answer).await? {
             bytes.extend_from_slice(&piece);
             if bytes.len() as u64 > most {
                 return Err(MirrorProblem::TooMuch(most));
@@ -105,9 +105,9 @@ impl Transfer<'_> {
         }
         let mark = header(&answer, &ETAG).filter(|mark| !mark.starts_with("W/"));
         part.came_from(self.url.as_str(), mark.as_deref()).map_err(Stop::Local)?;
-        let mut pace = Pace::new(self.patience);
+        let mut pace = self.patience.pace();
         while sink.seen() < size {
-            let piece = pace.next(&mut answer).await?.ok_or(MirrorProblem::BrokeOff(sink.seen()))?;
+            let piece = next(&mut pace, &mut answer).await?.ok_or(MirrorProblem::BrokeOff(sink.seen()))?;
             if sink.seen() + piece.len() as u64 > size {
                 return Err(MirrorProblem::TooMuch(size).into());
             }
@@ -118,7 +118,7 @@ impl Transfer<'_> {
             }
         }
         // Chunks without an announced length may go on for ever.
-        match pace.next(&mut answer).await {
+        match next(&mut pace, &mut answer).await {
             Ok(Some(piece)) if !piece.is_empty() => Err(MirrorProblem::TooMuch(size).into()),
             _ => Ok(()),
         }
@@ -142,9 +142,8 @@ impl Transfer<'_> {
 
     async fn ask(&self, headers: HeaderMap) -> Result<Response, MirrorProblem> {
         let request = self.client.get(self.url.clone()).headers(headers).send();
-        in_time(self.patience.standstill, request)
-            .await?
-            .map_err(|error| MirrorProblem::Unreachable(chain(&error.without_url())))
+        let answer = self.patience.pace().in_time(request).await?;
+        answer.map_err(|error| MirrorProblem::Unreachable(chain(&error.without_url())))
     }
 }
 
@@ -159,40 +158,18 @@ impl<S> Seen for super::Sink<S> {
     }
 }
 
-/// The bounds of one answer: it must not stand still, nor all but do so.
-struct Pace {
-    patience: Patience,
-    began: Instant,
-    moved: u64,
-}
-
-impl Pace {
-    fn new(patience: Patience) -> Self {
-        Self { patience, began: Instant::now(), moved: 0 }
-    }
-
-    async fn next(&mut self, answer: &mut Response) -> Result<Option<Vec<u8>>, MirrorProblem> {
-        let Patience { standstill, pace } = self.patience;
-        let due = Duration::from_millis(self.moved.saturating_mul(1000) / pace.max(1));
-        let left = standstill.saturating_add(due).saturating_sub(self.began.elapsed());
-        let piece = in_time(left.min(standstill), answer.chunk()).await;
-        let piece =
-            piece.map_err(|problem| if left < standstill { MirrorProblem::Slow(pace) } else { problem })?;
-        let piece = piece.map_err(|_| MirrorProblem::BrokeOff(self.moved))?;
-        self.moved += piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        Ok(piece.map(Into::into))
-    }
-}
-
-async fn in_time<F: Future>(most: Duration, step: F) -> Result<F::Output, MirrorProblem> {
-    tokio::time::timeout(most, step).await.map_err(|_| MirrorProblem::Silent(most.as_secs()))
+/// More of an answer; nothing behind its end.
+async fn next(pace: &mut Pace, answer: &mut Response) -> Result<Option<Bytes>, MirrorProblem> {
+    let piece = pace.in_time(answer.chunk()).await?.map_err(|_| MirrorProblem::BrokeOff(pace.so_far()))?;
+    pace.moved(piece.as_ref().map_or(0, Bytes::len));
+    Ok(piece)
 }
 
 fn refused(answer: &Response) -> MirrorProblem {
     match answer.status() {
         StatusCode::NOT_FOUND | StatusCode::GONE => MirrorProblem::Missing,
         status if status.is_redirection() => {
-            MirrorProblem::Redirect(said(&header(answer, &LOCATION).unwrap_or_default()))
+            MirrorProblem::Redirect(plain(&header(answer, &LOCATION).unwrap_or_default()))
         }
         status => MirrorProblem::Status(status.as_u16()),
     }

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::said::said;
 use super::{LavaError, Token};
+use crate::net::said;
 
 /// As much as is read of an answer that is not the one hoped for.
 const MAX_REASON: usize = 64 << 10;
@@ -67,7 +67,12 @@ impl Answer {
     }
 
     pub(super) fn unexpected(&self, text: &str) -> LavaError {
-        LavaError::Unexpected(format!("{}: {}: {}", self.what, self.status, said(text, &self.token)))
+        LavaError::Unexpected(format!(
+            "{}: {}: {}",
+            self.what,
+            self.status,
+            said(text, Some(self.token.reveal()))
+        ))
     }
 
     /// Why it refuses, where it says so as LAVA does: `message`, `detail`, or texts by the name of a field.
@@ -81,7 +86,7 @@ impl Answer {
             let why = why.as_str().or_else(|| why.get(0)?.as_str())?;
             Some(format!("{field}: {why}"))
         })?;
-        Some(said(&text, &self.token))
+        Some(said(&text, Some(self.token.reveal())))
     }
 }
 

@@ -8,9 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::answer::Answer;
-use super::calls::Pace;
-use super::said::{chain, plain, said};
 use super::{JobId, LavaError, Settings, Token, connect};
+use crate::net::{Late, Pace, chain, disbelief, plain, said};
 
 /// The largest answer that is read. A thousand devices, or fifty jobs with their definitions, have a tenth of it.
 pub(super) const MAX_ANSWER: usize = 8 << 20;
@@ -20,6 +19,9 @@ const AT_ONCE: usize = 1000;
 
 /// How many pages of a list are read at most.
 const MAX_PAGES: usize = 200;
+
+/// The least that an answer must come to on the whole, in bytes a second.
+const LEAST_PACE: u64 = 64 << 10;
 
 /// How much of a list is read at most, in bytes.
 const MAX_LIST: usize = 64 << 20;
@@ -119,7 +121,7 @@ impl Server {
     }
 
     async fn exchange(&self, ask: &Ask, request: Request, most: usize) -> Result<Answer, LavaError> {
-        let mut pace = Pace::new(self.timeout);
+        let mut pace = Pace::new(self.timeout, LEAST_PACE);
         let mut response = self.send(&pace, ask, request).await?;
         let mut body = Vec::new();
         while let Some(piece) = self.piece(&pace, ask, &mut response).await? {
@@ -146,7 +148,7 @@ impl Server {
         ask: &Ask,
         mut take: impl FnMut(&[u8]) -> Result<bool, LavaError>,
     ) -> Result<Streamed, LavaError> {
-        let mut pace = Pace::new(self.timeout);
+        let mut pace = Pace::new(self.timeout, LEAST_PACE);
         let mut response = self.send(&pace, ask, self.request(ask)).await?;
         if response.status() != reqwest::StatusCode::OK {
             return Ok(Streamed::Refused(response.status().as_u16()));
@@ -218,13 +220,13 @@ impl Server {
     }
 
     async fn send(&self, pace: &Pace, ask: &Ask, request: Request) -> Result<Response, LavaError> {
-        let sent = pace.in_time(self.client.execute(request)).await.map_err(|error| at(ask, error))?;
+        let sent = pace.in_time(self.client.execute(request)).await.map_err(|late| at(ask, late))?;
         sent.map_err(|error| {
-            if let Some(why) = connect::disbelief(&error) {
+            if let Some(why) = disbelief(&error) {
                 return LavaError::Certificate(format!("{}: {why}", ask.what()));
             }
             let timed_out = error.is_timeout();
-            let text = said(&chain(&error.without_url()), &self.token);
+            let text = said(&chain(&error.without_url()), Some(self.token.reveal()));
             let text = format!("{}: {text}", ask.what());
             if timed_out { LavaError::Slow(text) } else { LavaError::Unreachable(text) }
         })
@@ -236,9 +238,9 @@ impl Server {
         ask: &Ask,
         response: &mut Response,
     ) -> Result<Option<bytes::Bytes>, LavaError> {
-        let piece = pace.in_time(response.chunk()).await.map_err(|error| at(ask, error))?;
+        let piece = pace.in_time(response.chunk()).await.map_err(|late| at(ask, late))?;
         piece.map_err(|error| {
-            let text = said(&chain(&error.without_url()), &self.token);
+            let text = said(&chain(&error.without_url()), Some(self.token.reveal()));
             LavaError::Unreachable(format!("{}: the connection broke off: {text}", ask.what()))
         })
     }
@@ -253,9 +255,6 @@ pub(super) enum Streamed {
     Refused(u16),
 }
 
-fn at(ask: &Ask, error: LavaError) -> LavaError {
-    match error {
-        LavaError::Slow(text) => LavaError::Slow(format!("{}: {text}", ask.what())),
-        error => error,
-    }
+fn at(ask: &Ask, late: Late) -> LavaError {
+    LavaError::Slow(format!("{}: {late}", ask.what()))
 }

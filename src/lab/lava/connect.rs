@@ -1,6 +1,5 @@
 //! How a lab is reached, and what lets us in.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,8 +7,8 @@ use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder, Url};
 
-use super::said::chain;
 use super::{LavaError, Settings, Token};
+use crate::net::{chain, is_loopback, provide_cryptography};
 
 /// How long a connection is kept that nothing is asked over. Short, as web servers in front of a LAVA close theirs after a
 /// second or two: a submission that meets such an end could not be told from one that arrived.
@@ -38,7 +37,7 @@ pub(super) fn base(address: &str) -> Result<Url, LavaError> {
 
 /// A client that believes what the settings say, and follows nothing.
 pub(super) fn client(url: &Url, settings: &Settings) -> Result<Client, LavaError> {
-    provide();
+    provide_cryptography();
     let begin = || {
         let builder = Client::builder()
             .connect_timeout(settings.timeout)
@@ -65,25 +64,6 @@ fn believes_nobody(builder: ClientBuilder) -> reqwest::Result<Client> {
     builder.tls_certs_only(std::iter::empty()).build()
 }
 
-/// Gives the process its provider of cryptography. Where one has been chosen before, it is this one too.
-pub(super) fn provide() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
-/// Why a server's certificate was not believed, if that is what an error comes from.
-pub(super) fn disbelief(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(error @ rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
-            return Some(error.to_string());
-        }
-        // What an I/O error is made of is not what it comes from.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
-    }
-    None
-}
-
 /// What a request shows to be let in. LAVA reads the scheme `Token` alone, and takes any other for nobody.
 pub(super) fn authorization(token: &Token) -> Result<HeaderValue, LavaError> {
     if token.reveal().is_empty() {
@@ -99,13 +79,6 @@ pub(super) fn authorization(token: &Token) -> Result<HeaderValue, LavaError> {
 /// The bytes of a file that the settings name.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, LavaError> {
     std::fs::read(path).map_err(|error| mistake(format!("{}: {error}", path.display())))
-}
-
-/// Whether an address is this machine's own.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 pub(super) fn mistake(text: String) -> LavaError {

@@ -21,9 +21,9 @@ use serde::Deserialize;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{HandshakeError, Message, WebSocket};
 
-use super::connect::{disbelief, is_loopback, mistake, provide};
-use super::said::chain;
+use super::connect::mistake;
 use super::{JobId, LavaError, Settings};
+use crate::net::{chain, disbelief, is_loopback, provide_cryptography};
 
 /// The largest message that is read. A lab's own have some 500 bytes.
 const MAX_MESSAGE: usize = 64 << 10;
@@ -244,7 +244,7 @@ impl<T: Read + Write + Send> Stream for T {}
 
 /// Believes the authorities of a file, or else the system's.
 fn tls(ca: Option<&Path>) -> Result<ClientConfig, LavaError> {
-    provide();
+    provide_cryptography();
     let Some(ca) = ca else {
         let builder = ClientConfig::builder().with_platform_verifier();
         return Ok(builder.map_err(|error| mistake(chain(&error)))?.with_no_client_auth());

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ask::{Ask, MAX_ANSWER};
-use super::said::plain;
 use super::{Lava, LavaError, yaml};
+use crate::net::plain;
 
 /// A job's number at its lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -15,8 +15,8 @@ use std::time::Duration;
 use jiff::civil::Date;
 
 use super::results::LAVA;
-use super::said::plain;
 use super::{Case, CaseResult, Health, Job, Results, Stage, State};
+use crate::net::plain;
 
 /// How many failed cases a message names.
 const NAMED: usize = 5;

@@ -118,7 +118,7 @@ fn text(line: &[u8]) -> Option<Vec<u8>> {
     Some(match &*entry.lvl {
         // What the board itself said, here or on another of its consoles.
         "target" | "feedback" => format!("{message}\n").into_bytes(),
-        level => format!("lava {}: {message}\n", super::said::plain(level)).into_bytes(),
+        level => format!("lava {}: {message}\n", crate::net::plain(level)).into_bytes(),
     })
 }
 

@@ -7,7 +7,7 @@
 mod answer;
 mod ask;
 mod availability;
-mod calls;
+mod beside;
 mod connect;
 mod error;
 mod events;
@@ -17,7 +17,6 @@ mod judge;
 mod log;
 mod probes;
 mod results;
-mod said;
 mod settings;
 mod submit;
 mod survey;
@@ -35,12 +34,13 @@ pub use settings::{Settings, Token};
 pub use survey::{Device, Survey, Surveyed, Unusable, Worker, survey_all};
 
 use ask::Server;
-use calls::Calls;
+
+use crate::net::Driver;
 
 /// One lab. Every method waits for the lab, each for a bounded time, and may be called from any thread.
 pub struct Lava {
     name: String,
-    calls: Calls,
+    calls: Driver,
     server: Server,
 }
 
@@ -48,7 +48,7 @@ impl Lava {
     /// A lab that people call `name`. Nothing is asked of it yet.
     pub fn new(name: &str, settings: Settings) -> Result<Self, LavaError> {
         let server = Server::new(settings)?;
-        Ok(Self { name: name.to_owned(), calls: Calls::new().map_err(LavaError::Local)?, server })
+        Ok(Self { name: name.to_owned(), calls: Driver::new("kiln-lava").map_err(LavaError::Local)?, server })
     }
 
     /// What people call it.

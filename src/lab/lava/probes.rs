@@ -36,7 +36,7 @@ pub(super) async fn user(server: &Server) -> Result<String, Unusable> {
         return Err(Unusable::BadToken("the lab takes us for nobody".to_owned()));
     }
     if user != server.user {
-        return Err(Unusable::OtherUser { is: super::said::plain(&user), expected: server.user.clone() });
+        return Err(Unusable::OtherUser { is: crate::net::plain(&user), expected: server.user.clone() });
     }
     Ok(user)
 }
@@ -81,7 +81,7 @@ pub(super) async fn not_device_administrator(server: &Server, device: Option<&st
     if let Some(device) = device
         && may(server, &["devices", device], "PUT").await?
     {
-        let device = super::said::plain(device);
+        let device = crate::net::plain(device);
         return Err(Unusable::DeviceAdministrator(format!("change the device {device}")));
     }
     Ok(())

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ask::Ask;
-use super::said::plain;
 use super::{JobId, Lava, LavaError, yaml};
+use crate::net::plain;
 
 /// The suite in which LAVA itself reports, one case for each of its actions.
 pub(super) const LAVA: &str = "lava";

@@ -17,7 +17,6 @@ use serde_json::json;
 
 use super::answer::Answer;
 use super::ask::Ask;
-use super::said::said;
 use super::{JobId, Lava, LavaError, Submit};
 
 /// What LAVA says of a definition that it would take.
@@ -65,8 +64,7 @@ impl Lava {
 }
 
 fn invalid(answer: &Answer) -> LavaError {
-    let reason = answer.reason();
-    LavaError::Invalid(reason.unwrap_or_else(|| said("it does not say why", &answer.token)))
+    LavaError::Invalid(answer.reason().unwrap_or_else(|| "it does not say why".to_owned()))
 }
 
 /// The number of the one job that was made.

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::ask::{Ask, Server};
-use super::calls::{Beside, whole};
-use super::said::plain;
+use super::beside::Beside;
 use super::{Lava, LavaError, probes};
+use crate::net::plain;
 
 /// What came of a look at a lab.
 #[derive(Clone, Debug)]
@@ -117,7 +117,9 @@ impl Lava {
     pub fn survey(&self, within: Duration) -> Survey {
         let look = async {
             let looked = tokio::time::timeout(within, look(&self.server)).await;
-            looked.unwrap_or_else(|_| Err(Unusable::Slow(format!("it was not done after {}", whole(within)))))
+            looked.unwrap_or_else(|_| {
+                Err(Unusable::Slow(format!("it was not done after {}", humantime::format_duration(within))))
+            })
         };
         Survey { lab: self.name.clone(), state: self.calls.wait(look) }
     }

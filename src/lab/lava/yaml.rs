@@ -7,8 +7,7 @@ use serde_saphyr::{Options, alias_limits, budget, options};
 
 /// Reads a document. The error is for people, and short.
 pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_saphyr::from_str_with_options(text, bounds())
-        .map_err(|error| super::said::plain(&error.to_string()))
+    serde_saphyr::from_str_with_options(text, bounds()).map_err(|error| crate::net::plain(&error.to_string()))
 }
 
 fn bounds() -> Options {

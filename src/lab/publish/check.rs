@@ -1,7 +1,6 @@
 //! Whether an address has what it should.
 
 use std::error::Error;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH};
@@ -9,6 +8,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 
 use super::Unserved;
+use crate::net::{is_loopback, provide_cryptography};
 
 /// Asks for the head of what is there.
 pub(super) fn check(url: &str, size: u64, timeout: Duration) -> Result<(), Unserved> {
@@ -38,14 +38,12 @@ pub(super) fn check(url: &str, size: u64, timeout: Duration) -> Result<(), Unser
 
 /// A client that shows nothing and follows nothing.
 fn client(url: &Url) -> reqwest::Result<Client> {
-    // The library takes the process's provider of cryptography. Where one has been chosen before, it is this one too.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    provide_cryptography();
     let mut builder = Client::builder()
         .redirect(Policy::none())
         .referer(false)
         .user_agent(concat!("kiln/", env!("CARGO_PKG_VERSION")));
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    if host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) {
+    if is_loopback(url) {
         builder = builder.no_proxy();
     }
     if url.scheme() == "http" {

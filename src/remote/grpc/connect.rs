@@ -4,8 +4,8 @@ use reqwest::Url;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
+use crate::net::chain;
 use crate::remote::open::{mistake, read_certificates, read_key};
-use crate::remote::said::chain;
 use crate::remote::{RemoteError, Settings};
 
 /// The server at that URL.

@@ -4,11 +4,12 @@ use std::error::Error as _;
 
 use tonic::{Code, Status};
 
-use crate::remote::said::{chain, said};
+use crate::net::{chain, said};
 use crate::remote::{RemoteError, Secret};
 
 /// The error that such a status is.
 pub(super) fn error(status: &Status, token: Option<&Secret>) -> RemoteError {
+    let token = token.map(Secret::reveal);
     let text = said(status.message(), token);
     // Servers' own have no cause: this one was made here, as the connection broke or never was.
     if let Some(cause) = status.source() {

@@ -7,7 +7,7 @@ use jiff::fmt::rfc2822;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
-use crate::remote::said::said;
+use crate::net::said;
 use crate::remote::{RemoteError, Secret};
 
 /// The error that such an answer is. Its body is not read: nobody knows how long it is, nor what it says.
@@ -16,7 +16,7 @@ pub(super) fn refused(answer: &Response, token: Option<&Secret>) -> RemoteError 
 }
 
 fn error(status: StatusCode, headers: &HeaderMap, token: Option<&Secret>) -> RemoteError {
-    let text = said(&status.to_string(), token);
+    let text = said(&status.to_string(), token.map(Secret::reveal));
     match status.as_u16() {
         401 if token.is_none() => RemoteError::Denied(format!("{text}: it wants a token or a password")),
         401 | 403 | 407 => RemoteError::Denied(text),

@@ -6,14 +6,13 @@ use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity, Url};
 
-use crate::remote::open::{is_loopback, mistake, read_certificates, read_key};
-use crate::remote::said::chain;
+use crate::net::{chain, is_loopback, provide_cryptography};
+use crate::remote::open::{mistake, read_certificates, read_key};
 use crate::remote::{RemoteError, Secret, Settings};
 
 /// A client that trusts and shows what the settings say, and follows nothing by itself.
 pub(super) fn client(url: &Url, settings: &Settings) -> Result<Client, RemoteError> {
-    // The library takes the process's provider of cryptography. Where one has been chosen before, it is this one too.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    provide_cryptography();
     let mut builder = Client::builder()
         .connect_timeout(settings.timeout)
         .redirect(Policy::none())

@@ -22,9 +22,9 @@ use reqwest::{Client, Method, Response, StatusCode, Url};
 use tokio::task::JoinSet;
 
 use super::calls::{Calls, Exactly};
-use super::said::{chain, said};
 use super::{MAX_ENTRY, Name, Remote, RemoteError, Secret, Settings};
 use crate::digest::Digest;
+use crate::net::{chain, said};
 use answer::refused;
 
 /// How many blobs are asked after at once.
