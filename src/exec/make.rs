@@ -36,8 +36,10 @@ pub struct Made {
 }
 
 impl Made {
-    /// All outputs are there.
-    pub const PASSED: Self = Self { outcome: Outcome::Pass, message: None, lost: None };
+    /// All outputs are there, and there may be something to say.
+    pub const fn passed(message: Option<String>) -> Self {
+        Self { outcome: Outcome::Pass, message, lost: None }
+    }
 
     /// The user has had enough.
     pub const CANCELLED: Self = Self { outcome: Outcome::Cancelled, message: None, lost: None };

@@ -54,7 +54,7 @@ impl Make for Packages<'_> {
             Ok(run) => run,
             Err(made) => return made,
         };
-        let made = run.image().map_or_else(|made| made, |()| Made::PASSED);
+        let made = run.image().map_or_else(|made| made, Made::passed);
         run.clear();
         made
     }
@@ -97,13 +97,19 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    fn image(&self) -> Result<(), Made> {
+    /// Makes the outputs, and says what there is to say of it.
+    fn image(&self) -> Result<Option<String>, Made> {
         self.account()?;
-        self.packages()?;
+        let refused = self.packages()?;
         let about = about::read(&self.told).map_err(Made::failed)?;
         let to = self.making.out(ABOUT)?;
         fs::write(&to, about).map_err(|error| Made::infra(format!("{}: {error}", to.display())))?;
-        self.pack()
+        self.pack()?;
+        Ok(match refused {
+            0 => None,
+            1 => Some("1 package that was kept is not what it should be, and was not used".to_owned()),
+            _ => Some(format!("{refused} packages that were kept are not what they should be, and were not used")),
+        })
     }
 
     /// Writes the account into what will lie over the stage3. What it is added to comes out of the image: no program of the
@@ -123,8 +129,8 @@ impl<'a> Run<'a> {
         self.install.account.make(&written.upper).map_err(Made::failed)
     }
 
-    /// Has packages installed.
-    fn packages(&self) -> Result<(), Made> {
+    /// Has packages installed, and tells how many binary ones could not be used.
+    fn packages(&self) -> Result<usize, Made> {
         let stage3 = self.root.stage3.value.name();
         let signed = if self.install.keep { "" } else { ".signed" };
         let dir = self.making.home.join("gentoo/packages").join(format!("{stage3}{signed}"));
@@ -132,17 +138,17 @@ impl<'a> Run<'a> {
         let kept = Kept::open(&dir).map_err(Made::infra)?;
         let keys = self.root.packages_signed_by.as_ref();
         let keys = keys.map(|signers| keyring(&self.spec.root, signers)).transpose().map_err(Made::infra)?;
-        let check = || -> Result<(), Made> {
+        let check = || -> Result<usize, Made> {
             let put_away = kept.check(keys.as_ref(), SystemTime::now()).map_err(Made::infra)?;
-            for refused in put_away {
+            for refused in &put_away {
                 self.making.log(&format!("not used: {refused}"));
             }
-            Ok(())
+            Ok(put_away.len())
         };
-        check()?;
+        let mut refused = check()?;
         let is_offline = self.fetch(&kept)?;
         // What has come is not believed either.
-        check()?;
+        refused += check()?;
         let mut steps = self.install.steps().map_err(Made::failed)?.to_vec();
         steps.push(about::step(OUT));
         match self.making.run(&self.in_root(&steps, &kept, false))? {
@@ -151,7 +157,7 @@ impl<'a> Run<'a> {
                 if gone > 0 {
                     self.making.log(&format!("{gone} packages that were not used for longest are gone"));
                 }
-                Ok(())
+                Ok(refused)
             }
             StepsEnd::Failed { step: 1, said, .. } => Err(trouble::of_emerge(&said, is_offline, self.making)),
             StepsEnd::Failed { step, code, said } => {

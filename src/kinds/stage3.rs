@@ -130,7 +130,7 @@ impl<'a> Stage3s<'a> {
 
 impl Make for Stage3s<'_> {
     fn make(&self, making: &Making<'_>) -> Made {
-        self.image(making).map_or_else(|made| made, |()| Made::PASSED)
+        self.image(making).map_or_else(|made| made, |()| Made::passed(None))
     }
 }
 
