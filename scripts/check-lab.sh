@@ -11,6 +11,11 @@ servers=(curl git openssl util-linux)
 [[ -x /usr/sbin/nginx ]] || servers+=(nginx-light)
 install_packages "${servers[@]}"
 
+# Stage3s that a board of the lab boots.
+mirror=$ROOT/target/stage3
+for init in openrc systemd; do KILN_STAGE3_INIT=$init scripts/stage3-mirror.sh amd64 "$mirror"; done
+export KILN_TEST_STAGE3=$mirror
+
 lab=$ROOT/target/lab
 mkdir -p "$lab"
 trap 'scripts/lava.sh down' EXIT
