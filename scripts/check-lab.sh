@@ -6,7 +6,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 install_rust
-servers=(curl git openssl util-linux)
+servers=(curl e2fsprogs git openssl rsync squashfs-tools util-linux zstd)
 # Any of nginx's flavours will do.
 [[ -x /usr/sbin/nginx ]] || servers+=(nginx-light)
 install_packages "${servers[@]}"
