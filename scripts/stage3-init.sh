@@ -44,6 +44,7 @@ END
     service "$root" sysinit kernel-filesystems <<'END'
     mountinfo -q /sys || mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
     mkdir -p /dev/pts /dev/shm
+    ln -snf /proc/self/fd /dev/fd
     mountinfo -q /dev/pts || mount -t devpts -o gid=5,mode=0620 devpts /dev/pts
     mountinfo -q /dev/shm || mount -t tmpfs -o nosuid,nodev tmpfs /dev/shm
 END
