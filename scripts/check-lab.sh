@@ -9,7 +9,7 @@ install_rust
 servers=(curl git openssl util-linux)
 # Any of nginx's flavours will do.
 [[ -x /usr/sbin/nginx ]] || servers+=(nginx-light)
-install_packages "${servers[@]}"
+install_services "${servers[@]}"
 
 lab=$ROOT/target/lab
 mkdir -p "$lab"

@@ -42,7 +42,10 @@ case ${1-} in
 build) install_packages "${build[@]}" ;;
 demo) install_packages "${build[@]}" "${demo[@]}" ;;
 check) install_packages "${build[@]}" "${demo[@]}" "${check[@]}" "${few[@]}" ;;
-remote) install_packages "${build[@]}" "${remote[@]}" ;;
+remote)
+    install_packages "${build[@]}"
+    install_services "${remote[@]}"
+    ;;
 matrix) install_packages "${build[@]}" "${demo[@]}" "${few[@]}" "${rows[@]}" ;;
 bench) install_packages "${build[@]}" "${demo[@]}" "${bench[@]}" ;;
 *) die "usage: ${BASH_SOURCE[0]} build|demo|check|remote|matrix|bench" ;;
