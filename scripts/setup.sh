@@ -38,7 +38,7 @@ remote=(openssl postgresql procps python3-venv util-linux)
 
 # A mirror's parts and its server, images, programs of other machines, and what ordinary users need to have roots.
 stage3=(
-    binfmt-support ca-certificates gnupg mmdebstrap mount procps python3-venv qemu-user-static squashfs-tools squashfuse
+    binfmt-support ca-certificates gcc-aarch64-linux-gnu gnupg mmdebstrap mount procps python3-venv qemu-user-static squashfs-tools squashfuse
     uidmap util-linux xz-utils
 )
 [[ -x /usr/sbin/nginx ]] || stage3+=(nginx-light)
