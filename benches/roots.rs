@@ -1,4 +1,4 @@
-//! What roots cost, as root, with the mirrors that `scripts/stage3-mirror.sh` makes (KILN_TEST_STAGE3; `make bench-roots`):
+//! What roots cost, as root, with the mirrors that `scripts/stage3-mirror.sh` makes (`KILN_TEST_STAGE3`; `make bench-roots`):
 //!
 //! - how soon a prepared root is ready: from nothing to the end of its first `gcc --version`, its images read from disk or not;
 //! - the first preparation, against the same commands in a shell script (scripts/stage3-by-hand.sh);
@@ -135,11 +135,17 @@ fn ready(mirror: &Mirror) {
         start.elapsed()
     };
     let cold = || {
-        images.iter().for_each(|image| forget(image));
+        for image in &images {
+            forget(image);
+        }
         once()
     };
     let pairs = in_turns_at_once(9, cold, once);
-    report_time("from nothing to the end of gcc --version, images on disk alone:", &pairs, Duration::from_millis(250));
+    report_time(
+        "from nothing to the end of gcc --version, images on disk alone:",
+        &pairs,
+        Duration::from_millis(250),
+    );
     let pairs = in_turns_at_once(9, once, once);
     report_time("the same, images in memory:", &pairs, Duration::from_millis(100));
 }
@@ -176,7 +182,7 @@ fn modes(mirror: &Mirror, tree: &Path) {
     let rest = format!(
         r#"
     roots: {{ "arm64": (stage3: "arm64-openrc") }},
-    sources: {{ "linux": Dir({tree:?}) }},
+    sources: {{ "linux": Dir("{}") }},
     archs: {{ "arm64": (image: "none", targets: ["prepare", {}]) }},
     toolchains: {{
         "cross": Gcc(targets: {{ "arm64": "aarch64-linux-gnu-" }}),
@@ -186,6 +192,7 @@ fn modes(mirror: &Mirror, tree: &Path) {
     }},
     builds: [{builds}],
 "#,
+        tree.display(),
         objects.join(", ")
     );
     let dir = project("modes", mirror, &rest);

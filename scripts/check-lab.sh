@@ -9,7 +9,7 @@ install_rust
 servers=(curl e2fsprogs git openssl rsync squashfs-tools util-linux zstd)
 # Any of nginx's flavours will do.
 [[ -x /usr/sbin/nginx ]] || servers+=(nginx-light)
-install_packages "${servers[@]}"
+install_services "${servers[@]}"
 
 # Stage3s that a board of the lab boots.
 mirror=$ROOT/target/stage3

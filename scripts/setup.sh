@@ -50,8 +50,14 @@ case ${1-} in
 build) install_packages "${build[@]}" ;;
 demo) install_packages "${build[@]}" "${demo[@]}" ;;
 check) install_packages "${build[@]}" "${demo[@]}" "${check[@]}" "${few[@]}" ;;
-remote) install_packages "${build[@]}" "${remote[@]}" ;;
-stage3) install_packages "${build[@]}" "${stage3[@]}" ;;
+remote)
+    install_packages "${build[@]}"
+    install_services "${remote[@]}"
+    ;;
+stage3)
+    install_packages "${build[@]}"
+    install_services "${stage3[@]}"
+    ;;
 matrix) install_packages "${build[@]}" "${demo[@]}" "${few[@]}" "${rows[@]}" ;;
 bench) install_packages "${build[@]}" "${demo[@]}" "${bench[@]}" ;;
 *) die "usage: ${BASH_SOURCE[0]} build|demo|check|remote|stage3|matrix|bench" ;;

@@ -77,9 +77,10 @@ fn wanted(spec: &Spec, names: &[String]) -> Result<BTreeSet<Stage3>, Failure> {
         let found = all().find(|(root, stage3)| *root == name || stage3.name() == name.as_str());
         found.map(|(_, stage3)| stage3.clone()).ok_or_else(|| {
             let known: BTreeSet<&str> = all().map(|(_, stage3)| stage3.name()).collect();
-            let help = match known.is_empty() {
-                true => "graph.ron has no roots".to_owned(),
-                false => format!("they have {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+            let help = if known.is_empty() {
+                "graph.ron has no roots".to_owned()
+            } else {
+                format!("they have {}", known.into_iter().collect::<Vec<_>>().join(", "))
             };
             Failure::new(Exit::Spec, format!("no root has the stage3 {name}")).help(help)
         })

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +28,9 @@ const ROOT: &str = "/kiln/root";
 /// What gcc looks for beside itself, in the directory below [`TOOLCHAIN`] that it is told to look in first. With its own
 /// names for them it would end up at this machine's.
 const BESIDE_GCC: [&str; 3] = ["as", "ld", "ld.bfd"];
+
+/// A gcc of which kbuild finds plugins makes it build plugins of its own, by the host's compiler, for one that can't load them.
+const NO_PLUGINS: &str = "[ \"$1\" != -print-file-name=plugin ] || { echo plugin; exit; }\n";
 
 /// What there is to know of a root from inside: what its packages' node makes as `about`.
 #[derive(Debug, Deserialize)]
@@ -149,10 +152,13 @@ fn write_scripts(dir: &Path, action: &Action, root: &Root, about: &About) -> Res
             ("gcc", None) => format!("{} -B{TOOLCHAIN}beside/", in_root(program)),
             _ => in_root(program),
         };
-        let script = format!("#!/bin/sh\nQEMU_LD_PREFIX={ROOT} exec {command} \"$@\"\n");
+        let plugins = if name == "gcc" { NO_PLUGINS } else { "" };
+        let script = format!("#!/bin/sh\n{plugins}QEMU_LD_PREFIX={ROOT} exec {command} \"$@\"\n");
         write_script(&dir.join(name), &script)?;
         if BESIDE_GCC.contains(&name.as_str()) {
-            write_script(&beside.join(name), &script)?;
+            // gcc hands on where their loader and libraries are.
+            let link = beside.join(name);
+            symlink(in_root(program), &link).map_err(|source| StageError::Io { path: link, source })?;
         }
     }
     Ok(())

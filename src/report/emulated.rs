@@ -9,12 +9,12 @@ use crate::plan::Plan;
 use crate::spec::model::RootMode;
 
 /// How many times the CPU time of a cross compiler a kernel build takes: for the same objects of an arm64 kernel under QEMU 7.2
-/// (`make bench-roots`, docs/roots.md).
+/// (`make bench-roots`, docs/benchmarks.md).
 const fn times(mode: &RootMode) -> &'static str {
     match mode {
         RootMode::Emulated => "13",
         RootMode::Mixed => "10",
-        RootMode::Hybrid(_) => "1.2",
+        RootMode::Hybrid(_) => "1.3",
     }
 }
 
@@ -32,9 +32,9 @@ pub(super) fn cost(graph: &Graph, plan: &Plan, style: Style) -> String {
         let nodes = if count == 1 { "1 node has".to_owned() } else { format!("{count} nodes have") };
         let less = match mode {
             RootMode::Emulated => {
-                "; `mode: Mixed` takes 10 times as much, `mode: Hybrid(..)` 1.2 times (docs/roots.md)"
+                "; `mode: Mixed` takes 10 times as much, `mode: Hybrid(..)` 1.3 times (docs/roots.md)"
             }
-            RootMode::Mixed => "; `mode: Hybrid(..)` takes 1.2 times as much (docs/roots.md)",
+            RootMode::Mixed => "; `mode: Hybrid(..)` takes 1.3 times as much (docs/roots.md)",
             RootMode::Hybrid(_) => "",
         };
         let _ = writeln!(

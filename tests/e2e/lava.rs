@@ -200,3 +200,14 @@ fn a_result_that_is_too_old_does_not_count() {
     project.edit("rules/make.ron", ", outcome: (older_than: \"30days\")", "");
     project.plan("").has_nothing_to_do();
 }
+
+/// Jobs that labs may have are on record nowhere else: who loses the record hears of it before anything is submitted twice.
+#[test]
+fn a_build_stops_once_where_it_is_not_known_any_more_which_jobs_labs_have() {
+    let project = built();
+    project.write("cache/index.sqlite", &"no database".repeat(1000));
+    project.kiln("clean --cache").exits(4).complains("labs may have jobs").complains("--force");
+    let stopped = project.kiln("build match:").exits(4);
+    stopped.complains("begun anew").complains("labs may have jobs").complains("then build again");
+    project.build("match:").exits(0);
+}

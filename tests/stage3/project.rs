@@ -139,9 +139,12 @@ impl Project {
         self.write("graph.ron", &format!("{}{root}{}", &graph[..at], &graph[end..]));
     }
 
-    /// With a second root, for arm64, that is in no other use than being one.
+    /// With a second root, for arm64, and a row that asks it the same.
     pub fn with_arm64(&self) {
         self.edit("graph.ron", "roots: { ", "roots: { \"arm64\": (stage3: \"arm64-openrc\"), ");
+        self.edit("graph.ron", "archs: { ", "archs: { \"arm64\": (image: \"none\"), ");
+        self.edit("graph.ron", "targets: { ", "targets: { \"arm64\": \"arm64\", ");
+        self.edit("graph.ron", "archs: [\"x86_64\"]", "archs: [\"x86_64\", \"arm64\"]");
     }
 
     pub fn path(&self, path: &str) -> PathBuf {

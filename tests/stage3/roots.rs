@@ -39,7 +39,7 @@ fn a_root_is_prepared_once_and_then_it_is_there() {
     other.build("").exits(0).runs(&[ASK]);
     assert_eq!(mirror.tarballs_asked_for(), 1);
     assert!(asked.keys().any(|name| name.ends_with(".asc")), "{asked:?}");
-    assert_eq!(left_over(), "");
+    assert_eq!(left_over(&project), "");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_root_is_read_only_and_nothing_leaks_from_one_action_to_another() {
     for other in ["allnoconfig", "allyesconfig"] {
         assert_eq!(project.read(&ANSWER.replace("defconfig", other)), answer);
     }
-    assert_eq!(left_over(), "");
+    assert_eq!(left_over(&project), "");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn owners_links_times_and_capabilities_are_those_of_the_archive() {
     let mirror = Mirror::of(&["amd64"]);
     let project = Project::prepared(&mirror);
     // Of what no package and no account changes.
-    let files = "stat -c '%n %f %u:%g %h %s %Y' usr/bin/dmesg usr/bin/bzip2 usr/bin/bunzip2 usr/bin/gcc usr/bin/mount etc/gentoo-release";
+    let files = "stat -c '%n %f %u:%g %h %s %Y' usr/bin/dmesg usr/bin/bzip2 usr/bin/bunzip2 usr/bin/gcc usr/bin/su etc/gentoo-release";
     let dirs = "stat -c '%n %f %u:%g %Y' usr/share/kiln-test var/cache/distfiles etc/portage";
     let capability = r#"import os; print(os.getxattr("usr/bin/dmesg", "security.capability").hex())"#;
     let asked = format!("{files} && {dirs} && python3 -c '{capability}'");
@@ -163,7 +163,7 @@ fn killed_in_the_middle_of_an_installation_the_next_build_is_right() {
     });
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL).unwrap();
     child.wait().unwrap();
-    until("nothing is mounted and no process is left", || left_over().is_empty());
+    until("nothing is mounted and no process is left", || left_over(&project).is_empty());
 
     // What the first one had kept is whole, or it is made anew.
     project.wants(&["app-misc/hello"]);
@@ -196,9 +196,9 @@ fn sleeps_in_a_root(kiln: &Child) -> bool {
     })
 }
 
-/// Mounts and loop devices on tests' files that nobody should see: this process is in no sandbox.
-pub fn left_over() -> String {
-    let ours = env!("CARGO_TARGET_TMPDIR");
+/// Mounts and loop devices on files of a project's cache that nobody should see: this process is in no sandbox.
+pub fn left_over(project: &Project) -> String {
+    let ours = project.cache.to_str().unwrap();
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let mounts = mounts.lines().filter(|line| line.contains(ours)).map(str::to_owned);
     let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();

@@ -16,7 +16,7 @@ trap 'gpgconf --kill all; rm -rf "$GNUPGHOME" "$work"' EXIT
 gpg --batch --quiet --import "$key"
 
 sign() {
-    gpg --batch --quiet --trust-model always --passphrase '' --pinentry-mode loopback "$@" 2>/dev/null
+    gpg --batch --quiet --trust-model always --passphrase '' --pinentry-mode loopback "$@" 
 }
 
 # What is in a package, in its order, and the manifest's line for each.
@@ -28,6 +28,7 @@ sign_package() {
     name=$(ls "$work/package")
     (
         cd "$work/package/$name"
+        rm -f ./*.sig
         for member in metadata.tar.* image.tar.*; do
             sign --detach-sign --output "$member.sig" "$member"
             members+=("$member" "$member.sig")

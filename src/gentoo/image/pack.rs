@@ -12,6 +12,10 @@ const LEVEL: &str = "3";
 /// As much of the program's output as is shown.
 const SHOWN: usize = 500;
 
+/// How it says that the file system is full, and a warning without meaning.
+const NO_ROOM: &str = "No space left on device";
+const EMPTY_NAME: &str = "Empty tar filename";
+
 /// What packs a directory with all that is in it, times and owners included, as an image at `to`. Trees that are equal give
 /// images that are equal, wherever and in whatever order they were made.
 ///
@@ -44,9 +48,12 @@ pub(super) fn finish(tree: &Path, status: ExitStatus, said: &[u8]) -> Result<(),
         return Ok(());
     }
     let said = String::from_utf8_lossy(said);
-    let said: Vec<char> = said.trim().chars().collect();
+    // It says that of every archive's root.
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(EMPTY_NAME));
+    let said: Vec<char> = lines.collect::<Vec<_>>().join("; ").chars().collect();
     let message = said[said.len().saturating_sub(SHOWN)..].iter().collect::<String>();
-    Err(ImageError::Pack { tree: tree.to_owned(), message: format!("{message} ({status})") })
+    let hint = if message.contains(NO_ROOM) { "; make room, or point the cache elsewhere" } else { "" };
+    Err(ImageError::Pack { tree: tree.to_owned(), message: format!("{message} ({status}){hint}") })
 }
 
 pub(super) fn temporary(to: &Path) -> PathBuf {

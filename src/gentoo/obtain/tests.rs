@@ -55,10 +55,13 @@ fn get(of: &[&Nginx], keys: &Keyring, locked: &Locked) -> (tempfile::TempDir, Re
     let to = dir.path().join("stage3.tar.xz");
     let watch = &mut |_: crate::gentoo::fetch::Progress<'_>| ControlFlow::Continue(());
     let got = tarball(&mirrors(of), &stage3(), locked, keys, &to, SystemTime::now(), Vec::new, watch);
-    (dir, got.map(|(signer, seen)| {
-        assert!(seen == fs::read(&to).unwrap());
-        signer
-    }))
+    (
+        dir,
+        got.map(|(signer, seen)| {
+            assert!(seen == fs::read(&to).unwrap());
+            signer
+        }),
+    )
 }
 
 fn says(error: impl std::fmt::Display, parts: &[&str]) {

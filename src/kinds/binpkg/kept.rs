@@ -33,6 +33,9 @@ const GPKG: &str = ".gpkg.tar";
 /// Those of the format XPAK, which can't.
 const XPAK: [&str; 2] = [".xpak", ".tbz2"];
 
+/// What says which packages there are, as it is and compressed.
+const INDEX: [&str; 2] = ["Packages", "Packages.gz"];
+
 /// Something that can't be done there.
 #[derive(Debug, thiserror::Error)]
 #[error("kept packages: {}: {source}", path.display())]
@@ -109,8 +112,24 @@ impl Kept {
                 None => fs::remove_file(&path).map_err(at(&path))?,
             }
         }
+        if !put_away.is_empty() {
+            self.forget_index()?;
+        }
         put_away.sort();
         Ok(put_away)
+    }
+
+    /// Portage takes its index for the truth where there is one, and would look for what is gone; where there is none, it makes
+    /// one of what is there.
+    fn forget_index(&self) -> Result<(), KeptError> {
+        for name in INDEX {
+            let path = self.packages().join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&path)(error)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Removes what has not been read for longest, down to the bound, and says how much that was.
@@ -135,6 +154,9 @@ impl Kept {
             fs::remove_file(&path).map_err(at(&path))?;
             size -= stat.len();
             gone += 1;
+        }
+        if gone > 0 {
+            self.forget_index()?;
         }
         Ok(gone)
     }
@@ -202,7 +224,7 @@ mod tests {
         assert!(matches!(&put_away[..], [one] if one.starts_with("bc-1-1.gpkg.tar: ")), "{put_away:?}");
         let mut left: Vec<_> = files(&packages).unwrap().into_iter().map(|found| found.path).collect();
         left.sort();
-        assert_eq!(left, [packages.join("Packages"), packages.join("sys-devel/bc/bc-1-1.xpak")]);
+        assert_eq!(left, [packages.join("sys-devel/bc/bc-1-1.xpak")], "an index would name what is gone");
         assert!(kept.refused().join("bc-1-1.gpkg.tar").exists());
     }
 
@@ -216,6 +238,6 @@ mod tests {
         assert_eq!(kept.bound_to(3100).unwrap(), 0);
         assert_eq!(kept.bound_to(1500).unwrap(), 2);
         assert!(kept.packages().join("a/new/new.gpkg.tar").exists());
-        assert!(kept.packages().join("Packages").exists());
+        assert!(!kept.packages().join("Packages").exists(), "it would name what is gone");
     }
 }

@@ -68,7 +68,10 @@ pub(super) async fn put(
         digest_function: function.number(),
         ..UpdateActionResultRequest::default()
     };
-    match remote.answer_of(entry.len() as u64, client.update_action_result(server.request(message))).await {
+    // Boxed, as is the other below: what waits for what is some 20 KB by here.
+    let answer =
+        Box::pin(remote.answer_of(entry.len() as u64, client.update_action_result(server.request(message))));
+    match answer.await {
         Ok(_) => Ok(()),
         // The server lost a blob since it was put.
         Err(RemoteError::Missing) => {

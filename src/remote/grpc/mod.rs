@@ -132,7 +132,7 @@ impl Remote for GrpcRemote {
             if !known.updates {
                 return Err(RemoteError::Refused("this instance takes no results from clients".to_owned()));
             }
-            entry::put(self, known.function, key, entry, blobs).await
+            Box::pin(entry::put(self, known.function, key, entry, blobs)).await
         })
     }
 

@@ -17,7 +17,7 @@ pub struct Gentoo {
     pub fresh: Option<Duration>,
 }
 
-/// OpenPGP keys that count.
+/// Keys (`OpenPGP`) that count.
 #[derive(Clone, Debug)]
 pub struct Signers {
     /// A file of the project with certificates.
