@@ -10,11 +10,12 @@ use std::time::SystemTime;
 use super::held::{Held, LOCK};
 use super::mirrors::{keyring, mirrors};
 use crate::exec::{Made, Make, Making};
+use crate::gentoo::fetch::{self, FetchError};
 use crate::gentoo::image::{Fed, FromTarError, Limits};
 use crate::gentoo::lock::{Lock, Locked};
+use crate::gentoo::lock_file;
 use crate::gentoo::names::Stage3;
 use crate::gentoo::obtain::{self, ObtainError};
-use crate::gentoo::{fetch, lock_file};
 use crate::graph::Action;
 use crate::plan::{PlanError, Projected};
 use crate::spec::model::Spec;
@@ -118,10 +119,15 @@ impl<'a> Stage3s<'a> {
         let got = obtain::tarball(&mirrors, stage3, locked, &keys, to, SystemTime::now(), start, &mut watch);
         let (signer, image) = got.map_err(|error| match error {
             _ if making.is_cancelled() => Made::CANCELLED,
-            ObtainError::Fetch { .. } => {
+            ObtainError::Fetch { source: FetchError::Mirrors { .. }, .. } => {
                 Made::infra(format!("{error}; another mirror in `gentoo` may have it"))
             }
-            ObtainError::Signature { .. } => Made::infra(error),
+            ObtainError::Fetch { source: FetchError::Local { ref source, .. }, .. }
+                if source.kind() == io::ErrorKind::StorageFull =>
+            {
+                Made::infra(format!("{error}; make room there, and run it again"))
+            }
+            ObtainError::Fetch { .. } | ObtainError::Signature { .. } => Made::infra(error),
         })?;
         making.log(&format!("{} is signed by {}", locked.path(stage3), signer.primary));
         Ok(image)
