@@ -42,7 +42,7 @@ done
 export KILN_TEST_STAGE3=$mirror
 
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked --test stage3 --run-ignored all -- "${chosen[@]}"
+    cargo nextest run --locked --no-fail-fast --test stage3 --run-ignored all -- "${chosen[@]}"
 else
     cargo test --locked --test stage3 -- --include-ignored "${chosen[@]}"
 fi

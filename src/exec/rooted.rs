@@ -25,6 +25,9 @@ use crate::store::Artifact;
 /// Where steps see a root of which they run some programs.
 const ROOT: &str = "/kiln/root";
 
+/// What of a root is not to be found by those of its programs that run outside of it.
+const NOT_ROOTS: [&str; 6] = ["dev", "proc", "sys", "run", "tmp", "var/tmp"];
+
 /// What gcc looks for beside itself, in the directory below [`TOOLCHAIN`] that it is told to look in first. With its own
 /// names for them it would end up at this machine's.
 const BESIDE_GCC: [&str; 3] = ["as", "ld", "ld.bfd"];
@@ -70,6 +73,8 @@ pub(super) fn furnish(
         .map_err(|error| StageError::Io { path, source: io::Error::other(error) })?;
     let scripts = work.root().join("toolchain");
     write_scripts(&scripts, action, root, &about)?;
+    // qemu-user looks for every file in the root first: there, devices open nothing, and nobody's temporary files are.
+    spec.mask.extend(NOT_ROOTS.map(|dir| Path::new(ROOT).join(dir)));
     spec.shown.push(Shown { images: Images { layers, writable: None }, to: ROOT.into() });
     spec.mounts.push(Mount { from: scripts, to: TOOLCHAIN.into(), access: Access::ReadOnly });
     Ok(())
