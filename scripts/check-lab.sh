@@ -6,10 +6,15 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 install_rust
-servers=(curl git openssl util-linux)
+servers=(curl e2fsprogs git openssl rsync squashfs-tools util-linux zstd)
 # Any of nginx's flavours will do.
 [[ -x /usr/sbin/nginx ]] || servers+=(nginx-light)
-install_packages "${servers[@]}"
+install_services "${servers[@]}"
+
+# Stage3s that a board of the lab boots.
+mirror=$ROOT/target/stage3
+for init in openrc systemd; do KILN_STAGE3_INIT=$init scripts/stage3-mirror.sh amd64 "$mirror"; done
+export KILN_TEST_STAGE3=$mirror
 
 lab=$ROOT/target/lab
 mkdir -p "$lab"

@@ -121,22 +121,10 @@ worker_is() {
 # --- bringing up -----------------------------------------------------------------------------------------------------
 
 packages() {
-    local policy=/usr/sbin/policy-rc.d made=
-    # Installed services would be started, some of them for the whole network.
-    if [[ ! -e $policy ]]; then
-        printf '#!/bin/sh\nexit 101\n' >"$policy"
-        chmod 755 "$policy"
-        made=yes
-        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-    fi
-    install_packages postgresql
+    install_services postgresql
     # What LAVA's package finds on PostgreSQL's own port it would take for its database: that may be anybody's. git and zstd are
     # what jobs fetch tests with, and unpack with.
-    PGHOST=/nonexistent install_packages lava-server lava-dispatcher qemu-system-x86 cpio curl busybox-static git zstd
-    if [[ -n $made ]]; then
-        rm -f "$policy"
-        trap - EXIT
-    fi
+    PGHOST=/nonexistent install_services lava-server lava-dispatcher qemu-system-x86 cpio curl busybox-static git zstd
     # Under systemd they are enabled nevertheless, and would compete with this lab.
     if [[ -d /run/systemd/system ]]; then
         systemctl disable --now lava-publisher lava-scheduler lava-server-gunicorn lava-worker >/dev/null 2>&1 || true

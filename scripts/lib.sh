@@ -38,6 +38,17 @@ install_packages() {
     "${install[@]}" </dev/null
 }
 
+# The same for packages that bring services along, which would be started at once, some of them for the whole network.
+install_services() (
+    local policy=/usr/sbin/policy-rc.d
+    if ((EUID == 0)) && [[ ! -e $policy ]]; then
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    install_packages "$@"
+)
+
 # Whether version $1 is at least version $2.
 at_least() {
     [[ $(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]

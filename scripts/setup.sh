@@ -38,7 +38,7 @@ remote=(openssl postgresql procps python3-venv util-linux)
 
 # A mirror's parts and its server, images, programs of other machines, and what ordinary users need to have roots.
 stage3=(
-    binfmt-support ca-certificates gnupg mmdebstrap mount procps python3-venv qemu-user-static squashfs-tools squashfuse
+    binfmt-support ca-certificates gcc-aarch64-linux-gnu gnupg mmdebstrap mount procps python3-venv qemu-user-static squashfs-tools squashfuse
     uidmap util-linux xz-utils
 )
 [[ -x /usr/sbin/nginx ]] || stage3+=(nginx-light)
@@ -50,8 +50,14 @@ case ${1-} in
 build) install_packages "${build[@]}" ;;
 demo) install_packages "${build[@]}" "${demo[@]}" ;;
 check) install_packages "${build[@]}" "${demo[@]}" "${check[@]}" "${few[@]}" ;;
-remote) install_packages "${build[@]}" "${remote[@]}" ;;
-stage3) install_packages "${build[@]}" "${stage3[@]}" ;;
+remote)
+    install_packages "${build[@]}"
+    install_services "${remote[@]}"
+    ;;
+stage3)
+    install_packages "${build[@]}"
+    install_services "${stage3[@]}"
+    ;;
 matrix) install_packages "${build[@]}" "${demo[@]}" "${few[@]}" "${rows[@]}" ;;
 bench) install_packages "${build[@]}" "${demo[@]}" "${bench[@]}" ;;
 *) die "usage: ${BASH_SOURCE[0]} build|demo|check|remote|stage3|matrix|bench" ;;

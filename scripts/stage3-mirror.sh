@@ -13,6 +13,8 @@
 #     keys/KEY.asc, KEY.fingerprint     release, other (nobody pins it), expired, revoked
 #     made/                             what later calls take from earlier ones: the tarball, the secret keys
 #
+# KILN_STAGE3_INIT=openrc or =systemd makes one that boots, instead (scripts/stage3-init.sh): ARCH-hardened-openrc, ARCH-systemd.
+#
 # No program of the stage3 runs while it is made, so that one for another machine takes no longer and needs no emulation.
 # As root. KILN_DEBIAN_MIRROR is where its packages come from, KILN_PYTHON what fetches from PyPI (/usr/bin/python3).
 
@@ -54,6 +56,17 @@ packages=(
     libc-bin libc6-dev libelf-dev m4 make patch perl-base python3 sed tar util-linux wget xz-utils zstd
 )
 
+# One that boots has more, and a name of its own.
+source "$ROOT/scripts/stage3-init.sh"
+init=${KILN_STAGE3_INIT-}
+variant=$arch-openrc
+if [[ -n $init ]]; then
+    read -ra more <<<"$(init_packages "$init" | tr '\n' ' ')"
+    packages+=("${more[@]}")
+    variant=$arch-$(init_name "$init")
+    tarball=$made/stage3-$variant.tar.xz
+fi
+
 # --- the tree --------------------------------------------------------------------------------------------------------
 
 # Takes away what nothing here uses: most of what Debian has in these packages.
@@ -61,7 +74,8 @@ prune() {
     local root=$1 lib=$1/usr/lib/$debian gcc=$1/usr/lib/gcc/$debian/12
     rm -rf "$root"/usr/share/{bash-completion,bug,doc,doc-base,gdb,icons,info,lintian,locale,man,menu,perl5,pixmaps,zsh}
     rm -rf "$root"/usr/share/{applications,apport,debconf,locale,mime,readline,terminfo,zoneinfo}
-    rm -rf "$root"/var/{cache,lib/{apt,dpkg},log}/* "$root"/etc/{apt,cron.d,cron.daily,systemd,init.d} "$root"/usr/lib/{apt,systemd}
+    rm -rf "$root"/var/{cache,lib/{apt,dpkg},log}/* "$root"/etc/{apt,cron.d,cron.daily} "$root"/usr/lib/apt
+    [[ -n $init ]] || rm -rf "$root"/etc/{systemd,init.d} "$root"/usr/lib/systemd
     rm -rf "$lib"/{gprofng,sasl2,libgprofng.*,libasan.*,liblsan.*,libtsan.*,libubsan.*,libdb-*}
     rm -f "$lib"/{libc,libm-*,libmvec,libelf,libz,libcrypt,libnsl,libtirpc}.a "$gcc"/{lib?san.a,libubsan.a,libhwasan.a}
     rm -f "$lib"/libhwasan.* "$gcc"/lto1 "$root"/usr/bin/*-{lto-dump,lto-dump-12,dwp,ld.gold,gprofng,gp-*}
@@ -189,7 +203,7 @@ EOF
 # A tarball as catalyst packs it, with the list of what is in it.
 make_tarball() {
     local root
-    say "making a stage3 for $arch"
+    say "making the stage3 $variant"
     work=$(mktemp -d "$made/work.XXXXXX")
     root=$work/root
     unpack_packages "$root"
@@ -198,6 +212,7 @@ make_tarball() {
     hide "$root"
     add_portage "$root"
     configure "$root"
+    [[ -z $init ]] || add_init "$root" "$init"
     chmod -R go-w "$root/usr" "$root/etc"
     tar --xattrs --xattrs-include='*' --numeric-owner --sort=name -C "$root" -cf - . |
         tee >(xz -T0 -1 >"$work/tarball"; touch "$work/packed") |
@@ -259,7 +274,7 @@ make_keys() {
 # --- the mirror ------------------------------------------------------------------------------------------------------
 
 publish() {
-    local name=stage3-$arch-openrc builds=$to/releases/$arch/autobuilds clock=() hash now
+    local name=stage3-$variant builds=$to/releases/$arch/autobuilds clock=() hash now
     local file=$name-$date.tar.xz
     local build=$builds/$date/$file
     [[ $key != expired ]] || clock=("${then[@]}")
@@ -292,7 +307,7 @@ mkdir -p "$made"
 exec 9>"$made/lock"
 flock 9
 # What it is made by: with another script, or other ebuilds, it is another.
-recipe=$(cd "$ROOT" && find scripts/stage3-mirror.sh tests/gentoo -type f -print0 | sort -z | xargs -0 sha256sum)
+recipe=$(cd "$ROOT" && find scripts/stage3-{mirror,init}.sh tests/gentoo -type f -print0 | sort -z | xargs -0 sha256sum)
 if [[ ! -s $tarball || $(cat "$tarball.recipe" 2>/dev/null) != "$recipe" ]]; then
     install_packages ca-certificates mmdebstrap python3-venv xz-utils
     fetch_portage

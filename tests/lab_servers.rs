@@ -23,6 +23,8 @@ mod published;
 mod refusals;
 #[path = "lab_servers/repository.rs"]
 mod repository;
+#[path = "lab_servers/rootfs.rs"]
+mod rootfs;
 #[path = "lab_servers/terminal.rs"]
 mod terminal;
 #[path = "lab_servers/web.rs"]

@@ -78,6 +78,7 @@ fn cache(force: bool, terminal: &Terminal) -> Result<Exit, Failure> {
         "locks",
         "work",
         "kept",
+        "gentoo",
         "stat",
         "logs",
         "index.sqlite",

@@ -55,7 +55,7 @@ pub enum Event {
         /// The nodes that are wanted.
         into: Vec<Arc<str>>,
     },
-    /// Bytes come from remotes: now and then while they do, and when the last of them have come.
+    /// Bytes come from remotes or mirrors: now and then while they do, and when the last of them have come.
     Fetching(Fetching),
     /// Something is not as it should be, and the run goes on.
     Warning {
@@ -66,7 +66,7 @@ pub enum Event {
     Ended(Summary),
 }
 
-/// What has come from remotes so far, in bytes.
+/// What has come from elsewhere so far, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Fetching {

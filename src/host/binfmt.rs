@@ -281,7 +281,12 @@ mod tests {
 
         let dir = registered(&[("qemu-aarch64", &AARCH64.replace("PF", "P"))]);
         let text = error(dir.path(), "aarch64");
-        assert!(text.contains("no flag F (its flags: P)") && text.contains("qemu-user-static"), "{text}");
+        assert!(
+            text.contains("no flag F, ")
+                && text.contains("(its flags: P)")
+                && text.contains("qemu-user-static"),
+            "{text}"
+        );
 
         let dir = registered(&[("qemu-aarch64", &AARCH64.replace("/bin/sh", "/no/such/qemu"))]);
         let text = error(dir.path(), "aarch64");

@@ -225,14 +225,17 @@ impl<'a> Run<'a> {
             unreachable!("an output is a file in a directory")
         };
         fs::create_dir_all(dir).map_err(|error| Made::infra(format!("{}: {error}", dir.display())))?;
-        let argv = packer(Path::new(UPPER), &Path::new(OUT).join(name), self.making.cores);
+        let mut argv = packer(Path::new(UPPER), &Path::new(OUT).join(name), self.making.cores);
+        // The directory itself is whoever's who runs kiln.
+        argv.extend(["-root-uid", "0", "-root-gid", "0"].map(OsString::from));
         let mounts =
             vec![mount(&self.written.upper, UPPER, Access::ReadOnly), mount(dir, OUT, Access::ReadWrite)];
         match self.making.run(&on_host(argv, mounts))? {
             StepsEnd::Passed => Ok(()),
             StepsEnd::Failed { said, .. } => {
-                let said = said.trim().lines().last().unwrap_or_default().to_owned();
-                Err(Made::infra(format!("packing the packages failed: {said}")))
+                let said = said.trim().lines().collect::<Vec<_>>().join("; ");
+                let room = if said.contains("No space left") { "; make room in the cache" } else { "" };
+                Err(Made::infra(format!("packing the packages failed: {said}{room}")))
             }
         }
     }

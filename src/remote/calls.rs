@@ -55,6 +55,8 @@ impl Calls {
     /// The outcome of one step that takes a message of so many bytes.
     pub(super) async fn in_time_for<F: Future>(&self, bytes: u64, step: F) -> Result<F::Output, RemoteError> {
         let unseen = Duration::from_millis(bytes.saturating_mul(1000) / LEAST_PACE_UNSEEN);
+        // gRPC's are large, and would be copied into each of those around them.
+        let step = Box::pin(step);
         Ok(Pace::new(self.timeout.saturating_add(unseen), LEAST_PACE).in_time(step).await?)
     }
 

@@ -162,13 +162,17 @@ impl Project {
 
     /// `examples/lava`, with what was built of it before: its kernel takes minutes.
     pub fn example(lab: &Lab) -> Self {
+        Self::of_example(lab, "lava", "linux-6.1/x86_64/lava-pc/gcc/qemu-lava")
+    }
+
+    /// An example, with what was built of it before; its boots appear in that directory.
+    pub fn of_example(lab: &Lab, name: &str, board: &'static str) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab-example");
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("lab-example-{name}"));
         fs::create_dir_all(&dir).unwrap();
-        let example = root.join("examples/lava");
+        let example = root.join("examples").join(name);
         run(Command::new("cp").arg("-rL").arg("--no-target-directory").arg(example).arg(&dir));
         let port = free_port();
-        let board = "linux-6.1/x86_64/lava-pc/gcc/qemu-lava";
         let token = lab.token("SUBMITTER");
         let project = Self { dir, board, token, _temporary: None, server: None };
         let source = root.join("cache/sources/linux-6.1").display().to_string();

@@ -24,6 +24,8 @@ pub enum FailureKind {
     Phase {
         /// Where: `compile`, `configure`, `install`, ...
         phase: String,
+        /// What the package's own recipe says of it, if anything.
+        why: Option<String>,
     },
     /// A binary package is not what the index says: it has been put aside, and the next run makes it anew.
     Tampered {
@@ -67,7 +69,7 @@ impl Failure {
         } else if let Some((at, phase)) =
             lines.iter().enumerate().find_map(|(at, line)| Some((at, phase(line)?)))
         {
-            (FailureKind::Phase { phase }, at)
+            (FailureKind::Phase { phase, why: lines.get(at + 1).and_then(|line| reason(line)) }, at)
         } else {
             (FailureKind::Other, lines.len())
         };
@@ -101,6 +103,13 @@ impl Failure {
 fn phase(line: &str) -> Option<String> {
     let (_, rest) = line.split_once("* ERROR: ")?.1.split_once(" failed (")?;
     rest.split_once(" phase)").map(|(phase, _)| phase.to_owned())
+}
+
+/// ` *   emake failed`, in the line that comes next.
+fn reason(line: &str) -> Option<String> {
+    let said = line.trim_start().strip_prefix('*')?.trim();
+    let is_any = !said.is_empty() && said != "(no error message)";
+    is_any.then(|| said.chars().take(WIDTH).collect())
 }
 
 /// What emerge repeats while it works.
@@ -143,7 +152,7 @@ mod tests {
             \u{20}*   (no error message)\n";
         let failure = Failure::read(output);
         assert_eq!(failure.package.as_deref(), Some("sys-devel/bc-1.07.1-r6"));
-        assert_eq!(failure.kind, FailureKind::Phase { phase: "compile".to_owned() });
+        assert_eq!(failure.kind, FailureKind::Phase { phase: "compile".to_owned(), why: None });
         assert_eq!(failure.tail.last().unwrap(), "bc.c:3: error: expected ';'");
         assert!(failure.tail.iter().all(|line| !line.contains('\u{1b}') && !line.contains("Jobs:")));
         assert!(failure.tail.contains(&" * Package:    sys-devel/bc-1.07.1-r6:0".to_owned()), "{failure:?}");
@@ -163,6 +172,9 @@ mod tests {
         let full =
             "cc1: error: a.o: No space left on device\n * ERROR: a/b-1::gentoo failed (compile phase):\n";
         assert_eq!(Failure::read(full).kind, FailureKind::NoRoom);
+        let died = " * ERROR: a/b-1::gentoo failed (install phase):\n *   emake failed\n * \n";
+        let why = Some("emake failed".to_owned());
+        assert_eq!(Failure::read(died).kind, FailureKind::Phase { phase: "install".to_owned(), why });
         assert_eq!(Failure::read("anything").kind, FailureKind::Other);
         assert_eq!(Failure::read("").tail, Vec::<String>::new());
         let long = "x\n".repeat(1000);

@@ -88,6 +88,10 @@ impl Install {
         for atom in &self.packages {
             is_atom(atom).then_some(()).ok_or_else(|| AtomError { atom: atom.clone() })?;
         }
+        // It wants one at least.
+        if self.packages.is_empty() {
+            return Ok(vec!["true".to_owned()]);
+        }
         let always = [
             "--usepkg",
             "--noreplace",
@@ -187,6 +191,8 @@ mod tests {
         assert_eq!(value(&env, "PKGDIR"), Some("/var/cache/binpkgs"));
         assert_eq!(value(&env, "PORTAGE_BINHOST"), None);
         assert!(!value(&env, "FEATURES").unwrap().contains("-usersandbox"));
+        let [_, nothing, _] = Install { packages: Vec::new(), ..install() }.steps().unwrap();
+        assert_eq!(nothing, ["true"]);
         let [_, emerge, _] = Install { keep: false, ..install() }.steps().unwrap();
         assert!(!emerge.contains(&"--buildpkg".to_owned()));
     }

@@ -8,7 +8,10 @@ pub(super) fn of_emerge(said: &str, is_offline: bool, making: &Making<'_>) -> Ma
     let failure = Failure::read(said);
     let package = failure.package.as_deref().unwrap_or("packages");
     let what = match &failure.kind {
-        FailureKind::Phase { phase } => format!("{package} can't be made: its {phase} phase failed"),
+        FailureKind::Phase { phase, why } => {
+            let why = why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+            format!("{package} can't be made: its {phase} phase failed{why}")
+        }
         FailureKind::Tampered { file } => format!("{package}: {file} is not what it should be"),
         FailureKind::Signature => format!("{package} has no signature that counts"),
         FailureKind::NoPackage { atom } => format!("there is no package {atom}"),
