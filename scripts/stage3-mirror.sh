@@ -52,7 +52,7 @@ trap 'gpgconf --kill all; rm -rf "$GNUPGHOME" ${work:+"$work"}' EXIT
 
 # What Portage needs, and a kernel's build. Nothing of it is configured: no script of a package runs.
 packages=(
-    base-files base-passwd bash bc binutils bison bzip2 coreutils cpio dash diffutils findutils flex gawk gcc grep gzip kmod
+    base-files base-passwd bash bc binutils bison bzip2 coreutils cpio dash diffutils findutils flex gawk gcc gpg grep gzip kmod
     libc-bin libc6-dev libelf-dev m4 make patch perl-base python3 sed tar util-linux wget xz-utils zstd
 )
 
@@ -76,7 +76,7 @@ prune() {
     rm -rf "$root"/usr/share/{applications,apport,debconf,locale,mime,readline,terminfo,zoneinfo}
     rm -rf "$root"/var/{cache,lib/{apt,dpkg},log}/* "$root"/etc/{apt,cron.d,cron.daily} "$root"/usr/lib/apt
     [[ -n $init ]] || rm -rf "$root"/etc/{systemd,init.d} "$root"/usr/lib/systemd
-    rm -rf "$lib"/{gprofng,sasl2,libgprofng.*,libasan.*,liblsan.*,libtsan.*,libubsan.*,libsqlite3.*,libdb-*}
+    rm -rf "$lib"/{gprofng,sasl2,libgprofng.*,libasan.*,liblsan.*,libtsan.*,libubsan.*,libdb-*}
     rm -f "$lib"/{libc,libm-*,libmvec,libelf,libz,libcrypt,libnsl,libtirpc}.a "$gcc"/{lib?san.a,libubsan.a,libhwasan.a}
     rm -f "$lib"/libhwasan.* "$gcc"/lto1 "$root"/usr/bin/*-{lto-dump,lto-dump-12,dwp,ld.gold,gprofng,gp-*}
     rm -f "$root"/usr/bin/{perl5*,gp-*,gprofng,dwp,ld.gold,lto-dump,lto-dump-12}

@@ -134,14 +134,15 @@ impl Install {
     }
 
     /// Namespaces are ours to make, and can't be made by programs that qemu-user runs; nor does Portage's own sandbox work
-    /// there. An index of packages may tell of some that are not used any more. What other features the root has stays.
+    /// there. An index of packages may tell of some that are not used any more. Who signed a package has been looked at, where it
+    /// matters: Portage would go by a gpg and a keyring that the root may not have. What other features the root has stays.
     fn features(&self) -> &'static str {
         match self.machine {
             Machine::Native => {
-                "-ipc-sandbox -network-sandbox -pid-sandbox -news -merge-sync -pkgdir-index-trusted"
+                "-ipc-sandbox -network-sandbox -pid-sandbox -news -merge-sync -pkgdir-index-trusted binpkg-ignore-signature"
             }
             Machine::Emulated => {
-                "-ipc-sandbox -network-sandbox -pid-sandbox -sandbox -usersandbox -news -merge-sync -pkgdir-index-trusted"
+                "-ipc-sandbox -network-sandbox -pid-sandbox -sandbox -usersandbox -news -merge-sync -pkgdir-index-trusted binpkg-ignore-signature"
             }
         }
     }
