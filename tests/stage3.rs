@@ -1,6 +1,6 @@
 //! Roots of stage3s, from `graph.ron` to what is built in them: a real Portage, a real compiler, a real nginx.
 //!
-//! `make check-stage3` makes the mirror that they take (KILN_TEST_STAGE3) and runs this, as root.
+//! `make check-stage3` makes the mirror that they take (`KILN_TEST_STAGE3`) and runs this, as root.
 
 #[path = "stage3/arm64.rs"]
 mod arm64;

@@ -1,4 +1,4 @@
-//! Stage3s as what a board boots: with OpenRC and with systemd, with the kernel's modules and its selftests in them.
+//! Stage3s as what a board boots: with `OpenRC` and with systemd, with the kernel's modules and its selftests in them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

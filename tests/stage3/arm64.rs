@@ -88,7 +88,7 @@ fn a_root_of_another_machine_is_prepared_and_builds_in_each_mode() {
 }
 
 /// What is wrong with how the kernel runs programs of other machines, and what is said of it. It is made so for kiln alone: in
-/// a mount namespace of its own, another directory covers /proc/sys/fs/binfmt_misc. What the kernel would do is not changed by
+/// a mount namespace of its own, another directory covers `/proc/sys/fs/binfmt_misc`. What the kernel would do is not changed by
 /// that: kiln has to look before it begins.
 #[test]
 #[ignore = "needs a mirror: make check-stage3"]
