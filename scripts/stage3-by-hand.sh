@@ -38,6 +38,7 @@ packages() {
     cd "$work"
     rm -rf upper workdir packages delta.img
     mkdir -p upper workdir packages base root
+    # shellcheck disable=SC2016
     unshare --mount --pid --ipc --uts --net --fork --kill-child bash -euo pipefail -c '
         mount -o loop,ro base.img base
         mount -t overlay overlay -o lowerdir=base,upperdir=upper,workdir=workdir root

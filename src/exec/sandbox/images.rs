@@ -46,7 +46,7 @@ struct Layer {
     file: File,
 }
 
-/// The directories of [`Writable`].
+/// The directories of [`Writable`](super::Writable).
 struct Written {
     path: PathBuf,
     upper: OwnedFd,
