@@ -5,7 +5,7 @@
 //! - where there is an arm64 mirror and a tree, the CPU time of the same objects of a real kernel in each mode, against a cross
 //!   compiler.
 //!
-//! `KILN_BENCH_PREPARATIONS` says how often a root is prepared (3), `KILN_BENCH_OBJECTS` which objects of the tree in
+//! `cargo bench --bench roots -- modes` (or `preparation`) does one part. `KILN_BENCH_PREPARATIONS` says how often a root is prepared (3), `KILN_BENCH_OBJECTS` which objects of the tree in
 //! `KILN_BENCH_TREE` are made.
 
 mod common;
@@ -39,9 +39,14 @@ fn main() {
     let has_arm64 = mirror::made().join("releases/arm64").is_dir();
     let archs: &[&str] = if has_arm64 { &["amd64", "arm64"] } else { &["amd64"] };
     let mirror = Mirror::of(archs);
-    preparation(&mirror);
-    ready(&mirror);
+    let named: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
+    let wanted = |name: &str| named.is_empty() || named.iter().any(|wanted| wanted == name);
+    if wanted("preparation") {
+        preparation(&mirror);
+        ready(&mirror);
+    }
     match tree() {
+        _ if !wanted("modes") => {}
         Some(tree) if has_arm64 => modes(&mirror, &tree),
         _ => println!("modes: skipped, for want of an arm64 mirror or a tree"),
     }
