@@ -51,7 +51,9 @@ packages() {
         ln -s pts/ptmx root/dev/ptmx
         for name in null zero full random urandom tty; do touch root/dev/$name; mount --bind /dev/$name root/dev/$name; done
         ln -s /proc/self/fd root/dev/fd
-        chroot root useradd --create-home --uid 1000 buildbot
+        echo buildbot:x:1000:1000::/home/buildbot:/bin/sh >>root/etc/passwd
+        mkdir -p root/home/buildbot
+        chown 1000:1000 root/home/buildbot
         export FEATURES="-ipc-sandbox -network-sandbox -pid-sandbox -news -merge-sync" MAKEOPTS=-j2 PKGDIR=/var/cache/binpkgs
         chroot root emerge --buildpkg --usepkg --noreplace --binpkg-respect-use=y --color=n --nospinner --quiet-build=y sys-devel/bc virtual/libelf
     ' >emerge.log 2>&1

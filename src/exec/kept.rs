@@ -25,10 +25,12 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::act::{Stage, Task};
+use super::rooted;
 use super::sandbox::{Access, Mount};
 use super::stage::{WorkDir, inside};
 use super::times;
 use crate::digest::{Digest, Domain, Hasher};
+use crate::graph::Root;
 use crate::plan::World;
 use crate::plan::manifest::{Tree, What};
 use crate::source::{Change, ChangeKind, EntryKind, EntryType, PathSet, Reads, split};
@@ -157,6 +159,13 @@ fn prepare(stage: &Stage<'_>, task: &Task<'_>, record: &[u8], out: &Path) -> Res
         }
         let unchanged = |path: &[u8]| !changed.contains(path);
         newest = newest.max(read.newest(snapshot, unchanged));
+    }
+    // What a root holds may be newer than the sources, and is older than what was built in it.
+    if task.action.root.is_some() {
+        let layers = rooted::layers(world, task.action, task.outputs_of, Root::FILES);
+        for layer in layers.map_err(|error| Unfit::Records(error.to_string()))? {
+            newest = newest.max(fs::metadata(layer)?.modified()?);
+        }
     }
     if !times::move_past(out, newest)? {
         return Err(Unfit::Future);
