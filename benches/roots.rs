@@ -62,11 +62,14 @@ fn project(name: &str, mirror: &Mirror, root: &str, rest: &str) -> PathBuf {
         let rule = format!("rules/{rule}.ron");
         fs::copy(repository.join(&rule), dir.join(&rule)).expect("the rule");
     }
-    fs::copy(mirror::made().join("keys/release.asc"), dir.join("release.asc")).expect("the key");
+    for key in ["release.asc", "ebuilds.asc"] {
+        fs::copy(mirror::made().join("keys").join(key), dir.join(key)).expect("the key");
+    }
     let gentoo = format!(
-        "gentoo: (mirrors: [{:?}], keys: \"release.asc\", signers: [{:?}]),",
+        "gentoo: (mirrors: [{:?}], keys: \"release.asc\", signers: [{:?}], ebuilds: (keys: \"ebuilds.asc\", signers: [{:?}])),",
         mirror.url(),
-        mirror::fingerprint("release")
+        mirror::fingerprint("release"),
+        mirror::fingerprint("ebuilds"),
     );
     fs::write(dir.join("graph.ron"), format!("(version: 1, {gentoo} {rest})")).expect("graph.ron");
     fs::write(dir.join("rules/read.ron"), READ.replace("ROOT", root)).expect("a rule");
@@ -106,7 +109,7 @@ fn preparation(mirror: &Mirror) {
     let what = "a stage3 as an image: download, digests, signature, unpack, pack";
     pairs.report(what, "kiln build stage3:*", "shell", &Target::AtMost(1.15));
     let ours = || {
-        let _ = fs::remove_dir_all(dir.join("cache/gentoo/packages"));
+        let _ = fs::remove_dir_all(dir.join("cache/gentoo"));
         run_well(&mut kiln(&dir, &["build", "--force", "binpkg:*", "binpkg:*"])).wall
     };
     let pairs = in_turns_at_once(rounds, ours, || script("packages"));

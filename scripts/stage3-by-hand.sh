@@ -33,16 +33,24 @@ stage3() {
     xz -dc "$name" | mksquashfs - base.img -tar -noappend -no-progress -quiet -comp zstd -Xcompression-level 3 -b 128K >/dev/null
 }
 
-# An account and packages over it, in namespaces of their own, and an image of what was written.
+# The latest tree of ebuilds by the signed list. An account and packages over the stage3, in namespaces of their own, and an image of what was written.
 packages() {
     cd "$work"
     rm -rf upper workdir packages delta.img
     mkdir -p upper workdir packages base root
+    gpg --quiet --batch --import "$mirror/keys/ebuilds.asc" 2>/dev/null
+    curl -fsS "${url}snapshots/squashfs/sha512sum.txt" | gpg --quiet --batch --decrypt >trees 2>/dev/null
+    local tree
+    tree=$(awk '$2 ~ /^gentoo-[0-9]+\.xz\.sqfs$/ { print $2 }' trees | sort | tail -n 1)
+    curl -fsS -o "$tree" "${url}snapshots/squashfs/$tree"
+    grep "  $tree\$" trees | sha512sum --quiet -c
+    ln -sf "$tree" ebuilds.img
     # shellcheck disable=SC2016
     unshare --mount --pid --ipc --uts --net --fork --kill-child bash -euo pipefail -c '
         mount -o loop,ro base.img base
         mount -t overlay overlay -o lowerdir=base,upperdir=upper,workdir=workdir root
-        mkdir -p root/var/cache/binpkgs
+        mkdir -p root/var/cache/binpkgs root/var/db/repos/gentoo
+        mount -o loop,ro ebuilds.img root/var/db/repos/gentoo
         mount --bind packages root/var/cache/binpkgs
         mount -t proc proc root/proc
         for dir in dev run tmp var/tmp; do mount -t tmpfs tmpfs root/$dir; done

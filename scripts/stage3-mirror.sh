@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 #
-# A mirror as Gentoo's are, with one stage3 on it, for tests: a Debian userland with the real Portage (from PyPI) and a tiny
+# A mirror as Gentoo's are, for tests, with one stage3 on it, a Debian userland with the real Portage (from PyPI), and a tiny
 # tree of ebuilds (tests/gentoo).
 #
 #     stage3-mirror.sh ARCH DIR                    a mirror in DIR (ARCH: amd64 or arm64)
@@ -10,8 +10,12 @@
 # What there is in DIR then:
 #
 #     releases/ARCH/autobuilds/latest-stage3-ARCH-openrc.txt, DATE/stage3-ARCH-openrc-DATE.tar.xz and what is beside it
-#     keys/KEY.asc, KEY.fingerprint     release, other (nobody pins it), expired, revoked
+#     snapshots/squashfs/gentoo-DAY.xz.sqfs, sha512sum.txt     the tree, signed by a key of its own (ebuilds)
+#     keys/KEY.asc, KEY.fingerprint     release, ebuilds, other (nobody pins it), expired, revoked
 #     made/                             what later calls take from earlier ones: the tarball, the secret keys
+#
+# With KILN_STAGE3_MORE=NAME the build has one file more, etc/NAME; with KILN_EBUILDS=DIR, the tree is that one; with
+# KILN_EBUILDS_KEY=KEY, it is signed by that key.
 #
 # KILN_STAGE3_INIT=openrc or =systemd makes one that boots, instead (scripts/stage3-init.sh): ARCH-hardened-openrc, ARCH-systemd.
 #
@@ -158,7 +162,6 @@ configure() {
     printf '127.0.0.1\tlocalhost\n' >"$root/etc/hosts"
     echo 'Gentoo Base System release 2.17' >"$root/etc/gentoo-release"
     mkdir -p "$root"/var/{cache/{binpkgs,distfiles},db/pkg,db/repos,lib/portage/home,log/portage} "$root/run/lock" "$root/root"
-    cp -rT "$ROOT/tests/gentoo" "$root/var/db/repos/gentoo"
     cat >"$root/etc/portage/repos.conf/gentoo.conf" <<'EOF'
 [DEFAULT]
 main-repo = gentoo
@@ -261,7 +264,7 @@ make_key() {
 then=(--faked-system-time '20200601T000000!')
 
 make_keys() {
-    [[ -s $keys/revoked.asc ]] && return
+    [[ -s $keys/ebuilds.asc ]] && return
     say "making keys"
     mkdir -p "$keys"
     (umask 077 && mkdir -p "$made/keys")
@@ -269,19 +272,31 @@ make_keys() {
     make_key other never
     make_key expired 1y "${then[@]}"
     make_key revoked never
+    make_key ebuilds never
 }
 
 # --- the mirror ------------------------------------------------------------------------------------------------------
 
+# The options by which a key signs.
+signed_by() {
+    by=(--local-user "$(<"$keys/$1.fingerprint")")
+    [[ $1 != expired ]] || by+=("${then[@]}")
+}
+
 publish() {
-    local name=stage3-$variant builds=$to/releases/$arch/autobuilds clock=() hash now
+    local name=stage3-$variant builds=$to/releases/$arch/autobuilds by hash now
     local file=$name-$date.tar.xz
     local build=$builds/$date/$file
-    [[ $key != expired ]] || clock=("${then[@]}")
+    signed_by "$key"
     mkdir -p "$builds/$date"
-    ln -f "$tarball" "$build"
+    rm -f "$build"
+    if [[ -n ${KILN_STAGE3_MORE-} ]]; then
+        add_file "$KILN_STAGE3_MORE" >"$build"
+    else
+        ln "$tarball" "$build"
+    fi
     ln -f "$tarball.CONTENTS.gz" "$build.CONTENTS.gz"
-    sign "${clock[@]}" --armor --detach-sign --output "$build.asc" "$build"
+    sign "${by[@]}" --armor --detach-sign --output "$build.asc" "$build"
     (
         cd "$builds/$date"
         for hash in BLAKE2B:b2sum SHA512:sha512sum; do
@@ -289,8 +304,8 @@ publish() {
             "${hash#*:}" "$file"
             echo "# ${hash%:*} HASH"
             "${hash#*:}" "$file.CONTENTS.gz"
-        done | sign "${clock[@]}" --clearsign --output "$file.DIGESTS"
-        { echo "# SHA256 HASH" && sha256sum "$file"; } | sign "${clock[@]}" --clearsign --output "$file.sha256"
+        done | sign "${by[@]}" --clearsign --output "$file.DIGESTS"
+        { echo "# SHA256 HASH" && sha256sum "$file"; } | sign "${by[@]}" --clearsign --output "$file.sha256"
     )
     # An old build was the latest when it was new.
     now=$(date -u -d "${date:0:8} ${date:9:2}:${date:11:2}:${date:13:2} UTC" +%s)
@@ -298,7 +313,29 @@ publish() {
         echo "# Latest as of $(date -uR -d "@$now")"
         echo "# ts=$now"
         echo "$date/$file $(stat -c %s "$build")"
-    } | sign "${clock[@]}" --clearsign --output "$builds/latest-$name.txt"
+    } | sign "${by[@]}" --clearsign --output "$builds/latest-$name.txt"
+}
+
+# The tarball with one file more: in front, as a header and an empty file, and nothing that would end the archive.
+add_file() {
+    # It goes with the keys.
+    local more=$GNUPGHOME/more
+    mkdir -p "$more/etc"
+    touch "$more/etc/$1"
+    tar --numeric-owner -C "$more" -cf - "./etc/$1" | head -c 512 | xz
+    cat "$tarball"
+}
+
+# The tree of ebuilds as an image of the day, and the list of all of them.
+publish_ebuilds() {
+    local trees=$to/snapshots/squashfs by
+    local image=$trees/gentoo-${date:0:8}.xz.sqfs
+    signed_by "${KILN_EBUILDS_KEY-ebuilds}"
+    mkdir -p "$trees"
+    rm -f "$image"
+    mksquashfs "${KILN_EBUILDS-$ROOT/tests/gentoo}" "$image" -comp xz -no-xattrs -force-uid 250 -force-gid 250 \
+        -mkfs-time 0 -noappend -no-progress -quiet >/dev/null
+    (cd "$trees" && sha512sum gentoo-*.xz.sqfs) | sign "${by[@]}" --clearsign --output "$trees/sha512sum.txt"
 }
 
 ((EUID == 0)) || die "owners, devices and capabilities of a stage3 can be made by root alone"
@@ -306,8 +343,8 @@ mkdir -p "$made"
 # One at a time makes what all share.
 exec 9>"$made/lock"
 flock 9
-# What it is made by: with another script, or other ebuilds, it is another.
-recipe=$(cd "$ROOT" && find scripts/stage3-{mirror,init}.sh tests/gentoo -type f -print0 | sort -z | xargs -0 sha256sum)
+# What it is made by: with another script, it is another.
+recipe=$(cd "$ROOT" && sha256sum scripts/stage3-{mirror,init}.sh)
 if [[ ! -s $tarball || $(cat "$tarball.recipe" 2>/dev/null) != "$recipe" ]]; then
     install_packages ca-certificates mmdebstrap python3-venv xz-utils
     fetch_portage
@@ -315,7 +352,9 @@ if [[ ! -s $tarball || $(cat "$tarball.recipe" 2>/dev/null) != "$recipe" ]]; the
     echo "$recipe" >"$tarball.recipe"
 fi
 command -v gpg >/dev/null || install_packages gnupg
+command -v mksquashfs >/dev/null || install_packages squashfs-tools
 make_keys
 exec 9>&-
-sign --import "$made/keys/$key.asc"
+sign --import "$made/keys/$key.asc" "$made/keys/${KILN_EBUILDS_KEY-ebuilds}.asc"
 publish
+publish_ebuilds

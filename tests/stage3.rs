@@ -6,6 +6,8 @@
 mod arm64;
 #[path = "stage3/arm64_kernel.rs"]
 mod arm64_kernel;
+#[path = "stage3/ebuilds.rs"]
+mod ebuilds;
 #[path = "stage3/mirror.rs"]
 mod mirror;
 #[path = "stage3/mirror_faults.rs"]

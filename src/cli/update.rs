@@ -6,17 +6,22 @@ use std::time::SystemTime;
 use super::exit::{Exit, Failure};
 use super::project::load_spec;
 use super::terminal::{Terminal, outln};
-use crate::gentoo::lock::{Change, Locked};
+use crate::gentoo::fetch::Mirrors;
+use crate::gentoo::lock::{Change, Lock};
 use crate::gentoo::lock_file;
 use crate::gentoo::names::Stage3;
-use crate::gentoo::obtain;
+use crate::gentoo::obtain::{self, ObtainError};
+use crate::gentoo::signed::Keyring;
 use crate::kinds::mirrors::{keyring, mirrors};
 use crate::report;
-use crate::spec::model::Spec;
+use crate::spec::model::{Gentoo, Spec};
+
+/// What the tree of ebuilds is called among the names of stage3s, none of which looks like it.
+const EBUILDS: &str = "ebuilds";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Stage3s, such as `arm64-openrc`, or roots. Default: all that roots name.
+    /// Stage3s, such as `arm64-openrc`, roots, or `ebuilds`. Default: all that roots name.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Only say what would change.
@@ -33,21 +38,16 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         }
         return Ok(Exit::Done);
     };
+    let gentoo = &gentoo.value;
     let environment = |error: &dyn std::fmt::Display| Failure::new(Exit::Environment, error);
-    let keys = keyring(&spec.root, &gentoo.value.signed_by).map_err(|error| environment(&error))?;
-    let mirrors = mirrors(&gentoo.value).map_err(|error| environment(&error))?;
+    let sources = Sources::new(&spec, gentoo)?;
     let mut lock = lock_file::read(&spec.root).map_err(|error| Failure::new(Exit::Spec, error))?;
     let before = lock.clone();
     let mut failed = 0;
-    for stage3 in &wanted {
-        let now = SystemTime::now();
+    for item in &wanted {
         // One that can't be had leaves the others to be had.
-        match obtain::latest(&mirrors, stage3, &keys, lock.get(stage3), gentoo.value.fresh, now) {
-            Ok(locked) => {
-                let text = told(stage3, &locked);
-                let change = lock.update(stage3, locked);
-                tell(&text, &change, terminal);
-            }
+        match sources.update(item, &mut lock) {
+            Ok((now, change)) => tell(item, &now, &change, terminal),
             Err(error) => {
                 failed += 1;
                 terminal.warning(&error.to_string());
@@ -56,6 +56,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     let named: BTreeSet<&Stage3> = spec.project.roots.values().map(|root| &root.value.stage3.value).collect();
     lock.keep(|stage3| named.contains(stage3));
+    if gentoo.ebuilds.is_none() {
+        lock.drop_ebuilds();
+    }
     if !args.dry_run && lock != before {
         lock_file::write(&spec.root, &lock).map_err(|error| environment(&error))?;
     }
@@ -67,35 +70,98 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     Err(Failure::new(Exit::Environment, message))
 }
 
-/// The stage3s that names mean: their own, or those of roots.
-fn wanted(spec: &Spec, names: &[String]) -> Result<BTreeSet<Stage3>, Failure> {
-    let all = || spec.project.roots.iter().map(|(name, root)| (name, &root.value.stage3.value));
+/// What can be updated.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Item {
+    Ebuilds,
+    Stage3(Stage3),
+}
+
+impl Item {
+    fn name(&self) -> &str {
+        match self {
+            Self::Ebuilds => EBUILDS,
+            Self::Stage3(stage3) => stage3.name(),
+        }
+    }
+}
+
+/// Who is asked, and who is believed.
+struct Sources<'a> {
+    gentoo: &'a Gentoo,
+    mirrors: Mirrors,
+    keys: Keyring,
+    /// Those of the tree of ebuilds.
+    ebuild_keys: Option<Keyring>,
+}
+
+impl<'a> Sources<'a> {
+    fn new(spec: &Spec, gentoo: &'a Gentoo) -> Result<Self, Failure> {
+        let environment = |error: &dyn std::fmt::Display| Failure::new(Exit::Environment, error);
+        let keys_of = |signers| keyring(&spec.root, signers).map_err(|error| environment(&error));
+        Ok(Self {
+            gentoo,
+            mirrors: mirrors(gentoo).map_err(|error| environment(&error))?,
+            keys: keys_of(&gentoo.signed_by)?,
+            ebuild_keys: gentoo.ebuilds.as_ref().map(keys_of).transpose()?,
+        })
+    }
+
+    /// Locks the latest of something, and says what it is and what that changes.
+    fn update(&self, item: &Item, lock: &mut Lock) -> Result<(String, Change), ObtainError> {
+        let Self { gentoo, mirrors, keys, ebuild_keys } = self;
+        let now = SystemTime::now();
+        match (item, ebuild_keys) {
+            (Item::Stage3(stage3), _) => {
+                let locked = obtain::latest(mirrors, stage3, keys, lock.get(stage3), gentoo.fresh, now)?;
+                let told = format!("{} ({})", locked.date, report::bytes(locked.size));
+                Ok((told, lock.update(stage3, locked)))
+            }
+            (Item::Ebuilds, Some(keys)) => {
+                let tree = obtain::latest_ebuilds(mirrors, keys, lock.ebuilds(), gentoo.fresh, now)?;
+                Ok((tree.day.to_string(), lock.update_ebuilds(tree)))
+            }
+            (Item::Ebuilds, None) => unreachable!("it is wanted where the spec says whose it is"),
+        }
+    }
+}
+
+/// What names mean: stage3s, those of roots, the tree of ebuilds.
+fn wanted(spec: &Spec, names: &[String]) -> Result<BTreeSet<Item>, Failure> {
+    let roots = || spec.project.roots.iter().map(|(name, root)| (name, &root.value.stage3.value));
+    let stage3s = || roots().map(|(_, stage3)| Item::Stage3(stage3.clone()));
+    let has_ebuilds = spec.project.gentoo.as_ref().is_some_and(|gentoo| gentoo.value.ebuilds.is_some());
+    let all = || has_ebuilds.then_some(Item::Ebuilds).into_iter().chain(stage3s());
     if names.is_empty() {
-        return Ok(all().map(|(_, stage3)| stage3.clone()).collect());
+        return Ok(all().collect());
     }
     let one = |name: &String| {
-        let found = all().find(|(root, stage3)| *root == name || stage3.name() == name.as_str());
-        found.map(|(_, stage3)| stage3.clone()).ok_or_else(|| {
-            let known: BTreeSet<&str> = all().map(|(_, stage3)| stage3.name()).collect();
+        let of_root = roots().find(|(root, _)| *root == name).map(|(_, stage3)| Item::Stage3(stage3.clone()));
+        let found = all().find(|item| item.name() == name).or(of_root);
+        found.ok_or_else(|| {
+            let known: BTreeSet<Item> = all().collect();
             let help = if known.is_empty() {
                 "graph.ron has no roots".to_owned()
             } else {
-                format!("they have {}", known.into_iter().collect::<Vec<_>>().join(", "))
+                let known: Vec<&str> = known.iter().map(Item::name).collect();
+                format!("there is {}", known.join(", "))
             };
-            Failure::new(Exit::Spec, format!("no root has the stage3 {name}")).help(help)
+            let message = if name == EBUILDS {
+                "graph.ron does not say whose trees of ebuilds count (`ebuilds` in `gentoo`)".to_owned()
+            } else {
+                format!("no root has the stage3 {name}")
+            };
+            Failure::new(Exit::Spec, message).help(help)
         })
     };
     names.iter().map(one).collect()
 }
 
-fn told(stage3: &Stage3, locked: &Locked) -> (String, String) {
-    (stage3.name().to_owned(), format!("{} ({})", locked.date, report::bytes(locked.size)))
-}
-
-fn tell((name, now): &(String, String), change: &Change, terminal: &Terminal) {
+fn tell(item: &Item, now: &str, change: &Change, terminal: &Terminal) {
     if terminal.quiet {
         return;
     }
+    let name = item.name();
     match change {
         Change::New => outln!("{name}: {now}, new"),
         Change::Same => outln!("{name}: {now}, as before"),

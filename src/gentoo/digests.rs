@@ -80,6 +80,34 @@ impl fmt::Debug for Digests {
     }
 }
 
+/// The SHA-512 of a file of which nothing else is known.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Sha512Sum([u8; 64]);
+
+impl Sha512Sum {
+    /// From hexadecimal digits. `None`: they are none, or too few, or too many.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        from_hex(text).map(Self)
+    }
+
+    /// Whether a file with these digests is meant.
+    pub fn is_of(&self, digests: &Digests) -> bool {
+        self.0 == digests.sha512
+    }
+}
+
+impl fmt::Display for Sha512Sum {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Sha512Sum {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "sha512:{self}")
+    }
+}
+
 /// A signed text does not give a file's digests.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the DIGESTS of {file} are not what they should be: {problem}")]

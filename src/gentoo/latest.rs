@@ -8,6 +8,7 @@
 //!
 //! It is clear-signed, and signed anew whenever releases are sorted, so that its time says how old what a mirror shows is.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use super::dated::Date;
@@ -31,7 +32,7 @@ pub enum LatestError {
     },
     /// The mirror is behind what has been seen before, or somebody holds it back.
     #[error(
-        "{file} goes back in time: it names the build of {found}, and kiln.lock has that of {locked}; \
+        "{file} goes back in time: it names that of {found}, and kiln.lock has that of {locked}; \
          use another mirror, or remove the entry from kiln.lock if the older build is wanted"
     )]
     Back {
@@ -81,27 +82,9 @@ impl Latest {
         most: Option<Duration>,
         now: SystemTime,
     ) -> Result<(), LatestError> {
-        if let Some(locked) = locked {
-            let back = |found: String, locked: String| {
-                Err(LatestError::Back { file: file(&self.stage3), found, locked })
-            };
-            if self.date < locked.date {
-                return back(self.date.to_string(), locked.date.to_string());
-            }
-            // Of the same build, mirrors have texts of different hours.
-            if self.as_of < locked.as_of && self.date != locked.date {
-                return back(shown(self.as_of), shown(locked.as_of));
-            }
-        }
-        let age = now.duration_since(SystemTime::UNIX_EPOCH + Duration::from_secs(self.as_of));
-        match (age, most) {
-            (Ok(age), Some(most)) if age > most => Err(LatestError::Stale {
-                file: file(&self.stage3),
-                days: age.as_secs() / 86_400,
-                most: most.as_secs() / 86_400,
-            }),
-            _ => Ok(()),
-        }
+        let locked = locked.map(|locked| AsOf { of: &locked.date, written: locked.as_of });
+        let found = AsOf { of: &self.date, written: self.as_of };
+        found.is_fresh(&file(&self.stage3), locked, most, now)
     }
 
     /// Which stage3 this is of.
@@ -132,6 +115,51 @@ impl Latest {
     /// The tarball's size in bytes.
     pub fn size(&self) -> u64 {
         self.size
+    }
+}
+
+/// What a signed text names as the latest, and when that was.
+pub(super) struct AsOf<'a, T> {
+    /// The date of what it names.
+    pub of: &'a T,
+    /// When the text was written, in seconds since 1970.
+    pub written: u64,
+}
+
+impl<T: Ord + fmt::Display> AsOf<'_, T> {
+    /// Refuses what is older than what is locked, and what is older than it may be. `file` is the text's.
+    pub fn is_fresh(
+        &self,
+        file: &str,
+        locked: Option<AsOf<'_, T>>,
+        most: Option<Duration>,
+        now: SystemTime,
+    ) -> Result<(), LatestError> {
+        let file = file.to_owned();
+        if let Some(locked) = locked {
+            if self.of < locked.of {
+                return Err(LatestError::Back {
+                    file,
+                    found: self.of.to_string(),
+                    locked: locked.of.to_string(),
+                });
+            }
+            // Of the same date, mirrors have texts of different hours.
+            if self.written < locked.written && self.of != locked.of {
+                return Err(LatestError::Back {
+                    file,
+                    found: shown(self.written),
+                    locked: shown(locked.written),
+                });
+            }
+        }
+        let age = now.duration_since(SystemTime::UNIX_EPOCH + Duration::from_secs(self.written));
+        match (age, most) {
+            (Ok(age), Some(most)) if age > most => {
+                Err(LatestError::Stale { file, days: age.as_secs() / 86_400, most: most.as_secs() / 86_400 })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

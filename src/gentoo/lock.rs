@@ -4,6 +4,10 @@
 //! # What the builds of this project take from mirrors; `kiln update` writes it. Keep it under version control.
 //! version 1
 //!
+//! ebuilds 20250928
+//! as-of 1759104000
+//! sha512 e3d2...
+//!
 //! stage3 arm64-openrc
 //! as-of 1759080600
 //! path 20250928T170227Z/stage3-arm64-openrc-20250928T170227Z.tar.xz
@@ -12,13 +16,14 @@
 //! sha512 98c1...
 //! ```
 //!
-//! Entries stand in the order of their names, so that equal locks are equal texts and merges touch what they change.
+//! The tree of ebuilds comes first, then stage3s in the order of their names, so that equal locks are equal texts and merges touch what they change.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::dated::Date;
-use super::digests::Digests;
+use super::digests::{Digests, Sha512Sum};
+use super::ebuilds::Tree;
 use super::latest::{Latest, MAX_SIZE};
 use super::names::Stage3;
 
@@ -59,6 +64,7 @@ impl Locked {
 /// What a lock file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
+    ebuilds: Option<Tree>,
     stage3s: BTreeMap<Stage3, Locked>,
 }
 
@@ -79,8 +85,8 @@ pub enum Change {
     New,
     /// Nothing: the same build is still the latest.
     Same,
-    /// A later build takes the place of that of this date.
-    From(Date),
+    /// A later one takes the place of that of this date.
+    From(String),
 }
 
 impl Lock {
@@ -92,6 +98,13 @@ impl Lock {
         }
         let mut lock = Self::default();
         while !lines.is_at_end() {
+            if lines.begins("ebuilds") {
+                let tree = lines.tree()?;
+                if lock.ebuilds.replace(tree).is_some() {
+                    return Err(lines.error("the entry is there twice"));
+                }
+                continue;
+            }
             let name = lines.field("stage3")?;
             let stage3 = Stage3::named(name).map_err(|error| lines.error(&error.to_string()))?;
             let locked = lines.locked(&stage3)?;
@@ -105,6 +118,9 @@ impl Lock {
     /// The file's text: the same for equal locks.
     pub fn text(&self) -> String {
         let mut text = HEAD.to_owned();
+        if let Some(Tree { as_of, day, sha512 }) = &self.ebuilds {
+            let _ = write!(text, "\nebuilds {day}\nas-of {as_of}\nsha512 {sha512}\n");
+        }
         for (stage3, locked) in &self.stage3s {
             let Locked { as_of, size, digests, .. } = locked;
             let (path, blake2b, sha512) = (locked.path(stage3), digests.blake2b(), digests.sha512());
@@ -131,13 +147,35 @@ impl Lock {
         match self.stage3s.insert(stage3.clone(), locked) {
             None => Change::New,
             Some(before) if before.date == date && before.digests == digests => Change::Same,
-            Some(before) => Change::From(before.date),
+            Some(before) => Change::From(before.date.to_string()),
         }
     }
 
-    /// Drops what no spec names any more.
+    /// The tree of ebuilds that is locked.
+    pub fn ebuilds(&self) -> Option<&Tree> {
+        self.ebuilds.as_ref()
+    }
+
+    /// Locks a tree of ebuilds. That it is not older than what is locked, [`Tree::is_fresh`] has seen to.
+    pub fn update_ebuilds(&mut self, mut tree: Tree) -> Change {
+        let before = self.ebuilds.take();
+        tree.as_of = before.as_ref().map_or(tree.as_of, |before| before.as_of.max(tree.as_of));
+        let now = self.ebuilds.insert(tree);
+        match before {
+            None => Change::New,
+            Some(before) if before.day == now.day && before.sha512 == now.sha512 => Change::Same,
+            Some(before) => Change::From(before.day.to_string()),
+        }
+    }
+
+    /// Drops stage3s that no spec names any more.
     pub fn keep(&mut self, wanted: impl Fn(&Stage3) -> bool) {
         self.stage3s.retain(|stage3, _| wanted(stage3));
+    }
+
+    /// Drops the tree of ebuilds, as no spec asks for one any more.
+    pub fn drop_ebuilds(&mut self) {
+        self.ebuilds = None;
     }
 }
 
@@ -159,6 +197,13 @@ impl<'a> Lines<'a> {
         self.at == self.lines.len()
     }
 
+    /// Whether this is where an entry of a kind begins.
+    fn begins(&mut self, kind: &str) -> bool {
+        self.skip();
+        let line = self.lines.get(self.at).and_then(|(_, line)| line.strip_prefix(kind));
+        line.is_some_and(|rest| rest.starts_with(' '))
+    }
+
     /// An error at the line that was read last.
     fn error(&self, problem: &str) -> LockError {
         LockError { line: self.at.max(1), problem: problem.to_owned() }
@@ -175,6 +220,15 @@ impl<'a> Lines<'a> {
     fn number(&mut self, name: &str) -> Result<u64, LockError> {
         let text = self.field(name)?;
         text.parse().map_err(|_| self.error(&format!("`{name}` is no number")))
+    }
+
+    fn tree(&mut self) -> Result<Tree, LockError> {
+        let day = self.field("ebuilds")?.parse();
+        let day = day.map_err(|()| self.error("`ebuilds` has no day"))?;
+        let as_of = self.number("as-of")?;
+        let sha512 = Sha512Sum::from_hex(self.field("sha512")?);
+        let sha512 = sha512.ok_or_else(|| self.error("a digest is none"))?;
+        Ok(Tree { as_of, day, sha512 })
     }
 
     fn locked(&mut self, stage3: &Stage3) -> Result<Locked, LockError> {
@@ -206,8 +260,13 @@ mod tests {
         Locked { as_of: 1_759_080_600, date: date.parse().unwrap(), size: 311_603_336, digests }
     }
 
+    fn tree(day: &str, as_of: u64) -> Tree {
+        Tree { as_of, day: day.parse().unwrap(), sha512: Sha512Sum::from_hex(&"ef".repeat(64)).unwrap() }
+    }
+
     fn lock() -> Lock {
         let mut lock = Lock::default();
+        lock.update_ebuilds(tree("20250928", 1_759_104_000));
         for name in ["arm64-openrc", "amd64-systemd", "armv7a_hardfp_musl-hardened-openrc"] {
             lock.update(&Stage3::named(name).unwrap(), locked("20250928T170227Z"));
         }
@@ -229,7 +288,7 @@ mod tests {
         let mut lock = lock();
         let stage3 = Stage3::named("arm64-openrc").unwrap();
         assert_eq!(lock.update(&stage3, locked("20250928T170227Z")), Change::Same);
-        let before = "20250928T170227Z".parse().unwrap();
+        let before = "20250928T170227Z".to_owned();
         assert_eq!(lock.update(&stage3, locked("20251005T170227Z")), Change::From(before));
         assert_eq!(lock.get(&stage3).unwrap().date.as_str(), "20251005T170227Z");
         lock.keep(|stage3| stage3.dir() == "arm64");
@@ -241,18 +300,32 @@ mod tests {
     }
 
     #[test]
+    fn a_tree_of_ebuilds_is_updated_like_a_build() {
+        let mut lock = lock();
+        assert_eq!(lock.update_ebuilds(tree("20250928", 1_759_000_000)), Change::Same);
+        assert_eq!(lock.ebuilds().unwrap().as_of, 1_759_104_000, "the later text of the same tree");
+        let before = "20250928".to_owned();
+        assert_eq!(lock.update_ebuilds(tree("20250929", 1_759_190_400)), Change::From(before));
+        lock.drop_ebuilds();
+        assert_eq!(lock.update_ebuilds(tree("20250928", 1)), Change::New);
+    }
+
+    #[test]
     fn a_spoiled_lock_says_where() {
         let text = lock().text();
         let cases = [
             ("", "", 1, "`version` is missing"),
             ("version 1", "version 2", 2, "another version"),
-            ("stage3 amd64-systemd", "stage3 amd64-runit", 4, "no stage3"),
-            ("size 311603336", "size many", 7, "no number"),
-            ("size 311603336", "size 0", 7, "no stage3 has that size"),
-            ("as-of 1759080600\n", "", 5, "`as-of` is missing"),
-            ("20250928T170227Z/", "../", 6, "begin with a date"),
-            ("/stage3-amd64-systemd", "/stage3-arm64-systemd", 9, "another stage3"),
-            ("blake2b ab", "blake2b ", 9, "a digest is none"),
+            ("ebuilds 20250928", "ebuilds yesterday", 4, "no day"),
+            ("as-of 1759104000", "as-of today", 5, "no number"),
+            ("sha512 ef", "sha512 ", 6, "a digest is none"),
+            ("stage3 amd64-systemd", "stage3 amd64-runit", 8, "no stage3"),
+            ("size 311603336", "size many", 11, "no number"),
+            ("size 311603336", "size 0", 11, "no stage3 has that size"),
+            ("as-of 1759080600\n", "", 9, "`as-of` is missing"),
+            ("20250928T170227Z/", "../", 10, "begin with a date"),
+            ("/stage3-amd64-systemd", "/stage3-arm64-systemd", 13, "another stage3"),
+            ("blake2b ab", "blake2b ", 13, "a digest is none"),
         ];
         for (from, to, line, problem) in cases {
             let spoiled = if from.is_empty() { String::new() } else { text.replacen(from, to, 1) };
@@ -264,6 +337,10 @@ mod tests {
             &text[text.find("stage3 amd64").unwrap()..text.find("\nstage3 arm64").unwrap()]
         );
         assert!(Lock::parse(&twice).unwrap_err().problem.contains("twice"));
+        let twice = text
+            .replace("ebuilds", "ebuilds 20250927\nas-of 1\nsha512 ")
+            .replace("sha512  ", &format!("sha512 {}\n\nebuilds ", "ef".repeat(64)));
+        assert!(Lock::parse(&twice).unwrap_err().problem.contains("twice"), "{twice}");
         let merged = text.replacen("size", "<<<<<<< ours\nsize", 1);
         assert!(Lock::parse(&merged).is_err());
         for end in 0..text.len() {

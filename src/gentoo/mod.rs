@@ -2,6 +2,7 @@
 
 pub mod dated;
 pub mod digests;
+pub mod ebuilds;
 pub mod fetch;
 pub mod image;
 pub mod latest;

@@ -1,24 +1,26 @@
-//! A stage3 from mirrors: which build, what it holds, and the tarball itself, each from whoever of them has it right.
+//! A stage3 from mirrors: which build, what it holds, and the tarball itself, each from whoever of them has it right. The same
+//! for a tree of ebuilds.
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::digests::Digests;
+use super::ebuilds::{self, Tree};
 use super::fetch::{FetchError, Mirrors, Wanted, Watch};
 use super::latest::Latest;
 use super::lock::Locked;
 use super::names::Stage3;
 use super::signed::{Check, Keyring, MAX_TEXT, SignatureError, Signer};
 
-/// Why a stage3 could not be had.
+/// Why a stage3, or a tree of ebuilds, could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ObtainError {
     /// No mirror has it, or has it right.
-    #[error("{stage3}: {source}")]
+    #[error("{what}: {source}")]
     Fetch {
         /// Which one.
-        stage3: Stage3,
+        what: String,
         /// What the mirrors did.
         source: FetchError,
     },
@@ -42,7 +44,7 @@ pub fn latest(
     most: Option<Duration>,
     now: SystemTime,
 ) -> Result<Locked, ObtainError> {
-    let failed = |source| ObtainError::Fetch { stage3: stage3.clone(), source };
+    let failed = |source| ObtainError::Fetch { what: stage3.to_string(), source };
     let latest = mirrors.text(&stage3.latest(), MAX_TEXT as u64, |text| {
         let text = keys.text(text, now).map_err(|error| error.to_string())?;
         let latest = Latest::read(stage3, &text).map_err(|error| error.to_string())?;
@@ -74,20 +76,48 @@ pub fn tarball<S: Write>(
     mut beside: impl FnMut() -> S,
     watch: Watch<'_>,
 ) -> Result<(Signer, S), ObtainError> {
-    let failed = |source| ObtainError::Fetch { stage3: stage3.clone(), source };
+    let failed = |source| ObtainError::Fetch { what: stage3.to_string(), source };
     let path = format!("{}{}", stage3.builds(), locked.path(stage3));
     // That it can count is looked at before anything large comes.
     let signature = mirrors.text(&format!("{path}.asc"), MAX_TEXT as u64, |signature| {
         keys.file(signature, now).map(|_| signature.to_vec()).map_err(|error| error.to_string())
     });
     let signature = signature.map_err(failed)?;
-    let wanted = Wanted { size: locked.size, digests: locked.digests.clone() };
+    let wanted = Wanted::Sized { size: locked.size, digests: locked.digests.clone() };
     let start =
         || Both { check: keys.file(&signature, now).expect("it has been looked at"), beside: beside() };
     let Both { check, beside } = mirrors.file(&path, &wanted, to, start, watch).map_err(failed)?;
     let signer =
         check.finish().map_err(|source| ObtainError::Signature { stage3: stage3.clone(), source })?;
     Ok((signer, beside))
+}
+
+/// Which tree of ebuilds is to be locked: as for a [build](latest).
+pub fn latest_ebuilds(
+    mirrors: &Mirrors,
+    keys: &Keyring,
+    locked: Option<&Tree>,
+    most: Option<Duration>,
+    now: SystemTime,
+) -> Result<Tree, ObtainError> {
+    let tree = mirrors.text(&Tree::list(), MAX_TEXT as u64, |text| {
+        let text = keys.text(text, now).map_err(|error| error.to_string())?;
+        let tree = Tree::latest(&text).map_err(|error| error.to_string())?;
+        tree.is_fresh(locked, most, now).map_err(|error| error.to_string())?;
+        Ok(tree)
+    });
+    tree.map_err(of_ebuilds)
+}
+
+/// Gets the tree of ebuilds that is locked, as an image. Its digest stands in a signed list, so that nothing else has to be
+/// looked at.
+pub fn ebuilds(mirrors: &Mirrors, tree: &Tree, to: &Path, watch: Watch<'_>) -> Result<(), ObtainError> {
+    let wanted = Wanted::Bounded { most: ebuilds::MAX_SIZE, sha512: tree.sha512.clone() };
+    mirrors.file(&tree.path(), &wanted, to, io::sink, watch).map(|_| ()).map_err(of_ebuilds)
+}
+
+fn of_ebuilds(source: FetchError) -> ObtainError {
+    ObtainError::Fetch { what: "the tree of ebuilds".to_owned(), source }
 }
 
 /// Where the bytes of a tarball go.

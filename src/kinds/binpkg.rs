@@ -3,10 +3,12 @@
 //! | file | what |
 //! | --- | --- |
 //! | `kept.rs` | packages that are kept from one run to the next, and the look at each before it is used |
+//! | `ebuilds.rs` | the tree of ebuilds that they are made by |
 //! | `about.rs` | what there is to know of a root from inside |
 //! | `trouble.rs` | what an emerge that failed comes to |
 
 mod about;
+mod ebuilds;
 mod kept;
 mod trouble;
 
@@ -14,15 +16,20 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::held::Held;
+use super::locked::{ProjectLock, lacking};
 use super::mirrors::keyring;
-use crate::exec::sandbox::{Access, Images, Mount, Root, RunAs, SandboxSpec, Step, Writable};
+use crate::exec::sandbox::{Access, Images, Mount, Root, RunAs, SandboxSpec, Shown, Step, Writable};
 use crate::exec::{Made, Make, Making, StepsEnd};
+use crate::gentoo::ebuilds::Tree;
 use crate::gentoo::image::packer;
-use crate::gentoo::portage::{Account, BINARY_PACKAGES, Install, Machine, SOURCES};
-use crate::spec::model::{RootSpec, Spec};
+use crate::gentoo::portage::{Account, BINARY_PACKAGES, EBUILDS, Install, Machine, SOURCES};
+use crate::graph::Action;
+use crate::plan::{PlanError, Projected};
+use crate::spec::model::{Gentoo, RootSpec, Spec};
 
 use kept::Kept;
 
@@ -37,20 +44,52 @@ const ABOUT: &str = "about";
 const OUT: &str = "/kiln/out";
 const UPPER: &str = "/kiln/upper";
 
-/// What says where names are looked up: this machine's, for a root that is to ask servers.
-const RESOLVER: &str = "/etc/resolv.conf";
-
 /// Packages in roots.
 pub(super) struct Packages<'a> {
     pub spec: &'a Spec,
+    pub lock: Arc<ProjectLock<'a>>,
+}
+
+impl Packages<'_> {
+    /// What such a node depends on, besides its stage3: the tree of ebuilds that is locked.
+    pub(super) fn projection(&self, action: &Action) -> Result<Projected, PlanError> {
+        let tree = self.tree(self.root(action)).map_err(|message| lacking(action, message))?;
+        let fields = tree.iter().map(|(_, tree)| ("ebuilds".to_owned(), tree.sha512.to_string()));
+        Ok(Projected { fields: fields.collect(), ..Projected::default() })
+    }
+
+    /// What is not locked that such a node takes.
+    pub(super) fn lacks(&self, action: &Action) -> Option<String> {
+        self.tree(self.root(action)).err()
+    }
+
+    fn root(&self, action: &Action) -> &RootSpec {
+        let Some(root) = self.spec.project.roots.get(&action.bindings.text_of("root")) else {
+            unreachable!("the node is of a root of the spec")
+        };
+        &root.value
+    }
+
+    /// The tree that a root's packages are made by, and where it is from, if it has packages and the spec says whose tree counts;
+    /// or what is missing, and what to do.
+    fn tree(&self, root: &RootSpec) -> Result<Option<(&Gentoo, &Tree)>, String> {
+        match &self.spec.project.gentoo {
+            Some(gentoo) if gentoo.value.ebuilds.is_some() && !root.packages.is_empty() => {
+                Ok(Some((&gentoo.value, self.lock.ebuilds()?)))
+            }
+            _ => Ok(None),
+        }
+    }
 }
 
 impl Make for Packages<'_> {
     fn make(&self, making: &Making<'_>) -> Made {
-        let Some(root) = self.spec.project.roots.get(&making.action.bindings.text_of("root")) else {
-            unreachable!("the node is of a root of the spec")
+        let root = self.root(making.action);
+        let tree = match self.tree(root) {
+            Ok(tree) => tree,
+            Err(message) => return Made::infra(message),
         };
-        let run = match Run::new(self.spec, &root.value, making) {
+        let run = match Run::new(self.spec, root, tree, making) {
             Ok(run) => run,
             Err(made) => return made,
         };
@@ -67,6 +106,8 @@ struct Run<'a> {
     making: &'a Making<'a>,
     install: Install,
     base: PathBuf,
+    /// An image of the tree of ebuilds, if that is not the root's own.
+    ebuilds: Option<PathBuf>,
     /// What is written over it.
     written: Writable,
     /// What steps tell kiln.
@@ -74,7 +115,12 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(spec: &'a Spec, root: &'a RootSpec, making: &'a Making<'a>) -> Result<Self, Made> {
+    fn new(
+        spec: &'a Spec,
+        root: &'a RootSpec,
+        tree: Option<(&Gentoo, &Tree)>,
+        making: &'a Making<'a>,
+    ) -> Result<Self, Made> {
         let texts = |list: &[crate::spec::diagnostic::Spanned<String>]| {
             list.iter().map(|text| text.value.clone()).collect::<Vec<_>>()
         };
@@ -90,7 +136,9 @@ impl<'a> Run<'a> {
         };
         let dir = |name: &str| making.scratch.join(name);
         let written = Writable { upper: dir("upper"), work: dir("work") };
-        let run = Self { spec, root, making, install, base: making.input(BASE)?, written, told: dir("told") };
+        let ebuilds = tree.map(|(gentoo, tree)| ebuilds::image(gentoo, tree, making)).transpose()?;
+        let base = making.input(BASE)?;
+        let run = Self { spec, root, making, install, base, ebuilds, written, told: dir("told") };
         for dir in [&run.written.work, &run.told] {
             fs::create_dir(dir).map_err(|error| Made::infra(format!("{}: {error}", dir.display())))?;
         }
@@ -201,14 +249,16 @@ impl<'a> Run<'a> {
             to: path.clone(),
             access: Access::ReadOnly,
         }));
-        if network && Path::new(RESOLVER).exists() {
-            mounts.push(mount(Path::new(RESOLVER), RESOLVER, Access::ReadOnly));
-        }
+        let shown = self.ebuilds.iter().map(|image| Shown {
+            images: Images { layers: vec![image.clone()], writable: None },
+            to: EBUILDS.into(),
+        });
         SandboxSpec {
             root: Root::Images(Images {
                 layers: vec![self.base.clone()],
                 writable: Some(self.written.clone()),
             }),
+            shown: shown.collect(),
             run_as: RunAs::Installer,
             mounts,
             steps: steps.iter().map(|argv| step(argv.iter().map(OsString::from).collect())).collect(),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::exec::{Made, Making};
@@ -11,10 +11,11 @@ use crate::exec::{Made, Making};
 const TICK: Duration = Duration::from_millis(100);
 
 /// The lock's file in such a directory.
-pub(super) const LOCK: &str = "lock";
+const LOCK: &str = "lock";
 
 /// A directory that is ours until this goes, or the process does.
 pub(super) struct Held {
+    dir: PathBuf,
     _lock: File,
 }
 
@@ -28,7 +29,7 @@ impl Held {
         let mut told = false;
         loop {
             match lock.try_lock() {
-                Ok(()) => return Ok(Self { _lock: lock }),
+                Ok(()) => return Ok(Self { dir: dir.to_owned(), _lock: lock }),
                 Err(TryLockError::WouldBlock) if making.is_cancelled() => return Err(Made::CANCELLED),
                 Err(TryLockError::WouldBlock) => {
                     if !told {
@@ -40,5 +41,17 @@ impl Held {
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
         }
+    }
+
+    /// Removes files that earlier runs left: those whose names do not begin so.
+    pub(super) fn forget_others(&self, name: &str) -> io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let other = entry.file_name();
+            if other != LOCK && !other.to_string_lossy().starts_with(name) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 }

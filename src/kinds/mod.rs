@@ -2,9 +2,11 @@
 
 mod binpkg;
 mod boot;
+mod coming;
 mod config;
 mod held;
 pub mod lava;
+mod locked;
 pub mod matching;
 pub mod mirrors;
 mod records;
@@ -14,6 +16,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::exec::{Kinds, Messages, Records, Runner};
 use crate::graph::Action;
@@ -25,6 +28,7 @@ use binpkg::Packages;
 use boot::Boot;
 use config::Configured;
 use lava::{Labs, Lava};
+use locked::ProjectLock;
 use matching::Matching;
 use records::Kbuild;
 use stage3::Stage3s;
@@ -41,12 +45,13 @@ pub struct AllKinds<'a> {
 impl<'a> AllKinds<'a> {
     /// The kinds as this spec's boards make them.
     pub fn new(spec: &'a Spec) -> Self {
+        let lock = Arc::new(ProjectLock::new(spec));
         Self {
             matching: Matching::new(spec),
             boot: Boot,
             lava: Lava { spec, labs: None },
-            stage3s: Stage3s::new(spec),
-            packages: Packages { spec },
+            stage3s: Stage3s { spec, lock: Arc::clone(&lock) },
+            packages: Packages { spec, lock },
         }
     }
 
@@ -93,7 +98,15 @@ impl Projection for AllKinds<'_> {
             }
             Kind::Lava => lava::projection(action, inputs),
             Kind::Stage3 => self.stage3s.projection(action),
-            Kind::Binpkg | Kind::Command | Kind::Config | Kind::Job => Ok(Projected::default()),
+            Kind::Binpkg => self.packages.projection(action),
+            Kind::Command | Kind::Config | Kind::Job => Ok(Projected::default()),
+        }
+    }
+
+    fn lacks(&self, action: &Action) -> Option<String> {
+        match action.rule.rule.kind {
+            Kind::Binpkg => self.packages.lacks(action),
+            Kind::Stage3 | Kind::Command | Kind::Config | Kind::Job | Kind::Lava | Kind::Match => None,
         }
     }
 }

@@ -69,10 +69,16 @@ pub fn decide(
     progress: &impl Progress,
     lost: bool,
 ) -> Result<Decision, PlanError> {
+    let node = graph.node(id);
     if let Some(verdict) = waits(graph, id, progress) {
+        // What it lacks anyway is told now, and not when all that it waits for has run.
+        let lacks = node.action().and_then(|action| world.projection.lacks(action));
+        let verdict = match (verdict, lacks) {
+            (Verdict::Unknown(_), Some(lacks)) => Verdict::Lacking(lacks),
+            (verdict, _) => verdict,
+        };
         return Ok(Decision { verdict, keys: None, basis: None });
     }
-    let node = graph.node(id);
     match &node.body {
         Body::Action(action) => decide_action(world, &node.name, action, &InGraph { graph, progress }, lost),
         Body::Source(source) => decide_source(world, &node.name, source),

@@ -61,6 +61,9 @@ pub struct World<'a> {
 pub trait Projection: Sync {
     /// What this action looks at.
     fn project(&self, action: &Action, inputs: &dyn Inputs) -> Result<Projected, PlanError>;
+
+    /// What it lacks, whatever its inputs turn out to be.
+    fn lacks(&self, action: &Action) -> Option<String>;
 }
 
 /// The inputs of an action that are outputs of other nodes, for who looks into them.

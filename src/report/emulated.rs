@@ -8,15 +8,11 @@ use crate::graph::Graph;
 use crate::plan::Plan;
 use crate::spec::model::RootMode;
 
-/// How many times the CPU time of a cross compiler a kernel build takes: for the same objects of an arm64 kernel under QEMU 7.2
-/// (`make bench-roots`, docs/benchmarks.md).
-const fn times(mode: &RootMode) -> &'static str {
-    match mode {
-        RootMode::Emulated => "13",
-        RootMode::Mixed => "10",
-        RootMode::Hybrid(_) => "1.3",
-    }
-}
+/// How many times the CPU time of a cross compiler a kernel build takes in each mode: for the same objects of an arm64 kernel
+/// under QEMU 7.2 (`make bench-roots`, docs/roots.md).
+const EMULATED: &str = "13";
+const MIXED: &str = "10";
+const HYBRID: &str = "1.3";
 
 /// A line for each machine whose programs what is to run has run, and for each mode, with what would take less.
 pub(super) fn cost(graph: &Graph, plan: &Plan, style: Style) -> String {
@@ -30,19 +26,23 @@ pub(super) fn cost(graph: &Graph, plan: &Plan, style: Style) -> String {
     let mut out = String::new();
     for ((machine, name), (count, mode)) in counts {
         let nodes = if count == 1 { "1 node has".to_owned() } else { format!("{count} nodes have") };
-        let less = match mode {
-            RootMode::Emulated => {
-                "; `mode: Mixed` takes 10 times as much, `mode: Hybrid(..)` 1.3 times (docs/roots.md)"
+        let (times, less) = match mode {
+            RootMode::Emulated => (
+                EMULATED,
+                format!(
+                    "; `mode: Mixed` takes {MIXED} times as much, `mode: Hybrid(..)` {HYBRID} times (docs/roots.md)"
+                ),
+            ),
+            RootMode::Mixed => {
+                (MIXED, format!("; `mode: Hybrid(..)` takes {HYBRID} times as much (docs/roots.md)"))
             }
-            RootMode::Mixed => "; `mode: Hybrid(..)` takes 1.3 times as much (docs/roots.md)",
-            RootMode::Hybrid(_) => "",
+            RootMode::Hybrid(_) => (HYBRID, String::new()),
         };
         let _ = writeln!(
             out,
-            "{} {nodes} programs of {machine} run by qemu-user, in mode {name}: about {} times the CPU time of a cross \
+            "{} {nodes} programs of {machine} run by qemu-user, in mode {name}: about {times} times the CPU time of a cross \
              compiler{less}",
-            style.warn("note:"),
-            times(mode)
+            style.warn("note:")
         );
     }
     out

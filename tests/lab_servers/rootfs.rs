@@ -54,15 +54,19 @@ impl Mirror {
 /// `examples/gentoo`, with the host's gcc alone, and that mirror instead of Gentoo's.
 fn gentoo(lab: &Lab, mirror: &Mirror) -> Project {
     let project = Project::of_example(lab, "gentoo", "linux-6.1/x86_64/gentoo-pc/gcc");
-    let key = fs::read_to_string(made().join("keys/release.asc")).unwrap();
-    project.write("keys/gentoo-release.asc", &key);
-    let fingerprint = fs::read_to_string(made().join("keys/release.fingerprint")).unwrap();
-    project.replace("graph.ron", "13EBBDBEDE7A12775DFDB1BABB572E0E2D182910", fingerprint.trim());
+    let key = |name: &str| fs::read_to_string(made().join("keys").join(name)).unwrap();
+    project.write("keys/gentoo-release.asc", &format!("{}{}", key("release.asc"), key("ebuilds.asc")));
+    for (theirs, ours) in [
+        ("13EBBDBEDE7A12775DFDB1BABB572E0E2D182910", "release.fingerprint"),
+        ("DCD05B71EAB94199527F44ACDB6B8C1F96D8BF6D", "ebuilds.fingerprint"),
+    ] {
+        project.replace("graph.ron", theirs, key(ours).trim());
+    }
     project.replace("graph.ron", "https://distfiles.gentoo.org/", &mirror.url);
     project.replace("graph.ron", "toolchains: [\"gcc\", \"gentoo\"])", "toolchains: [\"gcc\"])");
     let params = "params: { \"MODULE\": \"dummy\" })],";
     project.replace("graph.ron", params, &format!("{params} {SKIP}"));
-    let updated = project.kiln(&["update", "amd64-hardened-openrc", "amd64-systemd"]);
+    let updated = project.kiln(&["update", "ebuilds", "amd64-hardened-openrc", "amd64-systemd"]);
     assert_eq!(updated.code, 0, "{updated}");
     project
 }

@@ -21,7 +21,7 @@ pub fn made() -> PathBuf {
     made.expect("KILN_TEST_STAGE3 is where scripts/stage3-mirror.sh has made a mirror: make check-stage3")
 }
 
-/// The fingerprint of a primary key: `release`, `other`, `expired` or `revoked`.
+/// The fingerprint of a primary key: `release`, `ebuilds`, `other`, `expired` or `revoked`.
 pub fn fingerprint(key: &str) -> String {
     let text = fs::read_to_string(made().join(format!("keys/{key}.fingerprint"))).unwrap();
     text.trim().to_owned()
@@ -68,11 +68,17 @@ impl Mirror {
         mirror
     }
 
-    /// Puts the stage3 of an arch there as the build of a date, which is the latest from now on.
+    /// Puts the stage3 of an arch there as the build of a date, and the tree of ebuilds as that of the day: they are the latest
+    /// from now on.
     pub fn publish(&self, arch: &str, date: &str, key: &str) {
+        self.publish_with(arch, date, key, &[]);
+    }
+
+    /// The same, with variables for `scripts/stage3-mirror.sh`.
+    pub fn publish_with(&self, arch: &str, date: &str, key: &str, variables: &[(&str, &str)]) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/stage3-mirror.sh");
         let mut command = Command::new(script);
-        command.arg(arch).arg(made()).args([date, key]).arg(self.data(""));
+        command.arg(arch).arg(made()).args([date, key]).arg(self.data("")).envs(variables.iter().copied());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -94,6 +100,11 @@ impl Mirror {
     /// The tarball of [`DATE`], or with an ending what is beside it.
     pub fn tarball(&self, arch: &str, ending: &str) -> PathBuf {
         self.data(&format!("releases/{arch}/autobuilds/{DATE}/stage3-{arch}-openrc-{DATE}.tar.xz{ending}"))
+    }
+
+    /// The tree of ebuilds of the day of [`DATE`].
+    pub fn ebuilds(&self) -> PathBuf {
+        self.data(&format!("snapshots/squashfs/gentoo-{}.xz.sqfs", &DATE[..8]))
     }
 
     /// Changes a file of it, and of no other mirror.

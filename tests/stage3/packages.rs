@@ -64,17 +64,22 @@ fn a_binary_package_that_was_tampered_with_is_made_anew() {
 fn packages_outlive_the_stage3_that_they_were_made_in() {
     let mirror = Mirror::of(&["amd64"]);
     let project = Project::prepared(&mirror);
-    // Another account, another image, the same packages.
-    project.edit(
-        "graph.ron",
-        "(stage3: \"amd64-openrc\")",
-        "(stage3: \"amd64-openrc\", user: (name: \"worker\", id: 4242))",
-    );
+    mirror.publish_with("amd64", "20260201T000000Z", "release", &[("KILN_STAGE3_MORE", "newer")]);
+    project.kiln("update").exits(0).says("amd64-openrc: from 20260101T000000Z to 20260201T000000Z");
+    project.ask("ls /etc/newer; command -v bc");
+    project.build("").exits(0).runs(&[STAGE3, BINPKG, ASK]);
+    assert_eq!(project.read(ANSWER), "/etc/newer\n/usr/bin/bc\n");
+    let log = project.kiln(&format!("log {BINPKG}")).exits(0);
+    assert!(log.out.contains("Emerging binary (") && !log.out.contains("Emerging ("), "{log}");
+
+    // So they do another account.
+    let user = "(stage3: \"amd64-openrc\", user: (name: \"worker\", id: 4242))";
+    project.edit("graph.ron", "(stage3: \"amd64-openrc\")", user);
     project.ask("id; command -v bc");
     project.build("").exits(0).runs(&[BINPKG, ASK]);
     assert!(project.read(ANSWER).contains("uid=4242(worker)"));
     let log = project.kiln(&format!("log {BINPKG}")).exits(0);
-    assert!(log.out.contains("Emerging binary ("), "{log}");
+    assert!(log.out.contains("Emerging binary (") && !log.out.contains("Emerging ("), "{log}");
 }
 
 #[test]

@@ -38,7 +38,12 @@ const GRAPH: &str = r#"(
 )
 "#;
 
-const GENTOO: &str = r#"gentoo: (mirrors: [MIRRORS], keys: "release.asc", signers: ["SIGNER"])"#;
+const GENTOO: &str = r#"gentoo: (
+        mirrors: [MIRRORS],
+        keys: "release.asc",
+        signers: ["SIGNER"],
+        ebuilds: (keys: "ebuilds.asc", signers: ["EBUILDS"]),
+    )"#;
 
 const RULE: &str = r#"(
     version: 1,
@@ -77,8 +82,10 @@ impl Project {
         let mirrors: Vec<_> = mirrors.iter().map(|url| format!("{url:?}")).collect();
         let gentoo = GENTOO.replace("MIRRORS", &mirrors.join(", "));
         let gentoo = gentoo.replace("SIGNER", &mirror::fingerprint("release"));
+        let gentoo = gentoo.replace("EBUILDS", &mirror::fingerprint("ebuilds"));
         let graph = graph.replace("GENTOO", &gentoo).replace("CACHE", project.cache.to_str().unwrap());
         project.write("graph.ron", &graph);
+        project.takes_key("ebuilds", "ebuilds.asc");
         project.pin("release");
         project.takes_rules(&["stage3", "binpkg"]);
         project
@@ -123,10 +130,15 @@ impl Project {
 
     /// Goes by that key.
     pub fn pin(&self, key: &str) {
-        fs::copy(mirror::made().join(format!("keys/{key}.asc")), self.path("release.asc")).unwrap();
+        self.takes_key(key, "release.asc");
         let graph = self.read("graph.ron");
         let signer = graph.split("signers: [\"").nth(1).unwrap()[..40].to_owned();
         self.edit("graph.ron", &signer, &mirror::fingerprint(key));
+    }
+
+    /// Takes the certificate of a key.
+    pub fn takes_key(&self, key: &str, to: &str) {
+        fs::copy(mirror::made().join(format!("keys/{key}.asc")), self.path(to)).unwrap();
     }
 
     /// Wants these packages in the root, beside what has been wanted.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
-use super::digests::{Digests, Hashing};
+use super::digests::{Digests, Hashing, Sha512Sum};
 use crate::net::{Driver, Pace, chain, is_loopback, provide_cryptography};
 
 pub use error::{FetchError, MirrorProblem};
@@ -56,13 +56,48 @@ impl Default for Patience {
     }
 }
 
-/// A large file that is known before it is there.
+/// A large file, by what is known of it before it is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// Its size in bytes.
-    pub size: u64,
-    /// Its content.
-    pub digests: Digests,
+pub enum Wanted {
+    /// Its size, and two digests.
+    Sized {
+        /// In bytes.
+        size: u64,
+        /// Both of which its content has to have.
+        digests: Digests,
+    },
+    /// One digest, and nothing of its size.
+    Bounded {
+        /// As much as is taken, in bytes.
+        most: u64,
+        /// Of its content.
+        sha512: Sha512Sum,
+    },
+}
+
+impl Wanted {
+    /// The most that it can have, in bytes.
+    fn most(&self) -> u64 {
+        match self {
+            Self::Sized { size: most, .. } | Self::Bounded { most, .. } => *most,
+        }
+    }
+
+    /// Its size in bytes, if that is known.
+    fn size(&self) -> Option<u64> {
+        match self {
+            Self::Sized { size, .. } => Some(*size),
+            Self::Bounded { .. } => None,
+        }
+    }
+
+    /// Whether this is it.
+    fn is(&self, digests: &Digests) -> bool {
+        match self {
+            Self::Sized { digests: wanted, .. } => wanted == digests,
+            Self::Bounded { sha512, .. } => sha512.is_of(digests),
+        }
+    }
 }
 
 /// How far a file has come.
@@ -72,8 +107,6 @@ pub struct Progress<'a> {
     pub mirror: &'a str,
     /// Bytes that are there, those of earlier runs included.
     pub done: u64,
-    /// Bytes in all.
-    pub total: u64,
 }
 
 /// Is told how far a file has come, and may end it.
@@ -195,16 +228,20 @@ impl Mirrors {
         };
         let mut restart = || Sink { hashing: Hashing::default(), other: start() };
         let base = mirror.base.as_str();
-        let mut told = |done| watch(Progress { mirror: base, done, total: wanted.size });
+        let mut told = |done| watch(Progress { mirror: base, done });
         // What is there counts as well: it is read once more.
         let mut sink = restart();
-        part.replay(wanted.size, &mut sink).map_err(|error| part.local(error))?;
+        part.replay(wanted.most(), &mut sink).map_err(|error| part.local(error))?;
+        if wanted.is(&sink.hashing.clone().finish()) {
+            // It was whole, and has not been put in its place.
+            return Ok(Ok(sink.other));
+        }
         let mut is_resumed = sink.hashing.size() > 0;
         let mut breaks = 0;
         loop {
             let before = sink.hashing.size();
             let transfer = Transfer { client: &mirror.client, url: url.clone(), patience: self.patience };
-            let came = self.driver.wait(transfer.file(wanted.size, part, &mut sink, &mut restart, &mut told));
+            let came = self.driver.wait(transfer.file(wanted, part, &mut sink, &mut restart, &mut told));
             match came {
                 Ok(()) => {}
                 Err(Stop::Mirror(problem)) => {
@@ -217,7 +254,7 @@ impl Mirrors {
                 Err(Stop::Local(source)) => return Err(part.local(source)),
                 Err(Stop::Cancelled) => return Err(FetchError::Cancelled),
             }
-            if sink.hashing.finish() == wanted.digests {
+            if wanted.is(&sink.hashing.finish()) {
                 return Ok(Ok(sink.other));
             }
             part.clear().map_err(|error| part.local(error))?;
@@ -248,7 +285,7 @@ fn reread<S: Write>(path: &Path, wanted: &Wanted, other: S, part: &mut Part) -> 
     };
     let mut sink = Sink { hashing: Hashing::default(), other };
     io::copy(&mut file, &mut sink)?;
-    if sink.hashing.finish() == wanted.digests {
+    if wanted.is(&sink.hashing.finish()) {
         part.remove()?;
         return Ok(Some(sink.other));
     }

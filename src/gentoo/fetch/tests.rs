@@ -25,7 +25,7 @@ fn content() -> Vec<u8> {
 
 fn wanted(content: &[u8]) -> Wanted {
     let (digests, size) = Hashing::of(content).unwrap();
-    Wanted { size, digests }
+    Wanted::Sized { size, digests }
 }
 
 /// nginx with the file in it.
@@ -250,13 +250,52 @@ fn who_stands_still_or_crawls_is_left() {
 }
 
 #[test]
+fn a_file_of_unknown_size_comes_by_its_digest() {
+    let (digests, _) = Hashing::of(&*content()).unwrap();
+    let sha512 = Sha512Sum::from_hex(&digests.sha512()).unwrap();
+    let get = |place: &Place, most, mirrors: &[&str]| {
+        let wanted = Wanted::Bounded { most, sha512: sha512.clone() };
+        let mirrors = Mirrors::new(mirrors.iter().copied(), PATIENT).unwrap();
+        let got = mirrors.file(PATH, &wanted, &place.to(), Vec::new, &mut |_| ControlFlow::Continue(()));
+        assert!(got.is_err() || fs::read(place.to()).unwrap() == content());
+        got.map(|seen| assert!(seen == content()))
+    };
+    let nginx = nginx("");
+    get(&Place::new(), 3_000_000, &[&nginx.address]).unwrap();
+    // What came before is gone on with, be it all of it; and what is wrong is given up.
+    let place = Place::new();
+    fs::write(place.part(), &content()[..2_000_000]).unwrap();
+    get(&place, 3_000_000, &[&nginx.address]).unwrap();
+    assert!(nginx.log().contains(" 206 1000000 "), "{}", nginx.log());
+    let place = Place::new();
+    fs::write(place.part(), content()).unwrap();
+    get(&place, 3_000_000, &["http://127.0.0.1:1/"]).unwrap();
+    for wrong in [1_000_000, 3_000_000, 4_000_000] {
+        let place = Place::new();
+        fs::write(place.part(), vec![0; wrong]).unwrap();
+        get(&place, 5_000_000, &[&nginx.address]).unwrap();
+    }
+
+    let too_much = get(&Place::new(), 2_999_999, &[&nginx.address]).unwrap_err().to_string();
+    assert!(too_much.contains("sends more than 2999999 bytes"), "{too_much}");
+    let endless = Fake::answering("200 OK", [content(), content()].concat());
+    let error = get(&Place::new(), 4_000_000, &[&endless.address]).unwrap_err().to_string();
+    assert!(error.contains("sends more than 4000000 bytes"), "{error}");
+    // Without a length, whatever ends is whole until its digest tells.
+    let short = Fake::answering("200 OK", content()[..5].to_vec());
+    let error = get(&Place::new(), 4_000_000, &[&short.address]).unwrap_err().to_string();
+    assert!(error.contains("has other digests"), "{error}");
+    get(&Place::new(), 4_000_000, &[&short.address, &endless.address, &nginx.address]).unwrap();
+}
+
+#[test]
 fn it_can_be_ended_and_gone_on_with() {
     let (nginx, place) = (nginx(""), Place::new());
     let mirrors = Mirrors::new([&*nginx.address], PATIENT).unwrap();
     let wanted = wanted(&content());
     let mut told = Vec::new();
     let ended = mirrors.file(PATH, &wanted, &place.to(), io::sink, &mut |progress| {
-        assert_eq!((progress.total, progress.mirror), (3_000_000, &*nginx.address));
+        assert_eq!(progress.mirror, &*nginx.address);
         told.push(progress.done);
         if progress.done > 1_000_000 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });

@@ -9,9 +9,9 @@ use reqwest::header::{
 };
 use reqwest::{Client, Response, StatusCode, Url};
 
-use super::Patience;
 use super::error::MirrorProblem;
 use super::part::Part;
+use super::{Patience, Wanted};
 use crate::net::{Pace, chain, plain};
 
 /// What is asked of whom.
@@ -56,17 +56,18 @@ impl Transfer<'_> {
         Ok(bytes)
     }
 
-    /// What is missing of a file of that size. `sink` has seen the part that is there; where the mirror begins anew, a new
+    /// What is missing of a file. `sink` has seen the part that is there; where the mirror begins anew, a new
     /// one takes its place.
     pub async fn file<S: Write + Seen>(
         &self,
-        size: u64,
+        wanted: &Wanted,
         part: &mut Part,
         sink: &mut S,
         restart: &mut impl FnMut() -> S,
         told: &mut impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<(), Stop> {
-        if sink.seen() == size {
+        let whole = wanted.size();
+        if whole == Some(sink.seen()) {
             return Ok(());
         }
         let mut answer = self.ask_from(sink.seen(), part).await?;
@@ -79,11 +80,7 @@ impl Transfer<'_> {
         match answer.status() {
             StatusCode::OK => {
                 is_no_page(&answer)?;
-                if let Some(found) = length(&answer)
-                    && found != size
-                {
-                    return Err(MirrorProblem::Size { found, wanted: size }.into());
-                }
+                fits(length(&answer), wanted)?;
                 if sink.seen() > 0 {
                     part.clear().map_err(Stop::Local)?;
                     *sink = restart();
@@ -95,32 +92,31 @@ impl Transfer<'_> {
                 if range.0 != sink.seen() {
                     return Err(MirrorProblem::Nonsense("it sends another part than was asked for").into());
                 }
-                if let Some(found) = range.1
-                    && found != size
-                {
-                    return Err(MirrorProblem::Size { found, wanted: size }.into());
-                }
+                fits(range.1, wanted)?;
             }
             _ => return Err(refused(&answer).into()),
         }
         let mark = header(&answer, &ETAG).filter(|mark| !mark.starts_with("W/"));
         part.came_from(self.url.as_str(), mark.as_deref()).map_err(Stop::Local)?;
         let mut pace = self.patience.pace();
-        while sink.seen() < size {
-            let piece = next(&mut pace, &mut answer).await?.ok_or(MirrorProblem::BrokeOff(sink.seen()))?;
-            if sink.seen() + piece.len() as u64 > size {
-                return Err(MirrorProblem::TooMuch(size).into());
+        loop {
+            // Once all of it is there, the connection may end as it likes; but an answer without an announced length may
+            // go on for ever.
+            let piece = match next(&mut pace, &mut answer).await {
+                Ok(Some(piece)) => piece,
+                Err(_) if whole == Some(sink.seen()) => return Ok(()),
+                Ok(None) if whole.is_none_or(|size| size == sink.seen()) => return Ok(()),
+                Ok(None) => return Err(MirrorProblem::BrokeOff(sink.seen()).into()),
+                Err(problem) => return Err(problem.into()),
+            };
+            if sink.seen() + piece.len() as u64 > wanted.most() {
+                return Err(MirrorProblem::TooMuch(wanted.most()).into());
             }
             part.append(&piece).map_err(Stop::Local)?;
             sink.write_all(&piece).map_err(Stop::Local)?;
             if told(sink.seen()).is_break() {
                 return Err(Stop::Cancelled);
             }
-        }
-        // Chunks without an announced length may go on for ever.
-        match next(&mut pace, &mut answer).await {
-            Ok(Some(piece)) if !piece.is_empty() => Err(MirrorProblem::TooMuch(size).into()),
-            _ => Ok(()),
         }
     }
 
@@ -172,6 +168,17 @@ fn refused(answer: &Response) -> MirrorProblem {
             MirrorProblem::Redirect(plain(&header(answer, &LOCATION).unwrap_or_default()))
         }
         status => MirrorProblem::Status(status.as_u16()),
+    }
+}
+
+/// Whether what a mirror announces can be the file.
+fn fits(announced: Option<u64>, wanted: &Wanted) -> Result<(), MirrorProblem> {
+    match (announced, wanted) {
+        (Some(found), Wanted::Sized { size, .. }) if found != *size => {
+            Err(MirrorProblem::Size { found, wanted: *size })
+        }
+        (Some(found), Wanted::Bounded { most, .. }) if found > *most => Err(MirrorProblem::TooMuch(*most)),
+        _ => Ok(()),
     }
 }
 

@@ -164,6 +164,47 @@ fn another_archs_stage3_is_not_taken() {
 }
 
 #[test]
+fn the_latest_tree_of_ebuilds_is_locked_and_comes() {
+    let (home, nginx) = (Home::new(), Nginx::new(""));
+    let keys = home.ring();
+    let offer = |days: &[&str]| {
+        let line = |day: &&str| {
+            nginx.put(&format!("snapshots/squashfs/gentoo-{day}.xz.sqfs"), day.as_bytes());
+            format!("{}  gentoo-{day}.xz.sqfs\n", Hashing::of(day.as_bytes()).unwrap().0.sha512())
+        };
+        let list: String = days.iter().map(line).collect();
+        nginx.put(&Tree::list(), &home.clear_signed(&[], &list));
+    };
+    let resolve = |keys: &Keyring, locked: Option<&Tree>| {
+        latest_ebuilds(&mirrors(&[&nginx]), keys, locked, None, SystemTime::now())
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let get = |tree: &Tree| {
+        let to = dir.path().join(tree.file());
+        let watch = &mut |_: crate::gentoo::fetch::Progress<'_>| ControlFlow::Continue(());
+        ebuilds(&mirrors(&[&nginx]), tree, &to, watch).map(|()| fs::read_to_string(to).unwrap())
+    };
+    offer(&["20250927", "20250928"]);
+    let locked = resolve(&keys, None).unwrap();
+    assert_eq!(get(&locked).unwrap(), "20250928");
+    let mut lock = Lock::default();
+    lock.update_ebuilds(locked.clone());
+    assert_eq!(Lock::parse(&lock.text()).unwrap().ebuilds(), Some(&locked));
+
+    // Whoever signs stage3s alone has no say in trees.
+    says(
+        resolve(&Home::new().ring(), None).unwrap_err(),
+        &["the tree of ebuilds", "none of the pinned keys"],
+    );
+    offer(&["20250926", "20250927"]);
+    says(resolve(&keys, Some(&locked)).unwrap_err(), &["goes back in time", "20250927", "20250928"]);
+    fs::remove_file(dir.path().join(locked.file())).unwrap();
+    nginx.put(&locked.path(), b"20250929");
+    says(get(&locked).unwrap_err(), &["the tree of ebuilds", "has other digests"]);
+    assert!(!dir.path().join(locked.file()).exists());
+}
+
+#[test]
 fn a_build_that_mirrors_have_dropped_says_what_to_do() {
     let (home, nginx) = (Home::new(), Nginx::new(""));
     publish(&nginx, &home, OLD);

@@ -34,6 +34,8 @@ pub enum FailureKind {
     },
     /// A binary package has no signature that counts.
     Signature,
+    /// The root's profile leads nowhere: there is no tree of ebuilds.
+    NoTree,
     /// There is no such package.
     NoPackage {
         /// What was asked for.
@@ -62,6 +64,8 @@ impl Failure {
         } else if let Some(at) = find("no ebuilds to satisfy \"") {
             let atom = lines[at].split('"').nth(1).unwrap_or_default().to_owned();
             (FailureKind::NoPackage { atom }, at)
+        } else if let Some(at) = find("Your current profile is invalid") {
+            (FailureKind::NoTree, at)
         } else if let Some(at) = find("signature verification failed").or_else(|| find("InvalidSignature")) {
             (FailureKind::Signature, at)
         } else if let Some(at) = find("No space left on device") {
@@ -90,8 +94,11 @@ impl Failure {
                 "the file has been put aside: run again, and the package is made anew"
             }
             FailureKind::Signature => "name the keys of whoever signs these packages, or make them here",
+            FailureKind::NoTree => {
+                "say whose trees count, by `ebuilds` in `gentoo`, and `kiln update` finds one on the mirrors"
+            }
             FailureKind::NoPackage { .. } => {
-                "look whether its name is right, and whether the root has ebuilds"
+                "look whether its name is right, and whether the tree of ebuilds has it"
             }
             FailureKind::NoRoom => "make room in the cache's file system",
             FailureKind::Other => "the log has all that emerge says",
@@ -169,6 +176,9 @@ mod tests {
             Failure::read(missing).kind,
             FailureKind::NoPackage { atom: "sys-devel/nothing".to_owned() }
         );
+        let bare = "!!! Invalid Repository Location (not a dir): '/var/db/repos/gentoo'\n\n\n\
+            !!! Your current profile is invalid. If you have just changed your profile\n";
+        assert_eq!(Failure::read(bare).kind, FailureKind::NoTree);
         let full =
             "cc1: error: a.o: No space left on device\n * ERROR: a/b-1::gentoo failed (compile phase):\n";
         assert_eq!(Failure::read(full).kind, FailureKind::NoRoom);

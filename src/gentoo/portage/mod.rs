@@ -21,6 +21,9 @@ pub const BINARY_PACKAGES: &str = "/var/cache/binpkgs";
 /// Where what packages are made from is in a root.
 pub const SOURCES: &str = "/var/cache/distfiles";
 
+/// Where the tree of ebuilds is in a root, which its profile is a part of.
+pub const EBUILDS: &str = "/var/db/repos/gentoo";
+
 /// What is left of an installation that no image needs: logs with times in them, and what Portage has computed.
 const LEFT_OVER: &str = "rm -rf /var/log/emerge.log /var/log/emerge-fetch.log /var/log/portage/* /var/cache/edb/* /var/cache/ldconfig/aux-cache /var/tmp/portage";
 

@@ -14,6 +14,7 @@ pub(super) fn of_emerge(said: &str, is_offline: bool, making: &Making<'_>) -> Ma
         }
         FailureKind::Tampered { file } => format!("{package}: {file} is not what it should be"),
         FailureKind::Signature => format!("{package} has no signature that counts"),
+        FailureKind::NoTree => "the root has no tree of ebuilds to install packages by".to_owned(),
         FailureKind::NoPackage { atom } => format!("there is no package {atom}"),
         FailureKind::NoRoom => format!("there was no room for {package}"),
         FailureKind::Other => format!("{package} could not be installed"),
@@ -28,7 +29,7 @@ pub(super) fn of_emerge(said: &str, is_offline: bool, making: &Making<'_>) -> Ma
     }
     match failure.kind {
         FailureKind::NoRoom | FailureKind::Tampered { .. } => Made::infra(message),
-        FailureKind::NoPackage { .. } | FailureKind::Signature => Made::failed(message),
+        FailureKind::NoPackage { .. } | FailureKind::NoTree | FailureKind::Signature => Made::failed(message),
         _ if is_offline => Made::infra(format!("{message}; before, not all of it could be fetched")),
         FailureKind::Phase { .. } | FailureKind::Other => Made::failed(message),
     }

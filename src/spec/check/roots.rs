@@ -21,6 +21,9 @@ impl Checker<'_, '_> {
                 self.address("a mirror", mirror, &["http://", "https://"]);
             }
             self.signers(&gentoo.value.signed_by);
+            if let Some(signers) = &gentoo.value.ebuilds {
+                self.signers(signers);
+            }
         }
         for (name, root) in &project.roots {
             for atom in root.value.packages.iter().filter(|atom| !is_atom(&atom.value)) {

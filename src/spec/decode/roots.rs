@@ -17,9 +17,10 @@ impl Decode for Gentoo {
         let mirrors: Option<Vec<_>> = fields.required("mirrors", context);
         let signed_by = signers(&mut fields, context);
         let fresh = fields.optional("fresh", context);
+        let ebuilds = fields.optional("ebuilds", context);
         fields.finish(context);
         let (mirrors, signed_by) = mirrors.zip(signed_by)?;
-        Some(Self { mirrors, signed_by, fresh })
+        Some(Self { mirrors, signed_by, fresh, ebuilds })
     }
 }
 

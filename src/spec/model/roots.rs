@@ -15,6 +15,8 @@ pub struct Gentoo {
     pub signed_by: Signers,
     /// The age beyond which `kiln update` takes no build for the latest. Default: any.
     pub fresh: Option<Duration>,
+    /// Whose trees of ebuilds packages are made by. Default: roots have a tree of their own.
+    pub ebuilds: Option<Signers>,
 }
 
 /// Keys (`OpenPGP`) that count.

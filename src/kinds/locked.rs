@@ -1,0 +1,48 @@
+//! What the project has locked, for the kinds that take it from mirrors.
+
+use std::sync::OnceLock;
+
+use crate::gentoo::ebuilds::Tree;
+use crate::gentoo::lock::{Lock, Locked};
+use crate::gentoo::lock_file;
+use crate::gentoo::names::Stage3;
+use crate::graph::Action;
+use crate::plan::PlanError;
+use crate::spec::model::Spec;
+
+/// `kiln.lock`, read once: a run must not see two states of it.
+pub(super) struct ProjectLock<'a> {
+    spec: &'a Spec,
+    lock: OnceLock<Result<Lock, String>>,
+}
+
+impl<'a> ProjectLock<'a> {
+    pub(super) const fn new(spec: &'a Spec) -> Self {
+        Self { spec, lock: OnceLock::new() }
+    }
+
+    /// The build of a stage3 that is locked; or what is missing, and what to do.
+    pub(super) fn stage3(&self, stage3: &Stage3) -> Result<&Locked, String> {
+        let name = stage3.name();
+        self.lock()?.get(stage3).ok_or_else(|| {
+            format!("no build of the stage3 {name} is locked: `kiln update {name}` asks the mirrors for the latest")
+        })
+    }
+
+    /// The tree of ebuilds that is locked; or what is missing, and what to do.
+    pub(super) fn ebuilds(&self) -> Result<&Tree, String> {
+        self.lock()?.ebuilds().ok_or_else(|| {
+            "no tree of ebuilds is locked: `kiln update ebuilds` asks the mirrors for the latest".to_owned()
+        })
+    }
+
+    fn lock(&self) -> Result<&Lock, String> {
+        let read = || lock_file::read(&self.spec.root).map_err(|error| error.to_string());
+        self.lock.get_or_init(read).as_ref().map_err(Clone::clone)
+    }
+}
+
+/// What is missing, as a plan says it of a node of a root.
+pub(super) fn lacking(action: &Action, message: String) -> PlanError {
+    PlanError::Lacking { node: format!("{}:{}", action.rule.name, action.bindings.text_of("root")), message }
+}
