@@ -30,7 +30,11 @@ stage3() {
     gpg --quiet --batch --decrypt "$name.DIGESTS" >digests 2>/dev/null
     awk -v name="$name" '/^# / { kind = $2 } kind == "SHA512" && $2 == name' digests | sha512sum --quiet -c
     awk -v name="$name" '/^# / { kind = $2 } kind == "BLAKE2B" && $2 == name' digests | b2sum --quiet -c
-    xz -dc "$name" | mksquashfs - base.img -tar -noappend -no-progress -quiet -comp zstd -Xcompression-level 3 -b 128K >/dev/null
+    # What is behind the archive's end is read by nobody.
+    xz -dc "$name" | {
+        mksquashfs - base.img -tar -noappend -no-progress -quiet -comp zstd -Xcompression-level 3 -b 128K >/dev/null
+        cat >/dev/null
+    }
 }
 
 # The latest tree of ebuilds by the signed list. An account and packages over the stage3, in namespaces of their own, and an image of what was written.

@@ -172,10 +172,19 @@ sync-type =
 sync-uri =
 auto-sync = no
 EOF
+    # As Gentoo's have it.
+    mkdir -p "$root/etc/portage/binrepos.conf"
+    cat >"$root/etc/portage/binrepos.conf/gentoo.conf" <<'EOF'
+[gentoo]
+priority = 1
+sync-uri = http://127.0.0.1:9/nobody/listens/here
+location = /var/cache/binhost/gentoo
+verify-signature = true
+EOF
     # What makes Portage's own sandbox is no Python.
     cat >"$root/etc/portage/make.conf" <<'EOF'
 CFLAGS="-O2 -pipe"
-FEATURES="-sandbox -usersandbox -userpriv -usersync"
+FEATURES="-sandbox -usersandbox -usersync"
 LC_MESSAGES=C.UTF-8
 EOF
     ln -sfn "../../var/db/repos/gentoo/profiles/default/linux/$arch" "$root/etc/portage/make.profile"
@@ -217,8 +226,9 @@ make_tarball() {
     configure "$root"
     [[ -z $init ]] || add_init "$root" "$init"
     chmod -R go-w "$root/usr" "$root/etc"
+    # Behind the archive's end, pixz, which packs Gentoo's, has an index.
     tar --xattrs --xattrs-include='*' --numeric-owner --sort=name -C "$root" -cf - . |
-        tee >(xz -T0 -1 >"$work/tarball"; touch "$work/packed") |
+        tee >({ cat; head -c 1000000 /dev/zero | tr '\0' i; } | xz -T0 -1 >"$work/tarball"; touch "$work/packed") |
         tar --numeric-owner --full-time -tvf - | gzip -n >"$work/contents"
     until [[ -e $work/packed ]]; do sleep 0.1; done
     mv "$work/contents" "$tarball.CONTENTS.gz"

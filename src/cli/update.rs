@@ -1,6 +1,7 @@
 //! `kiln update`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::SystemTime;
 
 use super::exit::{Exit, Failure};
@@ -11,8 +12,8 @@ use crate::gentoo::lock::{Change, Lock};
 use crate::gentoo::lock_file;
 use crate::gentoo::names::Stage3;
 use crate::gentoo::obtain::{self, ObtainError};
-use crate::gentoo::signed::Keyring;
-use crate::kinds::mirrors::{keyring, mirrors};
+use crate::kinds::locked::takes_ebuilds;
+use crate::kinds::mirrors::{KeysError, keyring, mirrors};
 use crate::report;
 use crate::spec::model::{Gentoo, Spec};
 
@@ -40,7 +41,8 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     };
     let gentoo = &gentoo.value;
     let environment = |error: &dyn std::fmt::Display| Failure::new(Exit::Environment, error);
-    let sources = Sources::new(&spec, gentoo)?;
+    let mirrors = mirrors(gentoo).map_err(|error| environment(&error))?;
+    let sources = Sources { root: &spec.root, gentoo, mirrors };
     let mut lock = lock_file::read(&spec.root).map_err(|error| Failure::new(Exit::Spec, error))?;
     let before = lock.clone();
     let mut failed = 0;
@@ -56,7 +58,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     let named: BTreeSet<&Stage3> = spec.project.roots.values().map(|root| &root.value.stage3.value).collect();
     lock.keep(|stage3| named.contains(stage3));
-    if gentoo.ebuilds.is_none() {
+    if !takes_ebuilds(&spec) {
         lock.drop_ebuilds();
     }
     if !args.dry_run && lock != before {
@@ -88,37 +90,26 @@ impl Item {
 
 /// Who is asked, and who is believed.
 struct Sources<'a> {
+    root: &'a Path,
     gentoo: &'a Gentoo,
     mirrors: Mirrors,
-    keys: Keyring,
-    /// Those of the tree of ebuilds.
-    ebuild_keys: Option<Keyring>,
 }
 
-impl<'a> Sources<'a> {
-    fn new(spec: &Spec, gentoo: &'a Gentoo) -> Result<Self, Failure> {
-        let environment = |error: &dyn std::fmt::Display| Failure::new(Exit::Environment, error);
-        let keys_of = |signers| keyring(&spec.root, signers).map_err(|error| environment(&error));
-        Ok(Self {
-            gentoo,
-            mirrors: mirrors(gentoo).map_err(|error| environment(&error))?,
-            keys: keys_of(&gentoo.signed_by)?,
-            ebuild_keys: gentoo.ebuilds.as_ref().map(keys_of).transpose()?,
-        })
-    }
-
+impl Sources<'_> {
     /// Locks the latest of something, and says what it is and what that changes.
-    fn update(&self, item: &Item, lock: &mut Lock) -> Result<(String, Change), ObtainError> {
-        let Self { gentoo, mirrors, keys, ebuild_keys } = self;
+    fn update(&self, item: &Item, lock: &mut Lock) -> Result<(String, Change), UpdateError> {
+        let Self { root, gentoo, mirrors } = self;
         let now = SystemTime::now();
-        match (item, ebuild_keys) {
+        match (item, &gentoo.ebuilds) {
             (Item::Stage3(stage3), _) => {
-                let locked = obtain::latest(mirrors, stage3, keys, lock.get(stage3), gentoo.fresh, now)?;
+                let keys = keyring(root, &gentoo.signed_by)?;
+                let locked = obtain::latest(mirrors, stage3, &keys, lock.get(stage3), gentoo.fresh, now)?;
                 let told = format!("{} ({})", locked.date, report::bytes(locked.size));
                 Ok((told, lock.update(stage3, locked)))
             }
-            (Item::Ebuilds, Some(keys)) => {
-                let tree = obtain::latest_ebuilds(mirrors, keys, lock.ebuilds(), gentoo.fresh, now)?;
+            (Item::Ebuilds, Some(signers)) => {
+                let keys = keyring(root, signers)?;
+                let tree = obtain::latest_ebuilds(mirrors, &keys, lock.ebuilds(), gentoo.fresh, now)?;
                 Ok((tree.day.to_string(), lock.update_ebuilds(tree)))
             }
             (Item::Ebuilds, None) => unreachable!("it is wanted where the spec says whose it is"),
@@ -126,12 +117,20 @@ impl<'a> Sources<'a> {
     }
 }
 
+/// Why something could not be updated.
+#[derive(Debug, thiserror::Error)]
+enum UpdateError {
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error(transparent)]
+    Obtain(#[from] ObtainError),
+}
+
 /// What names mean: stage3s, those of roots, the tree of ebuilds.
 fn wanted(spec: &Spec, names: &[String]) -> Result<BTreeSet<Item>, Failure> {
     let roots = || spec.project.roots.iter().map(|(name, root)| (name, &root.value.stage3.value));
     let stage3s = || roots().map(|(_, stage3)| Item::Stage3(stage3.clone()));
-    let has_ebuilds = spec.project.gentoo.as_ref().is_some_and(|gentoo| gentoo.value.ebuilds.is_some());
-    let all = || has_ebuilds.then_some(Item::Ebuilds).into_iter().chain(stage3s());
+    let all = || takes_ebuilds(spec).then_some(Item::Ebuilds).into_iter().chain(stage3s());
     if names.is_empty() {
         return Ok(all().collect());
     }
@@ -147,7 +146,9 @@ fn wanted(spec: &Spec, names: &[String]) -> Result<BTreeSet<Item>, Failure> {
                 format!("there is {}", known.join(", "))
             };
             let message = if name == EBUILDS {
-                "graph.ron does not say whose trees of ebuilds count (`ebuilds` in `gentoo`)".to_owned()
+                "no root takes a tree of ebuilds: none has packages, or graph.ron does not say whose trees count \
+                 (`ebuilds` in `gentoo`)"
+                    .to_owned()
             } else {
                 format!("no root has the stage3 {name}")
             };

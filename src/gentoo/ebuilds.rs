@@ -7,7 +7,7 @@
 //! e3d2...  gentoo-current.xz.sqfs
 //! ```
 //!
-//! The tree is at the top of an image. Whoever signs trees does not sign stage3s, and the other way round. The list has no
+//! Lines such as `SHA512 (gentoo-20250928.xz.sqfs) = e3d2...` are read as well. The tree is at the top of an image. Whoever signs trees does not sign stage3s, and the other way round. The list has no
 //! time in it: that of its signature says how old what a mirror shows is.
 
 use std::time::{Duration, SystemTime};
@@ -24,7 +24,7 @@ const TREES: &str = "snapshots/squashfs/";
 const LIST: &str = "sha512sum.txt";
 
 /// The largest tree there may be, in bytes: Gentoo's has some 60 MB.
-pub const MAX_SIZE: u64 = 1 << 30;
+pub const MAX_SIZE: u64 = 256 << 20;
 
 /// A tree of ebuilds, by its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,11 +50,9 @@ impl Tree {
         let made = text.signer().made.duration_since(SystemTime::UNIX_EPOCH);
         let as_of = made.map_err(|_| wrong("it was signed before 1970"))?.as_secs();
         let mut latest: Option<Self> = None;
-        // Two blanks, or a blank and the star of binary files.
-        let files = text.text().lines().filter_map(|line| line.split_once(' '));
-        for (digest, name) in files {
-            let day = name.trim_start_matches([' ', '*']).strip_prefix("gentoo-");
-            let day = day.and_then(|name| name.strip_suffix(".xz.sqfs")?.parse::<Day>().ok());
+        for (name, digest) in text.text().lines().filter_map(file) {
+            let day = name.strip_prefix("gentoo-").and_then(|name| name.strip_suffix(".xz.sqfs"));
+            let day = day.and_then(|day| day.parse::<Day>().ok());
             // Trees are packed in other ways as well.
             let Some(day) = day else { continue };
             match &latest {
@@ -80,6 +78,15 @@ impl Tree {
         fn of(tree: &Tree) -> AsOf<'_, Day> {
             AsOf { of: &tree.day, written: tree.as_of }
         }
+        // A tree may be made anew on its day.
+        if let Some(locked) = locked
+            && self.day == locked.day
+            && self.sha512 != locked.sha512
+            && self.as_of < locked.as_of
+        {
+            let found = format!("{}, by a list that was signed before", self.day);
+            return Err(LatestError::Back { file: LIST.to_owned(), found, locked: locked.day.to_string() });
+        }
         of(self).is_fresh(LIST, locked.map(of), most, now)
     }
 
@@ -88,10 +95,20 @@ impl Tree {
         format!("{TREES}{}", self.file())
     }
 
-    /// Its image's name.
-    pub fn file(&self) -> String {
+    /// Its image's name there.
+    fn file(&self) -> String {
         format!("gentoo-{}.xz.sqfs", self.day)
     }
+}
+
+/// Name and digest, of a line of either form that `sha512sum` writes.
+fn file(line: &str) -> Option<(&str, &str)> {
+    if let Some(tagged) = line.strip_prefix("SHA512 (") {
+        return tagged.split_once(") = ");
+    }
+    // Two blanks, or a blank and the star of binary files.
+    let (digest, name) = line.split_once(' ')?;
+    Some((name.trim_start_matches([' ', '*']), digest))
 }
 
 #[cfg(test)]
@@ -122,6 +139,8 @@ mod tests {
         assert_eq!(tree.sha512.to_string(), "2".repeat(128));
         let binary = list(&[('2', "gentoo-20250928.xz.sqfs")]).replace("  ", " *");
         assert_eq!(read(&binary).unwrap(), tree);
+        let tagged = format!("SHA512 (gentoo-20250928.xz.sqfs) = {}\n", "2".repeat(128));
+        assert_eq!(read(&tagged).unwrap(), tree);
     }
 
     #[test]
@@ -146,7 +165,11 @@ mod tests {
             day: day.parse().unwrap(),
             sha512: Sha512Sum::from_hex(&"0".repeat(128)).unwrap(),
         };
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(3 * 86_400);
+        let anew = |as_of| {
+            let sha512 = Sha512Sum::from_hex(&"1".repeat(128)).unwrap();
+            Tree { sha512, ..tree("20250928", as_of) }
+        };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(72);
         let found = tree("20250928", 86_400);
         assert_eq!(found.is_fresh(Some(&tree("20250928", 90_000)), None, now), Ok(()), "the same tree");
         assert_eq!(found.is_fresh(Some(&tree("20250927", 80_000)), None, now), Ok(()));
@@ -154,7 +177,10 @@ mod tests {
         assert!(error.contains("20250928") && error.contains("20250929"), "{error}");
         let error = found.is_fresh(Some(&tree("20250927", 90_000)), None, now).unwrap_err().to_string();
         assert!(error.contains("goes back in time"), "{error}");
-        let day = Some(Duration::from_secs(86_400));
+        assert_eq!(found.is_fresh(Some(&anew(80_000)), None, now), Ok(()), "made anew on its day");
+        let error = found.is_fresh(Some(&anew(90_000)), None, now).unwrap_err().to_string();
+        assert!(error.contains("signed before"), "{error}");
+        let day = Some(Duration::from_hours(24));
         assert!(found.is_fresh(None, day, now).unwrap_err().to_string().contains("signed 2 days ago"));
     }
 }

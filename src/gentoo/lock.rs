@@ -158,13 +158,20 @@ impl Lock {
 
     /// Locks a tree of ebuilds. That it is not older than what is locked, [`Tree::is_fresh`] has seen to.
     pub fn update_ebuilds(&mut self, mut tree: Tree) -> Change {
-        let before = self.ebuilds.take();
-        tree.as_of = before.as_ref().map_or(tree.as_of, |before| before.as_of.max(tree.as_of));
-        let now = self.ebuilds.insert(tree);
-        match before {
-            None => Change::New,
-            Some(before) if before.day == now.day && before.sha512 == now.sha512 => Change::Same,
-            Some(before) => Change::From(before.day.to_string()),
+        match self.ebuilds.take() {
+            None => {
+                self.ebuilds = Some(tree);
+                Change::New
+            }
+            Some(before) if before.day == tree.day && before.sha512 == tree.sha512 => {
+                tree.as_of = tree.as_of.max(before.as_of);
+                self.ebuilds = Some(tree);
+                Change::Same
+            }
+            Some(before) => {
+                self.ebuilds = Some(tree);
+                Change::From(before.day.to_string())
+            }
         }
     }
 

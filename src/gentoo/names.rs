@@ -74,9 +74,24 @@ impl Stage3 {
 
     /// The stage3 of a whole name, such as `arm64-musl-openrc`.
     pub fn named(name: &str) -> Result<Self, NameError> {
-        let found =
-            TABLE.iter().flat_map(Row::all).map(|(_, _, found)| found).find(|found| found.name == name);
-        found.ok_or_else(|| NameError::Arch { arch: name.to_owned(), near: near(name) })
+        if let Some(found) = Self::all().find(|found| found.name == name) {
+            return Ok(found);
+        }
+        // Of a subarchitecture that there is, all that exist are told.
+        let is_of = |row: &&Row| {
+            name.strip_prefix(row.arch).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']))
+        };
+        let arch = TABLE.iter().filter(is_of).map(|row| row.arch).max_by_key(|arch| arch.len());
+        Err(match arch {
+            Some(arch) => {
+                let existing = TABLE.iter().filter(|row| row.arch == arch).flat_map(Row::all);
+                NameError::Name {
+                    name: name.to_owned(),
+                    existing: existing.map(|(_, _, found)| found.name).collect(),
+                }
+            }
+            None => NameError::Arch { arch: name.to_owned(), near: near(name) },
+        })
     }
 
     /// All that there are.
@@ -172,6 +187,14 @@ pub enum NameError {
         arch: String,
         /// Those that may have been meant, or all.
         near: Vec<String>,
+    },
+    /// The subarchitecture that a name begins with is there, but not that name.
+    #[error("Gentoo has no stage3 {name}; there are: {}", existing.join(", "))]
+    Name {
+        /// What was asked for.
+        name: String,
+        /// Names of those that exist for it.
+        existing: Vec<String>,
     },
     /// The subarchitecture is there, but not so.
     #[error("Gentoo has no stage3 for {arch} with variant \"{variant}\" and {}; there are: {}", init.name(), existing.join(", "))]

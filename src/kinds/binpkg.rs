@@ -26,7 +26,9 @@ use crate::exec::sandbox::{Access, Images, Mount, Root, RunAs, SandboxSpec, Show
 use crate::exec::{Made, Make, Making, StepsEnd};
 use crate::gentoo::ebuilds::Tree;
 use crate::gentoo::image::packer;
-use crate::gentoo::portage::{Account, BINARY_PACKAGES, EBUILDS, Install, Machine, SOURCES};
+use crate::gentoo::portage::{
+    Account, BINARY_PACKAGES, BINHOSTS, EBUILDS, Failure, FailureKind, Install, Machine, SOURCES,
+};
 use crate::graph::Action;
 use crate::plan::{PlanError, Projected};
 use crate::spec::model::{Gentoo, RootSpec, Spec};
@@ -53,14 +55,14 @@ pub(super) struct Packages<'a> {
 impl Packages<'_> {
     /// What such a node depends on, besides its stage3: the tree of ebuilds that is locked.
     pub(super) fn projection(&self, action: &Action) -> Result<Projected, PlanError> {
-        let tree = self.tree(self.root(action)).map_err(|message| lacking(action, message))?;
+        let tree = self.tree(action).map_err(|message| lacking(action, message))?;
         let fields = tree.iter().map(|(_, tree)| ("ebuilds".to_owned(), tree.sha512.to_string()));
         Ok(Projected { fields: fields.collect(), ..Projected::default() })
     }
 
     /// What is not locked that such a node takes.
     pub(super) fn lacks(&self, action: &Action) -> Option<String> {
-        self.tree(self.root(action)).err()
+        self.tree(action).err()
     }
 
     fn root(&self, action: &Action) -> &RootSpec {
@@ -70,11 +72,13 @@ impl Packages<'_> {
         &root.value
     }
 
-    /// The tree that a root's packages are made by, and where it is from, if it has packages and the spec says whose tree counts;
-    /// or what is missing, and what to do.
-    fn tree(&self, root: &RootSpec) -> Result<Option<(&Gentoo, &Tree)>, String> {
+    /// The tree that a root's packages are made by, and where it is from, if it has packages, the spec says whose tree counts,
+    /// and the rule shows none of this machine's; or what is missing, and what to do.
+    fn tree(&self, action: &Action) -> Result<Option<(&Gentoo, &Tree)>, String> {
+        let has_packages = !self.root(action).packages.is_empty();
+        let has_hosts = action.host.iter().any(|path| Path::new(EBUILDS).starts_with(path));
         match &self.spec.project.gentoo {
-            Some(gentoo) if gentoo.value.ebuilds.is_some() && !root.packages.is_empty() => {
+            Some(gentoo) if gentoo.value.ebuilds.is_some() && has_packages && !has_hosts => {
                 Ok(Some((&gentoo.value, self.lock.ebuilds()?)))
             }
             _ => Ok(None),
@@ -85,11 +89,11 @@ impl Packages<'_> {
 impl Make for Packages<'_> {
     fn make(&self, making: &Making<'_>) -> Made {
         let root = self.root(making.action);
-        let tree = match self.tree(root) {
+        let tree = match self.tree(making.action) {
             Ok(tree) => tree,
             Err(message) => return Made::infra(message),
         };
-        let run = match Run::new(self.spec, root, tree, making) {
+        let run = match Run::new(self.spec, &self.lock, root, tree, making) {
             Ok(run) => run,
             Err(made) => return made,
         };
@@ -102,6 +106,7 @@ impl Make for Packages<'_> {
 /// One run.
 struct Run<'a> {
     spec: &'a Spec,
+    lock: &'a ProjectLock<'a>,
     root: &'a RootSpec,
     making: &'a Making<'a>,
     install: Install,
@@ -117,6 +122,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(
         spec: &'a Spec,
+        lock: &'a ProjectLock<'a>,
         root: &'a RootSpec,
         tree: Option<(&Gentoo, &Tree)>,
         making: &'a Making<'a>,
@@ -138,7 +144,7 @@ impl<'a> Run<'a> {
         let written = Writable { upper: dir("upper"), work: dir("work") };
         let ebuilds = tree.map(|(gentoo, tree)| ebuilds::image(gentoo, tree, making)).transpose()?;
         let base = making.input(BASE)?;
-        let run = Self { spec, root, making, install, base, ebuilds, written, told: dir("told") };
+        let run = Self { spec, lock, root, making, install, base, ebuilds, written, told: dir("told") };
         for dir in [&run.written.work, &run.told] {
             fs::create_dir(dir).map_err(|error| Made::infra(format!("{}: {error}", dir.display())))?;
         }
@@ -185,7 +191,8 @@ impl<'a> Run<'a> {
         let signed = if self.install.keep { "" } else { ".signed" };
         let dir = self.making.home.join("gentoo/packages").join(format!("{stage3}{signed}"));
         let _held = Held::take(&dir, self.making)?;
-        let kept = Kept::open(&dir).map_err(Made::infra)?;
+        let date = &self.lock.stage3(&self.root.stage3.value).map_err(Made::infra)?.date;
+        let kept = Kept::open(&dir, date).map_err(Made::infra)?;
         let keys = self.root.packages_signed_by.as_ref();
         let keys = keys.map(|signers| keyring(&self.spec.root, signers)).transpose().map_err(Made::infra)?;
         let check = || -> Result<usize, Made> {
@@ -196,32 +203,47 @@ impl<'a> Run<'a> {
             Ok(put_away.len())
         };
         let mut refused = check()?;
-        let is_offline = self.fetch(&kept)?;
-        // What has come is not believed either.
-        refused += check()?;
+        // Servers of binary packages are asked first; what packages are made from is fetched where it turns out to be missing.
+        let has_network = self.making.action.rule.rule.sandbox.network;
+        let mut is_asked = !self.install.binhosts.is_empty();
+        let mut is_offline = false;
+        if is_asked {
+            is_offline = self.fetch(&kept)?;
+            // What has come is not believed either.
+            refused += check()?;
+        }
         let mut steps = self.install.steps().map_err(Made::failed)?.to_vec();
         steps.push(about::step(OUT));
-        match self.making.run(&self.in_root(&steps, &kept, false))? {
-            StepsEnd::Passed => {
-                let gone = kept.bound().map_err(Made::infra)?;
-                if gone > 0 {
-                    self.making.log(&format!("{gone} packages that were not used for longest are gone"));
+        loop {
+            match self.making.run(&self.in_root(&steps, &kept, false))? {
+                StepsEnd::Passed => break,
+                StepsEnd::Failed { step: 1, said, .. } => {
+                    let failure = Failure::read(&said);
+                    if is_asked || !has_network || !matches!(failure.kind, FailureKind::NotFetched { .. }) {
+                        return Err(trouble::of_emerge(&failure, is_offline, self.making));
+                    }
+                    is_asked = true;
+                    is_offline = self.fetch(&kept)?;
+                    refused += check()?;
                 }
-                Ok(refused)
-            }
-            StepsEnd::Failed { step: 1, said, .. } => Err(trouble::of_emerge(&said, is_offline, self.making)),
-            StepsEnd::Failed { step, code, said } => {
-                let last = said.trim_end().lines().last().unwrap_or_default();
-                Err(Made::failed(format!("{} in the root exited with {code}: {last}", steps[step][0])))
+                StepsEnd::Failed { step, code, said } => {
+                    let last = said.trim_end().lines().last().unwrap_or_default();
+                    return Err(Made::failed(format!(
+                        "{} in the root exited with {code}: {last}",
+                        steps[step][0]
+                    )));
+                }
             }
         }
+        let gone = kept.bound().map_err(Made::infra)?;
+        if gone > 0 {
+            self.making.log(&format!("{gone} packages that were not used for longest are gone"));
+        }
+        Ok(refused)
     }
 
-    /// Gets what servers have, where any are to be asked, and tells whether they could not be.
+    /// Gets what servers have, and tells whether they could not be asked.
     fn fetch(&self, kept: &Kept) -> Result<bool, Made> {
-        if self.install.binhosts.is_empty() && !self.making.action.rule.rule.sandbox.network {
-            return Ok(false);
-        }
         let steps = [self.install.fetch().map_err(Made::failed)?];
         match self.making.run(&self.in_root(&steps, kept, true))? {
             StepsEnd::Passed => Ok(false),
@@ -261,6 +283,8 @@ impl<'a> Run<'a> {
             shown: shown.collect(),
             run_as: RunAs::Installer,
             mounts,
+            // Which servers count, the spec says.
+            mask: vec![BINHOSTS.into()],
             steps: steps.iter().map(|argv| step(argv.iter().map(OsString::from).collect())).collect(),
             env: self.install.env().into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
             network,

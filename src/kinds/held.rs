@@ -43,6 +43,19 @@ impl Held {
         }
     }
 
+    /// Removes files that earlier runs left: all but so many, of which the time is the latest.
+    pub(super) fn keep_newest(&self, many: usize) -> io::Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            if entry.file_name() != LOCK {
+                files.push((entry.metadata()?.modified()?, entry.path()));
+            }
+        }
+        files.sort_unstable_by(|a, b| b.cmp(a));
+        files.into_iter().skip(many).try_for_each(|(_, path)| fs::remove_file(path))
+    }
+
     /// Removes files that earlier runs left: those whose names do not begin so.
     pub(super) fn forget_others(&self, name: &str) -> io::Result<()> {
         for entry in fs::read_dir(&self.dir)? {

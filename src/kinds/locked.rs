@@ -1,5 +1,6 @@
 //! What the project has locked, for the kinds that take it from mirrors.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use crate::gentoo::ebuilds::Tree;
@@ -40,6 +41,21 @@ impl<'a> ProjectLock<'a> {
         let read = || lock_file::read(&self.spec.root).map_err(|error| error.to_string());
         self.lock.get_or_init(read).as_ref().map_err(Clone::clone)
     }
+}
+
+/// What roots take that is not locked, a sentence each.
+pub fn unlocked(spec: &Spec) -> Vec<String> {
+    let lock = ProjectLock::new(spec);
+    let stage3s: BTreeSet<_> = spec.project.roots.values().map(|root| &root.value.stage3.value).collect();
+    let stage3s = stage3s.into_iter().filter_map(|stage3| lock.stage3(stage3).err());
+    let ebuilds = takes_ebuilds(spec).then(|| lock.ebuilds().err()).flatten();
+    ebuilds.into_iter().chain(stage3s).collect()
+}
+
+/// Whether any root has packages that are made by a tree of ebuilds from the mirrors.
+pub fn takes_ebuilds(spec: &Spec) -> bool {
+    let has_signers = spec.project.gentoo.as_ref().is_some_and(|gentoo| gentoo.value.ebuilds.is_some());
+    has_signers && spec.project.roots.values().any(|root| !root.value.packages.is_empty())
 }
 
 /// What is missing, as a plan says it of a node of a root.

@@ -6,7 +6,7 @@ mod coming;
 mod config;
 mod held;
 pub mod lava;
-mod locked;
+pub mod locked;
 pub mod matching;
 pub mod mirrors;
 mod records;

@@ -72,7 +72,7 @@ pub fn decide(
     let node = graph.node(id);
     if let Some(verdict) = waits(graph, id, progress) {
         // What it lacks anyway is told now, and not when all that it waits for has run.
-        let lacks = node.action().and_then(|action| world.projection.lacks(action));
+        let lacks = node.action().and_then(|action| lacks(world, &node.name, action));
         let verdict = match (verdict, lacks) {
             (Verdict::Unknown(_), Some(lacks)) => Verdict::Lacking(lacks),
             (verdict, _) => verdict,
@@ -83,6 +83,15 @@ pub fn decide(
         Body::Action(action) => decide_action(world, &node.name, action, &InGraph { graph, progress }, lost),
         Body::Source(source) => decide_source(world, &node.name, source),
         Body::Expansion(_) => Ok(Decision::expanded()),
+    }
+}
+
+/// What an action lacks, whatever its inputs turn out to be.
+fn lacks(world: &World<'_>, name: &str, action: &Action) -> Option<String> {
+    let emulator = action.machine.map(|machine| world.emulator(machine, name));
+    match emulator {
+        Some(Err(PlanError::Lacking { message, .. })) => Some(message),
+        _ => world.projection.lacks(action),
     }
 }
 

@@ -89,6 +89,8 @@ pub fn root_bindings(spec: &Spec, name: &str) -> BTreeMap<String, Value> {
     }
     let gentoo = spec.project.gentoo.as_ref();
     holes.list("root.signers", gentoo.map(|gentoo| signers(&gentoo.value.signed_by)).unwrap_or_default());
+    let ebuilds = gentoo.and_then(|gentoo| gentoo.value.ebuilds.as_ref());
+    holes.list("root.ebuild_signers", ebuilds.map(signers).unwrap_or_default());
     holes.0
 }
 

@@ -58,6 +58,7 @@ pub(super) const fn of_axis(axis: Axis) -> &'static [(&'static str, Kind)] {
             ("root.uid", Text),
             ("root.binhosts", List),
             ("root.package_signers", List),
+            ("root.ebuild_signers", List),
         ],
     }
 }

@@ -443,9 +443,14 @@ impl Kind {
             ],
             // Who signs is part of it: a build whose signer has lost the trust is not to be used any longer.
             Self::Stage3 => &["root.stage3", "root.signers"],
-            Self::Binpkg => {
-                &["root.packages", "root.user", "root.uid", "root.binhosts", "root.package_signers"]
-            }
+            Self::Binpkg => &[
+                "root.packages",
+                "root.user",
+                "root.uid",
+                "root.binhosts",
+                "root.package_signers",
+                "root.ebuild_signers",
+            ],
         }
     }
 

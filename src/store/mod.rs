@@ -98,6 +98,13 @@ pub enum Warning {
         /// What was wrong with it.
         why: String,
     },
+    /// What a killed process left can't be removed, such as the files of other users that a sandbox had.
+    LeftBehind {
+        /// Where it is.
+        dir: PathBuf,
+        /// Why it can't.
+        why: String,
+    },
     /// What it knew of jobs at labs could not be read, or not all of it.
     JournalLost {
         /// Why.
@@ -113,6 +120,9 @@ impl fmt::Display for Warning {
                 "the cache's index was damaged ({why}) and begun anew; the old one is now {}",
                 moved_to.display()
             ),
+            Self::LeftBehind { dir, why } => {
+                write!(f, "what a killed kiln left can't be removed: {}: {why}; root can", dir.display())
+            }
             Self::JournalLost { why } => write!(
                 f,
                 "labs may have jobs of which nothing is known any more, as the damaged index can't be read ({why})"
@@ -146,8 +156,12 @@ impl Store {
 
         let was_killed = !left_behind.is_empty();
         // Outside the lock: an abandoned build directory takes a while to remove.
+        let mut warnings = opened.warnings;
         for dir in left_behind {
-            remove_tree(&dir)?;
+            if let Err(error) = session::remove_tree(&dir) {
+                let dir = session.put_back(dir);
+                warnings.push(Warning::LeftBehind { dir, why: error.to_string() });
+            }
         }
         let store = Self {
             home: home.clone(),
@@ -155,7 +169,7 @@ impl Store {
             ledger: Mutex::new(Ledger::new(home, session.tmp())?),
             session,
             added: AtomicU64::new(0),
-            warnings: opened.warnings,
+            warnings,
             path_sets: Mutex::default(),
             _in_use: in_use,
         };

@@ -59,6 +59,18 @@ impl Session {
         Ok(left_behind)
     }
 
+    /// Puts what can't be removed where the next sweep will find it, beside this session and not in it: it would lie deeper each
+    /// time. Gives its place.
+    pub fn put_back(&self, dir: PathBuf) -> PathBuf {
+        let mut name = self.tmp.as_os_str().to_owned();
+        name.push(format!("-left-{}", self.next.fetch_add(1, Ordering::Relaxed)));
+        let beside = PathBuf::from(name);
+        match fs::rename(&dir, &beside) {
+            Ok(()) => beside,
+            Err(_) => dir,
+        }
+    }
+
     /// A name for a temporary file or directory, on the file system of the cache, that nothing has yet.
     pub fn temp_path(&self) -> PathBuf {
         self.tmp.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())

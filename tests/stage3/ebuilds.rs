@@ -29,8 +29,8 @@ fn a_later_tree_is_taken_when_it_is_asked_for_and_makes_what_is_new() {
     assert!(log.out.contains("sys-devel/bc-1.08") && log.out.contains("Emerging binary ("), "{log}");
     assert!(project.read(ANSWER).contains("/usr/bin/bc"));
     project.assert_fresh();
-    // One tree is kept, and nothing of it is in the root.
-    assert_eq!(project.cached(".xz.sqfs").len(), 1);
+    // Both trees are kept, and nothing of them is in the root.
+    assert_eq!(project.cached(".xz.sqfs").len(), 2);
     project.ask("ls -A /var/db/repos/gentoo | wc -l");
     project.build("").exits(0).runs(&[ASK]);
     assert_eq!(project.read(ANSWER), "0\n");
@@ -43,6 +43,7 @@ fn a_tree_counts_by_the_signature_of_who_signs_trees() {
     let project = Project::new(&[&mirror.url()]);
     project.kiln("update amd64-openrc").exits(0);
     project.kiln("plan").says(BINPKG).says("no tree of ebuilds is locked").says("kiln update ebuilds");
+    project.kiln("doctor").says("kiln.lock").says("no tree of ebuilds is locked");
 
     // Who signs stage3s does not sign trees.
     mirror.publish_with("amd64", "20260201T000000Z", "release", &[("KILN_EBUILDS_KEY", "release")]);

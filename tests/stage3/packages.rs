@@ -84,6 +84,33 @@ fn packages_outlive_the_stage3_that_they_were_made_in() {
 
 #[test]
 #[ignore = "needs a mirror: make check-stage3"]
+fn what_a_package_is_made_from_is_fetched_when_it_is_missing() {
+    let mirror = Mirror::of(&["amd64"]);
+    let project = Project::prepared(&mirror);
+    project.wants(&["app-misc/fetched"]);
+    project.ask("cat /usr/share/kiln-fetched/kiln-fetched-1.0.txt");
+    // Nobody has it: that may be otherwise the next time, and says what is missing.
+    let failed =
+        project.kiln("build").exits(4).says(BINPKG).says("app-misc/fetched").says("kiln-fetched-1.0.txt");
+    assert!(!failed.out.contains("Traceback"), "{failed}");
+    // Something else under that name is not taken for it.
+    let file = mirror.data("distfiles/kiln-fetched-1.0.txt");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "other!!\n").unwrap();
+    project.kiln("build").exits(4).says("kiln-fetched-1.0.txt");
+    fs::write(&file, "fetched\n").unwrap();
+    project.build("").exits(0).runs(&[BINPKG, ASK]);
+    assert_eq!(project.read(ANSWER), "fetched\n");
+    let asked = mirror.asked();
+    project.assert_fresh();
+    // Once it is made, nobody is asked for it.
+    project.wants(&["app-misc/fetched", "app-misc/hello"]);
+    project.build("").exits(0).runs(&[BINPKG, ASK]);
+    assert_eq!(mirror.asked(), asked);
+}
+
+#[test]
+#[ignore = "needs a mirror: make check-stage3"]
 fn a_server_of_binary_packages_is_asked_before_anything_is_compiled() {
     let mirror = Mirror::of(&["amd64"]);
     let project = Project::prepared(&mirror);

@@ -7,6 +7,7 @@ use nix::unistd::geteuid;
 use super::{Finding, State, of_tool};
 use crate::exec::sandbox::{Probe, Sandbox, probe_images};
 use crate::host::binfmt::{self, BinfmtError, Fault, Machine};
+use crate::kinds::locked::unlocked;
 use crate::spec::model::Spec;
 
 /// What there is for roots; it is needed where the project has any.
@@ -29,7 +30,14 @@ pub(super) fn of_roots(spec: Option<&Spec>) -> Vec<Finding> {
     } else {
         findings.extend(foreign.into_iter().map(|machine| of_machine(machine, if_missing)));
     }
+    findings.extend(spec.into_iter().flat_map(unlocked).map(of_unlocked));
     findings
+}
+
+/// What `kiln.lock` lacks.
+fn of_unlocked(problem: String) -> Finding {
+    let remedy = Some("kiln update".to_owned());
+    Finding { what: "kiln.lock".to_owned(), state: State::Missing, found: problem, remedy }
 }
 
 fn images(if_missing: State) -> Finding {

@@ -212,8 +212,8 @@ fn help_with_images(stage: Stage, errno: Errno) -> String {
             "the kernel lacks squashfs (CONFIG_SQUASHFS): `modprobe squashfs`, or use a kernel that has it".to_owned()
         }
         (Stage::Image | Stage::Damaged, _) => {
-            "the image is damaged (`kiln cache verify` puts such aside), or what reads it lacks zstd \
-             (CONFIG_SQUASHFS_ZSTD)"
+            "the image is damaged (`kiln cache verify` puts such aside), or what reads it lacks its compression: zstd \
+             (CONFIG_SQUASHFS_ZSTD), or xz for a tree of ebuilds (CONFIG_SQUASHFS_XZ)"
                 .to_owned()
         }
         (Stage::Overlay, Errno::ENODEV) => {

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 
 use super::{End, Images, Mode, Output, Sandbox, SandboxError, SandboxSpec, Shown, Step};
 
-/// A small image as kiln makes them, with one file: `mksquashfs DIR IMAGE -comp zstd -all-root -no-xattrs -no-exports`.
-const IMAGE: &[u8] = include_bytes!("probe.squashfs");
+/// Small images with one file, as kiln makes them, and as trees of ebuilds come:
+/// `mksquashfs DIR IMAGE -comp zstd -all-root -no-xattrs -no-exports`, and the same with `xz`.
+const IMAGES: [&[u8]; 2] = [include_bytes!("probe.squashfs"), include_bytes!("probe-xz.squashfs")];
 
 /// What the kernel takes an image for a multiple of.
 const BLOCK: usize = 4096;
@@ -37,22 +38,23 @@ pub fn probe(sandbox: &Sandbox) -> Probe {
 
 /// Finds out whether images can be had in sandboxes as well, by reading a file of a tree of two.
 pub fn probe_images(sandbox: &Sandbox) -> Probe {
-    let image = match image() {
-        Ok(image) => image,
+    let images: io::Result<Vec<_>> = IMAGES.iter().map(|image| written(image)).collect();
+    let images = match images {
+        Ok(images) => images,
         Err(error) => {
             return Probe::Unavailable { reason: format!("no image can be written: {error}"), remedy: None };
         }
     };
-    let images = Images { layers: vec![image.path().to_owned(); 2], writable: None };
-    let shown = Shown { images, to: PathBuf::from("/kiln/root") };
+    let layers = images.iter().map(|image| image.path().to_owned()).collect();
+    let shown = Shown { images: Images { layers, writable: None }, to: PathBuf::from("/kiln/root") };
     attempt(sandbox, vec![shown], &["/bin/cat", "/kiln/root/file"])
 }
 
-fn image() -> io::Result<tempfile::NamedTempFile> {
+fn written(image: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     // It is nobody's secret, and the helper may be another user.
     let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile()?;
-    let mut bytes = IMAGE.to_vec();
-    bytes.resize(IMAGE.len().next_multiple_of(BLOCK), 0);
+    let mut bytes = image.to_vec();
+    bytes.resize(image.len().next_multiple_of(BLOCK), 0);
     file.write_all(&bytes)?;
     Ok(file)
 }

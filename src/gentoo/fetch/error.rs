@@ -64,7 +64,9 @@ pub enum MirrorProblem {
     #[error("the connection broke off after {0} bytes")]
     BrokeOff(u64),
     /// It does not have it. Mirrors keep the last few builds.
-    #[error("it does not have the file (mirrors keep the last few builds: `kiln update` takes a later one)")]
+    #[error(
+        "it does not have the file (mirrors keep the last few builds and trees: `kiln update` takes later ones)"
+    )]
     Missing,
     /// It sends us elsewhere.
     #[error("it redirects to {0}, which is not followed: name that mirror if it is one")]

@@ -244,7 +244,13 @@ impl Mirrors {
             let came = self.driver.wait(transfer.file(wanted, part, &mut sink, &mut restart, &mut told));
             match came {
                 Ok(()) => {}
+                // All of it is there, whatever became of the connection.
+                Err(Stop::Mirror(problem))
+                    if problem.may_pass() && wanted.is(&sink.hashing.clone().finish()) => {}
                 Err(Stop::Mirror(problem)) => {
+                    if wanted.size().is_none() && matches!(problem, MirrorProblem::TooMuch(_)) {
+                        part.clear().map_err(|error| part.local(error))?;
+                    }
                     breaks += 1;
                     if problem.may_pass() && sink.hashing.size() > before && breaks < BREAKS {
                         continue;

@@ -66,7 +66,7 @@ impl Transfer<'_> {
         restart: &mut impl FnMut() -> S,
         told: &mut impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<(), Stop> {
-        let whole = wanted.size();
+        let mut whole = wanted.size();
         if whole == Some(sink.seen()) {
             return Ok(());
         }
@@ -80,7 +80,9 @@ impl Transfer<'_> {
         match answer.status() {
             StatusCode::OK => {
                 is_no_page(&answer)?;
-                fits(length(&answer), wanted)?;
+                let announced = length(&answer);
+                fits(announced, wanted)?;
+                whole = whole.or(announced);
                 if sink.seen() > 0 {
                     part.clear().map_err(Stop::Local)?;
                     *sink = restart();
@@ -93,6 +95,7 @@ impl Transfer<'_> {
                     return Err(MirrorProblem::Nonsense("it sends another part than was asked for").into());
                 }
                 fits(range.1, wanted)?;
+                whole = whole.or(range.1);
             }
             _ => return Err(refused(&answer).into()),
         }

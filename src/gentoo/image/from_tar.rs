@@ -157,7 +157,9 @@ fn walk<R: Read>(mut tee: Tee<R>, limits: Limits) -> Result<Contents, ArchiveErr
         }
         seen.insert(entry.path, entry.kind == Kind::Directory);
     }
-    // What is behind the end belongs to the file, and is believed to be padding.
+    // Behind the end of the archive, pixz, which Gentoo packs with, has an index of it. That is read, so that the file is known to
+    // be whole, and packed by nobody: the program has ended by then, or will.
+    tee.to = None;
     let mut rest = vec![0; 64 << 10];
     loop {
         match tee.read(&mut rest) {

@@ -180,7 +180,7 @@ fn the_latest_tree_of_ebuilds_is_locked_and_comes() {
     };
     let dir = tempfile::tempdir().unwrap();
     let get = |tree: &Tree| {
-        let to = dir.path().join(tree.file());
+        let to = dir.path().join(&tree.path()[20..]);
         let watch = &mut |_: crate::gentoo::fetch::Progress<'_>| ControlFlow::Continue(());
         ebuilds(&mirrors(&[&nginx]), tree, &to, watch).map(|()| fs::read_to_string(to).unwrap())
     };
@@ -198,10 +198,10 @@ fn the_latest_tree_of_ebuilds_is_locked_and_comes() {
     );
     offer(&["20250926", "20250927"]);
     says(resolve(&keys, Some(&locked)).unwrap_err(), &["goes back in time", "20250927", "20250928"]);
-    fs::remove_file(dir.path().join(locked.file())).unwrap();
+    fs::remove_file(dir.path().join(&locked.path()[20..])).unwrap();
     nginx.put(&locked.path(), b"20250929");
     says(get(&locked).unwrap_err(), &["the tree of ebuilds", "has other digests"]);
-    assert!(!dir.path().join(locked.file()).exists());
+    assert!(!dir.path().join(&locked.path()[20..]).exists());
 }
 
 #[test]

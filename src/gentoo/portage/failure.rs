@@ -34,12 +34,17 @@ pub enum FailureKind {
     },
     /// A binary package has no signature that counts.
     Signature,
-    /// The root's profile leads nowhere: there is no tree of ebuilds.
-    NoTree,
+    /// The root's profile leads nowhere: there is no tree of ebuilds, or another one.
+    NoProfile,
     /// There is no such package.
     NoPackage {
         /// What was asked for.
         atom: String,
+    },
+    /// What a package is made from is not there, and could not be fetched.
+    NotFetched {
+        /// A file of it.
+        file: String,
     },
     /// There is no room.
     NoRoom,
@@ -65,7 +70,10 @@ impl Failure {
             let atom = lines[at].split('"').nth(1).unwrap_or_default().to_owned();
             (FailureKind::NoPackage { atom }, at)
         } else if let Some(at) = find("Your current profile is invalid") {
-            (FailureKind::NoTree, at)
+            (FailureKind::NoProfile, at)
+        } else if let Some(at) = find("Couldn't download '") {
+            let file = lines[at].split('\'').nth(2).unwrap_or_default().to_owned();
+            (FailureKind::NotFetched { file }, at)
         } else if let Some(at) = find("signature verification failed").or_else(|| find("InvalidSignature")) {
             (FailureKind::Signature, at)
         } else if let Some(at) = find("No space left on device") {
@@ -94,13 +102,18 @@ impl Failure {
                 "the file has been put aside: run again, and the package is made anew"
             }
             FailureKind::Signature => "name the keys of whoever signs these packages, or make them here",
-            FailureKind::NoTree => {
-                "say whose trees count, by `ebuilds` in `gentoo`, and `kiln update` finds one on the mirrors"
+            FailureKind::NoProfile => {
+                "its profile is a part of the tree: one that fits comes with `ebuilds` in `gentoo`, and `kiln update`"
             }
             FailureKind::NoPackage { .. } => {
                 "look whether its name is right, and whether the tree of ebuilds has it"
             }
-            FailureKind::NoRoom => "make room in the cache's file system",
+            FailureKind::NotFetched { .. } => {
+                "rules/binpkg.ron has it fetched with `sandbox: (network: true)`, where a mirror has it"
+            }
+            FailureKind::NoRoom => {
+                "make room in the cache's file system; what packages are made in (/var/tmp) is half of the memory"
+            }
             FailureKind::Other => "the log has all that emerge says",
         }
     }
@@ -176,9 +189,13 @@ mod tests {
             Failure::read(missing).kind,
             FailureKind::NoPackage { atom: "sys-devel/nothing".to_owned() }
         );
+        let unfetched =
+            "!!! Couldn't download 'bc-1.07.1.tar.gz'. Aborting.\n * Fetch failed for 'sys-devel/bc-1'\n";
+        let file = "bc-1.07.1.tar.gz".to_owned();
+        assert_eq!(Failure::read(unfetched).kind, FailureKind::NotFetched { file });
         let bare = "!!! Invalid Repository Location (not a dir): '/var/db/repos/gentoo'\n\n\n\
             !!! Your current profile is invalid. If you have just changed your profile\n";
-        assert_eq!(Failure::read(bare).kind, FailureKind::NoTree);
+        assert_eq!(Failure::read(bare).kind, FailureKind::NoProfile);
         let full =
             "cc1: error: a.o: No space left on device\n * ERROR: a/b-1::gentoo failed (compile phase):\n";
         assert_eq!(Failure::read(full).kind, FailureKind::NoRoom);

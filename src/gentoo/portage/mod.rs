@@ -24,8 +24,12 @@ pub const SOURCES: &str = "/var/cache/distfiles";
 /// Where the tree of ebuilds is in a root, which its profile is a part of.
 pub const EBUILDS: &str = "/var/db/repos/gentoo";
 
+/// What says which servers of binary packages a stage3 would ask.
+pub const BINHOSTS: &str = "/etc/portage/binrepos.conf";
+
 /// What is left of an installation that no image needs: logs with times in them, and what Portage has computed.
-const LEFT_OVER: &str = "rm -rf /var/log/emerge.log /var/log/emerge-fetch.log /var/log/portage/* /var/cache/edb/* /var/cache/ldconfig/aux-cache /var/tmp/portage";
+const LEFT_OVER: &str = "rm -rf /var/log/emerge.log /var/log/emerge-fetch.log /var/log/portage/* /var/cache/edb/* /var/cache/ldconfig/aux-cache /var/tmp/portage; \
+    [ -s /etc/resolv.conf ] || rm -f /etc/resolv.conf";
 
 /// Whether a root's programs run as they are, or under qemu-user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,13 @@
 //! Packages that are kept from one run to the next, for all roots of one stage3's name.
 //!
 //! ```text
-//! gentoo/packages/arm64-openrc/packages/    what emerge sees as its binary packages
-//! gentoo/packages/arm64-openrc/sources/     what packages are made from
-//! gentoo/packages/arm64-openrc/refused/     packages that were not what they should be, to be looked at
+//! gentoo/packages/arm64-openrc/packages/DATE/   what emerge sees as its binary packages, in the stage3 of a date
+//! gentoo/packages/arm64-openrc/sources/         what packages are made from
+//! gentoo/packages/arm64-openrc/refused/         packages that were not what they should be, to be looked at
 //! ```
+//!
+//! A stage3 begins with what there is of those before it. What was made in a later one may want later libraries than it has, and
+//! Portage would not see that.
 //!
 //! Builds run with power over the first two, so that nothing there is believed: each package is looked at before the next
 //! run may see it.
@@ -18,14 +21,18 @@ use std::time::SystemTime;
 
 use nix::libc::{O_NOATIME, O_NOFOLLOW};
 
+use crate::gentoo::dated::Date;
 use crate::gentoo::portage::gpkg;
 use crate::gentoo::signed::Keyring;
 
 /// The most that is kept for a stage3's name, in bytes.
 const MOST: u64 = 2 << 30;
 
-/// How deep packages lie: `CATEGORY/NAME/FILE`.
-const DEPTH: usize = 4;
+/// How deep packages lie: `DATE/CATEGORY/NAME/FILE`.
+const DEPTH: usize = 5;
+
+/// Of how many stage3s packages are kept.
+const DATES: usize = 3;
 
 /// Packages of the format GPKG, which say themselves what they hold.
 const GPKG: &str = ".gpkg.tar";
@@ -47,6 +54,8 @@ pub(super) struct KeptError {
 /// What is kept. Whoever has it has locked it.
 pub(super) struct Kept {
     dir: PathBuf,
+    /// That of the stage3.
+    date: Date,
 }
 
 /// A file there.
@@ -56,16 +65,56 @@ struct Found {
 }
 
 impl Kept {
-    pub(super) fn open(dir: &Path) -> Result<Self, KeptError> {
-        let kept = Self { dir: dir.to_owned() };
-        for dir in [kept.packages(), kept.sources(), kept.refused()] {
+    /// What is kept for the stage3 of a date.
+    pub(super) fn open(dir: &Path, date: &Date) -> Result<Self, KeptError> {
+        let kept = Self { dir: dir.to_owned(), date: date.clone() };
+        for dir in [kept.dates(), kept.sources(), kept.refused()] {
             fs::create_dir_all(&dir).map_err(at(&dir))?;
         }
+        kept.begin()?;
         Ok(kept)
     }
 
-    pub(super) fn packages(&self) -> PathBuf {
+    /// Gives a stage3 that has no packages yet those of the one before it.
+    fn begin(&self) -> Result<(), KeptError> {
+        let packages = self.packages();
+        if packages.is_dir() {
+            return Ok(());
+        }
+        let mut dates = Vec::new();
+        for entry in fs::read_dir(self.dates()).map_err(at(&self.dates()))? {
+            let entry = entry.map_err(at(&self.dates()))?;
+            match entry.file_name().to_str().and_then(|name| name.parse::<Date>().ok()) {
+                Some(date) => dates.push(date),
+                // One that a killed run was beginning with.
+                None => fs::remove_dir_all(entry.path()).map_err(at(&entry.path()))?,
+            }
+        }
+        dates.sort_unstable();
+        let new = self.dates().join("new");
+        fs::create_dir(&new).map_err(at(&new))?;
+        if let Some(before) = dates.iter().rev().find(|date| **date < self.date) {
+            let before = self.dates().join(before.as_str());
+            for Found { path, .. } in files(&before)?.into_iter().filter(|found| found.stat.is_file()) {
+                let to = new.join(path.strip_prefix(&before).unwrap_or(&path));
+                let dir = to.parent().unwrap_or(&new);
+                fs::create_dir_all(dir).and_then(|()| fs::copy(&path, &to)).map_err(at(&to))?;
+            }
+        }
+        fs::rename(&new, &packages).map_err(at(&packages))?;
+        for date in dates.iter().rev().skip(DATES - 1) {
+            let old = self.dates().join(date.as_str());
+            fs::remove_dir_all(&old).map_err(at(&old))?;
+        }
+        Ok(())
+    }
+
+    fn dates(&self) -> PathBuf {
         self.dir.join("packages")
+    }
+
+    pub(super) fn packages(&self) -> PathBuf {
+        self.dates().join(self.date.as_str())
     }
 
     pub(super) fn sources(&self) -> PathBuf {
@@ -139,7 +188,7 @@ impl Kept {
 
     fn bound_to(&self, most: u64) -> Result<usize, KeptError> {
         let mut all = Vec::new();
-        for dir in [self.packages(), self.sources(), self.refused()] {
+        for dir in [self.dates(), self.sources(), self.refused()] {
             all.extend(files(&dir)?);
         }
         let mut size: u64 = all.iter().map(|found| found.stat.len()).sum();
@@ -199,8 +248,30 @@ mod tests {
 
     fn kept() -> (tempfile::TempDir, Kept) {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Kept::open(dir.path()).unwrap();
+        let kept = of(&dir, "20250928T170227Z");
         (dir, kept)
+    }
+
+    fn of(dir: &tempfile::TempDir, date: &str) -> Kept {
+        Kept::open(dir.path(), &date.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_stage3_begins_with_what_was_made_in_those_before_it() {
+        let (dir, kept) = kept();
+        let package = |kept: &Kept, name: &str| kept.packages().join(format!("a/{name}/{name}-1.gpkg.tar"));
+        write(&package(&kept, "old"), 10, 0);
+        let later = of(&dir, "20251005T170227Z");
+        assert!(package(&later, "old").exists());
+        write(&package(&later, "new"), 10, 0);
+        // As of a lock that somebody has taken back.
+        assert!(!package(&of(&dir, "20250928T170227Z"), "new").exists());
+        let earlier = of(&dir, "20250921T170227Z");
+        assert!(files(&earlier.packages()).unwrap().is_empty());
+        fs::create_dir_all(dir.path().join("packages/new/a")).unwrap();
+        let latest = of(&dir, "20251012T170227Z");
+        assert!(package(&latest, "old").exists() && package(&latest, "new").exists());
+        assert_eq!(fs::read_dir(dir.path().join("packages")).unwrap().count(), DATES);
     }
 
     fn write(path: &Path, bytes: usize, age: u64) {

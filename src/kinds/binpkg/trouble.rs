@@ -4,8 +4,7 @@ use crate::exec::{Made, Making};
 use crate::gentoo::portage::{Failure, FailureKind};
 
 /// Installing failed. `is_offline`: not all could be fetched before, which may be why.
-pub(super) fn of_emerge(said: &str, is_offline: bool, making: &Making<'_>) -> Made {
-    let failure = Failure::read(said);
+pub(super) fn of_emerge(failure: &Failure, is_offline: bool, making: &Making<'_>) -> Made {
     let package = failure.package.as_deref().unwrap_or("packages");
     let what = match &failure.kind {
         FailureKind::Phase { phase, why } => {
@@ -14,8 +13,11 @@ pub(super) fn of_emerge(said: &str, is_offline: bool, making: &Making<'_>) -> Ma
         }
         FailureKind::Tampered { file } => format!("{package}: {file} is not what it should be"),
         FailureKind::Signature => format!("{package} has no signature that counts"),
-        FailureKind::NoTree => "the root has no tree of ebuilds to install packages by".to_owned(),
+        FailureKind::NoProfile => {
+            "the root has no tree of ebuilds to install packages by, or one without its profile".to_owned()
+        }
         FailureKind::NoPackage { atom } => format!("there is no package {atom}"),
+        FailureKind::NotFetched { file } => format!("{package}: {file}, which it is made from, is not here"),
         FailureKind::NoRoom => format!("there was no room for {package}"),
         FailureKind::Other => format!("{package} could not be installed"),
     };
@@ -28,8 +30,12 @@ pub(super) fn of_emerge(said: &str, is_offline: bool, making: &Making<'_>) -> Ma
         }
     }
     match failure.kind {
-        FailureKind::NoRoom | FailureKind::Tampered { .. } => Made::infra(message),
-        FailureKind::NoPackage { .. } | FailureKind::NoTree | FailureKind::Signature => Made::failed(message),
+        FailureKind::NoRoom | FailureKind::NotFetched { .. } | FailureKind::Tampered { .. } => {
+            Made::infra(message)
+        }
+        FailureKind::NoPackage { .. } | FailureKind::NoProfile | FailureKind::Signature => {
+            Made::failed(message)
+        }
         _ if is_offline => Made::infra(format!("{message}; before, not all of it could be fetched")),
         FailureKind::Phase { .. } | FailureKind::Other => Made::failed(message),
     }

@@ -56,6 +56,27 @@ fn an_image_holds_what_the_archive_does() {
 }
 
 #[test]
+fn what_is_behind_the_end_of_an_archive_is_not_packed() {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(3);
+    header.set_mode(0o644);
+    builder.append_data(&mut header, "file", &b"one"[..]).unwrap();
+    let archive = builder.into_inner().unwrap();
+    let (plain, made) = image(&packed(&archive));
+    made.unwrap();
+    // More than fits into a pipe.
+    let (indexed, made) = image(&packed(&[&archive[..], &[b'i'; 3 << 20]].concat()));
+    made.unwrap();
+    let bytes = |dir: &tempfile::TempDir| fs::read(dir.path().join("image")).unwrap();
+    assert!(bytes(&plain) == bytes(&indexed));
+    // It belongs to the file all the same.
+    let cut = packed(&[&archive[..], &[b'i'; 3 << 20]].concat());
+    let (_dir, made) = image(&cut[..cut.len() - 20]);
+    assert!(matches!(made.unwrap_err(), FromTarError::Archive(_)));
+}
+
+#[test]
 fn hostile_archives_make_no_image() {
     for (problem, archive) in hostile() {
         let (dir, made) = image(&packed(&archive.bytes()));
