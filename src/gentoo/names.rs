@@ -5,39 +5,7 @@
 //! differs from family to family, so all that exist are listed here, as of Gentoo's release scripts of June 2026
 //! (`tools/catalyst-auto-*.conf` and the specs they name).
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::str::FromStr;
-
-/// What starts a booted root's services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Init {
-    /// `OpenRC`, which every variant has.
-    OpenRc,
-    /// systemd.
-    Systemd,
-}
-
-impl Init {
-    /// As it is written in names.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::OpenRc => "openrc",
-            Self::Systemd => "systemd",
-        }
-    }
-}
-
-impl FromStr for Init {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        [Self::OpenRc, Self::Systemd]
-            .into_iter()
-            .find(|init| init.name() == text)
-            .ok_or_else(|| NameError::Init { init: text.to_owned() })
-    }
-}
 
 /// A stage3 that mirrors have: which directory it lies in, and what it is called.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,31 +15,6 @@ pub struct Stage3 {
 }
 
 impl Stage3 {
-    /// Finds the stage3 for a subarchitecture as Gentoo calls it (`arm64`, `armv7a_hardfp`, `rv64_lp64d`), words of a variant in
-    /// any order (`hardened`, `musl`, `nomultilib`, `selinux`, ...), and an init system.
-    ///
-    /// `multilib` is what amd64 has without further words, and may be said.
-    pub fn find(arch: &str, variant: &[&str], init: Init) -> Result<Self, NameError> {
-        let mut words: BTreeSet<&str> = variant.iter().copied().filter(|word| !word.is_empty()).collect();
-        let of_arch: Vec<_> = TABLE.iter().filter(|row| row.arch == arch).collect();
-        if of_arch.is_empty() {
-            return Err(NameError::Arch { arch: arch.to_owned(), near: near(arch) });
-        }
-        if arch == "amd64" && !words.contains("nomultilib") {
-            words.remove("multilib");
-        }
-        let all = of_arch.iter().flat_map(|row| row.all());
-        let mut existing = Vec::new();
-        for (has, of_init, found) in all {
-            if has == words && of_init == init {
-                return Ok(found);
-            }
-            existing.push(found.name);
-        }
-        let wanted = words.into_iter().collect::<Vec<_>>().join(" ");
-        Err(NameError::Variant { arch: arch.to_owned(), variant: wanted, init, existing })
-    }
-
     /// The stage3 of a whole name, such as `arm64-musl-openrc`.
     pub fn named(name: &str) -> Result<Self, NameError> {
         if let Some(found) = Self::all().find(|found| found.name == name) {
@@ -87,7 +30,7 @@ impl Stage3 {
                 let existing = TABLE.iter().filter(|row| row.arch == arch).flat_map(Row::all);
                 NameError::Name {
                     name: name.to_owned(),
-                    existing: existing.map(|(_, _, found)| found.name).collect(),
+                    existing: existing.map(|found| found.name).collect(),
                 }
             }
             None => NameError::Arch { arch: name.to_owned(), near: near(name) },
@@ -96,7 +39,7 @@ impl Stage3 {
 
     /// All that there are.
     pub fn all() -> impl Iterator<Item = Self> {
-        TABLE.iter().flat_map(Row::all).map(|(_, _, found)| found)
+        TABLE.iter().flat_map(Row::all)
     }
 
     /// The name that tells it from others, without `stage3-` and date: `amd64-hardened-openrc`.
@@ -196,24 +139,6 @@ pub enum NameError {
         /// Names of those that exist for it.
         existing: Vec<String>,
     },
-    /// The subarchitecture is there, but not so.
-    #[error("Gentoo has no stage3 for {arch} with variant \"{variant}\" and {}; there are: {}", init.name(), existing.join(", "))]
-    Variant {
-        /// The subarchitecture.
-        arch: String,
-        /// The words of the variant.
-        variant: String,
-        /// The init system.
-        init: Init,
-        /// Names of those that exist for it.
-        existing: Vec<String>,
-    },
-    /// Neither of the two init systems.
-    #[error("{init} is no init system of a stage3; there are: openrc, systemd")]
-    Init {
-        /// What was asked for.
-        init: String,
-    },
 }
 
 /// The subarchitectures whose name begins alike, or all of them.
@@ -238,18 +163,16 @@ struct Row {
 }
 
 impl Row {
-    /// Each variant's words, its init system, and what it is.
-    fn all(&self) -> impl Iterator<Item = (BTreeSet<&'static str>, Init, Stage3)> {
-        let both = self.both.iter().flat_map(|words| [(*words, Init::OpenRc), (*words, Init::Systemd)]);
-        let openrc = self.openrc.iter().map(|words| (*words, Init::OpenRc));
-        both.chain(openrc).map(|(words, init)| {
-            let set = words.split('-').filter(|word| !word.is_empty()).collect();
-            (set, init, Stage3 { dir: self.dir.to_owned(), name: self.name(words, init) })
-        })
+    /// Each of its variants.
+    fn all(&self) -> impl Iterator<Item = Stage3> {
+        let both = self.both.iter().flat_map(|words| [(*words, "openrc"), (*words, "systemd")]);
+        let openrc = self.openrc.iter().map(|words| (*words, "openrc"));
+        both.chain(openrc)
+            .map(|(words, init)| Stage3 { dir: self.dir.to_owned(), name: self.name(words, init) })
     }
 
-    fn name(&self, words: &str, init: Init) -> String {
-        let (arch, init) = (self.arch, init.name());
+    fn name(&self, words: &str, init: &str) -> String {
+        let arch = self.arch;
         match words {
             "" => format!("{arch}-{init}"),
             // The one word that stands behind.
@@ -341,35 +264,31 @@ const TABLE: &[Row] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeSet;
 
-    fn name(arch: &str, variant: &[&str], init: Init) -> String {
-        let found = Stage3::find(arch, variant, init).unwrap();
-        format!("{}/{}", found.dir(), found.name())
-    }
+    use super::*;
 
     #[test]
     fn names_are_those_of_the_mirrors() {
-        use Init::{OpenRc, Systemd};
-        let cases: &[(&str, &[&str], Init, &str)] = &[
-            ("amd64", &[], OpenRc, "amd64/amd64-openrc"),
-            ("amd64", &["multilib"], Systemd, "amd64/amd64-systemd"),
-            ("amd64", &["selinux", "hardened"], OpenRc, "amd64/amd64-hardened-selinux-openrc"),
-            ("amd64", &["nomultilib"], Systemd, "amd64/amd64-nomultilib-systemd"),
-            ("amd64", &["musl", "llvm"], OpenRc, "amd64/amd64-musl-llvm-openrc"),
-            ("amd64", &["splitusr"], OpenRc, "amd64/amd64-openrc-splitusr"),
-            ("x32", &[], OpenRc, "amd64/x32-openrc"),
-            ("arm64", &[], Systemd, "arm64/arm64-systemd"),
-            ("armv7a_hardfp", &["hardened", "musl"], OpenRc, "arm/armv7a_hardfp_musl-hardened-openrc"),
-            ("armv5tel", &["t64"], OpenRc, "arm/armv5tel-t64-openrc"),
-            ("ppc64le", &["musl", "hardened"], OpenRc, "ppc/ppc64le-musl-hardened-openrc"),
-            ("rv64_lp64d", &["musl"], Systemd, "riscv/rv64_lp64d_musl-systemd"),
-            ("m68k_a32", &["t64"], OpenRc, "m68k/m68k_a32-t64-openrc"),
-            ("s390x", &[], OpenRc, "s390/s390x-openrc"),
-            ("i686", &["hardened", "t64"], OpenRc, "x86/i686-hardened-t64-openrc"),
-        ];
-        for (arch, variant, init, expected) in cases {
-            assert_eq!(name(arch, variant, *init), *expected);
+        for path in [
+            "amd64/amd64-openrc",
+            "amd64/amd64-systemd",
+            "amd64/amd64-hardened-selinux-openrc",
+            "amd64/amd64-nomultilib-systemd",
+            "amd64/amd64-musl-llvm-openrc",
+            "amd64/amd64-openrc-splitusr",
+            "amd64/x32-openrc",
+            "arm64/arm64-systemd",
+            "arm/armv7a_hardfp_musl-hardened-openrc",
+            "arm/armv5tel-t64-openrc",
+            "ppc/ppc64le-musl-hardened-openrc",
+            "riscv/rv64_lp64d_musl-systemd",
+            "m68k/m68k_a32-t64-openrc",
+            "s390/s390x-openrc",
+            "x86/i686-hardened-t64-openrc",
+        ] {
+            let (dir, name) = path.split_once('/').unwrap();
+            assert_eq!(Stage3::named(name).unwrap().dir(), dir);
         }
     }
 
@@ -382,16 +301,16 @@ mod tests {
 
     #[test]
     fn what_is_not_there_says_what_is() {
-        let error = Stage3::find("arm64", &["hardened"], Init::OpenRc).unwrap_err().to_string();
-        assert!(error.contains("variant \"hardened\" and openrc"), "{error}");
-        assert!(error.contains("arm64-musl-hardened-openrc"), "{error}");
-        let error = Stage3::find("i686", &["musl"], Init::Systemd).unwrap_err().to_string();
+        let error = Stage3::named("arm64-hardened-openrc").unwrap_err().to_string();
+        assert!(error.contains("arm64-musl-hardened-openrc") && !error.contains("armv7"), "{error}");
+        let error = Stage3::named("i686-musl-systemd").unwrap_err().to_string();
         assert!(error.contains("i686-musl-openrc"), "{error}");
-        let error = Stage3::find("armv7", &[], Init::OpenRc).unwrap_err().to_string();
+        let error = Stage3::named("armv7a_hardfp-musl-openrc").unwrap_err().to_string();
+        assert!(error.contains("armv7a_hardfp_musl-openrc"), "{error}");
+        let error = Stage3::named("armv7-openrc").unwrap_err().to_string();
         assert!(error.contains("armv7a_hardfp") && !error.contains("amd64"), "{error}");
-        let error = Stage3::find("vax", &[], Init::OpenRc).unwrap_err().to_string();
+        let error = Stage3::named("vax").unwrap_err().to_string();
         assert!(error.contains("amd64") && error.contains("sparc64"), "{error}");
-        assert!("runit".parse::<Init>().is_err());
     }
 
     #[test]

@@ -61,6 +61,9 @@ fn what_is_behind_the_end_of_an_archive_is_not_packed() {
     let mut header = tar::Header::new_gnu();
     header.set_size(3);
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1_000_000_000);
     builder.append_data(&mut header, "file", &b"one"[..]).unwrap();
     let archive = builder.into_inner().unwrap();
     let (plain, made) = image(&packed(&archive));
