@@ -329,10 +329,10 @@ publish() {
 # The tarball with one file more: in front, as a header and an empty file, and nothing that would end the archive.
 add_file() {
     # It goes with the keys.
-    local more=$GNUPGHOME/more
-    mkdir -p "$more/etc"
-    touch "$more/etc/$1"
-    tar --numeric-owner -C "$more" -cf - "./etc/$1" | head -c 512 | xz
+    local dir=$GNUPGHOME/more
+    mkdir -p "$dir/etc"
+    touch "$dir/etc/$1"
+    tar --numeric-owner -C "$dir" -cf - "./etc/$1" | head -c 512 | xz
     cat "$tarball"
 }
 

@@ -69,12 +69,13 @@ fn what_is_behind_the_end_of_an_archive_is_not_packed() {
     let (plain, made) = image(&packed(&archive));
     made.unwrap();
     // More than fits into a pipe.
-    let (indexed, made) = image(&packed(&[&archive[..], &[b'i'; 3 << 20]].concat()));
+    let indexed = [archive, vec![b'i'; 3 << 20]].concat();
+    let (with_index, made) = image(&packed(&indexed));
     made.unwrap();
     let bytes = |dir: &tempfile::TempDir| fs::read(dir.path().join("image")).unwrap();
-    assert!(bytes(&plain) == bytes(&indexed));
+    assert!(bytes(&plain) == bytes(&with_index));
     // It belongs to the file all the same.
-    let cut = packed(&[&archive[..], &[b'i'; 3 << 20]].concat());
+    let cut = packed(&indexed);
     let (_dir, made) = image(&cut[..cut.len() - 20]);
     assert!(matches!(made.unwrap_err(), FromTarError::Archive(_)));
 }
