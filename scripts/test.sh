@@ -13,17 +13,20 @@ install_rust
 if cargo nextest --version >/dev/null 2>&1; then
     run=(cargo nextest run --locked)
     ignored=(--run-ignored only --no-capture)
+    # Two at a time: while one configures or boots, another compiles.
+    together=(--run-ignored only --success-output immediate)
     shown=(--success-output immediate)
 else
     run=(cargo test --locked)
     ignored=(-- --ignored --nocapture)
+    together=("${ignored[@]}")
     shown=(-- --nocapture)
 fi
 
 case ${1-} in
 '') "${run[@]}" ;;
 walk) KILN_WALK_STEPS=2000 "${run[@]}" --test walk "${shown[@]}" ;;
-real) "${run[@]}" --test real_kernel --test real_kconfig --test real_rows "${ignored[@]}" ;;
+real) "${run[@]}" --test real_kernel --test real_kconfig --test real_rows "${together[@]}" ;;
 matrix) KILN_TEST_ROWS=all "${run[@]}" --test real_rows "${ignored[@]}" ;;
 remote) "${run[@]}" --test real_remote "${ignored[@]}" ;;
 long) "${run[@]}" --test equal_bits --test real_walk "${ignored[@]}" ;;

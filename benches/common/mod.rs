@@ -40,6 +40,8 @@ pub enum Target {
     AtMost(f64),
     /// Less than this.
     Under(f64),
+    /// Nothing: it is a figure to choose by.
+    None,
 }
 
 /// Two things measured in turns.
@@ -103,18 +105,18 @@ impl Pairs {
             .collect();
         ratios.sort_by(f64::total_cmp);
         let ratio = median(&ratios);
-        let (wanted, met) = match *target {
-            Target::AtMost(bound) => (format!("at most {bound}x"), ratio <= bound),
-            Target::Under(bound) => (format!("under {bound}x"), ratio < bound),
+        let held = match *target {
+            Target::AtMost(bound) => format!(", target at most {bound}x: {}", verdict(ratio <= bound)),
+            Target::Under(bound) => format!(", target under {bound}x: {}", verdict(ratio < bound)),
+            Target::None => String::new(),
         };
         println!("{what}");
         println!("    {ours}: {:.1?}   {theirs}: {:.1?}", typical(&self.ours), typical(&self.theirs));
         println!(
-            "    ratio {ratio:.3} ({:.3} to {:.3}, {} pairs), target {wanted}: {}",
+            "    ratio {ratio:.3} ({:.3} to {:.3}, {} pairs){held}",
             ratios[0],
             ratios[ratios.len() - 1],
-            ratios.len(),
-            verdict(met)
+            ratios.len()
         );
     }
 }
