@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::act::{Done, Stage, Task, judge, of_sandbox_error, output_file, wait};
 use super::sandbox::{End, Output, SandboxSpec, Usage};
@@ -17,6 +17,9 @@ use crate::store::Outcome;
 
 /// As much of what steps say as is handed to who runs them, in bytes: the end of it.
 const SAID: u64 = 1 << 20;
+
+/// How long putting things in order may take.
+const MOMENT: Duration = Duration::from_secs(30);
 
 /// A kind whose outputs kiln makes as files.
 pub trait Make: Sync {
@@ -163,6 +166,15 @@ impl Making<'_> {
                 Ok(StepsEnd::Failed { step, code, said })
             }
             _ => Err(judge(self.stage, self.task, exit, timed_out).into()),
+        }
+    }
+
+    /// Runs what puts things in order at the end, also where the user has had enough or the time is up. It has a moment, and
+    /// what it can't do stays.
+    pub fn tidy(&self, spec: &SandboxSpec) {
+        let Ok(log) = self.log.borrow().try_clone() else { return };
+        if let Ok(mut running) = self.stage.sandbox.spawn(spec, Output::File(log)) {
+            let _ = wait(&mut running, Some(MOMENT));
         }
     }
 

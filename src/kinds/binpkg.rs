@@ -321,7 +321,7 @@ impl<'a> Run<'a> {
         }
         let argv = ["rm", "-rf", "/kiln/scratch/upper", "/kiln/scratch/work"].map(OsString::from);
         let mounts = vec![mount(self.making.scratch, "/kiln/scratch", Access::ReadWrite)];
-        let _ = self.making.run(&on_host(argv.into(), mounts));
+        self.making.tidy(&on_host(argv.into(), mounts));
     }
 }
 

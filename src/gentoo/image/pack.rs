@@ -35,7 +35,11 @@ pub fn packer(from: &Path, to: &Path, processors: usize) -> Vec<OsString> {
 pub(super) fn command(from: &Path, to: &Path, processors: usize) -> Command {
     // It runs in the image's directory, so that no name can be taken for an option.
     let (dir, name) = (to.parent().unwrap_or(Path::new("/")), to.file_name().unwrap_or_default());
-    let argv = packer(from, &Path::new(".").join(name), processors);
+    let mut argv = packer(from, &Path::new(".").join(name), processors);
+    if !nix::unistd::geteuid().is_root() {
+        // The root's directory of an archive is given to whom it runs as, whatever it is told (squashfs-tools 4.5).
+        argv.splice(..0, ["unshare", "--user", "--map-root-user", "--"].map(Into::into));
+    }
     let mut command = Command::new(&argv[0]);
     command.args(&argv[1..]).env_remove("SOURCE_DATE_EPOCH");
     command.current_dir(if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
