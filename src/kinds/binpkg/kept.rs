@@ -86,8 +86,8 @@ impl Kept {
             let entry = entry.map_err(at(&self.dates()))?;
             match entry.file_name().to_str().and_then(|name| name.parse::<Date>().ok()) {
                 Some(date) => dates.push(date),
-                // One that a killed run was beginning with.
-                None => fs::remove_dir_all(entry.path()).map_err(at(&entry.path()))?,
+                // One that a killed run was beginning with, or what an earlier kiln had there.
+                None => remove(&entry.path()).map_err(at(&entry.path()))?,
             }
         }
         dates.sort_unstable();
@@ -211,6 +211,10 @@ impl Kept {
     }
 }
 
+fn remove(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
 /// All that is there but directories. No link is followed.
 fn files(dir: &Path) -> Result<Vec<Found>, KeptError> {
     let (mut found, mut left) = (Vec::new(), vec![(dir.to_owned(), 0)]);
@@ -269,6 +273,7 @@ mod tests {
         let earlier = of(&dir, "20250921T170227Z");
         assert!(files(&earlier.packages()).unwrap().is_empty());
         fs::create_dir_all(dir.path().join("packages/new/a")).unwrap();
+        fs::write(dir.path().join("packages/Packages"), "").unwrap();
         let latest = of(&dir, "20251012T170227Z");
         assert!(package(&latest, "old").exists() && package(&latest, "new").exists());
         assert_eq!(fs::read_dir(dir.path().join("packages")).unwrap().count(), DATES);
