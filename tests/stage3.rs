@@ -21,5 +21,7 @@ mod process;
 mod project;
 #[path = "stage3/real_kernel.rs"]
 mod real_kernel;
+#[path = "stage3/rootless.rs"]
+mod rootless;
 #[path = "stage3/roots.rs"]
 mod roots;

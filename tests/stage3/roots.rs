@@ -177,7 +177,7 @@ fn killed_in_the_middle_of_an_installation_the_next_build_is_right() {
 }
 
 /// Whether a process below kiln's runs the slow package's `sleep`.
-fn sleeps_in_a_root(kiln: &Child) -> bool {
+pub fn sleeps_in_a_root(kiln: &Child) -> bool {
     let parents = |mut process: u32| {
         while process > 1 {
             if process == kiln.id() {
@@ -207,7 +207,8 @@ pub fn left_over(project: &Project) -> String {
     mounts.chain(images.filter(|image| image.contains(ours))).collect::<Vec<_>>().join("\n")
 }
 
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Waits until something is so.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
