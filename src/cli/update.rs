@@ -7,11 +7,12 @@ use std::time::SystemTime;
 use super::exit::{Exit, Failure};
 use super::project::load_spec;
 use super::terminal::{Terminal, outln};
-use crate::gentoo::fetch::Mirrors;
+use crate::gentoo::fetch::{FetchError, Mirrors};
 use crate::gentoo::lock::{Change, Lock};
 use crate::gentoo::lock_file;
 use crate::gentoo::names::Stage3;
-use crate::gentoo::obtain::{self, ObtainError};
+use crate::gentoo::obtain;
+use crate::gentoo::signed::Keyring;
 use crate::kinds::locked::takes_ebuilds;
 use crate::kinds::mirrors::{KeysError, keyring, mirrors};
 use crate::report;
@@ -41,8 +42,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     };
     let gentoo = &gentoo.value;
     let environment = |error: &dyn std::fmt::Display| Failure::new(Exit::Environment, error);
-    let mirrors = mirrors(gentoo).map_err(|error| environment(&error))?;
-    let sources = Sources { root: &spec.root, gentoo, mirrors };
+    let sources = Sources::new(&spec.root, gentoo).map_err(|error| environment(&error))?;
     let mut lock = lock_file::read(&spec.root).map_err(|error| Failure::new(Exit::Spec, error))?;
     let before = lock.clone();
     let mut failed = 0;
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
             Ok((now, change)) => tell(item, &now, &change, terminal),
             Err(error) => {
                 failed += 1;
-                terminal.warning(&error.to_string());
+                terminal.warning(&error);
             }
         }
     }
@@ -88,42 +88,46 @@ impl Item {
     }
 }
 
-/// Who is asked, and who is believed.
+/// Who is asked, and who is believed. Keys that can't be had are told of by what takes them.
 struct Sources<'a> {
-    root: &'a Path,
     gentoo: &'a Gentoo,
     mirrors: Mirrors,
+    keys: Result<Keyring, KeysError>,
+    /// Those of the tree of ebuilds.
+    ebuild_keys: Option<Result<Keyring, KeysError>>,
 }
 
-impl Sources<'_> {
+impl<'a> Sources<'a> {
+    fn new(root: &Path, gentoo: &'a Gentoo) -> Result<Self, FetchError> {
+        Ok(Self {
+            gentoo,
+            mirrors: mirrors(gentoo)?,
+            keys: keyring(root, &gentoo.signed_by),
+            ebuild_keys: gentoo.ebuilds.as_ref().map(|signers| keyring(root, signers)),
+        })
+    }
+
     /// Locks the latest of something, and says what it is and what that changes.
-    fn update(&self, item: &Item, lock: &mut Lock) -> Result<(String, Change), UpdateError> {
-        let Self { root, gentoo, mirrors } = self;
+    fn update(&self, item: &Item, lock: &mut Lock) -> Result<(String, Change), String> {
+        let Self { gentoo, mirrors, keys, ebuild_keys } = self;
         let now = SystemTime::now();
-        match (item, &gentoo.ebuilds) {
+        match (item, ebuild_keys) {
             (Item::Stage3(stage3), _) => {
-                let keys = keyring(root, &gentoo.signed_by)?;
-                let locked = obtain::latest(mirrors, stage3, &keys, lock.get(stage3), gentoo.fresh, now)?;
+                let keys = keys.as_ref().map_err(ToString::to_string)?;
+                let locked = obtain::latest(mirrors, stage3, keys, lock.get(stage3), gentoo.fresh, now);
+                let locked = locked.map_err(|error| error.to_string())?;
                 let told = format!("{} ({})", locked.date, report::bytes(locked.size));
                 Ok((told, lock.update(stage3, locked)))
             }
-            (Item::Ebuilds, Some(signers)) => {
-                let keys = keyring(root, signers)?;
-                let tree = obtain::latest_ebuilds(mirrors, &keys, lock.ebuilds(), gentoo.fresh, now)?;
+            (Item::Ebuilds, Some(keys)) => {
+                let keys = keys.as_ref().map_err(ToString::to_string)?;
+                let tree = obtain::latest_ebuilds(mirrors, keys, lock.ebuilds(), gentoo.fresh, now);
+                let tree = tree.map_err(|error| error.to_string())?;
                 Ok((tree.day.to_string(), lock.update_ebuilds(tree)))
             }
             (Item::Ebuilds, None) => unreachable!("it is wanted where the spec says whose it is"),
         }
     }
-}
-
-/// Why something could not be updated.
-#[derive(Debug, thiserror::Error)]
-enum UpdateError {
-    #[error(transparent)]
-    Keys(#[from] KeysError),
-    #[error(transparent)]
-    Obtain(#[from] ObtainError),
 }
 
 /// What names mean: stage3s, those of roots, the tree of ebuilds.

@@ -7,8 +7,9 @@
 //! e3d2...  gentoo-current.xz.sqfs
 //! ```
 //!
-//! Lines such as `SHA512 (gentoo-20250928.xz.sqfs) = e3d2...` are read as well. The tree is at the top of an image. Whoever signs trees does not sign stage3s, and the other way round. The list has no
-//! time in it: that of its signature says how old what a mirror shows is.
+//! Lines such as `SHA512 (gentoo-20250928.xz.sqfs) = e3d2...` are read as well. The tree is at the top of an image. Whoever signs
+//! trees does not sign stage3s, and the other way round. The list has no time in it: that of its signature says how old what a
+//! mirror shows is.
 
 use std::time::{Duration, SystemTime};
 

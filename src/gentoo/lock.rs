@@ -158,21 +158,16 @@ impl Lock {
 
     /// Locks a tree of ebuilds. That it is not older than what is locked, [`Tree::is_fresh`] has seen to.
     pub fn update_ebuilds(&mut self, mut tree: Tree) -> Change {
-        match self.ebuilds.take() {
-            None => {
-                self.ebuilds = Some(tree);
-                Change::New
-            }
+        let change = match &self.ebuilds {
+            None => Change::New,
             Some(before) if before.day == tree.day && before.sha512 == tree.sha512 => {
                 tree.as_of = tree.as_of.max(before.as_of);
-                self.ebuilds = Some(tree);
                 Change::Same
             }
-            Some(before) => {
-                self.ebuilds = Some(tree);
-                Change::From(before.day.to_string())
-            }
-        }
+            Some(before) => Change::From(before.day.to_string()),
+        };
+        self.ebuilds = Some(tree);
+        change
     }
 
     /// Drops stage3s that no spec names any more.

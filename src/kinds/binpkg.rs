@@ -75,10 +75,9 @@ impl Packages<'_> {
     /// The tree that a root's packages are made by, and where it is from, if it has packages, the spec says whose tree counts,
     /// and the rule shows none of this machine's; or what is missing, and what to do.
     fn tree(&self, action: &Action) -> Result<Option<(&Gentoo, &Tree)>, String> {
-        let has_packages = !self.root(action).packages.is_empty();
         let has_hosts = action.host.iter().any(|path| Path::new(EBUILDS).starts_with(path));
         match &self.spec.project.gentoo {
-            Some(gentoo) if gentoo.value.ebuilds.is_some() && has_packages && !has_hosts => {
+            Some(gentoo) if self.root(action).takes_ebuilds(&gentoo.value) && !has_hosts => {
                 Ok(Some((&gentoo.value, self.lock.ebuilds()?)))
             }
             _ => Ok(None),

@@ -1,6 +1,6 @@
 //! A directory that runs share, of this process and of others: one of them has it at a time.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirEntry, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,26 +45,22 @@ impl Held {
 
     /// Removes files that earlier runs left: all but so many, of which the time is the latest.
     pub(super) fn keep_newest(&self, many: usize) -> io::Result<()> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            if entry.file_name() != LOCK {
-                files.push((entry.metadata()?.modified()?, entry.path()));
-            }
-        }
+        let timed = |file: DirEntry| Ok((file.metadata()?.modified()?, file.path()));
+        let mut files = self.files()?.into_iter().map(timed).collect::<io::Result<Vec<_>>>()?;
         files.sort_unstable_by(|a, b| b.cmp(a));
         files.into_iter().skip(many).try_for_each(|(_, path)| fs::remove_file(path))
     }
 
     /// Removes files that earlier runs left: those whose names do not begin so.
     pub(super) fn forget_others(&self, name: &str) -> io::Result<()> {
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            let other = entry.file_name();
-            if other != LOCK && !other.to_string_lossy().starts_with(name) {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
+        let is_other = |file: &DirEntry| !file.file_name().to_string_lossy().starts_with(name);
+        self.files()?.into_iter().filter(is_other).try_for_each(|file| fs::remove_file(file.path()))
+    }
+
+    /// All but the lock.
+    fn files(&self) -> io::Result<Vec<DirEntry>> {
+        let mut files = fs::read_dir(&self.dir)?.collect::<io::Result<Vec<_>>>()?;
+        files.retain(|file| file.file_name() != LOCK);
+        Ok(files)
     }
 }

@@ -54,8 +54,8 @@ pub fn unlocked(spec: &Spec) -> Vec<String> {
 
 /// Whether any root has packages that are made by a tree of ebuilds from the mirrors.
 pub fn takes_ebuilds(spec: &Spec) -> bool {
-    let has_signers = spec.project.gentoo.as_ref().is_some_and(|gentoo| gentoo.value.ebuilds.is_some());
-    has_signers && spec.project.roots.values().any(|root| !root.value.packages.is_empty())
+    let takes = |gentoo| spec.project.roots.values().any(|root| root.value.takes_ebuilds(gentoo));
+    spec.project.gentoo.as_ref().is_some_and(|gentoo| takes(&gentoo.value))
 }
 
 /// What is missing, as a plan says it of a node of a root.

@@ -70,13 +70,13 @@ pub fn decide(
     lost: bool,
 ) -> Result<Decision, PlanError> {
     let node = graph.node(id);
-    if let Some(verdict) = waits(graph, id, progress) {
+    if let Some(mut verdict) = waits(graph, id, progress) {
         // What it lacks anyway is told now, and not when all that it waits for has run.
-        let lacks = node.action().and_then(|action| lacks(world, &node.name, action));
-        let verdict = match (verdict, lacks) {
-            (Verdict::Unknown(_), Some(lacks)) => Verdict::Lacking(lacks),
-            (verdict, _) => verdict,
-        };
+        if let (Verdict::Unknown(_), Some(action)) = (&verdict, node.action())
+            && let Some(lacks) = lacks(world, &node.name, action)
+        {
+            verdict = Verdict::Lacking(lacks);
+        }
         return Ok(Decision { verdict, keys: None, basis: None });
     }
     match &node.body {

@@ -194,9 +194,11 @@ impl Kept {
         let mut size: u64 = all.iter().map(|found| found.stat.len()).sum();
         // Read or written: what came last stays last.
         all.sort_by_key(|found| found.stat.atime().max(found.stat.mtime()));
-        let is_index = |path: &Path| path.file_name() == Some(OsStr::new("Packages"));
+        let is_index =
+            |found: &Found| INDEX.iter().any(|name| found.path.file_name() == Some(OsStr::new(name)));
+        let (indexes, all): (Vec<_>, Vec<_>) = all.into_iter().partition(is_index);
         let mut gone = 0;
-        for Found { path, stat } in all.into_iter().filter(|found| !is_index(&found.path)) {
+        for Found { path, stat } in all {
             if size <= most {
                 break;
             }
@@ -205,7 +207,8 @@ impl Kept {
             gone += 1;
         }
         if gone > 0 {
-            self.forget_index()?;
+            // What goes may be of any date.
+            indexes.iter().try_for_each(|index| fs::remove_file(&index.path).map_err(at(&index.path)))?;
         }
         Ok(gone)
     }
@@ -315,5 +318,18 @@ mod tests {
         assert_eq!(kept.bound_to(1500).unwrap(), 2);
         assert!(kept.packages().join("a/new/new.gpkg.tar").exists());
         assert!(!kept.packages().join("Packages").exists(), "it would name what is gone");
+    }
+
+    #[test]
+    fn an_index_goes_with_what_it_names_whatever_date_that_is_of() {
+        let (dir, kept) = kept();
+        write(&kept.packages().join("a/old/old.gpkg.tar"), 1000, 300);
+        write(&kept.packages().join("Packages"), 100, 0);
+        let later = of(&dir, "20251005T170227Z");
+        // Each has its own copy, of which that of the earlier one was not used for longer.
+        assert_eq!(later.bound_to(1500).unwrap(), 1);
+        assert!(later.packages().join("a/old/old.gpkg.tar").exists());
+        assert!(!kept.packages().join("a/old/old.gpkg.tar").exists());
+        assert!(!kept.packages().join("Packages").exists());
     }
 }

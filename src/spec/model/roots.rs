@@ -43,6 +43,13 @@ pub struct RootSpec {
     pub packages_signed_by: Option<Signers>,
 }
 
+impl RootSpec {
+    /// Whether its packages are made by a tree of ebuilds from the mirrors.
+    pub fn takes_ebuilds(&self, gentoo: &Gentoo) -> bool {
+        gentoo.ebuilds.is_some() && !self.packages.is_empty()
+    }
+}
+
 /// An account in a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
