@@ -1,8 +1,8 @@
-# Two commands do it all on a fresh Debian 12: `make demo` and `make check`. Each installs what it needs and is not
+# Two commands do it all on a fresh Debian 12 or 13: `make demo` and `make check`. Each installs what it needs and is not
 # there (as root; otherwise it says what to install).
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-remote check-lab check-stage3 check-stage3-arm64-kernel check-reports matrix check-long test lint deny bench bench-roots stable-update doc release install clean
+.PHONY: help demo check check-remote check-lab check-stage3 check-stage3-arm64-kernel check-reports check-fresh matrix check-long test lint deny bench bench-roots stable-update doc release install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 28
@@ -42,6 +42,9 @@ check-stage3-arm64-kernel: ## A whole arm64 kernel by the arm64 root's own compi
 check-reports: ## What kiln tells KCIDB, held to KCIDB's own checks: kcidb-io from PyPI
 	@scripts/setup.sh build
 	@scripts/check-reports.sh
+
+check-fresh: ## `make demo` and `make check` on a bare Debian 12 and a bare Debian 13 (as root; hours)
+	@scripts/check-fresh.sh
 
 matrix: ## All rows of examples/tiny, for real: twelve arches built, matched and booted (half an hour)
 	@scripts/setup.sh matrix

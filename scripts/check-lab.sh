@@ -6,10 +6,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 install_rust
-servers=(curl e2fsprogs git openssl rsync squashfs-tools util-linux zstd)
 # Any of nginx's flavours will do.
-[[ -x /usr/sbin/nginx ]] || servers+=(nginx-light)
-install_services "${servers[@]}"
+install_services curl e2fsprogs=mkfs.ext4 git nginx-light=nginx openssl rsync squashfs-tools=mksquashfs util-linux=unshare zstd
 
 # Stage3s that a board of the lab boots.
 mirror=$ROOT/target/stage3

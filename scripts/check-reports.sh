@@ -9,7 +9,7 @@ install_rust
 
 python=${KILN_PYTHON-}
 if [[ -z $python ]]; then
-    install_packages python3-venv
+    install_missing "python3-venv=/usr/lib/python3.*/ensurepip"
     # Debian's own: another one that is first on the PATH may lack its venv.
     python=/usr/bin/python3
 fi

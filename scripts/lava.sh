@@ -121,10 +121,11 @@ worker_is() {
 # --- bringing up -----------------------------------------------------------------------------------------------------
 
 packages() {
-    install_services postgresql
+    install_services "postgresql=/usr/lib/postgresql/*/bin/postgres"
     # What LAVA's package finds on PostgreSQL's own port it would take for its database: that may be anybody's. git and zstd are
     # what jobs fetch tests with, and unpack with.
-    PGHOST=/nonexistent install_services lava-server lava-dispatcher qemu-system-x86 cpio curl busybox-static git zstd
+    PGHOST=/nonexistent install_services lava-server lava-dispatcher=lava-run qemu-system-x86=qemu-system-x86_64 cpio curl \
+        busybox-static=/usr/share/doc/busybox-static git zstd
     # Under systemd they are enabled nevertheless, and would compete with this lab.
     if [[ -d /run/systemd/system ]]; then
         systemctl disable --now lava-publisher lava-scheduler lava-server-gunicorn lava-worker >/dev/null 2>&1 || true

@@ -15,27 +15,138 @@ die() {
     exit 1
 }
 
-# Whether a Debian package is installed. Virtual packages don't count.
+# Whether what a need names is there. A need is a Debian package, and behind `=` what is wanted of it: a program, or a file
+# whose name may be a pattern. A package without one is wanted for the program of its own name.
+#
+# A program counts where the steps of a build look for it: what lies in /usr/local or in a home is none of theirs.
+is_there() {
+    local probe=${1#*=}
+    if [[ $probe == /* ]]; then
+        compgen -G "$probe" >/dev/null
+    else
+        PATH=/usr/sbin:/usr/bin:/sbin:/bin command -v "$probe" >/dev/null
+    fi
+}
+
+# Installs the packages of those needs that are not there. Where nothing is missing, nothing is asked of the network.
+install_missing() {
+    local need missing=()
+    for need in "$@"; do
+        is_there "$need" || missing+=("${need%%=*}")
+    done
+    ((${#missing[@]} == 0)) || apt_install "${missing[@]}"
+}
+
+# Installs packages, and removes none.
+apt_install() {
+    local versions=() install=(apt-get install --no-install-recommends)
+    command -v apt-get >/dev/null ||
+        die "this machine has no apt-get; install what Debian's packages of these names hold, then try again: $*"
+    if ((EUID != 0)); then
+        replacements "$@"
+        die "packages are missing; as root: apt-get update && ${install[*]}${versions[*]:+ --allow-downgrades} $* ${versions[*]}"
+    fi
+    say "installing $*"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q </dev/null
+    replacements "$@"
+    if ((${#versions[@]})); then
+        install+=(--allow-downgrades)
+    fi
+    "${install[@]}" -y --no-remove "$@" "${versions[@]}" </dev/null
+}
+
+# Sets `versions` to what has to be installed beside these packages, so that apt removes nothing: where an installed package
+# of the same source, but of another version, is in the way, that package in the version that fits.
+replacements() {
+    local plan package version rival fitting obstacles
+    versions=()
+    plan=$(apt_plan "$@") || true
+    obstacles=$(obstacles "$plan")
+    if [[ $plan == *$'\nE: '* && -z $obstacles ]]; then
+        die "apt can't install $*: $(tail -n 5 <<<"$plan")"
+    fi
+    while read -r package rival; do
+        [[ -n $package ]] || continue
+        version=$(dpkg-query -W -f '${Version}' "$package")
+        fitting=${rival#*=}
+        if [[ -z $rival ]] || ! apt-cache show "$package=$fitting" >/dev/null 2>&1; then
+            refuse "$package $version" "${install[*]} $*"
+        fi
+        say "$package $version is in the way: ${rival%%=*} $fitting is of the same source and does not go with it;" \
+            "$package is brought to $fitting"
+        versions+=("$package=$fitting")
+    done <<<"$obstacles"
+    ((${#versions[@]})) || return 0
+    # Something else may need the version that is here.
+    plan=$(apt_plan --allow-downgrades "$@" "${versions[@]}") ||
+        refuse "${versions[*]%%=*}" "${install[*]} --allow-downgrades $* ${versions[*]}"
+    package=$(removed "$plan" | paste -sd ' ')
+    [[ -z $package ]] || refuse "$package" "${install[*]} --allow-downgrades $* ${versions[*]}"
+}
+
+# The installed packages that a plan can't leave as they are, a line each, with what they do not go with, as NAME=VERSION,
+# where that is of the same source.
+obstacles() {
+    local package rival
+    while read -r package; do
+        printf '%s %s\n' "$package" "$(of_same_source "$package" "$1")"
+    done < <(removed "$1")
+    # Where something needs them, apt removes nothing and has no plan.
+    while read -r package rival; do
+        installed "$package" || continue
+        [[ $(source_of "${rival%%=*}" "${rival#*=}") == $(installed_source "$package") ]] || rival=
+        printf '%s %s\n' "$package" "$rival"
+    done < <(sed -nE 's/^ *(\S+) : (Breaks|Conflicts): (\S+) .*but (\S+) is to be installed$/\1 \3=\4/p' <<<"$1" | sort -u)
+}
+
+# What apt would do, a line each. Nothing is done.
+apt_plan() {
+    LC_ALL=C apt-get install -s --no-install-recommends "$@" 2>&1 </dev/null
+}
+
+# The packages that a plan removes.
+removed() {
+    awk '$1 == "Remv" { sub(/:.*/, "", $2); print $2 }' <<<"$1"
+}
+
+# The first package that a plan installs, as NAME=VERSION, whose source is that of an installed one.
+of_same_source() {
+    local source name version
+    source=$(installed_source "$1")
+    while read -r name version; do
+        if [[ $(source_of "$name" "$version") == "$source" ]]; then
+            printf '%s=%s\n' "$name" "$version"
+            return
+        fi
+    done < <(awk '$1 == "Inst" { name = $2; sub(/:.*/, "", name); sub(/.*\(/, ""); print name, $1 }' <<<"$2")
+}
+
 installed() {
     [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
 }
 
-# Installs those of the packages that are not there. Nothing is asked of the network where all are.
-install_packages() {
-    local package missing=()
-    for package in "$@"; do
-        installed "$package" || missing+=("$package")
-    done
-    ((${#missing[@]})) || return 0
-    command -v apt-get >/dev/null ||
-        die "this is not Debian; install what its packages ${missing[*]} hold, then try again"
-    # A package that something installed conflicts with must not take that away unasked.
-    local install=(apt-get install -y --no-install-recommends --no-remove "${missing[@]}")
-    ((EUID == 0)) || die "missing packages; as root: apt-get update && ${install[*]}"
-    say "installing ${missing[*]}"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q </dev/null
-    "${install[@]}" </dev/null
+# The source package of an installed package.
+installed_source() {
+    dpkg-query -W -f '${source:Package}' "$1"
+}
+
+# The source package of a version that the archive has.
+source_of() {
+    apt-cache show "$1=$2" 2>/dev/null |
+        awk -v name="$1" '$1 == "Source:" { name = $2 } END { print name }'
+}
+
+# Ends the script, as installing would remove or break what somebody may want to keep.
+refuse() {
+    die "installing would remove or break $1; if that is fine, as root: $2"
+}
+
+# The base address of Debian's archive that this machine uses; nothing where apt knows of none.
+debian_mirror() {
+    # shellcheck disable=SC2016 # apt's own variables
+    apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
+        awk '$1 == "Debian" && $2 !~ /-/ { print $3; exit }'
 }
 
 # The same for packages that bring services along, which would be started at once, some of them for the whole network.
@@ -46,7 +157,7 @@ install_services() (
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod 755 "$policy"
     fi
-    install_packages "$@"
+    install_missing "$@"
 )
 
 # Whether version $1 is at least version $2.
@@ -82,12 +193,12 @@ install_rust() {
     if command -v rustup >/dev/null; then
         die "kiln needs Rust $(rust_wanted) or newer: rustup update stable"
     fi
-    install_packages rustc-web cargo-web ca-certificates
+    apt_install rustc-web cargo-web ca-certificates
     hash -r
     found=$(rust_found)
     rust_is_new_enough ||
         die "kiln needs Rust $(rust_wanted) or newer, and ${found:-none} is here; \
-Debian 12 has it in bookworm-security (package rustc-web)"
+Debian has it as package rustc-web (in bookworm-security, trixie-security)"
 }
 
 # cargo's subcommands for style and lints, from where cargo itself is.
@@ -96,8 +207,8 @@ install_lints() {
     cargo fmt --version >/dev/null 2>&1 || missing+=(rustfmt)
     cargo clippy --version >/dev/null 2>&1 || missing+=(clippy)
     ((${#missing[@]})) || return 0
-    if installed cargo-web; then
-        install_packages rustfmt-web rust-web-clippy
+    if [[ $(command -v cargo) == /usr/bin/cargo ]] && dpkg-query -W cargo-web >/dev/null 2>&1; then
+        apt_install rustfmt-web rust-web-clippy
     else
         die "this Rust has no ${missing[*]}: rustup component add ${missing[*]}"
     fi

@@ -13,53 +13,65 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # For SQLite, zstd, xz and BLAKE3, which kiln brings along as C.
-build=(gcc libc6-dev make)
+build=(gcc libc6-dev=/usr/include/stdio.h make)
 
 # What the rules of the example project run, and the kernel itself.
 demo=(
-    linux-source-6.1 bc binutils bison bzip2 cpio diffutils findutils flex gawk gzip kmod libelf-dev libssl-dev m4
-    perl pkg-config qemu-system-x86 sed tar xz-utils zstd
+    bc binutils=as bison bzip2 cpio diffutils=cmp findutils=find flex gawk gzip kmod=depmod
+    libelf-dev=/usr/include/libelf.h libssl-dev=/usr/include/openssl/evp.h m4 perl=prove pkg-config
+    qemu-system-x86=qemu-system-x86_64 sed tar xz-utils=xz zstd
 )
 
 # Cross compilers and machines of the rows that every check runs, and of the others.
-few=(gcc-aarch64-linux-gnu gcc-m68k-linux-gnu qemu-system-arm qemu-system-misc)
+few=(
+    gcc-aarch64-linux-gnu=aarch64-linux-gnu-gcc gcc-m68k-linux-gnu=m68k-linux-gnu-gcc
+    qemu-system-arm=qemu-system-aarch64 qemu-system-misc=qemu-system-m68k
+)
 rows=(
-    gcc-alpha-linux-gnu gcc-arm-linux-gnueabihf gcc-hppa-linux-gnu gcc-i686-linux-gnu gcc-mips-linux-gnu
-    gcc-powerpc-linux-gnu gcc-powerpc64-linux-gnu gcc-riscv64-linux-gnu gcc-sparc64-linux-gnu
-    qemu-system-mips qemu-system-ppc qemu-system-sparc
+    gcc-alpha-linux-gnu=alpha-linux-gnu-gcc gcc-arm-linux-gnueabihf=arm-linux-gnueabihf-gcc
+    gcc-hppa-linux-gnu=hppa-linux-gnu-gcc gcc-i686-linux-gnu=i686-linux-gnu-gcc gcc-mips-linux-gnu=mips-linux-gnu-gcc
+    gcc-powerpc-linux-gnu=powerpc-linux-gnu-gcc gcc-powerpc64-linux-gnu=powerpc64-linux-gnu-gcc
+    gcc-riscv64-linux-gnu=riscv64-linux-gnu-gcc gcc-sparc64-linux-gnu=sparc64-linux-gnu-gcc
+    qemu-system-mips qemu-system-ppc=qemu-system-ppc64 qemu-system-sparc=qemu-system-sparc64
 )
 
 # Tests leave root's rights, mount file systems and images, make repositories.
-check=(busybox-static git mount procps squashfs-tools squashfuse uidmap util-linux)
+check=(
+    busybox-static=/usr/share/doc/busybox-static git mount procps=pkill squashfs-tools=mksquashfs squashfuse
+    uidmap=newuidmap util-linux=unshare
+)
 
 # Servers that remotes are made for, certificates, and what BuildGrid is installed with. Any of nginx's flavours will do.
-remote=(openssl postgresql procps python3-venv util-linux)
-[[ -x /usr/sbin/nginx ]] || remote+=(nginx-light)
+remote=(
+    nginx-light=nginx openssl postgresql=/usr/lib/postgresql/*/bin/postgres procps=pkill
+    python3-venv=/usr/lib/python3.*/ensurepip util-linux=unshare
+)
 
 # A mirror's parts and its server, images, programs of other machines, and what ordinary users need to have roots.
 stage3=(
-    binfmt-support ca-certificates gcc-aarch64-linux-gnu gnupg mmdebstrap mount procps python3-venv qemu-user-static squashfs-tools squashfuse
-    uidmap util-linux xz-utils
+    binfmt-support=update-binfmts ca-certificates=/etc/ssl/certs/ca-certificates.crt
+    gcc-aarch64-linux-gnu=aarch64-linux-gnu-gcc gnupg=gpg mmdebstrap mount nginx-light=nginx procps=pkill
+    python3-venv=/usr/lib/python3.*/ensurepip qemu-user-static=qemu-aarch64-static squashfs-tools=mksquashfs squashfuse
+    uidmap=newuidmap util-linux=unshare xz-utils=xz
 )
-[[ -x /usr/sbin/nginx ]] || stage3+=(nginx-light)
 
 # What kiln is measured against.
-bench=(git ninja-build)
+bench=(git ninja-build=ninja)
 
 case ${1-} in
-build) install_packages "${build[@]}" ;;
-demo) install_packages "${build[@]}" "${demo[@]}" ;;
-check) install_packages "${build[@]}" "${demo[@]}" "${check[@]}" "${few[@]}" ;;
+build) install_missing "${build[@]}" ;;
+demo) install_missing "${build[@]}" "${demo[@]}" ;;
+check) install_missing "${build[@]}" "${demo[@]}" "${check[@]}" "${few[@]}" ;;
 remote)
-    install_packages "${build[@]}"
+    install_missing "${build[@]}"
     install_services "${remote[@]}"
     ;;
 stage3)
-    install_packages "${build[@]}"
+    install_missing "${build[@]}"
     install_services "${stage3[@]}"
     ;;
-matrix) install_packages "${build[@]}" "${demo[@]}" "${few[@]}" "${rows[@]}" ;;
-bench) install_packages "${build[@]}" "${demo[@]}" "${bench[@]}" ;;
+matrix) install_missing "${build[@]}" "${demo[@]}" "${few[@]}" "${rows[@]}" ;;
+bench) install_missing "${build[@]}" "${demo[@]}" "${bench[@]}" ;;
 *) die "usage: ${BASH_SOURCE[0]} build|demo|check|remote|stage3|matrix|bench" ;;
 esac
 

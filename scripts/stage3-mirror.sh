@@ -356,13 +356,13 @@ flock 9
 # What it is made by: with another script, it is another.
 recipe=$(cd "$ROOT" && sha256sum scripts/stage3-{mirror,init}.sh)
 if [[ ! -s $tarball || $(cat "$tarball.recipe" 2>/dev/null) != "$recipe" ]]; then
-    install_packages ca-certificates mmdebstrap python3-venv xz-utils
+    install_missing ca-certificates=/etc/ssl/certs/ca-certificates.crt mmdebstrap \
+        "python3-venv=/usr/lib/python3.*/ensurepip" xz-utils=xz
     fetch_portage
     make_tarball
     echo "$recipe" >"$tarball.recipe"
 fi
-command -v gpg >/dev/null || install_packages gnupg
-command -v mksquashfs >/dev/null || install_packages squashfs-tools
+install_missing gnupg=gpg squashfs-tools=mksquashfs
 make_keys
 exec 9>&-
 sign --import "$made/keys/$key.asc" "$made/keys/${KILN_EBUILDS_KEY-ebuilds}.asc"

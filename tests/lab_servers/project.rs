@@ -162,11 +162,13 @@ impl Project {
 
     /// `examples/lava`, with what was built of it before: its kernel takes minutes.
     pub fn example(lab: &Lab) -> Self {
-        Self::of_example(lab, "lava", "linux-6.1/x86_64/lava-pc/gcc/qemu-lava")
+        let (project, port) = Self::copy_of_example(lab, "lava", "linux-6.1/x86_64/lava-pc/gcc/qemu-lava");
+        project.serve(port)
     }
 
-    /// An example, with what was built of it before; its boots appear in that directory.
-    pub fn of_example(lab: &Lab, name: &str, board: &'static str) -> Self {
+    /// A copy of an example, with its cache of earlier runs, and the port on which it expects to be served. `board` is the
+    /// directory below `out/` in which its boots appear. The caller completes the project, then calls [`serve`](Self::serve).
+    pub fn copy_of_example(lab: &Lab, name: &str, board: &'static str) -> (Self, u16) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("lab-example-{name}"));
         fs::create_dir_all(&dir).unwrap();
@@ -180,10 +182,11 @@ impl Project {
         project.replace("graph.ron", "http://127.0.0.1:28100/", lab.url());
         project.replace("graph.ron", "LAVA_TOKEN", "LAB_TOKEN");
         project.replace("graph.ron", "http://127.0.0.1:8080/", &format!("http://127.0.0.1:{port}/"));
-        project.serve(port)
+        (project, port)
     }
 
-    fn serve(mut self, port: u16) -> Self {
+    /// Starts `kiln serve`, which reads the whole project.
+    pub fn serve(mut self, port: u16) -> Self {
         fs::create_dir_all(self.path("published")).unwrap();
         let address = format!("127.0.0.1:{port}");
         let mut kiln = Command::new(env!("CARGO_BIN_EXE_kiln"));
