@@ -35,7 +35,11 @@ fetch_from_bookworm() {
 }
 
 if [[ ! -f $archive ]]; then
-    if apt-cache show "$package" >/dev/null 2>&1; then
+    command -v apt-get >/dev/null || die "this machine has no apt-get: put a kernel tree at $tree"
+    # Images of containers come without apt's lists.
+    ((EUID != 0)) || apt-get update -q </dev/null
+    # By its whole name: apt takes one that it does not know for a pattern.
+    if apt-cache pkgnames "$package" | grep -qx "$package"; then
         apt_install "$package"
     else
         fetch_from_bookworm
