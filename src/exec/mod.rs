@@ -8,7 +8,7 @@
 //! | `schedule.rs`, `ask.rs` | the scheduler; remotes are asked beside it |
 //! | `tokens.rs` | cores, memory, pools; the jobserver |
 //! | `act.rs` | one run of one action, from staging to placing |
-//! | `stage.rs` | its inputs, and the sandbox it runs in |
+//! | `stage.rs`, `canonical.rs` | its inputs, and the sandbox it runs in |
 //! | `make.rs` | a run in which kiln makes the outputs itself |
 //! | `submit.rs` | a run that machines elsewhere carry out |
 //! | `discover.rs`, `trace/` | what it read |
@@ -25,6 +25,7 @@
 mod act;
 mod ask;
 mod cancel;
+mod canonical;
 mod collect;
 mod discover;
 pub mod event;

@@ -4,13 +4,14 @@
 //! called outside: what it makes can't depend on where the project or the cache is.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::canonical;
 use super::rooted;
 use super::sandbox::{Access, Images, Mount, SYSTEM_DIRS, SandboxSpec, Shown, Step, Writable};
-use super::times;
 use super::tokens::JobServer;
 use crate::graph::{Action, Bindings, Input, NodeId, Value};
 use crate::host::FIXED_DIRS;
@@ -19,6 +20,18 @@ use crate::store::{Artifact, BlobError};
 
 const INPUTS: &str = "/kiln/in";
 const OUTPUT: &str = "/kiln/out";
+
+/// What every step finds in its environment, beside `PATH`, unless the rule says otherwise. The last three make programs
+/// repeatable that would go by the clock or by chance: hash tables of Perl and Python, and whatever takes its date from the
+/// [convention](https://reproducible-builds.org/docs/source-date-epoch/) for it, here the time of staged files.
+const FIXED_ENVIRONMENT: [(&str, &str); 6] = [
+    ("HOME", "/tmp"),
+    ("LC_ALL", "C"),
+    ("TZ", "UTC"),
+    ("PERL_HASH_SEED", "0"),
+    ("PYTHONHASHSEED", "0"),
+    ("SOURCE_DATE_EPOCH", "315532800"),
+];
 
 /// The directories of one run.
 #[derive(Debug)]
@@ -69,6 +82,14 @@ pub(super) enum StageError {
     /// A template.
     #[error(transparent)]
     Bind(#[from] crate::graph::BindError),
+    /// An input can't be copied.
+    #[error("input {input}: {source}")]
+    Copy {
+        /// The input.
+        input: String,
+        /// What of it, and why.
+        source: io::Error,
+    },
     /// A file.
     #[error("{}: {source}", path.display())]
     Io {
@@ -130,8 +151,10 @@ impl WorkDir {
     }
 }
 
+/// Makes a directory with permissions that steps may see, whatever the umask is.
 fn make_dir(path: PathBuf) -> Result<(), StageError> {
-    fs::create_dir(&path).map_err(|source| StageError::Io { path, source })
+    let made = fs::create_dir(&path).and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)));
+    made.map_err(|source| StageError::Io { path, source })
 }
 
 /// Brings the inputs into the work directory, and describes the sandbox. `argv`: the steps, where they are not the
@@ -157,8 +180,14 @@ pub(super) fn stage(
         let from = match declared {
             Input::Source { name, .. } => {
                 let tree = world.source_tree(name)?;
-                spec.mask.extend(tree.ignore.iter().map(|entry| inside.join(entry)));
-                absolute(&tree.root)?
+                let root = absolute(&tree.root)?;
+                if action.rule.rule.discovers(input) {
+                    // Its opens are watched where it is, and a copy of a kernel tree takes long.
+                    spec.mask.extend(tree.ignore.iter().map(|entry| inside.join(entry)));
+                    root
+                } else {
+                    copy(work, input, &root, tree.ignore)?
+                }
             }
             Input::Root { .. } => {
                 let layers = rooted::layers(world, action, outputs_of, input)?;
@@ -166,7 +195,7 @@ pub(super) fn stage(
                 spec.shown.push(Shown { images: Images { layers, writable }, to: inside });
                 continue;
             }
-            Input::File(path) => absolute(&world.spec.root.join(path))?,
+            Input::File(path) => copy(work, input, &absolute(&world.spec.root.join(path))?, &[])?,
             Input::Concat { files, lines } => concat(world, &work.inputs().join(&**input), files, lines)?,
             Input::Output { node, output } => {
                 let outputs = outputs_of(*node);
@@ -189,7 +218,7 @@ pub(super) fn stage(
                         })?;
                     }
                 }
-                times::fix(&to).map_err(|source| StageError::Io { path: to.clone(), source })?;
+                canonical::settle(&to).map_err(|source| StageError::Io { path: to.clone(), source })?;
                 to
             }
         };
@@ -250,14 +279,21 @@ fn environment(
         }
     }
     path.push_str(&FIXED_DIRS.join(":"));
-    let fixed = [("PATH", path.as_str()), ("HOME", "/tmp"), ("LC_ALL", "C"), ("TZ", "UTC")];
-    let mut env: Vec<(OsString, OsString)> =
-        fixed.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let fixed = [("PATH", path.as_str())].into_iter().chain(FIXED_ENVIRONMENT);
+    let mut env: Vec<(OsString, OsString)> = fixed.map(|(name, value)| (name.into(), value.into())).collect();
     for (name, value) in &action.rule.rule.env {
         env.retain(|(fixed, _)| fixed != name.as_str());
         env.push((name.into(), bindings.text(&value.value)?.into()));
     }
     Ok(env)
+}
+
+/// Copies what an input is into the work directory, as steps are to see it.
+fn copy(work: &WorkDir, input: &str, from: &Path, ignore: &[&str]) -> Result<PathBuf, StageError> {
+    let to = work.inputs().join(input);
+    let copied = canonical::copy(from, &to, ignore);
+    copied.map_err(|source| StageError::Copy { input: input.to_owned(), source })?;
+    Ok(to)
 }
 
 fn concat(world: &World<'_>, to: &Path, files: &[PathBuf], lines: &[String]) -> Result<PathBuf, StageError> {
@@ -277,7 +313,7 @@ fn concat(world: &World<'_>, to: &Path, files: &[PathBuf], lines: &[String]) -> 
     for line in lines {
         writeln!(file, "{line}").map_err(io_error(to))?;
     }
-    times::fix(to).map_err(io_error(to))?;
+    canonical::settle(to).map_err(io_error(to))?;
     Ok(to.to_owned())
 }
 

@@ -20,10 +20,9 @@ const STAGED: Duration = Duration::from_hours(87_648);
 /// How far apart two different times are put.
 const STEP: Duration = Duration::from_micros(1);
 
-/// Gives all that was staged at a path the same time.
-pub(super) fn fix(path: &Path) -> io::Result<()> {
-    let time = SystemTime::UNIX_EPOCH + STAGED;
-    each(path, &mut |path, _| set(path, time))
+/// The time that everything staged has.
+pub(super) fn staged() -> SystemTime {
+    SystemTime::UNIX_EPOCH + STAGED
 }
 
 /// Moves the times of all files below `dir` past `base`, in their order: those that were equal stay equal, and none
@@ -68,7 +67,10 @@ pub(super) fn set(path: &Path, time: SystemTime) -> io::Result<()> {
 }
 
 /// Calls `visit` with everything at and below a path, what is in a directory before the directory itself.
-fn each(path: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn each(
+    path: &Path,
+    visit: &mut dyn FnMut(&Path, &fs::Metadata) -> io::Result<()>,
+) -> io::Result<()> {
     let stat = fs::symlink_metadata(path)?;
     if stat.is_dir() {
         let entries: Vec<PathBuf> =
@@ -137,18 +139,5 @@ mod tests {
         at(dir.path(), "a", 5);
         assert!(!move_past(dir.path(), SystemTime::now() + Duration::from_mins(1)).unwrap());
         assert_eq!(time(dir.path(), "a"), SystemTime::UNIX_EPOCH + Duration::from_secs(5));
-    }
-
-    #[test]
-    fn what_is_staged_has_one_time() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("sub")).unwrap();
-        fs::write(dir.path().join("sub/a"), "").unwrap();
-        std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
-        fix(dir.path()).unwrap();
-        let staged = SystemTime::UNIX_EPOCH + STAGED;
-        assert_eq!(time(dir.path(), "sub/a"), staged);
-        assert_eq!(time(dir.path(), "sub"), staged);
-        assert_eq!(fs::symlink_metadata(dir.path().join("link")).unwrap().modified().unwrap(), staged);
     }
 }

@@ -60,7 +60,7 @@ impl Tokens {
     ) -> io::Result<Self> {
         let cores = jobs.max(1);
         let client = Client::new(cores)?;
-        let jobserver = JobServer::of(&client)?;
+        let jobserver = JobServer::of(&client, cores)?;
         let reader = OpenOptions::new()
             .read(true)
             .custom_flags(OFlag::O_NONBLOCK.bits())
@@ -174,21 +174,25 @@ pub struct JobServer {
 }
 
 impl JobServer {
-    /// The crate tells these only to a command that it configures.
-    fn of(client: &Client) -> io::Result<Self> {
+    /// Joins a make to the pipe of `client`, which has `cores` tokens.
+    ///
+    /// The value is the one that GNU make hands to a make that it starts, the number after `-j` included. kbuild filters
+    /// `MAKEFLAGS` by word for the programs below `tools`: of a bare `-j` they would get a jobserver and an unlimited number
+    /// of jobs of their own, warn of both, and go on with one.
+    fn of(client: &Client, cores: usize) -> io::Result<Self> {
+        // The crate tells its descriptors only to a command that it configures.
         let mut command = Command::new("make");
         client.configure_make(&mut command);
-        let makeflags = command
+        let configured = command
             .get_envs()
             .find_map(|(name, value)| (name == "MAKEFLAGS").then(|| value?.to_str())?)
             .ok_or_else(|| io::Error::other("the jobserver names no MAKEFLAGS"))?;
-        let auth = makeflags.rsplit("--jobserver-auth=").next().unwrap_or_default();
+        let auth = configured.rsplit("--jobserver-auth=").next().unwrap_or_default();
         let inherit: Vec<RawFd> = auth.split(',').filter_map(|fd| fd.trim().parse().ok()).collect();
-        if inherit.len() == 2 {
-            Ok(Self { makeflags: makeflags.to_owned(), inherit })
-        } else {
-            Err(io::Error::other(format!("the jobserver is no pipe: {makeflags}")))
-        }
+        let [read, write] = inherit[..] else {
+            return Err(io::Error::other(format!("the jobserver is no pipe: {configured}")));
+        };
+        Ok(Self { makeflags: format!("-j{cores} --jobserver-auth={read},{write}"), inherit })
     }
 }
 

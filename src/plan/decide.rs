@@ -462,10 +462,7 @@ fn manifest(
     for (name, value) in projected.fields {
         manifest.add(What::Projected(name), Val::Text(value));
     }
-    let discovered = |input: &str| {
-        let discover = action.rule.rule.discover.as_ref();
-        discover.is_some_and(|discover| discover.inputs.iter().any(|name| name.value == input))
-    };
+    let discovered = |input: &str| action.rule.rule.discovers(input);
     for (input, declared) in &action.inputs {
         if projected.inputs.contains(&**input) {
             continue;

@@ -12,7 +12,7 @@ use crate::graph::{BoundRule, Value};
 use crate::source::{PathSet, Reads};
 
 /// Raised when the sandbox or the engine changes in a way that can change what an action makes.
-const ENGINE_VERSION: u64 = 2;
+const ENGINE_VERSION: u64 = 3;
 
 /// What a field is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

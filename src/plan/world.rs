@@ -504,7 +504,7 @@ impl<'a> World<'a> {
                 .map_err(|source| PlanError::Source { name: path.display().to_string(), source })?;
             return Ok(ProjectPath { digest: snapshot.digest(), executable: false });
         }
-        let executable = metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o100 != 0);
+        let executable = metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0);
         let digest = self.files.digest(&absolute).map_err(|source| PlanError::File {
             node: node.to_owned(),
             path: path.to_owned(),

@@ -534,6 +534,12 @@ impl Rule {
         self.per.iter().flatten().map(|axis| axis.value)
     }
 
+    /// Whether of that input only what a run reads counts.
+    pub fn discovers(&self, input: &str) -> bool {
+        let discover = self.discover.as_ref();
+        discover.is_some_and(|discover| discover.inputs.iter().any(|name| name.value == input))
+    }
+
     /// Whether there is one node for each build (and maybe board and test).
     pub fn is_per_build(&self) -> bool {
         Axis::BUILD.into_iter().all(|axis| self.has_axis(axis))

@@ -3,6 +3,7 @@
 mod affected;
 mod bad_rows;
 mod build;
+mod canonical;
 mod commands;
 mod company;
 mod configurations;

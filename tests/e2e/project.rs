@@ -142,22 +142,30 @@ impl Project {
         command
     }
 
-    /// Starts a build of `reader:linux`, which runs until there is a file `go` in the tree, and waits until it does.
+    /// Starts a build of `reader:linux`, which runs until it is released, and waits until it is under way.
     pub fn start_reader(&self) -> Child {
         self.write("rules/reader.ron", include_str!("project/reader.ron"));
         let mut child = self.command("build reader: -q").stderr(Stdio::piped()).spawn().unwrap();
-        let under_way = || {
-            let sessions = fs::read_dir(self.path("cache/work")).into_iter().flatten().flatten();
-            let mut work =
-                sessions.filter_map(|session| fs::read_dir(session.path()).ok()).flatten().flatten();
-            // The log is made just before the sandbox is.
-            work.any(|work| work.path().join("log").exists())
-        };
-        while !under_way() {
+        // The log is made just before the sandbox is.
+        while !self.work_dirs().any(|work| work.join("log").exists()) {
             assert!(child.try_wait().unwrap().is_none(), "kiln ended before its action ran");
             sleep(Duration::from_millis(10));
         }
         child
+    }
+
+    /// Lets a running `reader:linux` end.
+    pub fn release_reader(&self) {
+        for work in self.work_dirs() {
+            fs::write(work.join("out/go"), "").unwrap();
+        }
+    }
+
+    /// The directories of actions that run.
+    fn work_dirs(&self) -> impl Iterator<Item = PathBuf> {
+        let sessions = fs::read_dir(self.path("cache/work")).into_iter().flatten().flatten();
+        let work = sessions.filter_map(|session| fs::read_dir(session.path()).ok()).flatten().flatten();
+        work.map(|work| work.path())
     }
 
     /// Records other bits for a result that it has, as a machine would that does not make the same twice.

@@ -159,6 +159,9 @@ fn the_environment_is_what_is_documented_and_no_more() {
             "HOME=/tmp",
             "LC_ALL=C",
             "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PERL_HASH_SEED=0",
+            "PYTHONHASHSEED=0",
+            "SOURCE_DATE_EPOCH=315532800",
             "TZ=CET"
         ]
     );
@@ -203,6 +206,7 @@ fn a_source_that_changes_under_a_build_is_not_recorded() {
     let project = Project::new();
     let building = project.start_reader();
     project.write("linux/go", "");
+    project.release_reader();
     let output = building.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(4), "{said}");

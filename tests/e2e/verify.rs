@@ -190,5 +190,6 @@ fn it_is_no_concern_of_another_kiln_that_runs_the_same() {
     project.kiln("verify reader:").exits(4).says("stale");
     project.write("tree/go", "");
     project.kiln("verify reader:").exits(0).never_says("another kiln");
+    project.release_reader();
     other.wait().unwrap();
 }

@@ -5,13 +5,18 @@
 //!
 //! All is mounted in a namespace that is init's own: whatever ends it, its mounts go with it, and their devices.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 use nix::unistd::{chdir, pivot_root, sethostname};
 
 use super::error::{During, Failure, Stage};
@@ -23,6 +28,9 @@ use super::{Access, Root, SandboxSpec, devices, network, raw};
 
 /// Any directory that every host has and that no mount source needs before the pivot.
 const STAGING: &str = "/tmp";
+
+/// What mount points have for a time: that of staged files, 1980-01-01.
+const STAGED: TimeSpec = TimeSpec::new(315_532_800, 0);
 
 pub(super) const HARMLESS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 pub(super) const READ_ONLY: MsFlags = HARMLESS.union(MsFlags::MS_RDONLY);
@@ -56,6 +64,7 @@ pub(super) fn build(spec: &SandboxSpec) -> Result<(), Failure> {
         mask(path)?;
     }
     Trees::let_go(trees, spec)?;
+    settle_times(spec)?;
     leave_host()
 }
 
@@ -153,6 +162,22 @@ fn mask(path: &Path) -> Result<(), Failure> {
     bind(empty, path, READ_ONLY)?;
     // The mount keeps the file; the root loses its name.
     fs::remove_file(empty).during(Stage::Mount, operation)
+}
+
+/// Gives the directories that were made for mounts one time, so that who packs them makes the same each time.
+fn settle_times(spec: &SandboxSpec) -> Result<(), Failure> {
+    let operation = || "set the times of mount points".to_owned();
+    let device = |path: &Path| fs::symlink_metadata(path).map(|stat| stat.dev());
+    let ours = device(Path::new("/")).during(Stage::Other, operation)?;
+    let dirs: BTreeSet<&Path> = spec.mounts.iter().flat_map(|mount| mount.to.ancestors().skip(1)).collect();
+    // Other devices are the host's, and images can't be written to.
+    for dir in dirs.into_iter().filter(|dir| device(dir).is_ok_and(|device| device == ours)) {
+        match utimensat(AT_FDCWD, dir, &STAGED, &STAGED, UtimensatFlags::NoFollowSymlink) {
+            Err(Errno::EROFS) => {}
+            result => result.during(Stage::Other, operation)?,
+        }
+    }
+    Ok(())
 }
 
 /// Lets go of the host's root, and makes ours read-only.
