@@ -78,8 +78,8 @@ pub trait Kinds: Sync {
 
 /// A kind whose outputs are looked at once its steps have passed, and whose failures it can explain.
 pub trait Check: Sync {
-    /// What is wrong with them: the action has failed.
-    fn check(&self, ran: &Ran<'_>) -> Result<(), String>;
+    /// What is to be said of them, or what is wrong with them: the action has failed then.
+    fn check(&self, ran: &Ran<'_>) -> Result<Option<String>, String>;
 
     /// Why a step failed, and what to do; `log` are the last lines of what it said. `None`: these have to do.
     fn explain(&self, ran: &Ran<'_>, log: &[String]) -> Option<String>;
@@ -463,7 +463,8 @@ fn checked(
     let ran = Ran { action: task.action, out: &out, source: &source, machine: &machine };
     let done = match done.outcome {
         Outcome::Pass => match check.check(&ran) {
-            Ok(()) => done,
+            Ok(None) => done,
+            Ok(Some(note)) => done.adding(note),
             Err(message) => Done { outcome: Outcome::Fail, made: false, ..done }.saying(message),
         },
         Outcome::Fail => match check.explain(&ran, &tail(&work.log()).unwrap_or_default()) {

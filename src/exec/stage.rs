@@ -245,7 +245,7 @@ pub(super) fn stage(
 }
 
 /// Where an input is inside the sandbox.
-pub(super) fn inside(input: &str) -> PathBuf {
+pub fn inside(input: &str) -> PathBuf {
     Path::new(INPUTS).join(input)
 }
 
