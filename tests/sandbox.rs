@@ -6,6 +6,8 @@ mod faults;
 mod images;
 #[path = "sandbox/roots.rs"]
 mod roots;
+#[path = "sandbox/system_calls.rs"]
+mod system_calls;
 #[path = "sandbox/users.rs"]
 mod users;
 

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::sys::signal::Signal;
+
 use super::cancel::Cancel;
 use super::collect::collect;
 use super::discover::{Discovered, Discovery, Records};
@@ -622,6 +624,13 @@ pub(super) fn judge(stage: &Stage<'_>, task: &Task<'_>, exit: Exit, timed_out: b
                 if rule.outcome.infra_codes.contains(&code) { Outcome::Infra } else { Outcome::Fail };
             done(outcome).saying(format!("step {} ({}) exited with {code}", step + 1, program(task, step)))
         }
+        End::StepSignaled { step, signal } if signal == Signal::SIGSYS as i32 => done(Outcome::Fail).saying(format!(
+            "step {} ({}) made a system call of another ABI, such as that of 32-bit programs: if it has to, let rule \
+             {} have `sandbox: (system_calls: Unfiltered)`",
+            step + 1,
+            program(task, step),
+            task.action.rule.name
+        )),
         End::StepSignaled { step, signal } => done(Outcome::Infra).saying(format!(
             "step {} ({}) was killed by signal {signal}{}",
             step + 1,

@@ -708,6 +708,18 @@ pub struct SandboxSettings {
     pub network: bool,
     /// Where steps run.
     pub root: SandboxRoot,
+    /// Which system calls steps may use.
+    pub system_calls: SystemCalls,
+}
+
+/// Which system calls steps may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SystemCalls {
+    /// `Filtered`: those that builds need. The default.
+    #[default]
+    Filtered,
+    /// `Unfiltered`: all that the kernel has, for steps that need one of the others.
+    Unfiltered,
 }
 
 /// Where steps run.

@@ -113,6 +113,8 @@ pub(super) enum Stage {
     NoMapper,
     /// Ids that are granted in `/etc/subuid` and `/etc/subgid`.
     Granted,
+    /// The system-call filter.
+    Filter,
     Other,
 }
 
@@ -193,6 +195,9 @@ fn help(stage: Stage, errno: Errno) -> String {
             | Stage::Escape,
             _,
         ) => help_with_images(stage, errno),
+        (Stage::Filter, _) => "the kernel lacks seccomp filters (CONFIG_SECCOMP_FILTER): use one that has them, or let the \
+             rule do without: `sandbox: (system_calls: Unfiltered)`"
+            .to_owned(),
         (Stage::Input, Errno::ENOENT) => "check that the path exists".to_owned(),
         (Stage::Input, Errno::EACCES) => "check that the user who runs kiln may read the path".to_owned(),
         (Stage::Input, Errno::ELOOP) => "a symlink cannot be masked: mask what it points to".to_owned(),

@@ -42,6 +42,7 @@ fn serve(spec: &SandboxSpec, helper: &UnixStream) -> Result<(), Failure> {
     die_with_helper(helper)?;
     // Steps are of the same user: keep them from tracing init, and from reaching kiln's binary as /proc/1/exe.
     prctl::set_dumpable(false).during(Stage::Other, || "hide init from steps".to_owned())?;
+    spec.system_calls.apply()?;
 
     // From here on an error of the socket means that the helper is gone, and nobody is left to tell.
     if wire::send(helper, &FromInit::Ready).is_err() || !matches!(wire::receive(helper), Ok(Some(Go))) {

@@ -39,6 +39,7 @@
 //! | `points.rs`, `mounts.rs` | mount points; mounts |
 //! | `network.rs` | loopback |
 //! | `privileges.rs`, `ids.rs` | who we are and what we may; other users without root |
+//! | `system_calls.rs` | the system-call filter of steps |
 //! | `error.rs`, `probe.rs` | what went wrong and what mends it; can this host do it at all |
 //! | `raw.rs` | every `unsafe` there is |
 
@@ -61,6 +62,7 @@ mod spawn;
 mod spec;
 mod squashfuse;
 mod system;
+mod system_calls;
 mod wire;
 
 pub use error::SandboxError;
@@ -72,6 +74,7 @@ pub use probe::{Probe, probe, probe_images};
 pub use spawn::{Killer, Output, Prepared, Running, Sandbox};
 pub use spec::{Access, Images, Mount, Root, RunAs, SandboxSpec, Shown, Step, Writable};
 pub use system::SYSTEM_DIRS;
+pub use system_calls::SystemCalls;
 
 /// The first argument that turns the binary into a sandbox helper: see [`helper_main`].
 pub const HELPER_ARGUMENT: &str = "__sandbox";

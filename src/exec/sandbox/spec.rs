@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::wire::{os_path, os_paths};
-use super::{SandboxError, points};
+use super::{SandboxError, SystemCalls, points};
 
 /// As many descriptors as one message over a Unix socket can carry (`SCM_MAX_FD`).
 const MAX_INHERIT: usize = 253;
@@ -39,6 +39,8 @@ pub struct SandboxSpec {
     pub env: Vec<(OsString, OsString)>,
     /// Whether steps may use the host's network. Without it, there is a loopback device and nothing more.
     pub network: bool,
+    /// Which system calls steps may use.
+    pub system_calls: SystemCalls,
     /// The most that `/tmp` may hold, in bytes; `None` leaves it at the kernel's default, half of the memory.
     pub tmp_size: Option<u64>,
     /// Descriptors that steps shall find under the same numbers, such as a jobserver's pipe. All above 2, which are
