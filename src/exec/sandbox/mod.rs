@@ -39,6 +39,7 @@
 //! | `points.rs`, `mounts.rs` | mount points; mounts |
 //! | `network.rs` | loopback |
 //! | `privileges.rs`, `ids.rs` | who we are and what we may; other users without root |
+//! | `identity.rs` | who steps are where root runs kiln |
 //! | `system_calls.rs` | the system-call filter of steps |
 //! | `error.rs`, `probe.rs` | what went wrong and what mends it; can this host do it at all |
 //! | `raw.rs` | every `unsafe` there is |
@@ -48,6 +49,7 @@ mod devices;
 mod error;
 mod exit;
 mod helper;
+mod identity;
 mod ids;
 mod images;
 mod init;
@@ -68,6 +70,7 @@ mod wire;
 pub use error::SandboxError;
 pub use exit::{End, Exit, Usage};
 pub use helper::helper_main;
+pub use identity::FIRST_ID;
 pub(in crate::exec) use mounts::parse as parse_mounts;
 pub use privileges::Mode;
 pub use probe::{Probe, probe, probe_images};
