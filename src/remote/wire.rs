@@ -281,7 +281,7 @@ mod tests {
         let mut newer = known;
         newer[5] = 7;
         let newer = Unsqueezed::new(Format::Paths, &newer, 9).err().unwrap();
-        assert_eq!(newer.to_string(), "it is a path set of version 7, this kiln reads version 1");
+        assert_eq!(newer.to_string(), "it is a path set of version 7, this kiln reads version 2");
         assert!(Unsqueezed::new(Format::Paths, b"kiln", 9).is_err());
     }
 
