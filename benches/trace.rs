@@ -7,6 +7,8 @@
 //! which costs the tracer a search for second names.
 
 mod common;
+#[path = "../tests/fixtures/whole_host.rs"]
+mod whole_host;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ use kiln::exec::sandbox::{Access, End, Mount, Output, Sandbox, SandboxSpec, Step
 use kiln::exec::trace::Tracer;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+use whole_host::whole_host;
 
 const SOURCE: &str = "/kiln/in/source";
 
@@ -69,6 +72,7 @@ fn build(tree: &Path, traced: bool) -> Duration {
         ]
         .map(|(name, value)| (name.into(), value.into()))
         .to_vec(),
+        root: whole_host(),
         ..SandboxSpec::default()
     };
     let before = own_time();

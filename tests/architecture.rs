@@ -57,7 +57,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("src/exec/sandbox/helper.rs", "eprintln!(", "a process of its own, whose control socket is broken"),
     ("src/exec/sandbox/helper.rs", "process::exit", "a process of its own, which never returns"),
     ("src/exec/sandbox/init.rs", "process::exit", "a step that can't be started, after fork"),
-    ("src/host/survey.rs", "std::env::join_paths", "joins a text, and reads no environment"),
+    ("src/host/ask.rs", "std::env::join_paths", "joins a text, and reads no environment"),
 ];
 
 /// A line of code that is no comment, with its number.

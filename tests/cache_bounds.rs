@@ -10,13 +10,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kiln::digest::{Digest, Domain, Hasher};
-use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
+use kiln::source::{EntryKind, PathEntry, PathSet, Reads};
 use kiln::store::{
     Artifact, BlobError, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Outcome, RUNS_PER_NODE,
     Run, RunId, Sort, Step, Store, StoredResult,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
+
+#[path = "fixtures/tools.rs"]
+mod tools;
+
+use tools::TOOLS;
 
 const DAY: Duration = Duration::from_hours(24);
 const KIB: u64 = 1024;
@@ -102,7 +107,7 @@ fn milliseconds(time: SystemTime) -> i64 {
 
 fn files(paths: &[&str]) -> PathSet {
     let entries = paths.iter().map(|path| PathEntry::new(EntryKind::File, path.as_bytes()));
-    PathSet::new(Provenance::Opens, [("linux".to_owned(), Reads::only(entries.collect()))])
+    PathSet::new([("linux".to_owned(), Reads::only(entries.collect()))])
 }
 
 fn a_run(name: &str) -> Run {
@@ -837,7 +842,7 @@ impl Project {
             ("two", "cp /kiln/in/one o", r#""one": Output(rule: "one:one", output: "o")"#),
         ] {
             let rule = format!(
-                "(version: 1, inputs: {{{inputs}}}, steps: [[\"sh\", \"-c\", {script:?}]], tools: [\"sh\"], \
+                "(version: 1, inputs: {{{inputs}}}, steps: [[\"sh\", \"-c\", {script:?}]], tools: [{TOOLS}], \
                  outputs: {{\"o\": File(\"o\")}}, export: {name:?})"
             );
             project.write(&format!("rules/{name}.ron"), &rule);
@@ -1024,7 +1029,7 @@ fn a_running_build_finds_what_it_planned_with_whatever_is_forced_meanwhile() {
         ),
     ] {
         let rule = format!(
-            "(version: 1, inputs: {{{inputs}}}, steps: [[\"sh\", \"-c\", {script:?}]], tools: [\"sh\"], \
+            "(version: 1, inputs: {{{inputs}}}, steps: [[\"sh\", \"-c\", {script:?}]], tools: [{TOOLS}], \
              outputs: {{\"o\": File(\"o\")}}, export: {name:?})"
         );
         project.write(&format!("rules/{name}.ron"), &rule);

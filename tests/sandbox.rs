@@ -2,16 +2,14 @@
 
 #[path = "sandbox/faults.rs"]
 mod faults;
-#[path = "sandbox/identity.rs"]
-mod identity;
 #[path = "sandbox/images.rs"]
 mod images;
 #[path = "sandbox/roots.rs"]
 mod roots;
-#[path = "sandbox/system_calls.rs"]
-mod system_calls;
 #[path = "sandbox/users.rs"]
 mod users;
+#[path = "fixtures/whole_host.rs"]
+mod whole_host;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -31,6 +29,7 @@ use kiln::exec::sandbox::{
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::geteuid;
 use tempfile::TempDir;
+use whole_host::whole_host;
 
 const KILN: &str = env!("CARGO_BIN_EXE_kiln");
 const NOBODY: u32 = 65534;
@@ -142,6 +141,7 @@ fn shell(script: &str) -> SandboxSpec {
     SandboxSpec {
         steps: vec![sh(script)],
         env: vec![("PATH".into(), "/usr/bin:/bin:/usr/sbin:/sbin".into())],
+        root: whole_host(),
         ..SandboxSpec::default()
     }
 }
@@ -358,6 +358,7 @@ fn a_failing_step_ends_the_run() {
     for host in Host::all() {
         let steps = |second| SandboxSpec {
             steps: vec![step(["/bin/echo", "one"]), sh(second), step(["/bin/echo", "three"])],
+            root: whole_host(),
             ..SandboxSpec::default()
         };
         let (exit, output) = host.run(&steps("exit 7"));
@@ -448,9 +449,9 @@ fn what_a_host_forbids_comes_with_a_remedy() {
 }
 
 #[test]
-fn root_of_a_part_of_the_host_is_as_an_ordinary_user() {
+fn root_of_a_user_namespace_is_root_enough() {
     if geteuid().is_root() {
-        assert_eq!(probe(&Host::behind("unshare -Ur").sandbox), Probe::UserNamespace);
+        assert_eq!(probe(&Host::behind("unshare -Ur").sandbox), Probe::Root);
         let container = "setpriv --bounding-set=-sys_admin";
         assert_eq!(probe(&Host::behind(container).sandbox), Probe::UserNamespace);
     }
@@ -789,7 +790,8 @@ fn many_at_once_do_not_disturb_each_other() {
 #[ignore = "a measurement"]
 fn measure() {
     for host in Host::all() {
-        let spec = SandboxSpec { steps: vec![step(["/bin/true"])], ..SandboxSpec::default() };
+        let spec =
+            SandboxSpec { steps: vec![step(["/bin/true"])], root: whole_host(), ..SandboxSpec::default() };
         let mut times: Vec<_> = (0..50)
             .map(|_| {
                 let start = Instant::now();

@@ -220,7 +220,7 @@ fn toolchains_in_roots_make_nodes_for_them() {
             "{}\n  root {root:?}, machine {:?}, tools {:?}, host {:?}, make {:?}\n  after {deps:?}",
             graph.name(id),
             action.machine,
-            action.tools,
+            action.tools.iter().map(|tool| tool.program.as_str()).collect::<Vec<_>>(),
             action.host,
             action.bindings.get("toolchain.make"),
         )

@@ -17,6 +17,11 @@ use nix::sys::time::TimeValLike;
 use nix::unistd::{geteuid, mkfifo};
 use tempfile::TempDir;
 
+#[path = "fixtures/whole_host.rs"]
+mod whole_host;
+
+use whole_host::whole_host;
+
 const KILN: &str = env!("CARGO_BIN_EXE_kiln");
 
 /// Whether tests can be run at all; prints the reason where not.
@@ -57,6 +62,7 @@ impl Sources {
             mounts: self.0.iter().map(|(dir, to)| read_only(dir.path(), to)).collect(),
             steps: vec![Step { argv: step, cwd: "/".into() }],
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            root: whole_host(),
             ..SandboxSpec::default()
         }
     }

@@ -2,7 +2,7 @@
 
 mod roots;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use super::match_::shown;
 use super::project::{load_spec, root};
 use super::terminal::{Terminal, outln};
 use super::trees::trees;
-use crate::exec::sandbox::{FIRST_ID, Probe, Sandbox, probe};
+use crate::exec::sandbox::{Probe, Sandbox, probe};
 use crate::exec::trace::Tracer;
 use crate::graph::expand;
-use crate::host::{ToolError, ToolIdentity, package_of};
+use crate::host::{ToolError, ToolIdentity, library, package_of};
 use crate::kinds::matching::{look_up, symbols};
 use crate::report::{Style, UndefinedSymbol};
 use crate::source::FileDigests;
-use crate::spec::model::Spec;
+use crate::spec::model::{HostRef, Spec};
 
 /// Less free space than this is worth a word: one kernel's build directory may take it.
 const ENOUGH_DISK: u64 = 4 << 30;
@@ -105,9 +105,7 @@ fn print(findings: &[Finding], style: Style) {
 
 fn sandbox() -> Finding {
     let (state, found, remedy) = match probe(&Sandbox::new()) {
-        Probe::Root => {
-            (State::Fine, format!("namespaces, as root; steps are the host's users from {FIRST_ID} on"), None)
-        }
+        Probe::Root => (State::Fine, "namespaces, as root".to_owned(), None),
         Probe::UserNamespace => (State::Fine, "namespaces, in a user namespace".to_owned(), None),
         Probe::Unavailable { reason, remedy } => (State::Missing, reason, remedy),
     };
@@ -140,19 +138,36 @@ fn disk() -> Option<Finding> {
 /// What the rules of this project run and read on the host, and the trees that they build.
 fn of_project(spec: &Arc<Spec>) -> Result<Vec<Finding>, Failure> {
     let graph = expand(Arc::clone(spec))?;
-    let mut tools: BTreeSet<(String, Vec<PathBuf>)> = BTreeSet::new();
+    // Whether anything can't do without it.
+    let mut tools: BTreeMap<(String, Vec<PathBuf>), bool> = BTreeMap::new();
     let mut paths: BTreeSet<PathBuf> = BTreeSet::new();
+    let mut libraries: BTreeMap<String, BTreeSet<(String, Vec<PathBuf>)>> = BTreeMap::new();
     for action in graph.ids().filter_map(|id| graph.node(id).action()) {
-        tools.extend(action.tools.iter().map(|tool| (tool.clone(), action.tool_path.to_vec())));
-        paths.extend(action.host.iter().cloned());
+        let dirs = || action.tool_path.to_vec();
+        for tool in &action.tools {
+            *tools.entry((tool.program.clone(), dirs())).or_default() |= !tool.optional;
+        }
+        for declared in &action.host {
+            match declared {
+                HostRef::Path(path) => {
+                    paths.insert(path.clone());
+                }
+                HostRef::Library(name) => {
+                    let compilers = action.tools.iter().map(|tool| (tool.program.clone(), dirs()));
+                    libraries.entry(name.clone()).or_default().extend(compilers);
+                }
+            }
+        }
     }
     // Boots are not in the graph before their match has run; what they run is known all the same.
     let qemus = spec.project.boards.values().filter_map(|board| board.value.qemu.as_ref());
     let toolchains = spec.project.toolchains.values().flat_map(|toolchain| &toolchain.value.path);
     let dirs: Vec<PathBuf> = toolchains.map(|dir| spec.root.join(&dir.value)).collect();
-    tools.extend(qemus.map(|qemu| (qemu.value.program.value.clone(), dirs.clone())));
+    tools.extend(qemus.map(|qemu| ((qemu.value.program.value.clone(), dirs.clone()), true)));
+    let if_missing = |needed: bool| if needed { State::Missing } else { State::Absent };
     let mut findings: Vec<Finding> =
-        tools.iter().map(|(tool, dirs)| of_tool(tool, dirs, State::Missing)).collect();
+        tools.iter().map(|((tool, dirs), needed)| of_tool(tool, dirs, if_missing(*needed))).collect();
+    findings.extend(libraries.iter().map(|(name, compilers)| of_library(name, compilers)));
     findings.extend(paths.iter().map(|path| of_path(path)));
     findings.extend(spec.project.sources.iter().map(|(name, source)| of_source(spec, name, &source.value)));
     findings.extend(of_boards(spec));
@@ -220,6 +235,20 @@ fn of_path(path: &Path) -> Finding {
     }
     // That it is absent is a fact the key knows; whether the build can do without is the build's to say.
     let remedy = package_of(&what).map(|package| format!("apt-get install {package}"));
+    Finding { what, state: State::Absent, found: "not there".to_owned(), remedy }
+}
+
+fn of_library(name: &str, compilers: &BTreeSet<(String, Vec<PathBuf>)>) -> Finding {
+    let what = format!("library {name}");
+    let files = FileDigests::open(Path::new("/nonexistent"));
+    let is_found = |(compiler, dirs): &(String, Vec<PathBuf>)| {
+        let found = library(name, std::slice::from_ref(compiler), dirs, &files);
+        found.is_ok_and(|found| found.entries().next().is_some())
+    };
+    if compilers.iter().any(is_found) {
+        return Finding { what, state: State::Fine, found: "there".to_owned(), remedy: None };
+    }
+    let remedy = package_of(&format!("lib{name}.so")).map(|package| format!("apt-get install {package}"));
     Finding { what, state: State::Absent, found: "not there".to_owned(), remedy }
 }
 

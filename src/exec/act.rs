@@ -9,19 +9,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use nix::sys::signal::Signal;
-
 use super::cancel::Cancel;
 use super::collect::collect;
 use super::discover::{Discovered, Discovery, Records};
 use super::kept::{self, Continued, Unfit};
 use super::make::{Make, made};
 use super::place::place;
-use super::sandbox::{End, Exit, Output, Running, Sandbox, SandboxError, Usage};
+use super::sandbox::{End, Exit, Output, Root, Running, Sandbox, SandboxError, SandboxSpec, Usage};
 use super::stage::{StageError, WorkDir, inside, stage};
 use super::submit::{Submit, submitted};
 use super::tokens::JobServer;
 use super::told::{Messages, told};
+use super::undeclared;
 use crate::digest::Digest;
 use crate::graph::{Action, Input, NodeId};
 use crate::host;
@@ -80,8 +79,8 @@ pub trait Kinds: Sync {
 
 /// A kind whose outputs are looked at once its steps have passed, and whose failures it can explain.
 pub trait Check: Sync {
-    /// What is to be said of them, or what is wrong with them: the action has failed then.
-    fn check(&self, ran: &Ran<'_>) -> Result<Option<String>, String>;
+    /// What is wrong with them: the action has failed.
+    fn check(&self, ran: &Ran<'_>) -> Result<(), String>;
 
     /// Why a step failed, and what to do; `log` are the last lines of what it said. `None`: these have to do.
     fn explain(&self, ran: &Ran<'_>, log: &[String]) -> Option<String>;
@@ -200,6 +199,8 @@ pub(super) struct Done {
     pub continued: bool,
     /// Whether its steps ended by themselves, so that what they left is whole.
     pub ended: bool,
+    /// The step whose program could not be executed.
+    pub not_started: Option<usize>,
 }
 
 /// What a run read, and the key of its result.
@@ -227,6 +228,7 @@ impl Done {
             read: None,
             continued: false,
             ended: false,
+            not_started: None,
         }
     }
 
@@ -465,8 +467,7 @@ fn checked(
     let ran = Ran { action: task.action, out: &out, source: &source, machine: &machine };
     let done = match done.outcome {
         Outcome::Pass => match check.check(&ran) {
-            Ok(None) => done,
-            Ok(Some(note)) => done.adding(note),
+            Ok(()) => done,
             Err(message) => Done { outcome: Outcome::Fail, made: false, ..done }.saying(message),
         },
         Outcome::Fail => match check.explain(&ran, &tail(&work.log()).unwrap_or_default()) {
@@ -491,7 +492,8 @@ fn sandboxed(
     continued: Option<&Continued>,
 ) -> (Done, Option<Discovered>) {
     let argv = watcher.map(|watcher| watcher.steps(task.action, &inside));
-    let staged = self::stage(stage.world, task.action, task.outputs_of, work, argv, &stage.jobserver);
+    let staged =
+        self::stage(stage.world, task.name, task.action, task.outputs_of, work, argv, &stage.jobserver);
     let mut spec = match staged {
         Ok(spec) => spec,
         Err(error) => return (of_stage_error(error), None),
@@ -527,10 +529,32 @@ fn sandboxed(
         None => awaited(stage, task, running),
         Some(watcher) => watched(stage, task, work, watcher, running, &mut log),
     };
+    let done = explained(stage, task, work, &spec, done);
     // The sandbox is gone, and with it whoever might still have read something.
     let passed = done.outcome == Outcome::Pass;
     let discovered = discovery.end(stage.world, stage.kinds.records(), &work.out(), passed);
     (done, Some(discovered))
+}
+
+/// Says of a failed run what of this machine it lacked that its rule does not declare.
+fn explained(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, spec: &SandboxSpec, done: Done) -> Done {
+    let is_on_host = matches!(spec.root, Root::Host(_));
+    if !matches!(done.outcome, Outcome::Fail | Outcome::Infra) || !is_on_host {
+        return done;
+    }
+    let Ok(shown) = stage.world.closure(task.action, task.name) else { return done };
+    let script = done.not_started.and_then(|step| {
+        let program = Path::new(spec.steps.get(step)?.argv.first()?);
+        let mount = spec.mounts.iter().find(|mount| program.starts_with(&mount.to))?;
+        let below = program.strip_prefix(&mount.to).ok()?;
+        let script = if below.as_os_str().is_empty() { mount.from.clone() } else { mount.from.join(below) };
+        undeclared::interpreter(&script, task.action, &shown)
+    });
+    let log = tail(&work.log()).unwrap_or_default();
+    match script.or_else(|| undeclared::explain(task.action, &shown, &log)) {
+        Some(why) => done.adding(why),
+        None => done,
+    }
 }
 
 fn of_stage_error(error: StageError) -> Done {
@@ -624,13 +648,6 @@ pub(super) fn judge(stage: &Stage<'_>, task: &Task<'_>, exit: Exit, timed_out: b
                 if rule.outcome.infra_codes.contains(&code) { Outcome::Infra } else { Outcome::Fail };
             done(outcome).saying(format!("step {} ({}) exited with {code}", step + 1, program(task, step)))
         }
-        End::StepSignaled { step, signal } if signal == Signal::SIGSYS as i32 => done(Outcome::Fail).saying(format!(
-            "step {} ({}) made a system call of another ABI, such as that of 32-bit programs: if it has to, let rule \
-             {} have `sandbox: (system_calls: Unfiltered)`",
-            step + 1,
-            program(task, step),
-            task.action.rule.name
-        )),
         End::StepSignaled { step, signal } => done(Outcome::Infra).saying(format!(
             "step {} ({}) was killed by signal {signal}{}",
             step + 1,
@@ -648,7 +665,7 @@ pub(super) fn of_sandbox_error(error: &SandboxError, task: &Task<'_>) -> Done {
         // The rule's own mistake, and the same next time.
         SandboxError::Exec { step, .. } => {
             let program = program(task, *step);
-            Done { outcome: Outcome::Fail, ..done }
+            Done { outcome: Outcome::Fail, not_started: Some(*step), ..done }
                 .saying(format!("step {} can't run {program}: {error}", step + 1))
         }
         _ => done,

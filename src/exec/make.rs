@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::act::{Done, Stage, Task, judge, of_sandbox_error, output_file, wait};
-use super::sandbox::{End, Output, SandboxSpec, Usage};
-use super::stage::{WorkDir, confined};
+use super::host::files_of;
+use super::sandbox::{End, HostFiles, Output, SandboxSpec, Usage};
+use super::stage::WorkDir;
 use super::submit::{JobInput, input_artifact};
 use crate::graph::{Action, NodeId};
+use crate::host::Closure;
 use crate::remote::Transfer;
 use crate::store::Outcome;
 
@@ -143,10 +145,20 @@ impl Making<'_> {
         let _ = writeln!(self.log.borrow_mut(), "{line}");
     }
 
+    /// The files of this machine that it takes to run these programs of it, for a sandbox.
+    pub fn host_files(&self, programs: &[&str]) -> Result<HostFiles, Made> {
+        let mut all = Closure::default();
+        for program in programs {
+            let tool =
+                self.stage.world.tool(program, &self.action.tool_path, self.node).map_err(Made::infra)?;
+            all.extend(&tool.closure);
+        }
+        Ok(files_of(&all))
+    }
+
     /// Runs steps in a sandbox. What they say goes to the log. Where they are kept from an end, by a time limit, by the user
     /// or by the machine, what this comes to is given instead.
-    pub fn run(&self, spec: SandboxSpec) -> Result<StepsEnd, Made> {
-        let spec = SandboxSpec { system_calls: confined(self.action).system_calls, ..spec };
+    pub fn run(&self, spec: &SandboxSpec) -> Result<StepsEnd, Made> {
         let log_error = |error: io::Error| Made::infra(format!("the log: {error}"));
         let (output, start) = {
             let mut log = self.log.borrow_mut();
@@ -154,7 +166,7 @@ impl Making<'_> {
             (log.try_clone().map_err(log_error)?, start)
         };
         let sandbox_error = |error| Made::from(of_sandbox_error(&error, self.task));
-        let mut running = self.stage.sandbox.spawn(&spec, Output::File(output)).map_err(sandbox_error)?;
+        let mut running = self.stage.sandbox.spawn(spec, Output::File(output)).map_err(sandbox_error)?;
         let _registered = self.stage.cancel.register(running.killer());
         let limit = self.action.rule.rule.time_limit;
         let left = limit.map(|limit| limit.saturating_sub(self.began.elapsed()));

@@ -10,13 +10,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::canonical;
+use super::host::files_of;
 use super::rooted;
-use super::sandbox::{Access, Images, Mount, SYSTEM_DIRS, SandboxSpec, Shown, Step, SystemCalls, Writable};
+use super::sandbox::{Access, Images, Mount, Root, SandboxSpec, Shown, Step, Writable};
 use super::tokens::JobServer;
 use crate::graph::{Action, Bindings, Input, NodeId, Value};
 use crate::host::FIXED_DIRS;
 use crate::plan::{Outputs, PlanError, World};
-use crate::spec;
 use crate::store::{Artifact, BlobError};
 
 const INPUTS: &str = "/kiln/in";
@@ -162,16 +162,18 @@ fn make_dir(path: PathBuf) -> Result<(), StageError> {
 /// rule's own.
 pub(super) fn stage(
     world: &World<'_>,
+    name: &str,
     action: &Action,
     outputs_of: &dyn Fn(NodeId) -> Outputs,
     work: &WorkDir,
     argv: Option<Vec<Vec<OsString>>>,
     jobserver: &JobServer,
 ) -> Result<SandboxSpec, StageError> {
-    let mut spec = SandboxSpec { network: action.rule.rule.sandbox.network, ..confined(action) };
+    let mut spec = SandboxSpec { network: action.rule.rule.sandbox.network, ..SandboxSpec::default() };
     let mut bindings = action.bindings.clone();
     bindings.0.insert("out".to_owned(), Value::Text(OUTPUT.to_owned()));
     spec.mounts.push(mount(work.out(), OUTPUT.into(), Access::ReadWrite));
+    spec.root = Root::Host(files_of(&world.closure(action, name)?));
     if let Some(root) = &action.root {
         rooted::furnish(world, action, root, outputs_of, work, &mut spec)?;
     }
@@ -225,19 +227,13 @@ pub(super) fn stage(
         };
         spec.mounts.push(mount(from, inside, Access::ReadOnly));
     }
-    for path in &action.host {
-        // What is keyed is shown: the sandbox has the system's directories, and nothing else of the host.
-        if path.exists() && !SYSTEM_DIRS.iter().any(|dir| path.starts_with(dir)) {
-            spec.mounts.push(mount(absolute(path)?, path.clone(), Access::ReadOnly));
-        }
-    }
     let cwd = PathBuf::from(OUTPUT);
     let argv = match argv {
         Some(argv) => argv,
         None => rule_steps(action, &bindings)?,
     };
     spec.steps = argv.into_iter().map(|argv| Step { argv, cwd: cwd.clone() }).collect();
-    spec.env = environment(action, &bindings, &mut spec.mounts)?;
+    spec.env = environment(action, &bindings)?;
     if action.rule.rule.resources.jobserver {
         spec.env.push(("MAKEFLAGS".into(), jobserver.makeflags.clone().into()));
         spec.inherit.clone_from(&jobserver.inherit);
@@ -245,17 +241,8 @@ pub(super) fn stage(
     Ok(spec)
 }
 
-/// A sandbox with the confinement that an action's rule asks for, in which nothing runs yet.
-pub(super) fn confined(action: &Action) -> SandboxSpec {
-    let system_calls = match action.rule.rule.sandbox.system_calls {
-        spec::model::SystemCalls::Filtered => SystemCalls::Filtered,
-        spec::model::SystemCalls::Unfiltered => SystemCalls::Unfiltered,
-    };
-    SandboxSpec { system_calls, ..SandboxSpec::default() }
-}
-
 /// Where an input is inside the sandbox.
-pub fn inside(input: &str) -> PathBuf {
+pub(super) fn inside(input: &str) -> PathBuf {
     Path::new(INPUTS).join(input)
 }
 
@@ -271,22 +258,12 @@ fn rule_steps(action: &Action, bindings: &Bindings) -> Result<Vec<Vec<OsString>>
     Ok(steps)
 }
 
-/// The whole environment: fixed, then the rule's. A toolchain that is not in the system's directories is shown
-/// read-only at its own path, with all that lies beside its `bin`.
-fn environment(
-    action: &Action,
-    bindings: &Bindings,
-    mounts: &mut Vec<Mount>,
-) -> Result<Vec<(OsString, OsString)>, StageError> {
+/// The whole environment: fixed, then the rule's.
+fn environment(action: &Action, bindings: &Bindings) -> Result<Vec<(OsString, OsString)>, StageError> {
     let mut path = String::new();
     for dir in action.tool_path.iter() {
-        let dir = absolute(dir)?;
         path.push_str(&dir.to_string_lossy());
         path.push(':');
-        let root = if dir.ends_with("bin") { dir.parent().unwrap_or(&dir).to_owned() } else { dir };
-        if !SYSTEM_DIRS.iter().any(|dir| root.starts_with(dir)) {
-            mounts.push(mount(root.clone(), root, Access::ReadOnly));
-        }
     }
     path.push_str(&FIXED_DIRS.join(":"));
     let fixed = [("PATH", path.as_str())].into_iter().chain(FIXED_ENVIRONMENT);

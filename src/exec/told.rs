@@ -173,7 +173,12 @@ fn inputs(task: &Task<'_>) -> BTreeMap<String, Json> {
                 inputs.insert(format!("{input} lines"), digest);
             }
             What::Commit { source } => commits.push((source, digest)),
-            What::Rule(_) | What::Binding(_) | What::Tool(_) | What::Host(_) | What::Projected(_) => {}
+            What::Rule(_)
+            | What::Binding(_)
+            | What::Tool(_)
+            | What::Host(_)
+            | What::Library(_)
+            | What::Projected(_) => {}
         }
     }
     for (source, commit) in commits {

@@ -8,12 +8,13 @@ use petgraph::graph::DiGraph;
 
 use super::{
     Action, BindError, Bindings, Body, BoundRule, Expansion, Graph, Input, Node, NodeId, Root, SourceNode,
+    Tool,
 };
 use crate::digest::{Domain, Hasher};
 use crate::spec::diagnostic::Spanned;
 use crate::spec::model::{
     self, Axis, Kind, OutputRef, OutputShape, Param, ParamValue, Part, ROOTFS, Rule, SandboxRoot, Spec,
-    SystemCalls, Template,
+    Template,
 };
 use crate::spec::roots::{InRoot, in_root};
 use crate::spec::{self, Build};
@@ -425,12 +426,22 @@ fn action_draft(
         inputs.push((input, bound));
     }
     let export = rule.rule.export.as_ref().map(|template| bindings.text(&template.value)).transpose();
-    let tools: Result<Vec<_>, _> =
-        rule.rule.tools.iter().map(|template| bindings.list(&template.value)).collect();
-    let mut tools = tools.map_err(fail)?.concat();
-    // Whether the rule says so or not: it is what makes the code.
-    tools.extend(place.compiler.clone().filter(|compiler| !tools.contains(compiler)));
-    let programs = undeclared_programs(&rule.rule, &bindings, &tools);
+    let mut tools = Vec::new();
+    for tool in &rule.rule.tools {
+        for program in bindings.list(&tool.value.program).map_err(fail)? {
+            add_tool(&mut tools, program, tool.value.optional);
+        }
+    }
+    if let Some(compiler) = &place.compiler {
+        // Whether the rule says so or not: it is what makes the code.
+        add_tool(&mut tools, compiler.clone(), false);
+    }
+    // Where there is none the step fails, and says so; should it come to be there, that is a change.
+    for program in programs_of_steps(&rule.rule, &bindings) {
+        if tools.iter().all(|tool| tool.program != program) {
+            tools.push(Tool { program, optional: true });
+        }
+    }
     let host = rule.rule.host.iter().map(|path| path.value.clone()).collect();
     let root = place.root.map(|root| Root {
         name: root.name.into(),
@@ -445,12 +456,11 @@ fn action_draft(
     }
     // In a root there is nothing of this machine.
     let whole = root.as_ref().is_some_and(Root::is_whole);
-    let (tools, programs, host) = if whole { Default::default() } else { (tools, programs, host) };
+    let (tools, host) = if whole { Default::default() } else { (tools, host) };
     let action = Action {
         rule: Arc::clone(rule),
         inputs,
         export: export.map_err(fail)?.map(PathBuf::from),
-        programs,
         tools,
         tool_path: place.path,
         host,
@@ -475,17 +485,25 @@ fn of_root(rules: &Rules, kind: Kind, root: &str, output: &str) -> Option<Named>
     Some(Named { node, output: output.into() })
 }
 
-/// The programs of the host that steps start with, and that are not among the tools. A program that is an input, or was
-/// made by an earlier step, has no value here; one with a relative path is found in the output directory.
-fn undeclared_programs(rule: &Rule, bindings: &Bindings, tools: &[String]) -> Vec<String> {
-    let mut programs: Vec<String> = Vec::new();
+/// Adds a program, unless it is among them. One that anything can't do without is not optional.
+fn add_tool(tools: &mut Vec<Tool>, program: String, optional: bool) {
+    match tools.iter_mut().find(|tool| tool.program == program) {
+        Some(tool) => tool.optional &= optional,
+        None => tools.push(Tool { program, optional }),
+    }
+}
+
+/// The programs of the host that steps start with. A program that is an input, or was made by an earlier step, has no
+/// value here; one with a relative path is found in the output directory.
+fn programs_of_steps(rule: &Rule, bindings: &Bindings) -> Vec<String> {
+    let mut programs = Vec::new();
     for program in rule.steps.iter().filter_map(|step| step.value.first()) {
         let Some(program) = bindings.list(&program.value).ok().and_then(|list| list.into_iter().next())
         else {
             continue;
         };
         let of_host = !program.contains('/') || program.starts_with('/');
-        if of_host && !tools.contains(&program) && !programs.contains(&program) {
+        if of_host {
             programs.push(program);
         }
     }
@@ -863,9 +881,6 @@ fn rule_parts(rule: &Rule) -> Vec<(&'static str, String)> {
         ("outputs", outputs.collect::<Vec<_>>().join("\n")),
         ("network", network.to_owned()),
     ];
-    if rule.sandbox.system_calls == SystemCalls::Unfiltered {
-        parts.push(("system calls", "unfiltered".to_owned()));
-    }
     parts.extend(discover.map(|discover| ("discover", discover)));
     parts
 }

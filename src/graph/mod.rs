@@ -16,7 +16,7 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::digest::Digest;
-use crate::spec::model::{self, RootMode};
+use crate::spec::model::{self, HostRef, RootMode};
 
 pub use bind::{BindError, Bindings, Value};
 pub use expand::{ExpandError, expand};
@@ -84,17 +84,24 @@ pub struct Action {
     /// Where below `out/` its outputs appear.
     pub export: Option<PathBuf>,
     /// Host programs it runs.
-    pub tools: Vec<String>,
-    /// Host programs that its steps name without declaring them.
-    pub programs: Vec<String>,
+    pub tools: Vec<Tool>,
     /// Directories in which those are looked for first.
     pub tool_path: Arc<[PathBuf]>,
     /// Files and directories of the host that it reads.
-    pub host: Vec<PathBuf>,
+    pub host: Vec<HostRef>,
     /// The root that its steps run in, or that their compiler is of.
     pub root: Option<Root>,
     /// The machine whose programs it runs, as qemu-user calls it, where the processor does not run them as they are.
     pub machine: Option<&'static str>,
+}
+
+/// A host program that an action runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tool {
+    /// Its name.
+    pub program: String,
+    /// Whether the action does without it where there is none.
+    pub optional: bool,
 }
 
 /// A root as an action uses it.

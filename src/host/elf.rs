@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, FileHeader32, FileHeader64};
+use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, FileKind, ReadCache, ReadRef};
 
@@ -17,6 +17,8 @@ pub struct Elf {
     /// Directories to search first; `rpath` counts only where there is no `runpath`.
     pub rpath: Vec<u8>,
     pub runpath: Vec<u8>,
+    /// The name under which programs load it.
+    pub soname: Option<Vec<u8>>,
 }
 
 /// Class and machine.
@@ -58,6 +60,7 @@ impl Elf {
             match entry.tag {
                 DT_NEEDED => elf.needed.push(table.string(entry)?.to_vec()),
                 DT_RPATH => elf.rpath = table.string(entry)?.to_vec(),
+                DT_SONAME => elf.soname = Some(table.string(entry)?.to_vec()),
                 DT_RUNPATH => elf.runpath = table.string(entry)?.to_vec(),
                 _ => {}
             }

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::survey::{Family, ask};
+use super::ask::ask;
+use super::compilers::Family;
 use super::tools::{find, search_path};
 
 /// What a gcc makes code for, by its own word: `x86_64-linux-gnu`. It is looked for as
@@ -24,6 +25,6 @@ fn asked(question: &str, compiler: &str, path_dirs: &[PathBuf]) -> Option<String
     }
     let dirs = search_path(path_dirs);
     let driver = find(Path::new(compiler), &dirs)?;
-    let answer = ask(&driver, question, &dirs).ok().flatten()?;
-    answer.into_os_string().into_string().ok()
+    let answer = ask(&driver, &[question], &dirs).ok().flatten()?;
+    answer.into_string().ok()
 }

@@ -1,30 +1,11 @@
-//! A file or directory of the host, by content.
+//! Paths of the host that a rule names.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::digest::{Digest, Domain, Hasher};
+use super::closure::Closure;
+use super::tools::{ToolError, question, search_path, surveyed};
 use crate::source::{FileDigests, SourceError};
-
-/// What is at a path of the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPath {
-    /// Where it is.
-    pub path: PathBuf,
-    /// What is there.
-    pub state: HostState,
-}
-
-/// What can be at a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HostState {
-    /// Nothing, which is as much an input as something: a build may look for a header and do without.
-    Absent,
-    /// A file of that content.
-    File(Digest),
-    /// A directory of that listing.
-    Dir(Digest),
-}
 
 /// A path of the host that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -42,28 +23,13 @@ pub enum HostPathError {
     Dir(#[from] SourceError),
 }
 
-impl HostPath {
-    /// Looks at what is there now. Links are followed up to `path` itself, but not below it.
-    pub fn resolve(path: &Path, files: &FileDigests) -> Result<Self, HostPathError> {
-        let failed = |source| HostPathError::File { path: path.to_owned(), source };
-        let state = match path.metadata() {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                HostState::Absent
-            }
-            Err(error) => return Err(failed(error)),
-            Ok(metadata) if metadata.is_dir() => HostState::Dir(files.tree(path)?.digest()),
-            Ok(_) => HostState::File(files.digest(path).map_err(failed)?),
-        };
-        Ok(Self { path: path.to_owned(), state })
-    }
-
-    /// The digest of what is there: of the file's content, of the directory's listing, or the one of absence.
-    pub fn digest(&self) -> Digest {
-        match self.state {
-            HostState::Absent => Hasher::new(Domain::Tool).text("absent").finish(),
-            HostState::File(digest) | HostState::Dir(digest) => digest,
-        }
-    }
+/// A file with what it loads, or a directory; nothing, where there is nothing.
+pub fn closure_of(path: &Path, files: &FileDigests) -> Result<Closure, ToolError> {
+    use std::os::unix::ffi::OsStrExt;
+    let dirs = search_path(&[]);
+    let mut key = question("path", &dirs);
+    key.bytes(path.as_os_str().as_bytes());
+    surveyed(key.finish(), &dirs, files, |survey| survey.path(path))
 }
 
 #[cfg(test)]
@@ -75,19 +41,28 @@ mod tests {
     #[test]
     fn absence_is_a_state_like_any_other() {
         let dir = tempfile::tempdir().unwrap();
-        let files = FileDigests::open(&dir.path().join("cache"));
         let path = dir.path().join("there");
-        let resolve = || HostPath::resolve(&path, &files).unwrap();
-        let absent = resolve();
-        assert_eq!(absent.state, HostState::Absent);
+        // Each time as another run would see it.
+        let digest = || {
+            let files = FileDigests::open(&dir.path().join("cache"));
+            let closure = closure_of(&path, &files).unwrap();
+            files.save().unwrap();
+            closure.digest()
+        };
+        let absent = digest();
         fs::write(&path, "x").unwrap();
-        assert_eq!(resolve().state, HostState::File(Digest::of_bytes(b"x")));
+        let file = digest();
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        let empty = resolve();
+        let empty = digest();
         fs::write(path.join("header.h"), "").unwrap();
-        assert_ne!(resolve().digest(), empty.digest());
+        let full = digest();
         fs::remove_dir_all(&path).unwrap();
-        assert_eq!(resolve().digest(), absent.digest());
+        std::os::unix::fs::symlink("cache", &path).unwrap();
+        let link = digest();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(digest(), absent);
+        let all = std::collections::BTreeSet::from([absent, file, empty, full, link]);
+        assert_eq!(all.len(), 5);
     }
 }

@@ -1,107 +1,100 @@
-//! Everything that runs when a program runs.
+//! Everything that a program needs of the host.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 
-use rayon::prelude::*;
-
+use super::closure::{Closure, HostEntry, is_absent};
 use super::elf::Elf;
 use super::libraries::LibraryDirs;
-use super::path::HostPath;
 use super::tools::{ToolError, find};
-use crate::digest::Digest;
 use crate::source::FileDigests;
 
-/// Programs that gcc runs.
-const GCC_PROGRAMS: [&str; 7] = ["cc1", "as", "ld", "collect2", "lto1", "lto-wrapper", "cc1plus"];
+/// As many links as the kernel follows on one path.
+const MAX_LINKS: usize = 40;
 
-/// Files that gcc reads, or hands to the linker, whatever the source.
-const GCC_FILES: [&str; 14] = [
-    "libgcc.a",
-    "libgcc_eh.a",
-    "liblto_plugin.so",
-    "specs",
-    "include",
-    "include-fixed",
-    "crt1.o",
-    "Scrt1.o",
-    "crti.o",
-    "crtn.o",
-    "crtbegin.o",
-    "crtbeginS.o",
-    "crtend.o",
-    "crtendS.o",
-];
+/// Links of the root with which a host says that a program or library is found by either path.
+const ROOT_LINKS: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+
+/// What may be taken for the text of a linker script, in bytes.
+const LINKER_SCRIPT: u64 = 4096;
 
 /// A survey under way.
-pub struct Survey<'a> {
+pub(super) struct Survey<'a> {
     files: &'a FileDigests,
     /// Where programs are looked for.
-    dirs: &'a [PathBuf],
+    pub(super) dirs: &'a [PathBuf],
     libraries: LibraryDirs,
-    components: BTreeMap<PathBuf, Digest>,
+    closure: Closure,
+    /// Files whose own needs are in the closure already.
+    followed: BTreeSet<PathBuf>,
     guards: BTreeSet<PathBuf>,
 }
 
-/// Which questions a compiler answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    Gcc,
-    Clang,
-}
-
-impl Family {
-    /// By the name of the driver, less its version.
-    pub fn of(name: &str) -> Option<Self> {
-        let bare = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').trim_end_matches('-');
-        let ends = |names: &[&str]| names.iter().any(|name| bare.ends_with(name));
-        if ends(&["clang", "clang++"]) {
-            Some(Self::Clang)
-        } else if ends(&["gcc", "g++", "cc", "c++"]) {
-            Some(Self::Gcc)
-        } else {
-            None
-        }
-    }
-}
-
 impl<'a> Survey<'a> {
-    pub fn new(files: &'a FileDigests, dirs: &'a [PathBuf]) -> Self {
+    pub(super) fn new(files: &'a FileDigests, dirs: &'a [PathBuf]) -> Self {
         let libraries = LibraryDirs::of_host();
         // In any of these, something new may be found before what was found now.
         let guards = dirs.iter().chain(&libraries.dirs).chain(&libraries.said_by).cloned().collect();
-        Self { files, dirs, libraries, components: BTreeMap::new(), guards }
+        Self { files, dirs, libraries, closure: Closure::default(), followed: BTreeSet::new(), guards }
     }
 
-    pub fn finish(self) -> (Vec<(PathBuf, Digest)>, Vec<PathBuf>) {
-        (self.components.into_iter().collect(), self.guards.into_iter().collect())
+    /// The links of the root.
+    pub(super) fn root_links(&mut self) {
+        for path in ROOT_LINKS.map(PathBuf::from) {
+            if let Ok(target) = fs::read_link(&path) {
+                self.closure.insert(path, HostEntry::Link(target));
+            }
+        }
     }
 
-    /// The program at `path`, what it loads, and what it runs as far as that can be asked.
-    pub fn program(&mut self, path: &Path) -> Result<(), ToolError> {
-        let Some(real) = self.file(path)? else { return Ok(()) };
-        let name = |path: &Path| path.file_name().and_then(OsStr::to_str).and_then(Family::of);
-        match name(&real).or_else(|| name(path)) {
-            Some(Family::Gcc) => self.gcc(path),
-            Some(Family::Clang) => self.clang(path),
+    /// What was found, and the directories in which something else could have been.
+    pub(super) fn finish(self) -> (Closure, Vec<PathBuf>) {
+        (self.closure, self.guards.into_iter().collect())
+    }
+
+    /// Adds directories in which something else may be found later.
+    pub(super) fn guard(&mut self, dirs: impl IntoIterator<Item = PathBuf>) {
+        self.guards.extend(dirs);
+    }
+
+    /// The program at `path`, what it loads, and what it runs and reads as far as that is known.
+    pub(super) fn program(&mut self, path: &Path) -> Result<(), ToolError> {
+        if let Some(real) = self.file(path)? {
+            self.needs_of(path, &real)?;
+        }
+        Ok(())
+    }
+
+    /// A program that another one looks for by name, if there is one.
+    pub(super) fn helper(&mut self, name: &Path) -> Result<(), ToolError> {
+        match find(name, self.dirs) {
+            Some(path) => self.program(&path),
             None => Ok(()),
         }
     }
 
-    /// A file, and what the kernel and the loader take in to run it. Its real path, unless it is known already.
-    fn file(&mut self, path: &Path) -> Result<Option<PathBuf>, ToolError> {
-        let failed = |source| ToolError::Unreadable { path: path.to_owned(), source };
-        let real = path.canonicalize().map_err(failed)?;
-        if self.components.contains_key(&real) {
+    /// What is at `path`: a file with what it takes to run it, a directory, or nothing.
+    pub(super) fn path(&mut self, path: &Path) -> Result<(), ToolError> {
+        match self.real(path)? {
+            Some(real) if real.is_dir() => self.directory(&real),
+            Some(real) => self.file(&real).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// A file, and what the kernel and the loader take in to run it. Its real path, unless it was followed already, or
+    /// is not there.
+    pub(super) fn file(&mut self, path: &Path) -> Result<Option<PathBuf>, ToolError> {
+        let Some(real) = self.real(path)? else { return Ok(None) };
+        if !self.followed.insert(real.clone()) {
             return Ok(None);
         }
-        let digest = self.files.digest(&real).map_err(failed)?;
-        self.components.insert(real.clone(), digest);
+        let entry = HostEntry::seen(&real, self.files)?;
+        self.closure.insert(real.clone(), entry);
         if let Some(elf) = Elf::read(&real) {
             self.loaded(&elf, &real)?;
         } else if let Some(line) = script(&real) {
@@ -110,17 +103,74 @@ impl<'a> Survey<'a> {
         Ok(Some(real))
     }
 
+    /// A directory with all that is in it, if it is there.
+    pub(super) fn directory(&mut self, path: &Path) -> Result<(), ToolError> {
+        if let Some(real) = self.real(path)?
+            && !self.closure.has(&real)
+        {
+            let entry = HostEntry::seen(&real, self.files)?;
+            self.closure.insert(real, entry);
+        }
+        Ok(())
+    }
+
+    /// A directory, the files to which links lead out of it, and what the libraries in it load.
+    pub(super) fn data(&mut self, path: &Path) -> Result<(), ToolError> {
+        self.directory(path)?;
+        let mut dirs = vec![path.to_owned()];
+        while let Some(dir) = dirs.pop() {
+            // What can't be read is told by the digest of the whole.
+            for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+                let (path, Ok(kind)) = (entry.path(), entry.file_type()) else { continue };
+                let is_library = || path.file_name().is_some_and(|name| contains(name, b".so"));
+                if kind.is_dir() {
+                    dirs.push(path);
+                } else if kind.is_symlink() && path.is_file() || kind.is_file() && is_library() {
+                    self.file(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A file that the linker takes: a library, an object, or a script that names some. With a shared library comes the
+    /// name under which programs load it.
+    pub(super) fn linked(&mut self, path: &Path) -> Result<(), ToolError> {
+        let Some(real) = self.file(path)? else { return Ok(()) };
+        if let Some(elf) = Elf::read(&real) {
+            if let (Some(soname), Some(dir)) = (elf.soname, path.parent()) {
+                self.file(&dir.join(OsStr::from_bytes(&soname)))?;
+            }
+            return Ok(());
+        }
+        let small = real.metadata().is_ok_and(|metadata| metadata.len() <= LINKER_SCRIPT);
+        let text = if small { fs::read_to_string(&real).unwrap_or_default() } else { String::new() };
+        for word in text.split(|c: char| c.is_whitespace() || "()".contains(c)) {
+            if word.starts_with('/') && Path::new(word).is_file() {
+                self.linked(Path::new(word))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A library that a program loads while it runs.
+    pub(super) fn loads(&mut self, library: &str, program: &Path) -> Result<(), ToolError> {
+        if let Some(elf) = Elf::read(program)
+            && let Some(path) = self.libraries.find(library.as_bytes(), &elf, program, &mut self.guards)
+        {
+            self.file(&path)?;
+        }
+        Ok(())
+    }
+
     fn loaded(&mut self, elf: &Elf, real: &Path) -> Result<(), ToolError> {
         if let Some(interpreter) = &elf.interpreter {
-            self.maybe(Path::new(OsStr::from_bytes(interpreter)))?;
+            self.file(Path::new(OsStr::from_bytes(interpreter)))?;
         }
         for name in &elf.needed {
-            match self.libraries.find(name, elf, real, &mut self.guards) {
-                Some(library) => {
-                    self.file(&library)?;
-                }
-                // The program will not start. That it does not is part of what it is.
-                None => self.maybe(Path::new(OsStr::from_bytes(name)))?,
+            // Without it the program will not start, until a directory that is guarded gets it.
+            if let Some(library) = self.libraries.find(name, elf, real, &mut self.guards) {
+                self.file(&library)?;
             }
         }
         Ok(())
@@ -132,98 +182,69 @@ impl<'a> Survey<'a> {
         let Some(interpreter) = words.next().map(|word| Path::new(OsStr::from_bytes(word))) else {
             return Ok(());
         };
-        self.maybe(interpreter)?;
+        self.program(interpreter)?;
         if interpreter.file_name() == Some(OsStr::new("env"))
             && let Some(name) = words.find(|word| !word.starts_with(b"-") && !word.contains(&b'='))
-            && let Some(path) = find(Path::new(OsStr::from_bytes(name)), self.dirs)
         {
-            self.file(&path)?;
+            self.helper(Path::new(OsStr::from_bytes(name)))?;
         }
         Ok(())
     }
 
-    /// A file, or that there is none.
-    fn maybe(&mut self, path: &Path) -> Result<(), ToolError> {
-        if path.exists() {
-            self.file(path)?;
-        } else {
-            let absent = HostPath { path: path.to_owned(), state: super::HostState::Absent };
-            self.components.insert(path.to_owned(), absent.digest());
-        }
-        Ok(())
-    }
-
-    fn directory(&mut self, path: &Path) -> Result<(), ToolError> {
-        let failed = |source| ToolError::Unreadable { path: path.to_owned(), source };
-        let real = path.canonicalize().map_err(failed)?;
-        let digest = HostPath::resolve(&real, self.files)?.digest();
-        self.components.insert(real, digest);
-        Ok(())
-    }
-
-    fn gcc(&mut self, driver: &Path) -> Result<(), ToolError> {
-        let questions: Vec<String> = std::iter::once("-print-search-dirs".to_owned())
-            .chain(GCC_PROGRAMS.iter().map(|name| format!("-print-prog-name={name}")))
-            .chain(GCC_FILES.iter().map(|name| format!("-print-file-name={name}")))
-            .collect();
-        // Each answer takes a process of its own.
-        let answers: Vec<Option<PathBuf>> = questions
-            .par_iter()
-            .map(|question| ask(driver, question, self.dirs))
-            .collect::<Result<_, ToolError>>()?;
-        let mut answers = answers.into_iter();
-
-        // What gcc does not find now, it may find in one of these later.
-        if let Some(text) = answers.next().flatten() {
-            let text = text.as_os_str().to_string_lossy().into_owned();
-            let lists = text.lines().filter_map(|line| line.split_once(": =")).map(|(_, list)| list);
-            self.guards.extend(lists.flat_map(|list| list.split(':')).map(PathBuf::from));
-        }
-        for answer in answers.by_ref().take(GCC_PROGRAMS.len()).flatten() {
-            // A bare name is one that the driver leaves to the search path.
-            if let Some(path) = find(&answer, self.dirs) {
-                self.file(&path)?;
+    /// Where `path` really is. Links on the way become entries, and so does it if there is nothing.
+    fn real(&mut self, path: &Path) -> Result<Option<PathBuf>, ToolError> {
+        let failed = |at: &Path, source| ToolError::Unreadable { path: at.to_owned(), source };
+        let mut real = PathBuf::from("/");
+        let mut left: VecDeque<OsString> = parts(path);
+        let mut links = 0;
+        while let Some(name) = left.pop_front() {
+            if name == ".." {
+                real.pop();
+                continue;
+            }
+            let next = real.join(&name);
+            match fs::symlink_metadata(&next) {
+                Err(error) if is_absent(&error) => {
+                    self.closure.insert(next, HostEntry::Absent);
+                    return Ok(None);
+                }
+                Err(error) => return Err(failed(&next, error)),
+                Ok(metadata) if metadata.is_symlink() => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(failed(
+                            path,
+                            io::Error::from_raw_os_error(nix::errno::Errno::ELOOP as i32),
+                        ));
+                    }
+                    let target = fs::read_link(&next).map_err(|source| failed(&next, source))?;
+                    if target.is_absolute() {
+                        real = PathBuf::from("/");
+                    }
+                    for part in parts(&target).into_iter().rev() {
+                        left.push_front(part);
+                    }
+                    self.closure.insert(next, HostEntry::Link(target));
+                }
+                Ok(_) => real = next,
             }
         }
-        for answer in answers.flatten().filter(|path| path.is_absolute()) {
-            if answer.is_dir() {
-                self.directory(&answer)?;
-            } else if answer.exists() {
-                self.file(&answer)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn clang(&mut self, driver: &Path) -> Result<(), ToolError> {
-        if let Some(resources) = ask(driver, "-print-resource-dir", self.dirs)? {
-            let include = resources.join("include");
-            self.guards.insert(resources);
-            if include.is_dir() {
-                self.directory(&include)?;
-            }
-        }
-        Ok(())
+        Ok(Some(real))
     }
 }
 
-/// What the compiler answers; `None` if it does not know the question.
-pub(super) fn ask(driver: &Path, question: &str, dirs: &[PathBuf]) -> Result<Option<PathBuf>, ToolError> {
-    let failed = |source| ToolError::Ask { driver: driver.to_owned(), question: question.to_owned(), source };
-    let path = std::env::join_paths(dirs).map_err(|error| failed(std::io::Error::other(error)))?;
-    let output = Command::new(driver)
-        .arg(question)
-        .env_clear()
-        .env("PATH", path)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(failed)?;
-    if !output.status.success() {
-        return Ok(None);
-    }
-    let text = output.stdout.trim_ascii().to_vec();
-    Ok((!text.is_empty()).then(|| std::ffi::OsString::from_vec(text).into()))
+/// The names in a path, and `..`.
+fn parts(path: &Path) -> VecDeque<OsString> {
+    let parts = path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    });
+    parts.collect()
+}
+
+fn contains(name: &OsStr, part: &[u8]) -> bool {
+    name.as_bytes().windows(part.len()).any(|window| window == part)
 }
 
 /// What follows the `#!` of a script.

@@ -4,9 +4,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::closure::Closure;
 use super::packages::package_of;
-use super::path::{HostPath, HostPathError};
+use super::path::HostPathError;
 use super::survey::Survey;
 use crate::digest::{Digest, Domain, Hasher};
 use crate::source::FileDigests;
@@ -15,14 +17,14 @@ use crate::source::FileDigests;
 pub const FIXED_DIRS: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// A program with its libraries, interpreter and helpers.
+/// A program with all that it needs of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolIdentity {
     /// Where it was found.
     pub program: PathBuf,
-    /// The files and directories that it consists of, by path, and the digest of each.
-    pub components: Vec<(PathBuf, Digest)>,
-    /// The digest of all of them.
+    /// What it needs: its file, libraries, interpreter, helpers and data.
+    pub closure: Arc<Closure>,
+    /// The digest of both.
     pub digest: Digest,
 }
 
@@ -47,17 +49,17 @@ pub enum ToolError {
         /// Why.
         source: io::Error,
     },
-    /// A compiler cannot be run.
-    #[error("`{} {question}` cannot be run", driver.display())]
+    /// A program that is to tell what it needs cannot be run.
+    #[error("`{} {question}` cannot be run", program.display())]
     Ask {
-        /// The compiler.
-        driver: PathBuf,
+        /// The program.
+        program: PathBuf,
         /// What it was to tell.
         question: String,
         /// Why.
         source: io::Error,
     },
-    /// A directory that it consists of cannot be read.
+    /// A file or directory that it needs cannot be read.
     #[error(transparent)]
     Path(#[from] HostPathError),
 }
@@ -67,10 +69,10 @@ fn install(package: Option<&str>) -> String {
 }
 
 impl ToolIdentity {
-    /// Finds `program` in `path_dirs`, or else in [`FIXED_DIRS`], and all that it consists of.
+    /// Finds `program` in `path_dirs`, or else in [`FIXED_DIRS`], and all that it needs.
     ///
     /// Finding that out takes tens of milliseconds for a compiler, which has to be asked. The answer is remembered
-    /// together with all that it rests on, so that later on a stat of each component is enough.
+    /// together with all that it rests on, so that later on a stat of each part is enough.
     pub fn resolve(program: &str, path_dirs: &[PathBuf], files: &FileDigests) -> Result<Self, ToolError> {
         let dirs = search_path(path_dirs);
         let missing = || ToolError::Missing {
@@ -79,45 +81,68 @@ impl ToolIdentity {
             searched: dirs.clone(),
         };
         let path = find(Path::new(program), &dirs).ok_or_else(missing)?;
-        let failed = |source| ToolError::Unreadable { path: path.clone(), source };
-        let real = path.canonicalize().map_err(failed)?;
-        let mut key = Hasher::new(Domain::Tool);
-        key.text("components").bytes(path.as_os_str().as_bytes()).bytes(real.as_os_str().as_bytes());
-        key.digest(&files.digest(&real).map_err(failed)?);
-        for dir in &dirs {
-            key.bytes(dir.as_os_str().as_bytes());
-        }
-
-        let (question, answer) = files.ask(key.finish());
-        if let Some(answer) = answer
-            && answer.components.iter().all(|(path, digest)| is_as_it_was(path, digest, files))
-        {
-            return Ok(Self::new(path, answer.components));
-        }
-        let mut survey = Survey::new(files, &dirs);
-        survey.program(&path)?;
-        let (components, guards) = survey.finish();
-        files.remember(question, components.clone(), guards);
-        Ok(Self::new(path, components))
-    }
-
-    fn new(program: PathBuf, components: Vec<(PathBuf, Digest)>) -> Self {
+        let mut key = question("program", &dirs);
+        identify(&path, files, &mut key)?;
+        let closure = surveyed(key.finish(), &dirs, files, |survey| {
+            survey.root_links();
+            survey.program(&path)
+        })?;
         let mut hasher = Hasher::new(Domain::Tool);
-        hasher.text("tool").bytes(program.as_os_str().as_bytes()).number(components.len() as u64);
-        for (path, digest) in &components {
-            hasher.bytes(path.as_os_str().as_bytes()).digest(digest);
-        }
-        Self { program, digest: hasher.finish(), components }
+        hasher.text("tool").bytes(path.as_os_str().as_bytes()).digest(&closure.digest());
+        Ok(Self { program: path, digest: hasher.finish(), closure: Arc::new(closure) })
     }
 }
 
-fn is_as_it_was(path: &Path, digest: &Digest, files: &FileDigests) -> bool {
-    HostPath::resolve(path, files).is_ok_and(|now| now.digest() == *digest)
+/// The beginning of a question's key.
+pub(super) fn question(what: &str, dirs: &[PathBuf]) -> Hasher {
+    let mut key = Hasher::new(Domain::Tool);
+    key.text("survey 1").text(what).number(dirs.len() as u64);
+    for dir in dirs {
+        key.bytes(dir.as_os_str().as_bytes());
+    }
+    key
+}
+
+/// Adds a program to a question's key.
+pub(super) fn identify(program: &Path, files: &FileDigests, key: &mut Hasher) -> Result<(), ToolError> {
+    let failed = |source| ToolError::Unreadable { path: program.to_owned(), source };
+    let real = program.canonicalize().map_err(failed)?;
+    key.bytes(program.as_os_str().as_bytes()).bytes(real.as_os_str().as_bytes());
+    key.digest(&files.digest(&real).map_err(failed)?);
+    Ok(())
+}
+
+/// What a survey finds: remembered, or looked for.
+pub(super) fn surveyed(
+    key: Digest,
+    dirs: &[PathBuf],
+    files: &FileDigests,
+    look: impl FnOnce(&mut Survey<'_>) -> Result<(), ToolError>,
+) -> Result<Closure, ToolError> {
+    let (question, remembered) = files.ask(key);
+    if let Some(remembered) = remembered
+        && let Some(closure) = Closure::decode(&remembered.answer)
+        && closure.is_current(files)
+    {
+        return Ok(closure);
+    }
+    let mut survey = Survey::new(files, dirs);
+    look(&mut survey)?;
+    let (closure, guards) = survey.finish();
+    if let Some(answer) = closure.encode() {
+        files.remember(question, answer, guards);
+    }
+    Ok(closure)
 }
 
 /// All directories in which programs are looked for, in order.
 pub(super) fn search_path(path_dirs: &[PathBuf]) -> Vec<PathBuf> {
     path_dirs.iter().cloned().chain(FIXED_DIRS.iter().map(PathBuf::from)).collect()
+}
+
+/// Where a program is, by the same rule as [`ToolIdentity::resolve`].
+pub fn find_program(program: &str, path_dirs: &[PathBuf]) -> Option<PathBuf> {
+    find(Path::new(program), &search_path(path_dirs))
 }
 
 /// The first executable file of that name, as a shell would find it.
@@ -138,7 +163,6 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::host::survey::Family;
 
     struct Bench {
         dir: tempfile::TempDir,
@@ -169,7 +193,7 @@ mod tests {
     }
 
     fn has(tool: &ToolIdentity, name: &str) -> bool {
-        tool.components.iter().any(|(path, _)| path.to_string_lossy().contains(name))
+        tool.closure.entries().any(|(path, _)| path.to_string_lossy().contains(name))
     }
 
     #[test]
@@ -205,7 +229,10 @@ mod tests {
         let at = |name: &str| bench.bin().join(name).display().to_string();
         bench.script("a", &format!("#!{}\n", at("b")));
         bench.script("b", &format!("#!{}\n", at("a")));
-        assert_eq!(bench.resolve("a").components.len(), 2);
+        assert_eq!(
+            bench.resolve("a").closure.entries().filter(|(path, _)| path.starts_with(bench.bin())).count(),
+            2
+        );
     }
 
     /// A compiler that says on each run that it was run.
@@ -266,28 +293,12 @@ mod tests {
             return;
         };
         let cold = start.elapsed();
-        for part in ["/cc1", "/collect2", "libc.so.6", "libgcc.a", "ld-linux", "/include"] {
+        for part in ["/cc1", "/collect2", "libc.so.6", "crt1.o", "ld-linux", "/usr/include"] {
             assert!(has(&gcc, part), "{part} in {gcc:#?}");
         }
         files.save().unwrap();
         let start = Instant::now();
         assert_eq!(ToolIdentity::resolve("gcc", &[], &bench.files()).unwrap(), gcc);
-        eprintln!("{} components, cold {cold:?}, warm {:?}", gcc.components.len(), start.elapsed());
-    }
-
-    #[test]
-    fn compilers_are_known_by_name() {
-        for (name, family) in [
-            ("gcc", Some(Family::Gcc)),
-            ("x86_64-linux-gnu-gcc-12", Some(Family::Gcc)),
-            ("g++-12.2", Some(Family::Gcc)),
-            ("clang-16", Some(Family::Clang)),
-            ("clang++", Some(Family::Clang)),
-            ("gcc-ar-12", None),
-            ("ccache", None),
-            ("make", None),
-        ] {
-            assert_eq!(Family::of(name), family, "{name}");
-        }
+        eprintln!("{} components, cold {cold:?}, warm {:?}", gcc.closure.entries().count(), start.elapsed());
     }
 }

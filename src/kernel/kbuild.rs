@@ -7,8 +7,6 @@
 
 mod cover;
 mod follow;
-mod incbin;
-mod makefile;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -20,7 +18,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-pub use cover::{Cover, CoverError, cover};
+pub use cover::{beside, cover};
 pub use follow::follows;
 
 use names::{Format, Origin, each_name};

@@ -1,5 +1,4 @@
-//! Kernel knowledge: `.config` files and what they were asked to be, Kconfig files, CONFIG predicates, kbuild's
-//! records, and which settings make builds unrepeatable.
+//! Kernel knowledge: `.config` files and what they were asked to be, Kconfig files, CONFIG predicates, kbuild's records.
 
 pub mod asked;
 pub mod compiler;
@@ -9,5 +8,4 @@ pub mod kconfig;
 pub mod matching;
 pub mod messages;
 pub mod predicate;
-pub mod repeatable;
 pub mod targets;

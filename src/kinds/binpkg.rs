@@ -31,7 +31,7 @@ use crate::gentoo::portage::{
 };
 use crate::graph::Action;
 use crate::plan::{PlanError, Projected};
-use crate::spec::model::{Gentoo, RootSpec, Spec};
+use crate::spec::model::{Gentoo, HostRef, RootSpec, Spec};
 
 use kept::Kept;
 
@@ -75,7 +75,7 @@ impl Packages<'_> {
     /// The tree that a root's packages are made by, and where it is from, if it has packages, the spec says whose tree counts,
     /// and the rule shows none of this machine's; or what is missing, and what to do.
     fn tree(&self, action: &Action) -> Result<Option<(&Gentoo, &Tree)>, String> {
-        let has_hosts = action.host.iter().any(|path| Path::new(EBUILDS).starts_with(path));
+        let has_hosts = paths(action).any(|path| Path::new(EBUILDS).starts_with(path));
         match &self.spec.project.gentoo {
             Some(gentoo) if self.root(action).takes_ebuilds(&gentoo.value) && !has_hosts => {
                 Ok(Some((&gentoo.value, self.lock.ebuilds()?)))
@@ -214,7 +214,7 @@ impl<'a> Run<'a> {
         let mut steps = self.install.steps().map_err(Made::failed)?.to_vec();
         steps.push(about::step(OUT));
         loop {
-            match self.making.run(self.in_root(&steps, &kept, false))? {
+            match self.making.run(&self.in_root(&steps, &kept, false))? {
                 StepsEnd::Passed => break,
                 StepsEnd::Failed { step: 1, said, .. } => {
                     let failure = Failure::read(&said);
@@ -244,7 +244,7 @@ impl<'a> Run<'a> {
     /// Gets what servers have, and tells whether they could not be asked.
     fn fetch(&self, kept: &Kept) -> Result<bool, Made> {
         let steps = [self.install.fetch().map_err(Made::failed)?];
-        match self.making.run(self.in_root(&steps, kept, true))? {
+        match self.making.run(&self.in_root(&steps, kept, true))? {
             StepsEnd::Passed => Ok(false),
             StepsEnd::Failed { said, .. } => {
                 if let Some(made) = trouble::of_fetching(&said) {
@@ -264,10 +264,10 @@ impl<'a> Run<'a> {
             mount(&self.told, OUT, Access::ReadWrite),
         ];
         // Such as a tree of ebuilds.
-        let host = self.making.action.host.iter().filter(|path| path.exists());
+        let host = paths(self.making.action).filter(|path| path.exists());
         mounts.extend(host.map(|path| Mount {
-            from: path.clone(),
-            to: path.clone(),
+            from: path.to_owned(),
+            to: path.to_owned(),
             access: Access::ReadOnly,
         }));
         let shown = self.ebuilds.iter().map(|image| Shown {
@@ -303,7 +303,7 @@ impl<'a> Run<'a> {
         argv.extend(["-root-uid", "0", "-root-gid", "0"].map(OsString::from));
         let mounts =
             vec![mount(&self.written.upper, UPPER, Access::ReadOnly), mount(dir, OUT, Access::ReadWrite)];
-        match self.making.run(on_host(argv, mounts))? {
+        match self.making.run(&self.on_host(argv, mounts)?)? {
             StepsEnd::Passed => Ok(()),
             StepsEnd::Failed { said, .. } => {
                 let said = said.trim().lines().collect::<Vec<_>>().join("; ");
@@ -320,20 +320,32 @@ impl<'a> Run<'a> {
         }
         let argv = ["rm", "-rf", "/kiln/scratch/upper", "/kiln/scratch/work"].map(OsString::from);
         let mounts = vec![mount(self.making.scratch, "/kiln/scratch", Access::ReadWrite)];
-        self.making.tidy(&on_host(argv.into(), mounts));
+        if let Ok(spec) = self.on_host(argv.into(), mounts) {
+            self.making.tidy(&spec);
+        }
+    }
+
+    /// A sandbox with a program of this machine, as the user that installs packages.
+    fn on_host(&self, argv: Vec<OsString>, mounts: Vec<Mount>) -> Result<SandboxSpec, Made> {
+        let env = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C")];
+        let program = argv.first().map(|program| program.to_string_lossy()).unwrap_or_default();
+        Ok(SandboxSpec {
+            root: Root::Host(self.making.host_files(&[&program])?),
+            run_as: RunAs::Installer,
+            mounts,
+            steps: vec![step(argv)],
+            env: env.map(|(name, value)| (name.into(), value.into())).into(),
+            ..SandboxSpec::default()
+        })
     }
 }
 
-/// A sandbox with this machine's programs, as the user that installs packages.
-fn on_host(argv: Vec<OsString>, mounts: Vec<Mount>) -> SandboxSpec {
-    let env = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C")];
-    SandboxSpec {
-        run_as: RunAs::Installer,
-        mounts,
-        steps: vec![step(argv)],
-        env: env.map(|(name, value)| (name.into(), value.into())).into(),
-        ..SandboxSpec::default()
-    }
+/// The paths of the host that a rule shows.
+fn paths(action: &Action) -> impl Iterator<Item = &Path> {
+    action.host.iter().filter_map(|declared| match declared {
+        HostRef::Path(path) => Some(path.as_path()),
+        HostRef::Library(_) => None,
+    })
 }
 
 fn step(argv: Vec<OsString>) -> Step {

@@ -280,7 +280,7 @@ fn find_elsewhere(
         return Ok(Some(found));
     }
     if basis.manifest.is_discovered() {
-        for set in remotes.path_sets(&action_key, basis.manifest.least()) {
+        for set in remotes.path_sets(&action_key) {
             let Some((key, paths)) =
                 world.strong_key_elsewhere(&action_key, &basis.manifest, remotes, &set)?
             else {
@@ -379,15 +379,12 @@ pub fn find(world: &World<'_>, action: &Action, basis: &Basis) -> Result<Found, 
 
 /// What differs from the last run.
 fn why_stale(world: &World<'_>, name: &str, manifest: &Manifest) -> Result<Vec<Reason>, PlanError> {
-    let Some(last) = world.last_run(name, manifest.least())? else {
+    let Some(last) = world.last_run(name)? else {
         // One that came to nothing leaves no state, but it did run.
         let outcome = world.last_outcome(name)?;
         return Ok(vec![outcome.map_or(Reason::NeverRan, |outcome| Reason::LastRun { outcome })]);
     };
     let mut reasons = compare(&last, manifest, world);
-    if last.is_known_less {
-        reasons.insert(0, Reason::RecordsAlone);
-    }
     if last.outcome != Outcome::Pass || reasons.is_empty() {
         reasons.insert(0, Reason::LastRun { outcome: last.outcome });
     }
@@ -425,37 +422,21 @@ fn manifest(
     action: &Action,
     inputs: &impl Dependencies,
 ) -> Result<Manifest, PlanError> {
-    let mut manifest = Manifest::new(Arc::clone(&action.rule), world.least_provenance(&action.rule.rule));
+    let mut manifest = Manifest::new(Arc::clone(&action.rule));
     for hole in &action.rule.key_holes {
         let value = action.bindings.get(hole).map_or(Val::Absent, Val::from);
         manifest.add(What::Binding(hole.clone()), value);
     }
-    for program in &action.tools {
-        let tool = world.tool(program, &action.tool_path, name)?;
-        manifest.add(What::Tool(program.clone()), Val::Digest(tool.digest));
-        for (path, digest) in &tool.components {
-            manifest.add_detail(What::Host(path.clone()), Val::Digest(*digest));
-        }
-    }
-    for program in &action.programs {
-        // Where there is none the step fails, and says so; should it come to be there, that is a change.
-        let value = match world.tool(program, &action.tool_path, name) {
-            Ok(tool) => Val::Digest(tool.digest),
-            Err(PlanError::Tool { source: ToolError::Missing { .. }, .. }) => Val::Absent,
-            Err(error) => return Err(error),
-        };
-        manifest.add(What::Tool(program.clone()), value);
-    }
-    for path in &action.host {
-        manifest.add(What::Host(path.clone()), world.host_path(path)?);
+    for part in world.host_parts(action, name)? {
+        manifest.add_host(part);
     }
     if let Some(root) = &action.root {
         manifest.add(What::Binding("toolchain.mode".to_owned()), Val::Text(root.mode.name().to_owned()));
     }
     if let Some(machine) = action.machine {
         let emulator = world.emulator(machine, name)?;
-        let digest = world.host_path(&emulator)?;
-        manifest.add(What::Host(emulator), digest);
+        let digest = world.host_path(&emulator, name)?.digest();
+        manifest.add(What::Host(emulator), Val::Digest(digest));
     }
     let output = |node: NodeId, output: &str| {
         let known = inputs.known(node)?;

@@ -2,17 +2,20 @@
 //!
 //! One value feeds both the action key and its explanation, so that an explanation can't miss what the key saw.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::host::HostPart;
 use crate::digest::{Digest, Domain, Hasher};
 use crate::graph::{BoundRule, Value};
-use crate::source::{PathSet, Provenance, Reads};
+use crate::host::{Closure, HostEntry};
+use crate::source::{PathSet, Reads};
 
 /// Raised when the sandbox or the engine changes in a way that can change what an action makes.
-const ENGINE_VERSION: u64 = 3;
+const ENGINE_VERSION: u64 = 4;
 
 /// What a field is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,6 +29,8 @@ pub enum What {
     Tool(String),
     /// A file that belongs to a host program, or a declared host path.
     Host(PathBuf),
+    /// A library of the host that programs are linked with.
+    Library(String),
     /// A file or directory of the project.
     File {
         /// The input.
@@ -92,12 +97,12 @@ pub struct Manifest {
     rule: Arc<BoundRule>,
     /// Without the rule's parts and without what only explains.
     fields: Vec<Field>,
-    /// Files behind a tool's digest: they explain it, and reach the key through it.
+    /// What only explains.
     details: Vec<Field>,
+    /// Files behind the digests of tools and host paths: they explain these, and reach the key through them.
+    host: Vec<Arc<Closure>>,
     /// Inputs that are told apart by what is read of them. Sorted by input.
     trees: Vec<Tree>,
-    /// How well it must be known what an earlier run read, for that run to count.
-    least: Provenance,
 }
 
 /// An input whose content reaches no action key but the strong key: that is the second phase of the lookup.
@@ -114,19 +119,9 @@ pub struct Tree {
 }
 
 impl Manifest {
-    /// The manifest of a node of that rule, without fields as yet. Path sets of earlier runs count from `least` on.
-    pub fn new(rule: Arc<BoundRule>, least: Provenance) -> Self {
-        Self { rule, fields: Vec::new(), details: Vec::new(), trees: Vec::new(), least }
-    }
-
-    /// Whether a path set counts for this action on this machine.
-    pub fn accepts(&self, provenance: Provenance) -> bool {
-        provenance >= self.least
-    }
-
-    /// From where on path sets count.
-    pub const fn least(&self) -> Provenance {
-        self.least
+    /// The manifest of a node of that rule, without fields as yet.
+    pub fn new(rule: Arc<BoundRule>) -> Self {
+        Self { rule, fields: Vec::new(), details: Vec::new(), host: Vec::new(), trees: Vec::new() }
     }
 
     /// Adds a field.
@@ -134,7 +129,14 @@ impl Manifest {
         self.fields.push(Field { what, value });
     }
 
-    /// Adds what lies behind a field: it is kept for explanations and is not hashed itself.
+    /// Adds a part of the host.
+    pub(super) fn add_host(&mut self, part: HostPart) {
+        let value = part.value();
+        self.add(part.what, value);
+        self.host.extend(part.found.map(|(_, closure)| closure));
+    }
+
+    /// Adds what explains: it is kept and is not hashed itself.
     pub fn add_detail(&mut self, what: What, value: Val) {
         self.details.push(Field { what, value });
     }
@@ -176,7 +178,7 @@ impl Manifest {
 
     /// The paths that the action is taken to read where nothing has told which it did: every tree, whole.
     pub fn whole(&self) -> PathSet {
-        PathSet::new(Provenance::Whole, self.trees.iter().map(|tree| (tree.input.clone(), Reads::Whole)))
+        PathSet::new(self.trees.iter().map(|tree| (tree.input.clone(), Reads::Whole)))
     }
 
     /// Every field, in the form that is stored with a run.
@@ -199,7 +201,25 @@ impl Manifest {
         let trees =
             self.trees.iter().map(|tree| Field { what: tree.what.clone(), value: Val::Digest(tree.digest) });
         let declared = self.fields.iter().chain(&self.details).cloned();
-        parts.chain(declared).chain(trees).collect()
+        let declared_paths: HashSet<&Path> = self
+            .fields
+            .iter()
+            .filter_map(|field| match &field.what {
+                What::Host(path) => Some(path.as_path()),
+                _ => None,
+            })
+            .collect();
+        let host: BTreeMap<&Path, &HostEntry> =
+            self.host.iter().flat_map(|closure| closure.entries()).collect();
+        let host = host.into_iter().filter(|(path, _)| !declared_paths.contains(path));
+        let host = host.map(|(path, entry)| {
+            let value = match entry {
+                HostEntry::Absent => Val::Absent,
+                entry => Val::Digest(entry.digest()),
+            };
+            Field { what: What::Host(path.to_owned()), value }
+        });
+        parts.chain(declared).chain(host).chain(trees).collect()
     }
 }
 
@@ -217,6 +237,7 @@ impl What {
             Self::Output { input, .. } => hasher.number(6).text(input),
             Self::Projected(name) => hasher.number(7).text(name),
             Self::Source { input, .. } => hasher.number(8).text(input),
+            Self::Library(name) => hasher.number(9).text(name),
             Self::Commit { .. } => unreachable!("a commit is a detail, and no detail is hashed"),
         };
     }

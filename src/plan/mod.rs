@@ -7,6 +7,7 @@ mod apart;
 mod commits;
 mod decide;
 mod estimate;
+mod host;
 mod lookup;
 pub mod manifest;
 mod reach;

@@ -13,11 +13,11 @@ use super::verdict::Known;
 use crate::digest::{Digest, Domain, Hasher};
 use crate::graph::{Action, ExpandError, NodeId};
 use crate::host::binfmt::{self, Machine};
-use crate::host::{HostPath, HostPathError, HostState, ToolError, ToolIdentity, git};
+use crate::host::{self, Closure, ToolError, ToolIdentity, git};
 use crate::remote::{FetchError, Hit, RemotePathSet, Remotes};
 use crate::source::{
-    Change, FileDigests, Listed, Listing, Listings, MissingListing, PathSet, Provenance, Snapshot,
-    SnapshotOptions, SourceError, States, diff,
+    Change, FileDigests, Listed, Listing, Listings, MissingListing, PathSet, Snapshot, SnapshotOptions,
+    SourceError, States, diff,
 };
 use crate::spec::model::{self, Discoverer, Rule, Spec, TarballDigest};
 use crate::store::{
@@ -54,8 +54,12 @@ pub struct World<'a> {
     files: FileDigests,
     tools: Mutex<HashMap<(String, PathBuf), Arc<ToolIdentity>>>,
     project_paths: Mutex<HashMap<PathBuf, ProjectPath>>,
-    host_paths: Mutex<HashMap<PathBuf, Val>>,
+    host_paths: Mutex<HashMap<PathBuf, Arc<Closure>>>,
+    libraries: Mutex<HashMap<LibraryKey, Arc<Closure>>>,
 }
+
+/// A library by name, for these compilers, which are looked for in these directories first.
+type LibraryKey = (String, Vec<String>, Vec<PathBuf>);
 
 /// How built-in kinds look into their inputs, so that a node depends on what it looks at and on no more.
 pub trait Projection: Sync {
@@ -169,9 +173,6 @@ pub enum PlanError {
         /// Why.
         message: String,
     },
-    /// A host path can't be read.
-    #[error(transparent)]
-    Host(#[from] HostPathError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -197,9 +198,7 @@ pub struct LastRun {
     pub outcome: Outcome,
     /// What was declared of it then.
     pub fields: Vec<Field>,
-    /// Whether what it read is known, but not as well as a run here would know it.
-    pub is_known_less: bool,
-    /// What it read of each discovered input, if that is still known, and well enough.
+    /// What it read of each discovered input, if that is still known.
     read: Option<(Arc<StoredPathSet>, Reach)>,
 }
 
@@ -248,6 +247,7 @@ impl<'a> World<'a> {
             tools: Mutex::default(),
             project_paths: Mutex::default(),
             host_paths: Mutex::default(),
+            libraries: Mutex::default(),
         })
     }
 
@@ -433,34 +433,18 @@ impl<'a> World<'a> {
         })
     }
 
-    /// How well it must be known what an earlier run of a rule read, for that run to count here: no worse than what a run
-    /// here would come to know. So records of kbuild's never count where the rule does not ask for them, nor where opens
-    /// can be traced; a trace counts everywhere.
-    pub fn least_provenance(&self, rule: &Rule) -> Provenance {
-        match self.discoverer(rule) {
-            Some(Discoverer::Kbuild) => Provenance::KbuildRecords,
-            Some(Discoverer::Fanotify) | None => Provenance::Opens,
-        }
-    }
-
     /// What of the host is another than it was when this run first looked, of all that an action depends on: such as
     /// a compiler that was upgraded under a running build.
     pub fn changed_on_host(&self, action: &Action) -> Option<String> {
-        let tools = action.tools.iter().chain(&action.programs).find(|program| {
-            let key = ((*program).clone(), action.tool_path.iter().collect());
-            let then = self.tools.lock().expect("no panic while held").get(&key).map(|tool| tool.digest);
-            let now = ToolIdentity::resolve(program, &action.tool_path, &self.files);
-            now.ok().map(|tool| tool.digest) != then
-        });
         let emulator = action.machine.and_then(|machine| self.emulator(machine, "").ok());
-        let path = || {
-            action.host.iter().chain(&emulator).find(|path| {
-                let then = self.host_paths.lock().expect("no panic while held").get(*path).cloned();
-                let now = HostPath::resolve(path, &self.files);
-                now.ok().map(|now| host_value(&now)) != then
-            })
+        let emulator = emulator.and_then(|path| self.host_path(&path, "").ok());
+        let Ok(mut then) = self.closure(action, "") else {
+            return Some("what it needs of this machine".to_owned());
         };
-        tools.cloned().or_else(|| path().map(|path| path.display().to_string()))
+        if let Some(emulator) = emulator {
+            then.extend(&emulator);
+        }
+        then.changed(&self.files).map(|path| path.display().to_string())
     }
 
     /// A host program, with all that it loads.
@@ -472,8 +456,9 @@ impl<'a> World<'a> {
         let tool = ToolIdentity::resolve(program, dirs, &self.files)
             .map_err(|source| PlanError::Tool { node: node.to_owned(), source })?;
         let tool = Arc::new(tool);
-        self.tools.lock().expect("no panic while held").insert(key, Arc::clone(&tool));
-        Ok(tool)
+        let mut known = self.tools.lock().expect("no panic while held");
+        // Whoever was first says how it was.
+        Ok(Arc::clone(known.entry(key).or_insert(tool)))
     }
 
     /// What runs the programs of a machine that is not this one.
@@ -486,13 +471,34 @@ impl<'a> World<'a> {
     }
 
     /// A file or directory of the host, or that there is none.
-    pub fn host_path(&self, path: &Path) -> Result<Val, PlanError> {
+    pub fn host_path(&self, path: &Path, node: &str) -> Result<Arc<Closure>, PlanError> {
         if let Some(known) = self.host_paths.lock().expect("no panic while held").get(path) {
-            return Ok(known.clone());
+            return Ok(Arc::clone(known));
         }
-        let value = host_value(&HostPath::resolve(path, &self.files)?);
-        self.host_paths.lock().expect("no panic while held").insert(path.to_owned(), value.clone());
-        Ok(value)
+        let closure = host::closure_of(path, &self.files)
+            .map_err(|source| PlanError::Tool { node: node.to_owned(), source })?;
+        let mut known = self.host_paths.lock().expect("no panic while held");
+        // Whoever was first says how it was.
+        Ok(Arc::clone(known.entry(path.to_owned()).or_insert_with(|| Arc::new(closure))))
+    }
+
+    /// A library of the host: as this run found it, or as it is found now.
+    pub(super) fn remembered_library(
+        &self,
+        key: LibraryKey,
+        find: impl FnOnce() -> Result<Closure, PlanError>,
+    ) -> Result<Arc<Closure>, PlanError> {
+        if let Some(known) = self.libraries.lock().expect("no panic while held").get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let closure = find()?;
+        let mut known = self.libraries.lock().expect("no panic while held");
+        Ok(Arc::clone(known.entry(key).or_insert_with(|| Arc::new(closure))))
+    }
+
+    /// Digests of files of the host.
+    pub(super) const fn files(&self) -> &FileDigests {
+        &self.files
     }
 
     /// A file or directory of the project.
@@ -650,27 +656,21 @@ impl<'a> World<'a> {
         Ok(runs.into_iter().next().map(|(_, run)| run.outcome))
     }
 
-    /// The run that a node's last known state comes from. What it read is told if that counts.
-    pub fn last_run(&self, node: &str, least: Provenance) -> Result<Option<LastRun>, PlanError> {
+    /// The run that a node's last known state comes from.
+    pub fn last_run(&self, node: &str) -> Result<Option<LastRun>, PlanError> {
         let Some(state) = self.previous.get(node) else { return Ok(None) };
         let Some(run) = self.store.run(state.run)? else { return Ok(None) };
         let Some(fields) = run.manifest.as_deref().and_then(Manifest::decode) else { return Ok(None) };
-        let known = state.path_set.as_ref().map(|digest| self.lookup.path_set(digest)).transpose()?.flatten();
-        let is_known_less = known.as_ref().is_some_and(|(set, _)| set.provenance < least);
-        let read = known.filter(|_| !is_known_less).map(|(set, table)| (set, Reach::new(table)));
-        Ok(Some(LastRun { outcome: state.outcome, fields, is_known_less, read }))
+        let read = match &state.path_set {
+            Some(digest) => self.lookup.path_set(digest)?.map(|(set, table)| (set, Reach::new(table))),
+            None => None,
+        };
+        Ok(Some(LastRun { outcome: state.outcome, fields, read }))
     }
 
     /// Keeps what was learnt of files, so that the next run need not hash them again. A failure costs time, no more.
     pub fn save(&self) {
         let _ = self.files.save();
-    }
-}
-
-fn host_value(path: &HostPath) -> Val {
-    match path.state {
-        HostState::Absent => Val::Absent,
-        HostState::File(digest) | HostState::Dir(digest) => Val::Digest(digest),
     }
 }
 

@@ -21,7 +21,7 @@ use super::snapshot::{Snapshot, SnapshotOptions};
 use super::stat::{Clock, FileType, Stat, now};
 use super::{CacheState, SourceError};
 
-const MAGIC: Magic = *b"kilnfd\0\x01";
+const MAGIC: Magic = *b"kilnfd\0\x02";
 
 /// Beyond this many files, those that nobody asked for in this run are forgotten.
 const KEPT: usize = 50_000;
@@ -39,6 +39,8 @@ pub struct FileDigests {
 struct State {
     files: HashMap<PathBuf, Slot>,
     remembered: HashMap<Digest, Remembered>,
+    /// Directories that were looked at in this run.
+    trees: HashMap<PathBuf, Digest>,
     changed: bool,
 }
 
@@ -56,8 +58,8 @@ struct Known {
 /// An answer that took long to find, and what it holds on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remembered {
-    /// The files (or directories) that make up the answer, with the digest each had.
-    pub components: Vec<(PathBuf, Digest)>,
+    /// The answer, in a form that whoever asks understands.
+    pub answer: Vec<u8>,
     /// Directories in which another answer could have been found. If one changed, the question is open again.
     pub guards: Vec<(PathBuf, Option<Guard>)>,
 }
@@ -145,8 +147,18 @@ impl FileDigests {
         Snapshot::take(path, &SnapshotOptions { cache_file: Some(&cache_file), ignore: &[] })
     }
 
+    /// The digest of the directory at `path`, as it was when it was first asked for.
+    pub fn tree_once(&self, path: &Path) -> Result<Digest, SourceError> {
+        if let Some(digest) = self.state().trees.get(path) {
+            return Ok(*digest);
+        }
+        let digest = self.tree(path)?.digest();
+        // Whoever was first says how it was.
+        Ok(*self.state().trees.entry(path.to_owned()).or_insert(digest))
+    }
+
     /// Asks a question that `key` stands for. The answer, if one is remembered and no guard has changed since;
-    /// whether its components are what they were is for the caller to see.
+    /// whether what it tells of is as it was is for the caller to see.
     pub fn ask(&self, key: Digest) -> (Question, Option<Remembered>) {
         let question = Question { key, asked: now() };
         let found = self.state().remembered.get(&key).cloned();
@@ -156,7 +168,7 @@ impl FileDigests {
 
     /// Remembers the answer that was found to a question. If a guarded directory changed since it was asked (or just
     /// before, see [`super::stat`]), the answer may be half old and half new, and is not remembered.
-    pub fn remember(&self, question: Question, components: Vec<(PathBuf, Digest)>, guarded: Vec<PathBuf>) {
+    pub fn remember(&self, question: Question, answer: Vec<u8>, guarded: Vec<PathBuf>) {
         let mut guards = Vec::with_capacity(guarded.len());
         for path in guarded {
             let guard = Guard::of(&path);
@@ -166,7 +178,7 @@ impl FileDigests {
             guards.push((path, guard));
         }
         let mut state = self.state();
-        state.remembered.insert(question.key, Remembered { components, guards });
+        state.remembered.insert(question.key, Remembered { answer, guards });
         state.changed = true;
     }
 
@@ -187,10 +199,7 @@ impl FileDigests {
             .collect();
         files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         // The format has texts for paths; an answer with others is found again next time.
-        let is_text = |answer: &Remembered| {
-            let components = answer.components.iter().map(|(path, _)| path);
-            components.chain(answer.guards.iter().map(|(path, _)| path)).all(|path| path.to_str().is_some())
-        };
+        let is_text = |answer: &Remembered| answer.guards.iter().all(|(path, _)| path.to_str().is_some());
         let mut remembered: Vec<_> = state
             .remembered
             .iter()
@@ -217,6 +226,7 @@ impl From<Stored> for State {
         Self {
             files: stored.files.into_iter().map(|(bytes, known)| (path(bytes), slot(known))).collect(),
             remembered: stored.remembered.into_iter().collect(),
+            trees: HashMap::new(),
             changed: false,
         }
     }

@@ -76,15 +76,6 @@ pub struct Project {
     pub keys: Vec<Spanned<String>>,
     /// Where the key is that signs what is pushed.
     pub sign: Option<Spanned<SecretFrom>>,
-    /// Whether a configuration fails by which equal inputs make other kernels. Default: it is told, and no failure.
-    pub repeatable: Option<Spanned<bool>>,
-}
-
-impl Project {
-    /// Whether a configuration fails by which equal inputs make other kernels.
-    pub fn is_repeatable(&self) -> bool {
-        self.repeatable.as_ref().is_some_and(|repeatable| repeatable.value)
-    }
 }
 
 /// Where a source tree comes from.
@@ -189,6 +180,24 @@ pub struct Fixup {
     pub text: String,
     /// Whether the final `.config` may have it otherwise; of a list, all that is in it.
     pub optional: bool,
+}
+
+/// A host program that a rule runs: `"zstd"`, or `Optional("zstd")`.
+#[derive(Clone, Debug)]
+pub struct Tool {
+    /// Its name.
+    pub program: Template,
+    /// Whether the rule does without it where it is not installed.
+    pub optional: bool,
+}
+
+/// Something else of the host that a rule reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostRef {
+    /// `"/usr/share/data"`: a file or directory.
+    Path(PathBuf),
+    /// `Library("elf")`: what the linker takes for `-lelf`.
+    Library(String),
 }
 
 /// The kbuild target that makes another configuration each time, unless it is given a seed.
@@ -347,9 +356,9 @@ pub struct Rule {
     /// Declared parameters.
     pub params: Named<Param>,
     /// Host programs it runs, by name or template; part of the key with the libraries they load.
-    pub tools: Vec<Spanned<Template>>,
+    pub tools: Vec<Spanned<Tool>>,
     /// Host files or directories it reads; part of the key.
-    pub host: Vec<Spanned<PathBuf>>,
+    pub host: Vec<Spanned<HostRef>>,
     /// Inputs by name: `{in.NAME}` is the path inside the sandbox.
     pub inputs: Named<Input>,
     /// Environment on top of the fixed one.
@@ -439,7 +448,7 @@ impl Kind {
     pub const fn bindings(self) -> &'static [&'static str] {
         match self {
             Self::Command | Self::Match => &[],
-            Self::Config => &["fixups.required", "repeatable"],
+            Self::Config => &["fixups.required"],
             Self::Job => &["board.qemu", "board.args", "board.cmdline", "test.marker", "test.time_limit"],
             // What of a board and a test the job's definition can hold. Not which lab it is sent to, nor by what name.
             Self::Lava => &[
@@ -708,18 +717,6 @@ pub struct SandboxSettings {
     pub network: bool,
     /// Where steps run.
     pub root: SandboxRoot,
-    /// Which system calls steps may use.
-    pub system_calls: SystemCalls,
-}
-
-/// Which system calls steps may use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SystemCalls {
-    /// `Filtered`: those that builds need. The default.
-    #[default]
-    Filtered,
-    /// `Unfiltered`: all that the kernel has, for steps that need one of the others.
-    Unfiltered,
 }
 
 /// Where steps run.

@@ -13,6 +13,11 @@ use kiln::store::{Artifact, Store};
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "../fixtures/tools.rs"]
+mod tools;
+
+pub use tools::TOOLS;
+
 /// The nodes of the project that [`Project::new`] makes.
 pub const CONFIG: &str = "config:linux/x86_64/pc/fake";
 pub const KERNEL: &str = "kernel:linux/x86_64/pc/fake";
@@ -84,21 +89,6 @@ impl Project {
             let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
             self.behind = user.map(str::to_owned).to_vec();
         }
-        self
-    }
-
-    /// As an ordinary user's on a machine that allows no fanotify.
-    pub fn that_can_not_trace(self) -> Self {
-        let mut project = self.of_ordinary_user();
-        let none = "echo 0 >/proc/sys/user/max_fanotify_groups && exec setpriv --ambient-caps=-all --inh-caps=-all \"$@\"";
-        let words = ["unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c", none, "sh"];
-        project.behind.extend(words.map(str::to_owned));
-        project
-    }
-
-    /// As root's again, if the tests run as root: on the same machine, with the same cache.
-    pub fn that_can_trace(mut self) -> Self {
-        self.behind.clear();
         self
     }
 
@@ -248,10 +238,18 @@ fn lean(rule: &str) -> String {
         }
         None => rule.to_owned(),
     };
-    let rule = without(rule, "tools", "    tools: [\"make\", \"sh\", \"{toolchain.prefix}ld\"],\n");
-    let rule = without(&rule, "host", "");
+    let tools = format!("    tools: [\"make\", \"{{toolchain.prefix}}ld\", {TOOLS}],\n");
+    let rule = without(rule, "tools", &tools);
+    let rule = rule.replace("[\"{board.qemu}\"]", &format!("[\"{{board.qemu}}\", {TOOLS}]"));
+    let rule = without_line(&rule, "host");
     // To be looked at; nothing packs them here.
     rule.replace("\"**/*.ko\", optional: true, export: false", "\"**/*.ko\", optional: true")
+}
+
+/// A rule without a field that is on one line.
+fn without_line(rule: &str, field: &str) -> String {
+    let start = format!("    {field}: ");
+    rule.lines().filter(|line| !line.starts_with(&start)).map(|line| format!("{line}\n")).collect()
 }
 
 /// What kiln said, and how it ended.

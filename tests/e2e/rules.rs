@@ -1,13 +1,13 @@
 //! Rules of users' own: what they can say, and what their steps find around them.
 
-use crate::project::Project;
+use crate::project::{Project, TOOLS};
 
 /// A rule of one step in the shell. Its output is the file `made`.
 fn shell(script: &str, fields: &str) -> String {
     let script = script.replace('{', "{{").replace('}', "}}").replace("{{out}}", "{out}");
     format!(
         "(version: 1, steps: [[\"sh\", \"-c\", {script:?}]], outputs: {{ \"made\": File(\"made\") }}, \
-         tools: [\"sh\"], export: \"it\", {fields})\n"
+         tools: [{TOOLS}], export: \"it\", {fields})\n"
     )
 }
 

@@ -163,7 +163,7 @@ fn a_blob_that_a_plan_reads_is_made_again() {
                 r#"(version: 1, kind: Job, per: ["source", "arch", "defconfig", "toolchain", "board", "test"],
                     expand: (rule: "match", output: "boards"),
                     inputs: {"image": Output(rule: "config", output: "config")},
-                    tools: ["{board.qemu}"], outputs: {"console": File("console.log")})"#,
+                    tools: ["{board.qemu}", "sh", "cat", "echo", "sleep"], outputs: {"console": File("console.log")})"#,
             );
             let target = ["build", "match:*"];
             project.run(target).exits(0);

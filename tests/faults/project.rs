@@ -19,6 +19,11 @@ use nix::unistd::{Pid, chown, geteuid};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
+#[path = "../fixtures/tools.rs"]
+mod tools;
+
+pub use tools::TOOLS;
+
 const NOBODY: u32 = 65534;
 
 /// How long to wait for what must come to pass. Nothing is measured by it: a machine may be as slow as it likes.
@@ -130,14 +135,14 @@ impl Node {
         });
         let continues = match trees.collect::<Vec<_>>() {
             trees if self.continues => {
-                format!("incremental: Kbuild, discover: (inputs: {trees:?}, by: [Fanotify]),")
+                format!("incremental: Kbuild, discover: (inputs: {trees:?}, by: [Fanotify, Kbuild]),")
             }
             _ => String::new(),
         };
         let export = if self.exported { format!("export: {:?},", self.name) } else { String::new() };
         format!(
             "(version: 1, params: {{{params}}}, inputs: {{{inputs}}}, steps: [[\"sh\", \"-c\", {script:?}]],
-              tools: [\"sh\"], outputs: {{{}}}, {export} {continues})",
+              tools: [{TOOLS}], outputs: {{{}}}, {export} {continues})",
             self.outputs
         )
     }

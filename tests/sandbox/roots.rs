@@ -70,6 +70,7 @@ impl Host {
     pub fn pack(&self, written: &Writable, name: &str) -> PathBuf {
         let out = self.subdir("packed");
         let spec = SandboxSpec {
+            root: super::whole_host(),
             run_as: RunAs::Installer,
             mounts: vec![
                 mount(&written.upper, "/kiln/upper", Access::ReadOnly),

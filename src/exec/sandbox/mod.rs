@@ -1,7 +1,7 @@
 //! The sandbox: where an action's steps run.
 //!
-//! Steps see the system directories, the host's or those of an image, and the declared mounts, nothing else of the
-//! host: not its files, its processes, its network, its name, nor kiln's environment. They hold no capability with which
+//! Steps see the declared files of the host or the root of an image, and the declared mounts, nothing else of the
+//! host: not its other files, its processes, its network, its name, nor kiln's environment. They hold no capability with which
 //! any of this could be undone, and when the last step ends, or kiln dies, everything they started dies with them, and
 //! every mount made for them goes.
 //!
@@ -34,13 +34,11 @@
 //! | `helper.rs` | the process outside: namespaces, lifeline |
 //! | `init.rs` | PID 1: the steps, their orphans, their usage |
 //! | `root.rs` | the root as steps see it, from its parts: |
-//! | `system.rs`, `devices.rs` | the system's directories; `/proc`, `/dev`, `/tmp` |
+//! | `system.rs`, `devices.rs` | the system's files; `/proc`, `/dev`, `/tmp` |
 //! | `images.rs`, `device.rs`, `squashfuse.rs` | trees of images, by loop devices or in user space |
 //! | `points.rs`, `mounts.rs` | mount points; mounts |
 //! | `network.rs` | loopback |
 //! | `privileges.rs`, `ids.rs` | who we are and what we may; other users without root |
-//! | `identity.rs` | who steps are where root runs kiln |
-//! | `system_calls.rs` | the system-call filter of steps |
 //! | `error.rs`, `probe.rs` | what went wrong and what mends it; can this host do it at all |
 //! | `raw.rs` | every `unsafe` there is |
 
@@ -49,7 +47,6 @@ mod devices;
 mod error;
 mod exit;
 mod helper;
-mod identity;
 mod ids;
 mod images;
 mod init;
@@ -64,20 +61,16 @@ mod spawn;
 mod spec;
 mod squashfuse;
 mod system;
-mod system_calls;
 mod wire;
 
 pub use error::SandboxError;
 pub use exit::{End, Exit, Usage};
 pub use helper::helper_main;
-pub use identity::FIRST_ID;
 pub(in crate::exec) use mounts::parse as parse_mounts;
 pub use privileges::Mode;
 pub use probe::{Probe, probe, probe_images};
 pub use spawn::{Killer, Output, Prepared, Running, Sandbox};
-pub use spec::{Access, Images, Mount, Root, RunAs, SandboxSpec, Shown, Step, Writable};
-pub use system::SYSTEM_DIRS;
-pub use system_calls::SystemCalls;
+pub use spec::{Access, HostFiles, Images, Link, Mount, Root, RunAs, SandboxSpec, Shown, Step, Writable};
 
 /// The first argument that turns the binary into a sandbox helper: see [`helper_main`].
 pub const HELPER_ARGUMENT: &str = "__sandbox";

@@ -1,81 +1,29 @@
 //! The mounts of this namespace: listing them, and restricting those below a path.
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::libc;
 use nix::mount::{MsFlags, mount};
 
 use super::error::{During, Failure, Stage};
-use super::raw;
 
 /// What our tmpfs mounts are called.
 const OURS: &str = "kiln";
 
 /// Binds `from`, with all that is mounted below it, to `to`, and adds `flags` to each of these mounts.
 pub(super) fn bind(from: &Path, to: &Path, flags: MsFlags) -> Result<(), Failure> {
-    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
-        .during(Stage::Mount, || format!("bind-mount {}", to.display()))?;
+    bind_only(from, to)?;
     restrict(to, flags)
 }
 
-/// Shows files with other owners than they have: those that a user namespace maps their owners to.
-#[derive(Clone, Copy)]
-pub(super) struct Shift<'a>(pub(super) BorrowedFd<'a>);
-
-/// A mount that is nowhere mounted yet.
-pub(super) struct Detached(OwnedFd);
-
-impl Detached {
-    /// A copy of the mount that shows `from`, and of all below it, with more flags and with shifted owners. `None` where
-    /// the kernel or the file system has no such mounts.
-    pub(super) fn shifted(from: &Path, flags: MsFlags, shift: Shift<'_>) -> Result<Option<Self>, Failure> {
-        let operation = || format!("show {} with other owners", from.display());
-        let tree = match raw::open_tree(&c_path(from).during(Stage::Mount, operation)?) {
-            // Linux before 5.2.
-            Err(Errno::ENOSYS) => return Ok(None),
-            result => result.during(Stage::Mount, operation)?,
-        };
-        let attributes = libc::mount_attr {
-            attr_set: libc::MOUNT_ATTR_IDMAP | attributes(flags),
-            attr_clr: 0,
-            propagation: 0,
-            userns_fd: u64::try_from(shift.0.as_raw_fd()).expect("descriptors are not negative"),
-        };
-        match raw::set_mount_attributes(&tree, &attributes) {
-            // Linux before 5.12; a file system without them; one that has been shifted already.
-            Err(Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => Ok(None),
-            result => result.map(|()| Some(Self(tree))).during(Stage::Mount, operation),
-        }
-    }
-
-    /// Mounts it.
-    pub(super) fn attach(&self, to: &Path) -> Result<(), Failure> {
-        c_path(to)
-            .and_then(|to| raw::move_mount(&self.0, &to).map_err(Into::into))
-            .during(Stage::Mount, || format!("mount on {}", to.display()))
-    }
-}
-
-fn c_path(path: &Path) -> io::Result<CString> {
-    Ok(CString::new(path.as_os_str().as_bytes())?)
-}
-
-/// Flags as `mount_setattr` has them.
-fn attributes(flags: MsFlags) -> u64 {
-    [
-        (MsFlags::MS_RDONLY, libc::MOUNT_ATTR_RDONLY),
-        (MsFlags::MS_NOSUID, libc::MOUNT_ATTR_NOSUID),
-        (MsFlags::MS_NODEV, libc::MOUNT_ATTR_NODEV),
-    ]
-    .into_iter()
-    .filter(|(flag, _)| flags.contains(*flag))
-    .fold(0, |all, (_, attribute)| all | attribute)
+/// Binds `from`, with all that is mounted below it, to `to`; to be restricted by [`restrict_all`].
+pub(super) fn bind_only(from: &Path, to: &Path) -> Result<(), Failure> {
+    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+        .during(Stage::Mount, || format!("bind-mount {}", to.display()))
 }
 
 /// Adds `flags` to the mount at `top` and to each below it.
@@ -83,14 +31,29 @@ fn attributes(flags: MsFlags) -> u64 {
 /// The kernel applies the flags of a bind mount to its top alone, so a tree bound read-only would still have
 /// writable corners. (`mount_setattr` does it in one call, but only from Linux 5.12.)
 pub(super) fn restrict(top: &Path, flags: MsFlags) -> Result<(), Failure> {
+    restrict_those(|path| path.starts_with(top), |path| path == top, flags)
+}
+
+/// Adds `flags` to each mount whose place is one of `these`.
+pub(super) fn restrict_all(these: impl Fn(&Path) -> bool, flags: MsFlags) -> Result<(), Failure> {
+    restrict_those(&these, |_| true, flags)
+}
+
+/// Adds `flags` to each mount that is among `these`. Those that steps can't get to are passed over, unless they `must` be
+/// within reach.
+fn restrict_those(
+    these: impl Fn(&Path) -> bool,
+    must: impl Fn(&Path) -> bool,
+    flags: MsFlags,
+) -> Result<(), Failure> {
     let text =
         fs::read("/proc/self/mountinfo").during(Stage::Proc, || "read /proc/self/mountinfo".to_owned())?;
-    for mounted in parse(&text).filter(|mounted| mounted.path.starts_with(top)) {
+    for mounted in parse(&text).filter(|mounted| these(&mounted.path)) {
         // Flags not repeated would be taken away, which a user namespace refuses for those that came from outside.
         let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | mounted.flags | flags;
         match mount(None::<&str>, &mounted.path, None::<&str>, flags, None::<&str>) {
             // Another mount lies over it, or a directory on the way is closed to us: steps cannot get there either.
-            Err(Errno::ENOENT | Errno::EINVAL | Errno::EACCES) if mounted.path != top => {}
+            Err(Errno::ENOENT | Errno::EINVAL | Errno::EACCES) if !must(&mounted.path) => {}
             result => result.during(Stage::Mount, || format!("restrict mount {}", mounted.path.display()))?,
         }
     }

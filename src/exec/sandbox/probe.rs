@@ -4,9 +4,12 @@ use std::ffi::OsString;
 use std::fs::Permissions;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{End, Images, Mode, Output, Sandbox, SandboxError, SandboxSpec, Shown, Step};
+use super::{End, HostFiles, Images, Mode, Output, Root, Sandbox, SandboxError, SandboxSpec, Shown, Step};
+use crate::exec::host::files_of;
+use crate::host::ToolIdentity;
+use crate::source::FileDigests;
 
 /// Small images with one file, as kiln makes them, and as trees of ebuilds come:
 /// `mksquashfs DIR IMAGE -comp zstd -all-root -no-xattrs -no-exports`, and the same with `xz`.
@@ -60,7 +63,13 @@ fn written(image: &[u8]) -> io::Result<tempfile::NamedTempFile> {
 }
 
 fn attempt(sandbox: &Sandbox, shown: Vec<Shown>, argv: &[&str]) -> Probe {
-    match run(sandbox, shown, argv) {
+    // The program that is run with what it needs, and nothing else.
+    let files = FileDigests::open(Path::new("/nonexistent"));
+    let files = match ToolIdentity::resolve(argv[0], &[], &files) {
+        Ok(tool) => files_of(&tool.closure),
+        Err(error) => return Probe::Unavailable { reason: error.to_string(), remedy: None },
+    };
+    match run(sandbox, files, shown, argv) {
         Ok((Mode::Root, End::AllStepsPassed)) => Probe::Root,
         Ok((Mode::UserNamespace, End::AllStepsPassed)) => Probe::UserNamespace,
         Ok((_, end)) => {
@@ -72,11 +81,18 @@ fn attempt(sandbox: &Sandbox, shown: Vec<Shown>, argv: &[&str]) -> Probe {
     }
 }
 
-fn run(sandbox: &Sandbox, shown: Vec<Shown>, argv: &[&str]) -> Result<(Mode, End), SandboxError> {
+fn run(
+    sandbox: &Sandbox,
+    files: HostFiles,
+    shown: Vec<Shown>,
+    argv: &[&str],
+) -> Result<(Mode, End), SandboxError> {
     let argv = argv.iter().map(OsString::from).collect();
     let steps = vec![Step { argv, cwd: PathBuf::from("/") }];
-    let mut running =
-        sandbox.spawn(&SandboxSpec { shown, steps, ..SandboxSpec::default() }, Output::Piped)?;
+    let mut running = sandbox.spawn(
+        &SandboxSpec { root: Root::Host(files), shown, steps, ..SandboxSpec::default() },
+        Output::Piped,
+    )?;
     // What they have to say, and what the image holds, fits into the pipe.
     let exit = running.wait()?;
     Ok((running.mode(), exit.end))

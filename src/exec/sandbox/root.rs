@@ -20,11 +20,10 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{chdir, pivot_root, sethostname};
 
 use super::error::{During, Failure, Stage};
-use super::identity::Identity;
 use super::images::Trees;
 use super::mounts::{bind, make_private, tmpfs};
-use super::points::{EMPTY, HOST, IMAGES, bind_to, file, on_host, show_to, stays_inside};
-use super::system::{HostSystem, SYSTEM_DIRS, show_tree};
+use super::points::{EMPTY, HOST, IMAGES, bind_to, file, on_host, stays_inside};
+use super::system::{HostSystem, show_tree};
 use super::{Access, Root, SandboxSpec, devices, network, raw};
 
 /// Any directory that every host has and that no mount source needs before the pivot.
@@ -33,39 +32,39 @@ const STAGING: &str = "/tmp";
 /// What mount points have for a time: that of staged files, 1980-01-01.
 const STAGED: TimeSpec = TimeSpec::new(315_532_800, 0);
 
+/// Says where names are looked up.
+const RESOLVER: &str = "/etc/resolv.conf";
+
 pub(super) const HARMLESS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 pub(super) const READ_ONLY: MsFlags = HARMLESS.union(MsFlags::MS_RDONLY);
 
 /// Gives this process namespaces of its own and the root that `spec` describes.
-///
-/// `identity`: who steps are, where that is none who owns something on the host.
-pub(super) fn build(spec: &SandboxSpec, identity: Option<&Identity>) -> Result<(), Failure> {
+pub(super) fn build(spec: &SandboxSpec) -> Result<(), Failure> {
     enter_namespaces(spec.network)?;
     // While paths still mean what they mean on the host:
     let sources = Sources::find(spec)?;
     let trees = Trees::open(spec)?;
-    pivot(&trees, identity)?;
+    pivot(&trees)?;
     let trees = Path::new(IMAGES);
     devices::mount_proc()?;
-    match (&spec.root, &sources.system) {
-        (Root::Images(images), _) => show_tree(&Trees::root(trees), spec, images.writable.is_some())?,
-        (Root::Host, system) => system.show()?,
+    if let Root::Images(images) = &spec.root {
+        show_tree(&Trees::root(trees), spec, images.writable.is_some())?;
     }
-    devices::make_devices(&spec.root, identity.is_some())?;
+    devices::make_devices(&spec.root)?;
     devices::make_temporary(spec.tmp_size)?;
+    // Some of it may be below /tmp.
+    if let Some(system) = &sources.system {
+        system.show()?;
+    }
     for (index, shown) in spec.shown.iter().enumerate() {
         let access = if shown.images.writable.is_some() { Access::ReadWrite } else { Access::ReadOnly };
         bind_to(&Trees::shown(trees, index), &shown.to, flags(access))?;
     }
     for (source, mount) in sources.mounts.iter().zip(&spec.mounts) {
-        let (from, to, flags) = (on_host(source), &mount.to, flags(mount.access));
-        match (mount.access, identity) {
-            (Access::ReadOnly, Some(identity)) => show_to(&from, to, flags, identity)?,
-            _ => bind_to(&from, to, flags)?,
-        }
+        bind_to(&on_host(source), &mount.to, flags(mount.access))?;
     }
-    if let Some((path, to)) = &sources.resolver {
-        bind_to(&on_host(path), to, READ_ONLY)?;
+    if let Some(path) = &sources.resolver {
+        bind_to(&on_host(path), Path::new(RESOLVER), READ_ONLY)?;
     }
     for path in &spec.mask {
         mask(path)?;
@@ -104,41 +103,37 @@ fn enter_namespaces(with_network: bool) -> Result<(), Failure> {
 }
 
 /// What to bind, by paths that no symlink on the host can bend.
-struct Sources {
-    system: HostSystem,
+struct Sources<'a> {
+    system: Option<HostSystem<'a>>,
     /// One for each of the spec's mounts.
     mounts: Vec<PathBuf>,
-    /// What says where names are looked up, and where steps look for that, if it is not there anyway.
-    resolver: Option<(PathBuf, PathBuf)>,
+    /// What says where names are looked up, for a root of images; of the host it is one of the files.
+    resolver: Option<PathBuf>,
 }
 
-impl Sources {
-    fn find(spec: &SandboxSpec) -> Result<Self, Failure> {
+impl<'a> Sources<'a> {
+    fn find(spec: &'a SandboxSpec) -> Result<Self, Failure> {
         let mounts = spec.mounts.iter().map(|mount| {
             fs::canonicalize(&mount.from)
                 .during(Stage::Input, || format!("find mount source {}", mount.from.display()))
         });
         let mounts = mounts.collect::<Result<_, _>>()?;
-        let path = Path::new("/etc/resolv.conf");
-        let resolver =
-            fs::canonicalize(path).ok().filter(|_| spec.network).and_then(|real| match spec.root {
-                Root::Images(_) => Some((real, path.to_owned())),
-                // With systemd-resolved it is a symlink into /run.
-                Root::Host if SYSTEM_DIRS.iter().any(|known| real.starts_with(known)) => None,
-                Root::Host => Some((real.clone(), real)),
-            });
-        Ok(Self { system: HostSystem::find()?, mounts, resolver })
+        let (system, resolver) = match &spec.root {
+            Root::Host(files) => (Some(HostSystem::find(files)?), None),
+            Root::Images(_) => (None, fs::canonicalize(RESOLVER).ok().filter(|_| spec.network)),
+        };
+        Ok(Self { system, mounts, resolver })
     }
 }
 
 /// Makes an empty tmpfs the root, with the trees mounted in it, and moves the host's to [`HOST`].
 ///
 /// The trees come first, as the programs that serve them are the host's.
-fn pivot(trees: &Trees, identity: Option<&Identity>) -> Result<(), Failure> {
+fn pivot(trees: &Trees) -> Result<(), Failure> {
     make_private().during(Stage::Mount, || "make all mounts private".to_owned())?;
     let staging = Path::new(STAGING);
     tmpfs(staging, HARMLESS, "mode=0755")?;
-    trees.mount(&staging.join(&IMAGES[1..]), identity.map(Identity::shift_of_images))?;
+    trees.mount(&staging.join(&IMAGES[1..]))?;
     let host = staging.join(&HOST[1..]);
     fs::create_dir(&host).during(Stage::Mount, || format!("create {}", host.display()))?;
     pivot_root(staging, &host)

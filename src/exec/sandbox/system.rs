@@ -1,4 +1,4 @@
-//! The system's directories: the host's, or those of a tree of images.
+//! The system's files: the host's that are asked for, or those of a tree of images.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -7,56 +7,60 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::SandboxSpec;
 use super::error::{During, Failure, Stage};
 use super::mounts::tmpfs;
-use super::points::{RESERVED, bind_to, directory, on_host, stays_inside};
+use super::points::{RESERVED, bind_all, bind_to, directory, on_host, stays_inside};
 use super::root::{HARMLESS, READ_ONLY};
-
-/// What of the host's root programs need to run at all.
-pub const SYSTEM_DIRS: [&str; 9] =
-    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt"];
+use super::{HostFiles, Link, SandboxSpec};
 
 /// What a root of images does not bring: the kernel's, and what a sandbox has of its own.
 const OWN: [&str; 5] = ["proc", "dev", "sys", "tmp", "kiln"];
 
-/// The host's, by paths that no symlink on the host can bend.
-pub(super) struct HostSystem(Vec<(PathBuf, Entry)>);
+/// What every sandbox without a root of images has in `/etc`, whatever the host has there. What it says of users is true
+/// in the sandbox alone.
+const ETC: [(&str, &str); 4] = [
+    ("passwd", "root:x:0:0:root:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"),
+    ("group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"),
+    ("hosts", "127.0.0.1 localhost kiln\n::1 localhost kiln\n"),
+    ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
+];
 
-/// An entry of the host's root.
-enum Entry {
-    /// A symlink to somewhere in another of them, as `/bin` is on hosts with a merged `/usr`.
-    Link(PathBuf),
-    Directory(PathBuf),
+/// The host's files, by paths that no symlink on the host can bend.
+pub(super) struct HostSystem<'a> {
+    files: &'a HostFiles,
+    /// One for each of the paths.
+    sources: Vec<PathBuf>,
 }
 
-impl HostSystem {
-    /// Finds it, while paths mean what they mean on the host.
-    pub(super) fn find() -> Result<Self, Failure> {
-        let mut system = Vec::new();
-        for path in SYSTEM_DIRS.map(PathBuf::from) {
-            match fs::canonicalize(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                result => {
-                    let real = result.during(Stage::Input, || format!("find {}", path.display()))?;
-                    let elsewhere =
-                        SYSTEM_DIRS.iter().any(|other| Path::new(other) != path && real.starts_with(other));
-                    let entry = match fs::read_link(&path) {
-                        Ok(target) if elsewhere => Entry::Link(target),
-                        _ => Entry::Directory(real),
-                    };
-                    system.push((path, entry));
-                }
-            }
-        }
-        Ok(Self(system))
+impl<'a> HostSystem<'a> {
+    /// Finds them, while paths mean what they mean on the host.
+    pub(super) fn find(files: &'a HostFiles) -> Result<Self, Failure> {
+        let sources = files
+            .paths
+            .iter()
+            .map(|path| fs::canonicalize(path).during(Stage::Input, || format!("find {}", path.display())));
+        Ok(Self { files, sources: sources.collect::<Result<_, _>>()? })
     }
 
     pub(super) fn show(&self) -> Result<(), Failure> {
-        self.0.iter().try_for_each(|(path, entry)| match entry {
-            Entry::Link(target) => link(target, path),
-            Entry::Directory(source) => bind_to(&on_host(source), path, READ_ONLY),
-        })
+        let etc = Path::new("/etc");
+        directory(etc)?;
+        for (name, text) in ETC {
+            let path = etc.join(name);
+            // The host's own, where a rule asks for that.
+            if self.files.has(&path) {
+                continue;
+            }
+            fs::write(&path, text).during(Stage::Mount, || format!("write {}", path.display()))?;
+        }
+        for Link { path, target } in &self.files.links {
+            if let Some(parent) = path.parent() {
+                directory(parent)?;
+            }
+            link(target, path)?;
+        }
+        let files = self.sources.iter().zip(&self.files.paths);
+        bind_all(files.map(|(source, path)| (on_host(source), path.as_path())), READ_ONLY)
     }
 }
 

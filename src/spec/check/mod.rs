@@ -5,7 +5,6 @@ mod boards;
 mod builds;
 mod configs;
 mod cycle;
-mod discover;
 mod files;
 mod labs;
 mod lints;

@@ -6,8 +6,11 @@ use super::Checker;
 use super::cycle::{cycles, describe};
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
 use crate::spec::holes::{self, Holes};
-use crate::spec::model::{Axis, Input, Kind, OutputRef, OutputShape, ParamType, ROOTFS, Rule};
+use crate::spec::model::{Axis, HostRef, Input, Kind, OutputRef, OutputShape, ParamType, ROOTFS, Rule};
 use crate::spec::suggest;
+
+/// Where a sandbox has something of its own.
+const NOT_SHOWN: [&str; 4] = ["/proc", "/sys", "/dev", "/kiln"];
 
 impl Checker<'_, '_> {
     pub(super) fn rules(&mut self) {
@@ -34,12 +37,7 @@ impl Checker<'_, '_> {
             }
             self.output_paths(rule);
             self.discovered_inputs(rule);
-            for path in rule.host.iter().filter(|path| !path.value.is_absolute()) {
-                let message = format!("`{}` is no path of the host", path.value.display());
-                let diagnostic =
-                    Diagnostic::error("bad-path", message).label(path.span, "expected an absolute path");
-                self.push(diagnostic.help("a file of the project is an input: `File(\"path\")`"));
-            }
+            rule.host.iter().for_each(|declared| self.host_ref(declared));
             for (param, declared) in &rule.params {
                 if let Some(default) = &declared.value.default {
                     self.param_value(name, param, &declared.value, default);
@@ -48,6 +46,33 @@ impl Checker<'_, '_> {
         }
         self.attribute_names();
         self.rule_cycles();
+    }
+
+    fn host_ref(&mut self, declared: &Spanned<HostRef>) {
+        let diagnostic = match &declared.value {
+            HostRef::Path(path) if !path.is_absolute() => {
+                let message = format!("`{}` is no path of the host", path.display());
+                Diagnostic::error("bad-path", message)
+                    .label(declared.span, "expected an absolute path")
+                    .help("a file of the project is an input: `File(\"path\")`")
+            }
+            HostRef::Path(path)
+                if NOT_SHOWN.iter().any(|place| path.starts_with(place)) || path.parent().is_none() =>
+            {
+                let message = format!("`{}` can't be shown to a step", path.display());
+                Diagnostic::error("bad-path", message)
+                    .label(declared.span, "a sandbox has its own here")
+                    .help("name files of the host, or directories of data")
+            }
+            HostRef::Library(name) if name.is_empty() || name.contains(['/', ' ']) => {
+                let message = format!("`{name}` is no name of a library");
+                Diagnostic::error("bad-library", message)
+                    .label(declared.span, "expected a name as `-l` takes it")
+                    .help("for libelf.so, say `Library(\"elf\")`")
+            }
+            HostRef::Path(_) | HostRef::Library(_) => return,
+        };
+        self.push(diagnostic);
     }
 
     fn axes(&mut self, name: &str, rule: &Rule, span: Span) {
@@ -141,6 +166,30 @@ impl Checker<'_, '_> {
                 );
             }
             _ => {}
+        }
+    }
+
+    /// What is discovered must be something in which one can look at parts.
+    fn discovered_inputs(&mut self, rule: &Rule) {
+        let Some(discover) = &rule.discover else { return };
+        for name in &discover.inputs {
+            let Some(input) = rule.inputs.get(&name.value) else {
+                self.dangling("input", &name.value, name.span, "inputs", rule.inputs.keys());
+                continue;
+            };
+            if let Input::File(_) | Input::Concat { .. } | Input::Root(_) = &input.value {
+                let message = format!("the input `{}` always counts whole", name.value);
+                let diagnostic = Diagnostic::error("bad-reference", message).label(name.span, "this one");
+                self.push(
+                    diagnostic.help("name source trees, and outputs of other rules that are directories"),
+                );
+            }
+        }
+        for glob in &discover.unsearched {
+            if let Err(error) = globset::Glob::new(&glob.value) {
+                let diagnostic = Diagnostic::error("bad-glob", format!("not a glob: {}", error.kind()));
+                self.push(diagnostic.label(glob.span, "expected a pattern of file names such as `*.c`"));
+            }
         }
     }
 

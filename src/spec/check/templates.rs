@@ -29,7 +29,8 @@ impl Checker<'_, '_> {
             self.template(value, RUN_TEXT, holes);
         }
         for tool in &rule.tools {
-            self.template(tool, LIST, holes);
+            let program = Spanned { value: tool.value.program.clone(), span: tool.span };
+            self.template(&program, LIST, holes);
         }
         for input in rule.inputs.values() {
             match &input.value {

@@ -1,6 +1,7 @@
 //! `rules/NAME.ron`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::collections::{NameRule, named};
 use super::project::check_version;
@@ -8,8 +9,8 @@ use super::scalars::Bytes;
 use super::{Context, Decode, Fields};
 use crate::spec::diagnostic::{Diagnostic, Spanned};
 use crate::spec::model::{
-    Discover, Discoverer, Incremental, Input, Kind, OutcomePolicy, Output, OutputRef, OutputShape, Param,
-    ParamType, ParamValue, Resources, Rule, SandboxRoot, SandboxSettings, SystemCalls, Told,
+    Discover, Discoverer, HostRef, Incremental, Input, Kind, OutcomePolicy, Output, OutputRef, OutputShape,
+    Param, ParamType, ParamValue, Resources, Rule, SandboxRoot, SandboxSettings, Template, Told, Tool,
 };
 use crate::spec::syntax::{Node, NodeKind};
 
@@ -52,6 +53,42 @@ fn names<T: Decode>(
     context: &mut Context,
 ) -> crate::spec::model::Named<T> {
     fields.take(name).map(|field| named(&field.value, NameRule::Plain, context)).unwrap_or_default()
+}
+
+impl Decode for Tool {
+    const EXPECTED: &'static str = "the name of a program, or `Optional(..)` of one";
+    const PLURAL: &'static str = "programs";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let unwrapped = node.unwrapped();
+        if let NodeKind::Tuple { name: Some(name), items } = &unwrapped.kind {
+            return match (name.text, items.as_slice()) {
+                ("Optional", [program]) => {
+                    Template::decode(program, context).map(|program| Self { program, optional: true })
+                }
+                ("Optional", _) => context.wrong_type(unwrapped, "`Optional(\"program\")`"),
+                _ => context.unknown_variant(name.span, name.text, &["Optional"]),
+            };
+        }
+        Template::decode(node, context).map(|program| Self { program, optional: false })
+    }
+}
+
+impl Decode for HostRef {
+    const EXPECTED: &'static str = "an absolute path, or `Library(..)`";
+    const PLURAL: &'static str = "paths of the host";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let unwrapped = node.unwrapped();
+        if let NodeKind::Tuple { name: Some(name), items } = &unwrapped.kind {
+            return match (name.text, items.as_slice()) {
+                ("Library", [library]) => String::decode(library, context).map(Self::Library),
+                ("Library", _) => context.wrong_type(unwrapped, "`Library(\"name\")`"),
+                _ => context.unknown_variant(name.span, name.text, &["Library"]),
+            };
+        }
+        PathBuf::decode(node, context).map(Self::Path)
+    }
 }
 
 /// The kinds by name.
@@ -297,31 +334,15 @@ impl Decode for Output {
 }
 
 impl Decode for SandboxSettings {
-    const EXPECTED: &'static str = "`(network: .., root: .., system_calls: ..)`";
+    const EXPECTED: &'static str = "`(network: .., root: ..)`";
     const PLURAL: &'static str = "sandbox settings";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let mut fields = Fields::of(node, Self::EXPECTED, context)?;
         let network = fields.or_default("network", context);
-        let root = fields.or_default("root", context);
-        let sandbox = Self { network, root, system_calls: fields.or_default("system_calls", context) };
+        let sandbox = Self { network, root: fields.or_default("root", context) };
         fields.finish(context);
         Some(sandbox)
-    }
-}
-
-impl Decode for SystemCalls {
-    const EXPECTED: &'static str = "`Filtered` or `Unfiltered`";
-    const PLURAL: &'static str = "system calls";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let node = node.unwrapped();
-        match &node.kind {
-            NodeKind::Ident("Filtered") => Some(Self::Filtered),
-            NodeKind::Ident("Unfiltered") => Some(Self::Unfiltered),
-            NodeKind::Ident(word) => context.unknown_variant(node.span, word, &["Filtered", "Unfiltered"]),
-            _ => context.wrong_type(node, Self::EXPECTED),
-        }
     }
 }
 

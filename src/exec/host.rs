@@ -1,0 +1,27 @@
+//! What of the host a sandbox shows: the closure that the action's key holds.
+
+use std::path::Path;
+
+use super::sandbox::{HostFiles, Link};
+use crate::host::{Closure, HostEntry};
+
+/// Where a sandbox has something of its own.
+const OWN: [&str; 4] = ["/proc", "/sys", "/dev", "/kiln"];
+
+/// The files of a closure.
+pub(super) fn files_of(closure: &Closure) -> HostFiles {
+    let mut files = HostFiles::default();
+    for (path, entry) in closure.outermost() {
+        if OWN.iter().any(|own| path.starts_with(Path::new(own))) {
+            continue;
+        }
+        match entry {
+            HostEntry::Absent => {}
+            HostEntry::File { .. } | HostEntry::Dir(_) => files.paths.push(path.to_owned()),
+            HostEntry::Link(target) => {
+                files.links.push(Link { path: path.to_owned(), target: target.clone() });
+            }
+        }
+    }
+    files
+}
