@@ -20,7 +20,7 @@ use common::{
 use kiln::graph::{Selection, expand};
 use kiln::kinds::AllKinds;
 use kiln::plan::{World, plan, strong_key};
-use kiln::source::{EntryKind, PathEntry, PathSet, Reads};
+use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
 use kiln::spec;
 use kiln::store::{NodeRecord, NodeState, Outcome, Run, Store, StoredResult};
 use rayon::prelude::*;
@@ -258,5 +258,5 @@ fn path_set(random: &mut Random) -> PathSet {
     let mut entries: Vec<PathEntry> = (0..DISTINCT).filter(|&n| read[n]).map(entry).collect();
     entries.push(PathEntry::new(EntryKind::Links, *b""));
     entries.push(PathEntry::new(EntryKind::Names, *b""));
-    PathSet::new([("tree".to_owned(), Reads::only(entries))])
+    PathSet::new(Provenance::Opens, [("tree".to_owned(), Reads::only(entries))])
 }

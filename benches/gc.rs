@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use common::{Target, a_run, in_turns, key, setting};
 use kiln::digest::Digest;
-use kiln::source::{PathSet, Reads};
+use kiln::source::{PathSet, Provenance, Reads};
 use kiln::store::{Artifact, Blob, Limits, Manner, Needs, Outcome, Sort, Store, StoredResult};
 
 /// Outputs of each result, and bytes in each.
@@ -56,7 +56,7 @@ fn fill(home: &Path, blobs: usize) {
     let store = Store::open(home).expect("a cache");
     write(&home.join("cas"), blobs);
     let project = store.project(home).expect("a project");
-    let path_set = PathSet::new([("tree".to_owned(), Reads::Whole)]);
+    let path_set = PathSet::new(Provenance::Whole, [("tree".to_owned(), Reads::Whole)]);
     let results: Vec<usize> = (0..blobs / OUTPUTS).collect();
     for some in results.chunks(1_000) {
         store

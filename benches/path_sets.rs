@@ -10,7 +10,7 @@ use std::fs;
 use std::time::Instant;
 
 use common::{Random, a_run, key};
-use kiln::source::{EntryKind, PathEntry, PathSet, Reads};
+use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
 use kiln::store::{Outcome, Store, StoredReads, StoredResult};
 use roaring::RoaringBitmap;
 
@@ -108,10 +108,13 @@ fn path_set(random: &mut Random) -> PathSet {
         }
     }
     let entries = (0..DISTINCT).filter(|&n| read[n]);
-    PathSet::new([(
-        "tree".to_owned(),
-        Reads::only(entries.map(|n| PathEntry::new(kind(n), path(n).into_bytes())).collect()),
-    )])
+    PathSet::new(
+        Provenance::Opens,
+        [(
+            "tree".to_owned(),
+            Reads::only(entries.map(|n| PathEntry::new(kind(n), path(n).into_bytes())).collect()),
+        )],
+    )
 }
 
 fn kind(n: usize) -> EntryKind {

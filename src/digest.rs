@@ -136,7 +136,7 @@ impl Domain {
             Self::Rule => "kiln 2026-11 rule v1",
             Self::Tool => "kiln 2026-11 tool v1",
             Self::ActionKey => "kiln 2026-11 action key v1",
-            Self::PathSet => "kiln 2026-11 path set v2",
+            Self::PathSet => "kiln 2026-11 path set v3",
             Self::State => "kiln 2026-11 state v1",
             Self::StrongKey => "kiln 2026-11 strong key v2",
             Self::Kept => "kiln 2026-11 kept directory v1",

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kiln::digest::{Digest, Domain, Hasher};
-use kiln::source::{EntryKind, PathEntry, PathSet, Reads};
+use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
 use kiln::store::{
     Artifact, BlobError, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Outcome, RUNS_PER_NODE,
     Run, RunId, Sort, Step, Store, StoredResult,
@@ -107,7 +107,7 @@ fn milliseconds(time: SystemTime) -> i64 {
 
 fn files(paths: &[&str]) -> PathSet {
     let entries = paths.iter().map(|path| PathEntry::new(EntryKind::File, path.as_bytes()));
-    PathSet::new([("linux".to_owned(), Reads::only(entries.collect()))])
+    PathSet::new(Provenance::Opens, [("linux".to_owned(), Reads::only(entries.collect()))])
 }
 
 fn a_run(name: &str) -> Run {

@@ -159,7 +159,8 @@ fn records_and_trace_agree(project: &Project) {
     let kept = fs::read_dir(project.path("cache/kept")).expect("a directory").next().expect("one is kept");
     let out = kept.expect("an entry").path().join("out");
     let tree = project.path("cache/sources/linux-6.1");
-    let records = kbuild::records(&out, Path::new("/kiln/in/source"), &tree).expect("records");
+    let inside = Path::new("/kiln/in/source");
+    let records = kbuild::records(&out, inside, &tree).expect("records");
     let is_makefile = |file: &[u8]| file.ends_with(b"/Makefile") || file.ends_with(b"/Kbuild");
     let shown = |files: Vec<&[u8]>| -> Vec<String> {
         files.iter().map(|file| String::from_utf8_lossy(file).into_owned()).collect()
@@ -172,10 +173,10 @@ fn records_and_trace_agree(project: &Project) {
         .collect();
     assert!(too_many.is_empty(), "recorded and not opened: {:?}", shown(too_many));
 
-    let beside = kbuild::beside(&records.dirs, &tree).expect("a tree");
-    let trees = kbuild::cover(&records, &out, &tree).expect("a tree");
-    let covered =
-        |file: &[u8]| trees.iter().any(|dir| file.starts_with(dir) && file.get(dir.len()) == Some(&b'/'));
+    let cover = kbuild::cover(&records, &out, inside, &tree).expect("a tree");
+    let in_tree = |file: &[u8]| {
+        cover.trees.iter().any(|dir| file.starts_with(dir) && file.get(dir.len()) == Some(&b'/'))
+    };
     // What was made and what is a link is in the path set for its name alone.
     let was_read = |file: &[u8]| {
         let file = Path::new(OsStr::from_bytes(file));
@@ -186,7 +187,7 @@ fn records_and_trace_agree(project: &Project) {
         .iter()
         .copied()
         .filter(|file| was_read(file) && !records.files.contains(*file))
-        .partition(|file| covered(file) || beside.contains(*file));
+        .partition(|file| in_tree(file) || cover.files.contains(*file));
     println!("{} files opened, {} recorded, {} covered", opened.len(), records.files.len(), missed.len());
     assert!(left_out.is_empty(), "opened, and neither recorded nor covered: {:?}", shown(left_out));
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use kiln::digest::{Digest, Domain, Hasher};
-use kiln::source::{Entry, EntryKind, Kind, Listing, PathEntry, PathSet, Reads, Special};
+use kiln::source::{Entry, EntryKind, Kind, Listing, PathEntry, PathSet, Provenance, Reads, Special};
 use kiln::store::{
     Artifact, BlobError, NodeRecord, NodeState, Outcome, PATH_SETS_PER_KEY, Placed, ProjectId, Run, RunId,
     Store, StoreError, StoredReads, StoredResult, TreeLimit, Warning,
@@ -29,13 +29,13 @@ fn key(text: &str) -> Digest {
 }
 
 fn whole_tree(input: &str) -> PathSet {
-    PathSet::new([(input.to_owned(), Reads::Whole)])
+    PathSet::new(Provenance::Whole, [(input.to_owned(), Reads::Whole)])
 }
 
 /// A path set of these files of the input `linux`.
 fn files(paths: &[&str]) -> PathSet {
     let entries = paths.iter().map(|path| PathEntry::new(EntryKind::File, path.as_bytes()));
-    PathSet::new([("linux".to_owned(), Reads::only(entries.collect()))])
+    PathSet::new(Provenance::Opens, [("linux".to_owned(), Reads::only(entries.collect()))])
 }
 
 /// The path sets of an action key that can be had in full, newest first.
@@ -258,11 +258,17 @@ fn results_are_found_in_two_phases() {
 fn each_path_is_kept_once_for_all_path_sets() {
     let (_dir, store) = store();
     let names = PathEntry::new(EntryKind::Names, *b"a.c");
-    let two = PathSet::new([
-        ("patches".to_owned(), Reads::only(vec![names.clone(), PathEntry::new(EntryKind::File, *b"a.c")])),
-        ("toolchain".to_owned(), Reads::Whole),
-        ("unread".to_owned(), Reads::only(vec![])),
-    ]);
+    let two = PathSet::new(
+        Provenance::Opens,
+        [
+            (
+                "patches".to_owned(),
+                Reads::only(vec![names.clone(), PathEntry::new(EntryKind::File, *b"a.c")]),
+            ),
+            ("toolchain".to_owned(), Reads::Whole),
+            ("unread".to_owned(), Reads::only(vec![])),
+        ],
+    );
     let sets = [files(&["a.c", "z.c", "b/c.h"]), files(&["d.c", "a.c"]), two];
     let put = || -> Vec<Digest> {
         store.batch(|batch| sets.iter().map(|set| batch.put_path_set(set)).collect()).unwrap()
@@ -1169,7 +1175,9 @@ fn any_path_set() -> impl Strategy<Value = PathSet> {
     let entry = (kind, "[ab]{0,2}").prop_map(|(kind, path)| PathEntry::new(kind, path.into_bytes()));
     let only = prop::collection::vec(entry, 0..20).prop_map(Reads::only);
     let reads = prop_oneof![1 => Just(Reads::Whole), 3 => only];
-    prop::collection::vec(("[a-c]?", reads), 0..4).prop_map(PathSet::new)
+    let provenance = (1_u8..4).prop_map(|number| Provenance::from_number(number).unwrap());
+    let inputs = prop::collection::vec(("[a-c]?", reads), 0..4);
+    (provenance, inputs).prop_map(|(provenance, inputs)| PathSet::new(provenance, inputs))
 }
 
 // ---- How fast ----

@@ -15,7 +15,7 @@ use super::match_::shown;
 use super::project::{load_spec, root};
 use super::terminal::{Terminal, outln};
 use super::trees::trees;
-use crate::exec::sandbox::{Probe, Sandbox, probe};
+use crate::exec::sandbox::{FIRST_ID, Probe, Sandbox, probe};
 use crate::exec::trace::Tracer;
 use crate::graph::expand;
 use crate::host::{ToolError, ToolIdentity, library, package_of};
@@ -105,7 +105,9 @@ fn print(findings: &[Finding], style: Style) {
 
 fn sandbox() -> Finding {
     let (state, found, remedy) = match probe(&Sandbox::new()) {
-        Probe::Root => (State::Fine, "namespaces, as root".to_owned(), None),
+        Probe::Root => {
+            (State::Fine, format!("namespaces, as root; steps are the host's users from {FIRST_ID} on"), None)
+        }
         Probe::UserNamespace => (State::Fine, "namespaces, in a user namespace".to_owned(), None),
         Probe::Unavailable { reason, remedy } => (State::Missing, reason, remedy),
     };

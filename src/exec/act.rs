@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::sys::signal::Signal;
+
 use super::cancel::Cancel;
 use super::collect::collect;
 use super::discover::{Discovered, Discovery, Records};
@@ -79,8 +81,8 @@ pub trait Kinds: Sync {
 
 /// A kind whose outputs are looked at once its steps have passed, and whose failures it can explain.
 pub trait Check: Sync {
-    /// What is wrong with them: the action has failed.
-    fn check(&self, ran: &Ran<'_>) -> Result<(), String>;
+    /// What is to be said of them, or what is wrong with them: the action has failed then.
+    fn check(&self, ran: &Ran<'_>) -> Result<Option<String>, String>;
 
     /// Why a step failed, and what to do; `log` are the last lines of what it said. `None`: these have to do.
     fn explain(&self, ran: &Ran<'_>, log: &[String]) -> Option<String>;
@@ -467,7 +469,8 @@ fn checked(
     let ran = Ran { action: task.action, out: &out, source: &source, machine: &machine };
     let done = match done.outcome {
         Outcome::Pass => match check.check(&ran) {
-            Ok(()) => done,
+            Ok(None) => done,
+            Ok(Some(note)) => done.adding(note),
             Err(message) => Done { outcome: Outcome::Fail, made: false, ..done }.saying(message),
         },
         Outcome::Fail => match check.explain(&ran, &tail(&work.log()).unwrap_or_default()) {
@@ -648,6 +651,13 @@ pub(super) fn judge(stage: &Stage<'_>, task: &Task<'_>, exit: Exit, timed_out: b
                 if rule.outcome.infra_codes.contains(&code) { Outcome::Infra } else { Outcome::Fail };
             done(outcome).saying(format!("step {} ({}) exited with {code}", step + 1, program(task, step)))
         }
+        End::StepSignaled { step, signal } if signal == Signal::SIGSYS as i32 => done(Outcome::Fail).saying(format!(
+            "step {} ({}) made a system call of another ABI, such as that of 32-bit programs: if it has to, let rule \
+             {} have `sandbox: (system_calls: Unfiltered)`",
+            step + 1,
+            program(task, step),
+            task.action.rule.name
+        )),
         End::StepSignaled { step, signal } => done(Outcome::Infra).saying(format!(
             "step {} ({}) was killed by signal {signal}{}",
             step + 1,

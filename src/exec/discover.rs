@@ -14,7 +14,7 @@ use super::stage::inside;
 use super::trace::{Opened, Tracer};
 use crate::plan::World;
 use crate::plan::manifest::{Manifest, What};
-use crate::source::{EntryKind, PathEntry, PathSet, Reads, split};
+use crate::source::{EntryKind, PathEntry, PathSet, Provenance, Reads, split};
 use crate::spec::model::{Discover, Discoverer, Rule};
 
 /// What a build's own records say it read of a source tree: paths from its root.
@@ -111,7 +111,7 @@ impl<'a> Discovery<'a> {
                         let seen = seen.map(|(input, opened)| {
                             (input.to_owned(), Reads::only(of_opened(&opened, &unsearched, &named)))
                         });
-                        let seen = PathSet::new(seen);
+                        let seen = PathSet::new(Provenance::Opens, seen);
                         Discovered { set: self.manifest.whole().narrowed(seen), unknown: None, of_all: false }
                     }
                     Err(why) => whole(Some(why)),
@@ -135,7 +135,7 @@ impl<'a> Discovery<'a> {
                     }
                 }
                 Discovered {
-                    set: self.manifest.whole().narrowed(PathSet::new(found)),
+                    set: self.manifest.whole().narrowed(PathSet::new(Provenance::KbuildRecords, found)),
                     unknown: None,
                     of_all: true,
                 }

@@ -79,6 +79,8 @@ pub(super) enum Unfit {
     Gone { path: String },
     #[error("files of the source tree have times in the future")]
     Future,
+    #[error("what was read for it is known from kbuild's records alone, and can be traced here")]
+    RecordsAlone,
     #[error("its records can't be read: {0}")]
     Records(String),
     #[error(transparent)]
@@ -128,6 +130,9 @@ fn prepare(stage: &Stage<'_>, task: &Task<'_>, record: &[u8], out: &Path) -> Res
         return Err(Unfit::Record);
     }
     let set = world.read_path_set(&record.path_set)?.ok_or(Unfit::Record)?;
+    if !task.basis.manifest.accepts(set.provenance()) {
+        return Err(Unfit::RecordsAlone);
+    }
     let mut changed = record.unfinished;
     let mut newest = SystemTime::UNIX_EPOCH;
     let made = names_in(out)?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::act::{Done, Stage, Task, judge, of_sandbox_error, output_file, wait};
 use super::host::files_of;
 use super::sandbox::{End, HostFiles, Output, SandboxSpec, Usage};
-use super::stage::WorkDir;
+use super::stage::{WorkDir, confined};
 use super::submit::{JobInput, input_artifact};
 use crate::graph::{Action, NodeId};
 use crate::host::Closure;
@@ -158,7 +158,8 @@ impl Making<'_> {
 
     /// Runs steps in a sandbox. What they say goes to the log. Where they are kept from an end, by a time limit, by the user
     /// or by the machine, what this comes to is given instead.
-    pub fn run(&self, spec: &SandboxSpec) -> Result<StepsEnd, Made> {
+    pub fn run(&self, spec: SandboxSpec) -> Result<StepsEnd, Made> {
+        let spec = SandboxSpec { system_calls: confined(self.action).system_calls, ..spec };
         let log_error = |error: io::Error| Made::infra(format!("the log: {error}"));
         let (output, start) = {
             let mut log = self.log.borrow_mut();
@@ -166,7 +167,7 @@ impl Making<'_> {
             (log.try_clone().map_err(log_error)?, start)
         };
         let sandbox_error = |error| Made::from(of_sandbox_error(&error, self.task));
-        let mut running = self.stage.sandbox.spawn(spec, Output::File(output)).map_err(sandbox_error)?;
+        let mut running = self.stage.sandbox.spawn(&spec, Output::File(output)).map_err(sandbox_error)?;
         let _registered = self.stage.cancel.register(running.killer());
         let limit = self.action.rule.rule.time_limit;
         let left = limit.map(|limit| limit.saturating_sub(self.began.elapsed()));

@@ -53,6 +53,7 @@ pub use discover::{Recorded, Records};
 pub use kept::kept_refers_to;
 pub use make::{Made, Make, Making, StepsEnd};
 pub use schedule::{Ended, ExecError, Goal, Options, execute};
+pub use stage::inside;
 pub use submit::{Job, JobInput, Submit, Submitted};
 pub use told::Messages;
 pub use verify::{Compared, Unverifiable, Verified, comparable, verify};

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ pub(super) fn furnish(
     if root.is_whole() {
         spec.root = super::sandbox::Root::Images(Images { layers, writable: None });
         spec.run_as = RunAs::User { id: root.user };
-        return give(&work.out(), root.user);
+        return Ok(());
     }
     let Some((_, Input::Output { node, output })) = input(action, Root::ABOUT) else {
         return Err(absent(Root::ABOUT));
@@ -117,30 +117,6 @@ fn file(
             StageError::Blob(source)
         }
     })
-}
-
-/// Gives the output directory to whom steps run as. One that was kept is theirs already, unless it came from elsewhere or
-/// the account has another number now.
-fn give(out: &Path, user: u32) -> Result<(), StageError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| StageError::Io { path, source }
-    };
-    let owner = fs::symlink_metadata(out).map_err(failed(out))?.uid();
-    // Who is not root runs steps as themselves.
-    if owner == user || !nix::unistd::geteuid().is_root() {
-        return Ok(());
-    }
-    let mut left = vec![out.to_owned()];
-    while let Some(path) = left.pop() {
-        lchown(&path, Some(user), Some(user)).map_err(failed(&path))?;
-        if fs::symlink_metadata(&path).map_err(failed(&path))?.is_dir() {
-            for entry in fs::read_dir(&path).map_err(failed(&path))? {
-                left.push(entry.map_err(failed(&path))?.path());
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Writes what runs a root's programs from outside.

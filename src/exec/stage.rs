@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use super::canonical;
 use super::host::files_of;
 use super::rooted;
-use super::sandbox::{Access, Images, Mount, Root, SandboxSpec, Shown, Step, Writable};
+use super::sandbox::{Access, Images, Mount, Root, SandboxSpec, Shown, Step, SystemCalls, Writable};
 use super::tokens::JobServer;
 use crate::graph::{Action, Bindings, Input, NodeId, Value};
 use crate::host::FIXED_DIRS;
 use crate::plan::{Outputs, PlanError, World};
+use crate::spec;
 use crate::store::{Artifact, BlobError};
 
 const INPUTS: &str = "/kiln/in";
@@ -169,7 +170,7 @@ pub(super) fn stage(
     argv: Option<Vec<Vec<OsString>>>,
     jobserver: &JobServer,
 ) -> Result<SandboxSpec, StageError> {
-    let mut spec = SandboxSpec { network: action.rule.rule.sandbox.network, ..SandboxSpec::default() };
+    let mut spec = SandboxSpec { network: action.rule.rule.sandbox.network, ..confined(action) };
     let mut bindings = action.bindings.clone();
     bindings.0.insert("out".to_owned(), Value::Text(OUTPUT.to_owned()));
     spec.mounts.push(mount(work.out(), OUTPUT.into(), Access::ReadWrite));
@@ -241,8 +242,17 @@ pub(super) fn stage(
     Ok(spec)
 }
 
+/// A sandbox with the confinement that an action's rule asks for, in which nothing runs yet.
+pub(super) fn confined(action: &Action) -> SandboxSpec {
+    let system_calls = match action.rule.rule.sandbox.system_calls {
+        spec::model::SystemCalls::Filtered => SystemCalls::Filtered,
+        spec::model::SystemCalls::Unfiltered => SystemCalls::Unfiltered,
+    };
+    SandboxSpec { system_calls, ..SandboxSpec::default() }
+}
+
 /// Where an input is inside the sandbox.
-pub(super) fn inside(input: &str) -> PathBuf {
+pub fn inside(input: &str) -> PathBuf {
     Path::new(INPUTS).join(input)
 }
 

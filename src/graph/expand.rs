@@ -14,7 +14,7 @@ use crate::digest::{Domain, Hasher};
 use crate::spec::diagnostic::Spanned;
 use crate::spec::model::{
     self, Axis, Kind, OutputRef, OutputShape, Param, ParamValue, Part, ROOTFS, Rule, SandboxRoot, Spec,
-    Template,
+    SystemCalls, Template,
 };
 use crate::spec::roots::{InRoot, in_root};
 use crate::spec::{self, Build};
@@ -881,6 +881,9 @@ fn rule_parts(rule: &Rule) -> Vec<(&'static str, String)> {
         ("outputs", outputs.collect::<Vec<_>>().join("\n")),
         ("network", network.to_owned()),
     ];
+    if rule.sandbox.system_calls == SystemCalls::Unfiltered {
+        parts.push(("system calls", "unfiltered".to_owned()));
+    }
     parts.extend(discover.map(|discover| ("discover", discover)));
     parts
 }

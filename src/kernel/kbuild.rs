@@ -7,6 +7,8 @@
 
 mod cover;
 mod follow;
+mod incbin;
+mod makefile;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -18,7 +20,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-pub use cover::{beside, cover};
+pub use cover::{Cover, CoverError, cover};
 pub use follow::follows;
 
 use names::{Format, Origin, each_name};

@@ -1,4 +1,5 @@
-//! Kernel knowledge: `.config` files and what they were asked to be, Kconfig files, CONFIG predicates, kbuild's records.
+//! Kernel knowledge: `.config` files and what they were asked to be, Kconfig files, CONFIG predicates, kbuild's
+//! records, and which settings make builds unrepeatable.
 
 pub mod asked;
 pub mod compiler;
@@ -8,4 +9,5 @@ pub mod kconfig;
 pub mod matching;
 pub mod messages;
 pub mod predicate;
+pub mod repeatable;
 pub mod targets;

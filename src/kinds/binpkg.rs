@@ -214,7 +214,7 @@ impl<'a> Run<'a> {
         let mut steps = self.install.steps().map_err(Made::failed)?.to_vec();
         steps.push(about::step(OUT));
         loop {
-            match self.making.run(&self.in_root(&steps, &kept, false))? {
+            match self.making.run(self.in_root(&steps, &kept, false))? {
                 StepsEnd::Passed => break,
                 StepsEnd::Failed { step: 1, said, .. } => {
                     let failure = Failure::read(&said);
@@ -244,7 +244,7 @@ impl<'a> Run<'a> {
     /// Gets what servers have, and tells whether they could not be asked.
     fn fetch(&self, kept: &Kept) -> Result<bool, Made> {
         let steps = [self.install.fetch().map_err(Made::failed)?];
-        match self.making.run(&self.in_root(&steps, kept, true))? {
+        match self.making.run(self.in_root(&steps, kept, true))? {
             StepsEnd::Passed => Ok(false),
             StepsEnd::Failed { said, .. } => {
                 if let Some(made) = trouble::of_fetching(&said) {
@@ -303,7 +303,7 @@ impl<'a> Run<'a> {
         argv.extend(["-root-uid", "0", "-root-gid", "0"].map(OsString::from));
         let mounts =
             vec![mount(&self.written.upper, UPPER, Access::ReadOnly), mount(dir, OUT, Access::ReadWrite)];
-        match self.making.run(&self.on_host(argv, mounts)?)? {
+        match self.making.run(self.on_host(argv, mounts)?)? {
             StepsEnd::Passed => Ok(()),
             StepsEnd::Failed { said, .. } => {
                 let said = said.trim().lines().collect::<Vec<_>>().join("; ");

@@ -1,15 +1,17 @@
-//! Kind `Config`: a final `.config` is held to the fixups of its build, and a compiler to its arch.
+//! Kind `Config`: a final `.config` is held to the fixups of its build and to what makes builds repeatable, and a compiler
+//! to its arch.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::exec::{Check, Ran};
+use crate::exec::{Check, Ran, inside};
 use crate::graph::{Action, Input, Value};
 use crate::kernel::asked::{Otherwise, otherwise};
 use crate::kernel::compiler::{is_foreign, refusal};
 use crate::kernel::config::KConfig;
 use crate::kernel::kconfig::{Kconfig, variables};
+use crate::kernel::repeatable::{Circumstances, Unrepeatable, needs_token, unrepeatable};
 use crate::kernel::targets::{Lacking, lacking};
 
 /// The output that is looked at.
@@ -18,16 +20,28 @@ const CONFIG: &str = "config";
 /// The placeholder with the fixups that must be in it.
 const REQUIRED: &str = "fixups.required";
 
+/// The placeholder that says whether the kernel must be the same each time.
+const REPEATABLE: &str = "repeatable";
+
 /// Holds configurations to what was asked, and explains those that failed.
 pub(super) struct Configured;
 
 impl Check for Configured {
-    fn check(&self, ran: &Ran<'_>) -> Result<(), String> {
+    fn check(&self, ran: &Ran<'_>) -> Result<Option<String>, String> {
         // Kconfig asks a compiler much, but not whose code it makes: the kernel's first file would be the first to tell.
         if let Some(foreign) = foreign(ran) {
             return Err(foreign);
         }
-        fixups(ran)
+        let Some(path) = (ran.out)(CONFIG) else { return Ok(None) };
+        let bytes = match read(&path) {
+            Ok(Some(bytes)) => bytes,
+            // That it was not made is told where outputs are collected.
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(format!("can't look into {CONFIG}: {error}")),
+        };
+        let (config, _) = KConfig::parse(&bytes);
+        fixups(ran, &config)?;
+        repeats(ran.action, &config)
     }
 
     fn explain(&self, ran: &Ran<'_>, log: &[String]) -> Option<String> {
@@ -97,24 +111,36 @@ fn list<'a>(action: &'a Action, hole: &str) -> &'a [String] {
 }
 
 /// Fixups that are not in the final `.config` as asked.
-fn fixups(ran: &Ran<'_>) -> Result<(), String> {
-    let Some(path) = (ran.out)(CONFIG) else { return Ok(()) };
-    let bytes = match read(&path) {
-        Ok(Some(bytes)) => bytes,
-        // That it was not made is told where outputs are collected.
-        Ok(None) => return Ok(()),
-        Err(error) => return Err(format!("can't look for fixups in {CONFIG}: {error}")),
-    };
-    let (config, _) = KConfig::parse(&bytes);
-    let missed = otherwise(&config, list(ran.action, REQUIRED).iter().map(String::as_str));
+fn fixups(ran: &Ran<'_>, config: &KConfig<'_>) -> Result<(), String> {
+    let missed = otherwise(config, list(ran.action, REQUIRED).iter().map(String::as_str));
     if missed.is_empty() {
         return Ok(());
     }
     // They only explain.
     let arch = ran.action.bindings.text_of("arch.kernel");
     let kconfig = tree(ran).and_then(|tree| Kconfig::read(&tree, &variables(&arch)).ok());
-    let lines = missed.iter().map(|missed| line(missed, kconfig.as_ref(), &config));
+    let lines = missed.iter().map(|missed| line(missed, kconfig.as_ref(), config));
     Err(message(&lines.collect::<Vec<_>>()))
+}
+
+/// Settings by which equal inputs make other kernels: a note, or a failure where the spec wants none.
+fn repeats(action: &Action, config: &KConfig<'_>) -> Result<Option<String>, String> {
+    if needs_token(config) {
+        return Err("CONFIG_MODULE_SIG_KEY names a PKCS#11 token: what it holds is in no key, and steps can't reach it; give \
+                    the build a key of `module_keys` and set MODULE_SIG_KEY=\"/kiln/in/module_key\""
+            .to_owned());
+    }
+    let source = action.inputs.iter().find(|(_, input)| matches!(input, Input::Source { .. }));
+    let source = source.map_or(String::new(), |(name, _)| inside(name).display().to_string());
+    let of = Circumstances { make: list(action, "toolchain.make"), source: &source };
+    let found = unrepeatable(config, of);
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let lines =
+        found.iter().map(|Unrepeatable { symbol, why, mend }| format!("CONFIG_{symbol}: {why}: {mend}"));
+    let what = format!("equal inputs make other kernels:\n  {}", lines.collect::<Vec<_>>().join("\n  "));
+    if action.bindings.text_of(REPEATABLE) == "true" { Err(what) } else { Ok(Some(what)) }
 }
 
 /// The tree that was configured.

@@ -15,16 +15,15 @@ impl Records for Kbuild {
         if let Some((record, why)) = records.unreadable.first() {
             return Err(format!("{}: {why}", record.display()));
         }
-        let trees = kbuild::cover(&records, out, tree).map_err(|error| error.to_string())?;
+        let cover = kbuild::cover(&records, out, inside, tree).map_err(|error| error.to_string())?;
         if let Some(name) =
-            records.unplaced.iter().find(|name| !trees.iter().any(|tree| is_below(name, tree)))
+            records.unplaced.iter().find(|name| !cover.trees.iter().any(|tree| is_below(name, tree)))
         {
             return Err(format!("a record does not tell which file {} is", String::from_utf8_lossy(name)));
         }
-        let mut files = records.files;
-        files.extend(kbuild::beside(&records.dirs, tree).map_err(|error| error.to_string())?);
-        files.retain(|file| !trees.iter().any(|tree| is_below(file, tree)));
-        Ok(Recorded { files: files.into_iter().collect(), dirs: records.dirs.into_iter().collect(), trees })
+        let kbuild::Cover { files, dirs, trees } = cover;
+        let list = |paths: BTreeSet<Vec<u8>>| paths.into_iter().collect();
+        Ok(Recorded { files: list(files), dirs: list(dirs), trees: list(trees) })
     }
 
     fn followed(&self, out: &Path, inside: &Path, tree: &Path) -> Result<BTreeSet<Vec<u8>>, String> {

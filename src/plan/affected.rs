@@ -17,7 +17,7 @@ use super::world::{PlanError, World};
 use crate::digest::Digest;
 use crate::graph::{Action, Body, Graph, Input, NodeId};
 use crate::source::patch::{self, Link, Touched};
-use crate::source::{EntryKind, Kind, Listing, split};
+use crate::source::{EntryKind, Kind, Listing, Provenance, split};
 use crate::store::{NodeState, Outcome, Store, StoredReads};
 
 /// How many paths a node names that reach it; the rest are counted.
@@ -215,7 +215,8 @@ pub fn affected(
                     {
                         newest = Some((state, input));
                     }
-                    match (reached.node(state, &inputs)?, follows(graph, id, &effects)) {
+                    let least = world.least_provenance(&action.rule.rule);
+                    match (reached.node(state, &inputs, least)?, follows(graph, id, &effects)) {
                         (touched @ Effect::Touched { .. }, _) => touched,
                         (_, follows @ Effect::MayFollow { .. }) => follows,
                         _ if !counts(action, state.outcome) => {
@@ -431,20 +432,24 @@ struct Reached<'a> {
     reach: &'a Reach,
     hits: Hits,
     then: Then<'a>,
-    path_sets: HashMap<Digest, BTreeMap<String, InSet>>,
+    path_sets: HashMap<Digest, (Provenance, BTreeMap<String, InSet>)>,
     /// By tree and doubt.
     resolved: HashMap<(Digest, usize), bool>,
 }
 
 impl Reached<'_> {
     /// What is reached of a node's last run. Its dependencies are left out.
-    fn node(&mut self, state: &NodeState, inputs: &[&str]) -> Result<Effect, PlanError> {
+    fn node(&mut self, state: &NodeState, inputs: &[&str], least: Provenance) -> Result<Effect, PlanError> {
         if inputs.is_empty() || self.change.is_empty() {
             return Ok(Effect::Untouched);
         }
         let Some(path_set) = state.path_set else { return Ok(self.all(By::Whole)) };
         self.read(&path_set)?;
-        let known = &self.path_sets[&path_set];
+        let (provenance, known) = &self.path_sets[&path_set];
+        // It does not count for a run here, so any change has the node run.
+        if *provenance < least {
+            return Ok(self.all(By::Whole));
+        }
         let mut found = InSet::default();
         for &input in inputs {
             // An input that the rule has got since is read by the next run, whatever is in it.
@@ -492,7 +497,9 @@ impl Reached<'_> {
             return Ok(());
         }
         let mut by_input = BTreeMap::new();
+        let mut provenance = Provenance::Whole;
         if let Some(set) = self.store.path_set(digest)? {
+            provenance = set.provenance;
             for (input, reads) in set.inputs {
                 let in_set = match reads {
                     StoredReads::Whole => InSet { whole: true, ..InSet::default() },
@@ -514,7 +521,7 @@ impl Reached<'_> {
                 by_input.insert(input, in_set);
             }
         }
-        self.path_sets.insert(*digest, by_input);
+        self.path_sets.insert(*digest, (provenance, by_input));
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::reason::Reason;
 use super::world::{PlanError, World};
 use crate::host::git;
+use crate::source::Provenance;
 
 /// How many commits are named.
 const NAMED: usize = 10;
@@ -56,7 +57,7 @@ pub fn commits(world: &World<'_>, node: &str, reasons: &[Reason]) -> Result<Vec<
     if files.is_empty() {
         return Ok(Vec::new());
     }
-    let Some(last) = world.last_run(node)? else { return Ok(Vec::new()) };
+    let Some(last) = world.last_run(node, Provenance::KbuildRecords)? else { return Ok(Vec::new()) };
     let between = files.into_iter().filter_map(|(source, files)| {
         let (from, to) = (last.commit(source)?.to_owned(), world.commit(source)?);
         let said = git::log(&world.repository(source)?, &from, &to, &files, NAMED + 1);

@@ -280,7 +280,7 @@ fn find_elsewhere(
         return Ok(Some(found));
     }
     if basis.manifest.is_discovered() {
-        for set in remotes.path_sets(&action_key) {
+        for set in remotes.path_sets(&action_key, basis.manifest.least()) {
             let Some((key, paths)) =
                 world.strong_key_elsewhere(&action_key, &basis.manifest, remotes, &set)?
             else {
@@ -379,12 +379,15 @@ pub fn find(world: &World<'_>, action: &Action, basis: &Basis) -> Result<Found, 
 
 /// What differs from the last run.
 fn why_stale(world: &World<'_>, name: &str, manifest: &Manifest) -> Result<Vec<Reason>, PlanError> {
-    let Some(last) = world.last_run(name)? else {
+    let Some(last) = world.last_run(name, manifest.least())? else {
         // One that came to nothing leaves no state, but it did run.
         let outcome = world.last_outcome(name)?;
         return Ok(vec![outcome.map_or(Reason::NeverRan, |outcome| Reason::LastRun { outcome })]);
     };
     let mut reasons = compare(&last, manifest, world);
+    if last.is_known_less {
+        reasons.insert(0, Reason::RecordsAlone);
+    }
     if last.outcome != Outcome::Pass || reasons.is_empty() {
         reasons.insert(0, Reason::LastRun { outcome: last.outcome });
     }
@@ -422,7 +425,7 @@ fn manifest(
     action: &Action,
     inputs: &impl Dependencies,
 ) -> Result<Manifest, PlanError> {
-    let mut manifest = Manifest::new(Arc::clone(&action.rule));
+    let mut manifest = Manifest::new(Arc::clone(&action.rule), world.least_provenance(&action.rule.rule));
     for hole in &action.rule.key_holes {
         let value = action.bindings.get(hole).map_or(Val::Absent, Val::from);
         manifest.add(What::Binding(hole.clone()), value);

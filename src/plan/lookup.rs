@@ -91,7 +91,7 @@ impl<'a> Lookup<'a> {
     }
 
     /// The strong key of an action in the trees as they are now, if it reads what this path set names. `None`: the
-    /// path set is not about this action's inputs.
+    /// path set is not about this action's inputs, or a run here would know better what it reads.
     pub(super) fn strong_key(
         &self,
         world: &World<'_>,
@@ -99,6 +99,9 @@ impl<'a> Lookup<'a> {
         action_key: &Digest,
         set: &StoredPathSet,
     ) -> Result<Option<Digest>, PlanError> {
+        if !manifest.accepts(set.provenance) {
+            return Ok(None);
+        }
         let table = self.entries(set)?;
         let mut key = StrongKey::new(action_key, &set.digest);
         for (input, reads) in &set.inputs {
@@ -136,6 +139,9 @@ impl Lookup<'_> {
         action_key: &Digest,
         set: &PathSet,
     ) -> Result<Option<Digest>, PlanError> {
+        if !manifest.accepts(set.provenance()) {
+            return Ok(None);
+        }
         let mut key = StrongKey::new(action_key, &set.digest());
         let mut inputs = 0;
         for (input, reads) in set.inputs() {

@@ -12,7 +12,7 @@ use super::host::HostPart;
 use crate::digest::{Digest, Domain, Hasher};
 use crate::graph::{BoundRule, Value};
 use crate::host::{Closure, HostEntry};
-use crate::source::{PathSet, Reads};
+use crate::source::{PathSet, Provenance, Reads};
 
 /// Raised when the sandbox or the engine changes in a way that can change what an action makes.
 const ENGINE_VERSION: u64 = 4;
@@ -103,6 +103,8 @@ pub struct Manifest {
     host: Vec<Arc<Closure>>,
     /// Inputs that are told apart by what is read of them. Sorted by input.
     trees: Vec<Tree>,
+    /// How well it must be known what an earlier run read, for that run to count.
+    least: Provenance,
 }
 
 /// An input whose content reaches no action key but the strong key: that is the second phase of the lookup.
@@ -119,9 +121,19 @@ pub struct Tree {
 }
 
 impl Manifest {
-    /// The manifest of a node of that rule, without fields as yet.
-    pub fn new(rule: Arc<BoundRule>) -> Self {
-        Self { rule, fields: Vec::new(), details: Vec::new(), host: Vec::new(), trees: Vec::new() }
+    /// The manifest of a node of that rule, without fields as yet. Path sets of earlier runs count from `least` on.
+    pub fn new(rule: Arc<BoundRule>, least: Provenance) -> Self {
+        Self { rule, fields: Vec::new(), details: Vec::new(), host: Vec::new(), trees: Vec::new(), least }
+    }
+
+    /// Whether a path set counts for this action on this machine.
+    pub fn accepts(&self, provenance: Provenance) -> bool {
+        provenance >= self.least
+    }
+
+    /// From where on path sets count.
+    pub const fn least(&self) -> Provenance {
+        self.least
     }
 
     /// Adds a field.
@@ -178,7 +190,7 @@ impl Manifest {
 
     /// The paths that the action is taken to read where nothing has told which it did: every tree, whole.
     pub fn whole(&self) -> PathSet {
-        PathSet::new(self.trees.iter().map(|tree| (tree.input.clone(), Reads::Whole)))
+        PathSet::new(Provenance::Whole, self.trees.iter().map(|tree| (tree.input.clone(), Reads::Whole)))
     }
 
     /// Every field, in the form that is stored with a run.

@@ -36,6 +36,8 @@ pub enum Reason {
         /// How old it may be.
         limit_seconds: u64,
     },
+    /// What its last run read is known from kbuild's records alone, and a run here would be traced.
+    RecordsAlone,
     /// A declared field is not what it was.
     Changed {
         /// Which.
@@ -214,6 +216,12 @@ impl fmt::Display for Reason {
             }
             Self::BlobMissing { output } => write!(f, "output {output} is missing from the cache"),
             Self::Misplaced { path } => write!(f, "out/{} is missing or was changed", path.display()),
+            Self::RecordsAlone => {
+                write!(
+                    f,
+                    "what its last run read is known from kbuild's records alone, and can be traced here"
+                )
+            }
             Self::SeenBefore => write!(f, "the same inputs as in an earlier run"),
             Self::Remote { remote, signed_by: Some(key) } => {
                 write!(f, "remote {remote} has its result, signed by {key}")

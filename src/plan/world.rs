@@ -16,8 +16,8 @@ use crate::host::binfmt::{self, Machine};
 use crate::host::{self, Closure, ToolError, ToolIdentity, git};
 use crate::remote::{FetchError, Hit, RemotePathSet, Remotes};
 use crate::source::{
-    Change, FileDigests, Listed, Listing, Listings, MissingListing, PathSet, Snapshot, SnapshotOptions,
-    SourceError, States, diff,
+    Change, FileDigests, Listed, Listing, Listings, MissingListing, PathSet, Provenance, Snapshot,
+    SnapshotOptions, SourceError, States, diff,
 };
 use crate::spec::model::{self, Discoverer, Rule, Spec, TarballDigest};
 use crate::store::{
@@ -198,7 +198,9 @@ pub struct LastRun {
     pub outcome: Outcome,
     /// What was declared of it then.
     pub fields: Vec<Field>,
-    /// What it read of each discovered input, if that is still known.
+    /// Whether what it read is known, but not as well as a run here would know it.
+    pub is_known_less: bool,
+    /// What it read of each discovered input, if that is still known, and well enough.
     read: Option<(Arc<StoredPathSet>, Reach)>,
 }
 
@@ -433,6 +435,16 @@ impl<'a> World<'a> {
         })
     }
 
+    /// How well it must be known what an earlier run of a rule read, for that run to count here: no worse than what a run
+    /// here would come to know. So records of kbuild's never count where the rule does not ask for them, nor where opens
+    /// can be traced; a trace counts everywhere.
+    pub fn least_provenance(&self, rule: &Rule) -> Provenance {
+        match self.discoverer(rule) {
+            Some(Discoverer::Kbuild) => Provenance::KbuildRecords,
+            Some(Discoverer::Fanotify) | None => Provenance::Opens,
+        }
+    }
+
     /// What of the host is another than it was when this run first looked, of all that an action depends on: such as
     /// a compiler that was upgraded under a running build.
     pub fn changed_on_host(&self, action: &Action) -> Option<String> {
@@ -656,16 +668,15 @@ impl<'a> World<'a> {
         Ok(runs.into_iter().next().map(|(_, run)| run.outcome))
     }
 
-    /// The run that a node's last known state comes from.
-    pub fn last_run(&self, node: &str) -> Result<Option<LastRun>, PlanError> {
+    /// The run that a node's last known state comes from. What it read is told if that counts.
+    pub fn last_run(&self, node: &str, least: Provenance) -> Result<Option<LastRun>, PlanError> {
         let Some(state) = self.previous.get(node) else { return Ok(None) };
         let Some(run) = self.store.run(state.run)? else { return Ok(None) };
         let Some(fields) = run.manifest.as_deref().and_then(Manifest::decode) else { return Ok(None) };
-        let read = match &state.path_set {
-            Some(digest) => self.lookup.path_set(digest)?.map(|(set, table)| (set, Reach::new(table))),
-            None => None,
-        };
-        Ok(Some(LastRun { outcome: state.outcome, fields, read }))
+        let known = state.path_set.as_ref().map(|digest| self.lookup.path_set(digest)).transpose()?.flatten();
+        let is_known_less = known.as_ref().is_some_and(|(set, _)| set.provenance < least);
+        let read = known.filter(|_| !is_known_less).map(|(set, table)| (set, Reach::new(table)));
+        Ok(Some(LastRun { outcome: state.outcome, fields, is_known_less, read }))
     }
 
     /// Keeps what was learnt of files, so that the next run need not hash them again. A failure costs time, no more.

@@ -8,6 +8,7 @@ use super::name::Name;
 use super::paths;
 use super::wire::{Format, FormatError, at_most};
 use crate::digest::{Digest, Domain, Hasher};
+use crate::source::Provenance;
 
 /// How many path sets are kept of one action key, as in the local cache: the newest.
 const MAX: usize = 16;
@@ -17,6 +18,8 @@ const MAX: usize = 16;
 pub struct Candidate {
     /// Its own digest.
     pub path_set: Digest,
+    /// How it is known, so that one that does not count need not be fetched. The digest says it as well.
+    pub provenance: Provenance,
     /// Its blob: see [`paths::encode`].
     pub blob: Name,
 }
@@ -48,10 +51,13 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Candidate>, FormatError> {
 }
 
 /// The entry to put in place of `old`, with `new` as the newest path set. Where that is what it was, so are the bytes. An
-/// old one that can't be read is as good as none.
+/// old one that can't be read is as good as none. A complete path set replaces those that are not.
 pub fn merge(old: Option<&[u8]>, new: Candidate) -> Vec<u8> {
     let old = old.and_then(|bytes| decode(bytes).ok()).unwrap_or_default();
-    let others = old.into_iter().filter(|one| one.path_set != new.path_set);
+    let replaced = |one: &Candidate| {
+        one.path_set == new.path_set || (new.provenance.is_complete() && !one.provenance.is_complete())
+    };
+    let others = old.into_iter().filter(|one| !replaced(one));
     let list = List(std::iter::once(new).chain(others).take(MAX).collect());
     postcard::to_extend(&list, Format::Candidates.header().to_vec()).expect("plain data always encodes")
 }
@@ -66,7 +72,7 @@ mod tests {
     fn candidate(number: u8) -> Candidate {
         let path_set = Digest::from_bytes([number; 32]);
         let blob = Name { blake3: Digest::of_bytes(&[number]), sha256: Sha256([number; 32]), size: 7 };
-        Candidate { path_set, blob }
+        Candidate { path_set, provenance: Provenance::Opens, blob }
     }
 
     fn merged(numbers: impl IntoIterator<Item = u8>) -> Vec<u8> {
@@ -90,6 +96,17 @@ mod tests {
     }
 
     #[test]
+    fn a_complete_path_set_replaces_those_that_are_not() {
+        let records = |number| Candidate { provenance: Provenance::KbuildRecords, ..candidate(number) };
+        let mut entry = merge(None, candidate(1));
+        for number in [2, 3] {
+            entry = merge(Some(&entry), records(number));
+        }
+        assert_eq!(numbers(&entry), [3, 2, 1]);
+        assert_eq!(numbers(&merge(Some(&entry), candidate(4))), [4, 1]);
+    }
+
+    #[test]
     fn what_can_not_be_read_is_replaced() {
         let entry = merge(Some(b"no list"), candidate(1));
         assert_eq!(entry, merge(None, candidate(1)));
@@ -108,7 +125,7 @@ mod tests {
         assert!(decode(&encode(vec![large])).is_err());
         assert!(decode(&[&merged([1])[..], b"x"].concat()).is_err());
         // A number of candidates that are not there.
-        assert!(decode(b"kilnc\x01\xff\xff\xff\xff\x0f").is_err());
+        assert!(decode(b"kilnc\x02\xff\xff\xff\xff\x0f").is_err());
     }
 
     #[test]

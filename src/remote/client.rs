@@ -10,7 +10,7 @@ use super::sealed::{EntryError, Sealed};
 use super::traffic::{Meter, Traffic};
 use super::{Name, RemoteError, paths};
 use crate::digest::Digest;
-use crate::source::PathSet;
+use crate::source::{PathSet, Provenance};
 use crate::store::{Artifact, Blob};
 
 /// All remotes of a project, in the order in which they are asked. Nothing that goes wrong with them is an error here:
@@ -150,17 +150,18 @@ impl Remotes {
         self.state().wrong.contains(&(line, blob.blake3))
     }
 
-    /// The first phase: path sets that runs with this action key had, those of the first remote first. Whoever made
+    /// The first phase: path sets that runs with this action key had and that are at least so well known, those of the
+    /// first remote first. Whoever made
     /// them up leads us to a key that nobody signed a result for.
-    pub fn path_sets(&self, action_key: &Digest) -> Vec<RemotePathSet> {
+    pub fn path_sets(&self, action_key: &Digest, least: Provenance) -> Vec<RemotePathSet> {
         let key = candidates_key(action_key);
         let mut seen = HashSet::new();
         let mut found = Vec::new();
         for line in 0..self.lines.len() {
-            for Candidate { path_set, blob } in
+            for Candidate { path_set, provenance, blob } in
                 self.entry(line, &key, |bytes| candidates::decode(bytes).ok()).unwrap_or_default()
             {
-                if seen.insert(path_set) {
+                if provenance >= least && seen.insert(path_set) {
                     found.push(RemotePathSet { line, digest: path_set, blob });
                 }
             }

@@ -53,7 +53,11 @@ impl<'a> Export<'a> {
         let sealed = outgoing.by.seal(&parcel.entry);
         let is_signed = sealed.signatures().next().is_some();
         self.bundle.entry(outgoing.strong_key, sealed.encode())?;
-        let newest = Candidate { path_set: parcel.entry.path_set_digest, blob: parcel.entry.path_set };
+        let newest = Candidate {
+            path_set: parcel.entry.path_set_digest,
+            provenance: outgoing.path_set.provenance(),
+            blob: parcel.entry.path_set,
+        };
         let key = candidates_key(&outgoing.result.action_key);
         let merged = candidates::merge(self.candidates.get(&key).map(Vec::as_slice), newest);
         self.candidates.insert(key, merged);

@@ -5,7 +5,7 @@
 
 use super::wire::{Format, FormatError, Unsqueezed, put_bytes, put_number, squeeze};
 use crate::digest::Digest;
-use crate::source::{EntryKind, PathEntry, PathSet, Reads};
+use crate::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
 
 /// The largest blob of a path set, in bytes.
 pub const MAX_BLOB: u64 = 64 << 20;
@@ -28,7 +28,7 @@ const MAX_NAME: usize = 1024;
 
 /// The blob of a path set. Equal sets have equal blobs.
 pub fn encode(set: &PathSet) -> Vec<u8> {
-    let mut raw = Vec::new();
+    let mut raw = vec![set.provenance() as u8];
     put_number(&mut raw, set.inputs().count() as u64);
     for (input, reads) in set.inputs() {
         put_bytes(&mut raw, input.as_bytes());
@@ -57,6 +57,9 @@ pub fn decode(bytes: &[u8], digest: &Digest) -> Result<PathSet, FormatError> {
         return Err(FormatError::TooLarge("a path set has at most 64 MiB"));
     }
     let mut from = Unsqueezed::new(Format::Paths, bytes, MAX_RAW)?;
+    let [provenance] = from.array()?;
+    let provenance = Provenance::from_number(provenance)
+        .ok_or(FormatError::Damaged("it is known in a way that this kiln does not know"))?;
     let mut room = Room { entries: MAX_ENTRIES, bytes: MAX_PATHS };
     let mut inputs: Vec<(String, Reads)> = Vec::new();
     for _ in 0..from.count(MAX_INPUTS)? {
@@ -73,7 +76,7 @@ pub fn decode(bytes: &[u8], digest: &Digest) -> Result<PathSet, FormatError> {
         inputs.push((name, reads));
     }
     from.end()?;
-    let set = PathSet::new(inputs);
+    let set = PathSet::new(provenance, inputs);
     if set.digest() == *digest {
         Ok(set)
     } else {
@@ -132,7 +135,8 @@ mod tests {
 
     fn set(paths: &[&str]) -> PathSet {
         let entries = paths.iter().map(|path| PathEntry::new(EntryKind::File, path.as_bytes())).collect();
-        PathSet::new([("source".to_owned(), Reads::only(entries)), ("tools".to_owned(), Reads::Whole)])
+        let inputs = [("source".to_owned(), Reads::only(entries)), ("tools".to_owned(), Reads::Whole)];
+        PathSet::new(Provenance::Opens, inputs)
     }
 
     fn any_set() -> impl Strategy<Value = PathSet> {
@@ -145,12 +149,17 @@ mod tests {
             Reads::only(entries)
         });
         let reads = prop_oneof![Just(Reads::Whole), only];
-        prop::collection::btree_map("[a-z]{0,5}", reads, 0..4).prop_map(PathSet::new)
+        let inputs = prop::collection::btree_map("[a-z]{0,5}", reads, 0..4);
+        let provenance = (1u8..4).prop_map(|number| Provenance::from_number(number).unwrap());
+        (provenance, inputs).prop_map(|(provenance, inputs)| PathSet::new(provenance, inputs))
     }
 
-    /// A blob whose raw bytes are these.
+    /// A blob whose raw bytes are these, of a traced run.
     fn raw(bytes: &[u8]) -> Result<PathSet, FormatError> {
-        decode(&squeeze(Format::Paths, bytes), &PathSet::default().digest())
+        decode(
+            &squeeze(Format::Paths, &[b"\x02", bytes].concat()),
+            &PathSet::new(Provenance::Opens, []).digest(),
+        )
     }
 
     proptest! {
@@ -193,13 +202,17 @@ mod tests {
         let set = set(&["", "...", "a/..b", "a/b"]);
         assert!(decode(&encode(&set), &set.digest()).is_ok());
         let links = Reads::Only(vec![PathEntry::new(EntryKind::Links, *b"a")]);
-        let set = PathSet::new([("source".to_owned(), links)]);
+        let set = PathSet::new(Provenance::Opens, [("source".to_owned(), links)]);
         assert!(decode(&encode(&set), &set.digest()).is_err());
     }
 
     #[test]
     fn what_no_kiln_writes_is_refused() {
         assert!(raw(b"\0").is_ok());
+        let digest = PathSet::new(Provenance::Opens, []).digest();
+        for provenance in [0, 1, 3, 4] {
+            assert!(decode(&squeeze(Format::Paths, &[provenance, 0]), &digest).is_err());
+        }
         assert_eq!(raw(b"\x02\x01b\0\x01a\0"), Err(FormatError::Damaged("its inputs are out of order")));
         assert_eq!(raw(b"\x01\x01a\x02"), Err(FormatError::Damaged("an input is read in an unknown way")));
         let entries = |entries: &[u8]| raw(&[b"\x01\x01a\x01", entries].concat());

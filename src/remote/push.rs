@@ -152,7 +152,11 @@ impl Remotes {
         // Last: whoever finds the path set is to find the result.
         let key = candidates_key(&outgoing.result.action_key);
         let before = to.ask(|remote| remote.entry(&key)).map_err(failed)?;
-        let newest = Candidate { path_set: parcel.entry.path_set_digest, blob: parcel.entry.path_set };
+        let newest = Candidate {
+            path_set: parcel.entry.path_set_digest,
+            provenance: outgoing.path_set.provenance(),
+            blob: parcel.entry.path_set,
+        };
         let merged = candidates::merge(before.as_deref(), newest);
         if before.as_deref() != Some(&merged) {
             to.ask(|remote| remote.put_entry(&key, &merged, &[newest.blob])).map_err(failed)?;

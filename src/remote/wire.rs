@@ -42,13 +42,8 @@ impl Format {
 
     const fn version(self) -> u8 {
         match self {
-            Self::Sealed
-            | Self::Result
-            | Self::Kept
-            | Self::Candidates
-            | Self::Paths
-            | Self::Pack
-            | Self::Bundle => 1,
+            Self::Sealed | Self::Result | Self::Kept | Self::Pack | Self::Bundle => 1,
+            Self::Candidates | Self::Paths => 2,
         }
     }
 
@@ -286,7 +281,7 @@ mod tests {
         let mut newer = known;
         newer[5] = 7;
         let newer = Unsqueezed::new(Format::Paths, &newer, 9).err().unwrap();
-        assert_eq!(newer.to_string(), "it is a path set of version 7, this kiln reads version 1");
+        assert_eq!(newer.to_string(), "it is a path set of version 7, this kiln reads version 2");
         assert!(Unsqueezed::new(Format::Paths, b"kiln", 9).is_err());
     }
 

@@ -34,6 +34,6 @@ pub use envelope::ColdReason;
 pub use error::{Problem, ProblemKind, SourceError};
 pub use file_digests::{FileDigests, Guard, Question, Remembered};
 pub use listing::{BadListing, Entry, Kind, Listing, Special};
-pub use path_set::{EntryKind, PathEntry, PathSet, Reads};
+pub use path_set::{EntryKind, PathEntry, PathSet, Provenance, Reads};
 pub use snapshot::{CacheState, CacheWrite, Snapshot, SnapshotOptions, SnapshotStats};
 pub use states::{Contents, Listed, States, split};

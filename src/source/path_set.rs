@@ -5,15 +5,32 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::{Digest, Domain, Hasher};
 
 /// Raised when entries come to mean something else.
 const VERSION: u64 = 1;
 
 /// What an action read, by input.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathSet {
+    provenance: Provenance,
     inputs: BTreeMap<String, Reads>,
+}
+
+/// How it is known what was read. It is part of a path set's identity: the same names from another source make another
+/// promise. The order is that of trust, and the numbers are part of what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+#[repr(u8)]
+pub enum Provenance {
+    /// kbuild's own records, and whole directories for what they leave out.
+    KbuildRecords = 1,
+    /// The kernel reported every open.
+    Opens = 2,
+    /// Nothing had to be found out: all of every input counts.
+    Whole = 3,
 }
 
 /// What was read of one input.
@@ -53,6 +70,45 @@ pub enum EntryKind {
     Links = 4,
 }
 
+impl Provenance {
+    /// The provenance of that number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::KbuildRecords,
+            2 => Self::Opens,
+            3 => Self::Whole,
+            _ => return None,
+        })
+    }
+
+    /// Raised when the discoverer learns to see more, so that what it overlooked before is not found any more.
+    const fn version(self) -> u64 {
+        match self {
+            Self::KbuildRecords => 2,
+            Self::Opens | Self::Whole => 1,
+        }
+    }
+
+    /// Whether it is observed, and not concluded, that nothing else was read.
+    pub const fn is_complete(self) -> bool {
+        !matches!(self, Self::KbuildRecords)
+    }
+}
+
+impl From<Provenance> for u8 {
+    fn from(provenance: Provenance) -> Self {
+        provenance as Self
+    }
+}
+
+impl TryFrom<u8> for Provenance {
+    type Error = &'static str;
+
+    fn try_from(number: u8) -> Result<Self, Self::Error> {
+        Self::from_number(number).ok_or("no provenance of a path set has this number")
+    }
+}
+
 impl EntryKind {
     /// The kind of that number.
     pub const fn from_number(number: u8) -> Option<Self> {
@@ -85,8 +141,13 @@ impl Reads {
 
 impl PathSet {
     /// What was read of each input, by its name.
-    pub fn new(inputs: impl IntoIterator<Item = (String, Reads)>) -> Self {
-        Self { inputs: inputs.into_iter().collect() }
+    pub fn new(provenance: Provenance, inputs: impl IntoIterator<Item = (String, Reads)>) -> Self {
+        Self { provenance, inputs: inputs.into_iter().collect() }
+    }
+
+    /// How it is known.
+    pub const fn provenance(&self) -> Provenance {
+        self.provenance
     }
 
     /// By input name.
@@ -99,16 +160,18 @@ impl PathSet {
         self.inputs.get(input)
     }
 
-    /// This set, but with `other`'s reads of the inputs that `other` has.
+    /// This set, but with `other`'s reads of the inputs that `other` has, as known as they are.
     #[must_use]
     pub fn narrowed(mut self, other: Self) -> Self {
+        self.provenance = self.provenance.min(other.provenance);
         self.inputs.extend(other.inputs);
         self
     }
 
-    /// What one or the other read: what stands for both runs together.
+    /// What one or the other read: what stands for both runs together. It is known no better than either.
     #[must_use]
     pub fn union(mut self, other: Self) -> Self {
+        self.provenance = self.provenance.min(other.provenance);
         for (input, reads) in other.inputs {
             let merged = match (self.inputs.remove(&input), reads) {
                 (Some(Reads::Only(mut ours)), Reads::Only(theirs)) => {
@@ -126,7 +189,8 @@ impl PathSet {
     /// Its digest: part of the strong key. Independent of how and where it is stored.
     pub fn digest(&self) -> Digest {
         let mut hasher = Hasher::new(Domain::PathSet);
-        hasher.number(VERSION).number(self.inputs.len() as u64);
+        hasher.number(VERSION).number(self.provenance as u64).number(self.provenance.version());
+        hasher.number(self.inputs.len() as u64);
         for (input, reads) in &self.inputs {
             hasher.text(input);
             match reads {

@@ -65,6 +65,7 @@ pub fn bindings(
     holes.list("fixups", build.fixups.iter().cloned());
     holes.list("fixups.lines", build.fixups.iter().map(|fixup| config_line(fixup)));
     holes.list("fixups.required", build.required().map(str::to_owned));
+    holes.text("repeatable", if project.is_repeatable() { "true" } else { "false" });
     if let Some(name) = board {
         holes.text("board", name);
         if let Some(board) = project.boards.get(name) {

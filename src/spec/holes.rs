@@ -64,7 +64,8 @@ pub(super) const fn of_axis(axis: Axis) -> &'static [(&'static str, Kind)] {
 }
 
 /// The placeholders that need all four axes of a build.
-const OF_BUILD: [(&str, Kind); 3] = [("fixups", List), ("fixups.lines", List), ("fixups.required", List)];
+const OF_BUILD: [(&str, Kind); 4] =
+    [("fixups", List), ("fixups.lines", List), ("fixups.required", List), ("repeatable", Text)];
 
 /// The placeholders of a rule.
 #[derive(Debug, Default)]

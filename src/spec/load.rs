@@ -168,6 +168,7 @@ impl Loader<'_> {
             remotes,
             keys,
             sign,
+            repeatable,
             publish,
         } = from;
         merge_names("source", &mut into.sources, sources, diagnostics);
@@ -187,6 +188,7 @@ impl Loader<'_> {
         merge_names("pool", &mut into.pools, pools, diagnostics);
         merge_one("source of stage3s", "gentoo", &mut into.gentoo, gentoo, diagnostics);
         merge_one("signing key", "sign", &mut into.sign, sign, diagnostics);
+        merge_one("choice", "repeatable", &mut into.repeatable, repeatable, diagnostics);
         merge_one("place that labs fetch from", "publish", &mut into.publish, publish, diagnostics);
         merge_one("cache settings", "cache", &mut merged.cache, cache, diagnostics);
     }

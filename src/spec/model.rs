@@ -76,6 +76,15 @@ pub struct Project {
     pub keys: Vec<Spanned<String>>,
     /// Where the key is that signs what is pushed.
     pub sign: Option<Spanned<SecretFrom>>,
+    /// Whether a configuration fails by which equal inputs make other kernels. Default: it is told, and no failure.
+    pub repeatable: Option<Spanned<bool>>,
+}
+
+impl Project {
+    /// Whether a configuration fails by which equal inputs make other kernels.
+    pub fn is_repeatable(&self) -> bool {
+        self.repeatable.as_ref().is_some_and(|repeatable| repeatable.value)
+    }
 }
 
 /// Where a source tree comes from.
@@ -448,7 +457,7 @@ impl Kind {
     pub const fn bindings(self) -> &'static [&'static str] {
         match self {
             Self::Command | Self::Match => &[],
-            Self::Config => &["fixups.required"],
+            Self::Config => &["fixups.required", "repeatable"],
             Self::Job => &["board.qemu", "board.args", "board.cmdline", "test.marker", "test.time_limit"],
             // What of a board and a test the job's definition can hold. Not which lab it is sent to, nor by what name.
             Self::Lava => &[
@@ -717,6 +726,18 @@ pub struct SandboxSettings {
     pub network: bool,
     /// Where steps run.
     pub root: SandboxRoot,
+    /// Which system calls steps may use.
+    pub system_calls: SystemCalls,
+}
+
+/// Which system calls steps may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SystemCalls {
+    /// `Filtered`: those that builds need. The default.
+    #[default]
+    Filtered,
+    /// `Unfiltered`: all that the kernel has, for steps that need one of the others.
+    Unfiltered,
 }
 
 /// Where steps run.

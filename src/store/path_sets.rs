@@ -13,7 +13,7 @@ use super::error::StoreError;
 use super::runs::digest_of;
 use super::{Batch, Store, codec};
 use crate::digest::Digest;
-use crate::source::{PathEntry, PathSet, Reads};
+use crate::source::{PathEntry, PathSet, Provenance, Reads};
 
 /// How many path sets are kept of one action key: the newest. Each is a look-up for every action that missed.
 pub const PATH_SETS_PER_KEY: u32 = 16;
@@ -23,6 +23,8 @@ pub const PATH_SETS_PER_KEY: u32 = 16;
 pub struct StoredPathSet {
     /// The digest of the path set, [`PathSet::digest`].
     pub digest: Digest,
+    /// How it is known.
+    pub provenance: Provenance,
     /// What was read of each input, sorted by its name.
     pub inputs: Vec<(String, StoredReads)>,
 }
@@ -36,11 +38,17 @@ pub enum StoredReads {
     Only(RoaringBitmap),
 }
 
+/// The form of bodies: one of another form is a miss.
+const BODY: &str = "path set v2";
+
 /// What is encoded of a path set. The digest is of the paths and not of these bytes, so it is in them, to tell a body
 /// that stands in another's row.
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
+    /// [`BODY`].
+    form: &'a str,
     digest: Digest,
+    provenance: Provenance,
     /// `None` for all of an input; else the bitmap in Roaring's portable format.
     #[serde(borrow)]
     inputs: Vec<(&'a str, Option<&'a [u8]>)>,
@@ -59,7 +67,7 @@ impl StoredPathSet {
         };
         let inputs: Option<Vec<_>> =
             self.inputs.iter().map(|(input, stored)| Some((input.clone(), reads(stored)?))).collect();
-        Some(PathSet::new(inputs?)).filter(|set| set.digest() == self.digest)
+        Some(PathSet::new(self.provenance, inputs?)).filter(|set| set.digest() == self.digest)
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -77,7 +85,9 @@ impl StoredPathSet {
             .collect();
         let names = self.inputs.iter().map(|(input, _)| input.as_str());
         codec::seal(&Body {
+            form: BODY,
             digest: self.digest,
+            provenance: self.provenance,
             inputs: names.zip(bitmaps.iter().map(Option::as_deref)).collect(),
         })
     }
@@ -85,7 +95,7 @@ impl StoredPathSet {
     /// Reads a body back. `None` for damage, and for what another version of kiln wrote.
     fn decode(digest: &Digest, bytes: &[u8]) -> Option<Self> {
         let body: Body<'_> = codec::unseal(bytes)?;
-        if body.digest != *digest || !body.inputs.is_sorted_by(|(a, _), (b, _)| a < b) {
+        if body.form != BODY || body.digest != *digest || !body.inputs.is_sorted_by(|(a, _), (b, _)| a < b) {
             return None;
         }
         let inputs: Option<Vec<_>> = body
@@ -99,7 +109,7 @@ impl StoredPathSet {
                 Some((input.to_owned(), reads))
             })
             .collect();
-        Some(Self { digest: *digest, inputs: inputs? })
+        Some(Self { digest: *digest, provenance: body.provenance, inputs: inputs? })
     }
 }
 
@@ -155,7 +165,7 @@ impl Batch<'_> {
             };
             let inputs: rusqlite::Result<Vec<_>> =
                 path_set.inputs().map(|(input, read)| Ok((input.to_owned(), reads(read)?))).collect();
-            let set = StoredPathSet { digest, inputs: inputs? };
+            let set = StoredPathSet { digest, provenance: path_set.provenance(), inputs: inputs? };
             index
                 .prepare_cached("INSERT OR REPLACE INTO path_set VALUES (?1, ?2)")?
                 .execute((digest.as_bytes(), set.encode()))?;
@@ -187,7 +197,8 @@ pub(super) fn has_all_entries(index: &Connection, set: &StoredPathSet) -> rusqli
     Ok(true)
 }
 
-/// Makes a path set the newest of its action key, and drops what is over the bound.
+/// Makes a path set the newest of its action key. A complete one replaces all that are not: whoever can't trace finds
+/// results by it as well. What is over the bound is dropped.
 pub(super) fn add_candidate(
     index: &Connection,
     action_key: &Digest,
@@ -209,6 +220,7 @@ pub(super) fn add_candidate(
         index
             .prepare_cached("DELETE FROM candidate WHERE action_key = ?1 AND path_set = ?2")?
             .execute((key, path_set.as_bytes()))?;
+        drop_incomplete(index, action_key, path_set)?;
     }
     index
         .prepare_cached("INSERT INTO candidate (action_key, seq, path_set) VALUES (?1, ?2, ?3)")?
@@ -220,6 +232,28 @@ pub(super) fn add_candidate(
                    (SELECT seq FROM candidate WHERE action_key = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
             )?
             .execute((key, PATH_SETS_PER_KEY))?;
+    }
+    Ok(())
+}
+
+/// Drops the candidates of an action key that are not complete, if this path set is.
+fn drop_incomplete(index: &Connection, action_key: &Digest, path_set: &Digest) -> rusqlite::Result<()> {
+    let is_complete = |digest: &Digest| -> rusqlite::Result<bool> {
+        Ok(read(index, digest)?.is_some_and(|set| set.provenance.is_complete()))
+    };
+    if !is_complete(path_set)? {
+        return Ok(());
+    }
+    let others: Vec<Digest> = index
+        .prepare_cached("SELECT path_set FROM candidate WHERE action_key = ?1")?
+        .query_map([action_key.as_bytes()], |row| digest_of(row, 0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for other in others {
+        if !is_complete(&other)? {
+            index
+                .prepare_cached("DELETE FROM candidate WHERE action_key = ?1 AND path_set = ?2")?
+                .execute((action_key.as_bytes(), other.as_bytes()))?;
+        }
     }
     Ok(())
 }
@@ -240,7 +274,8 @@ mod tests {
             prop_assert_eq!(StoredPathSet::decode(&digest, &bytes), None);
             let _ = StoredPathSet::decode(&digest, &sealed);
             // A bitmap that is none, in a body that is otherwise well.
-            let body = codec::seal(&Body { digest, inputs: vec![("linux", Some(&bytes))] });
+            let inputs = vec![("linux", Some(&*bytes))];
+            let body = codec::seal(&Body { form: BODY, digest, provenance: Provenance::Opens, inputs });
             if let Some(set) = StoredPathSet::decode(&digest, &body) {
                 prop_assert_eq!(StoredPathSet::decode(&digest, &set.encode()), Some(set));
             }
@@ -250,7 +285,7 @@ mod tests {
     #[test]
     fn a_body_counts_for_its_digest_alone_and_with_its_inputs_in_order() {
         let (digest, other) = (Digest::of_bytes(b""), Digest::of_bytes(b"other"));
-        let body = |inputs| codec::seal(&Body { digest, inputs });
+        let body = |inputs| codec::seal(&Body { form: BODY, digest, provenance: Provenance::Opens, inputs });
         let good = body(vec![("a", None), ("b", None)]);
         assert!(StoredPathSet::decode(&digest, &good).is_some());
         assert_eq!(StoredPathSet::decode(&other, &good), None);

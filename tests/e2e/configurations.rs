@@ -69,3 +69,32 @@ fn a_whole_config_file_is_a_fragment_of_alldefconfig() {
     project.write("my.config", &whole);
     assert_eq!(config(&project), whole);
 }
+
+/// What the tree's Kconfig knows of modules that are signed.
+const SIGNED: &str = "\nconfig MODULE_SIG_KEY\n\tstring \"Key\"\n\tdefault \"certs/signing_key.pem\"\n";
+
+#[test]
+fn settings_that_make_other_kernels_each_time_are_told_with_what_mends_them() {
+    let project = Project::new();
+    let kconfig = project.read("linux/Kconfig");
+    project.write("linux/Kconfig", &(kconfig + SIGNED));
+    let said = "equal inputs make other kernels:\n  CONFIG_MODULE_SIG_KEY: every build from nothing generates another key";
+    project.kiln("build").exits(0).complains(said).complains("set MODULE_SIG_KEY=\"/kiln/in/module_key\"");
+
+    // A spec may refuse them.
+    project.edit("graph.ron", "version: 1,", "version: 1, repeatable: true,");
+    let reasons = project.plan("").reasons(CONFIG);
+    assert!(reasons.contains("repeatable"), "{reasons}");
+    project.kiln("build").exits(1).complains(&format!("fail {CONFIG}")).complains(said);
+
+    project.edit("graph.ron", "\"HZ=100\"", "\"HZ=100\", \"MODULE_SIG_KEY=\\\"\\\"\"");
+    project.kiln("build").exits(0).never_says("equal inputs");
+}
+
+#[test]
+fn a_token_that_signs_is_refused() {
+    let project = Project::new();
+    let kconfig = project.read("linux/Kconfig");
+    project.write("linux/Kconfig", &(kconfig + &SIGNED.replace("certs/signing_key.pem", "pkcs11:token=a")));
+    project.kiln("build").exits(1).complains("CONFIG_MODULE_SIG_KEY names a PKCS#11 token");
+}

@@ -92,6 +92,21 @@ impl Project {
         self
     }
 
+    /// As an ordinary user's on a machine that allows no fanotify.
+    pub fn that_can_not_trace(self) -> Self {
+        let mut project = self.of_ordinary_user();
+        let none = "echo 0 >/proc/sys/user/max_fanotify_groups && exec setpriv --ambient-caps=-all --inh-caps=-all \"$@\"";
+        let words = ["unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c", none, "sh"];
+        project.behind.extend(words.map(str::to_owned));
+        project
+    }
+
+    /// As root's again, if the tests run as root: on the same machine, with the same cache.
+    pub fn that_can_trace(mut self) -> Self {
+        self.behind.clear();
+        self
+    }
+
     pub fn path(&self, path: &str) -> PathBuf {
         self.dir.path().join(path)
     }

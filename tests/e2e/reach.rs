@@ -315,18 +315,19 @@ fn a_result_is_found_again_by_what_was_read_for_it() {
 }
 
 #[test]
-fn an_ordinary_users_kernel_is_told_by_its_records() {
-    let project = Project::new().of_ordinary_user();
+fn without_a_trace_a_kernel_is_told_by_its_records() {
+    let project = Project::new().that_can_not_trace();
     project.build("").exits(0);
     let plan = project.plan("");
     assert_eq!(plan.node(KERNEL)["discovered-by"], "kbuild");
-    assert_eq!(plan.node(CONFIG)["discovered-by"], "kbuild");
+    assert_eq!(plan.node(CONFIG)["discovered-by"], "nobody");
 
+    // Of a configuration kbuild has no records, so that all counts for it.
     project.edit("linux/drivers/noisy.c", "int noisy", "int quiet");
     project.edit("linux/drivers/pl011.c", "port_pl011", "port_other");
     project.write("linux/arch/arm64/Kconfig", "config ARM64\n\tbool\n");
+    project.build("").exits(0).runs(&[CONFIG]);
     project.plan("").has_nothing_to_do();
-    project.build("").exits(0).runs(&[]);
 
     project.edit("linux/init/main.c", "Hello", "Goodbye");
     project
@@ -334,7 +335,7 @@ fn an_ordinary_users_kernel_is_told_by_its_records() {
         .exits(0)
         .says("note: what kernel reads can't be traced: ")
         .says("its reads are told by kbuild");
-    project.build("").exits(0).runs(&[KERNEL, BOOT]).continues(KERNEL);
+    project.build("").exits(0).runs(&[CONFIG, KERNEL, BOOT]).continues(KERNEL);
     project.is_as_from_nothing();
 
     project.edit("linux/scripts/syscalltbl.sh", "Made from", "Generated from");
@@ -350,9 +351,38 @@ fn an_ordinary_users_kernel_is_told_by_its_records() {
 
     let shadow = "arch/x86/include/linux/types.h";
     project.write(&format!("linux/{shadow}"), "typedef int u64;\n");
+    project.build("config:").exits(0);
     assert_eq!(project.plan("").reasons(KERNEL), format!("linux: {shadow} is new\n"));
     project.build("").exits(0);
     project.is_as_from_nothing();
+}
+
+#[test]
+fn records_do_not_count_where_reads_can_be_traced() {
+    let project = Project::new().that_can_not_trace();
+    project.build("").exits(0);
+    let project = project.that_can_trace();
+    if !project.traces("to replace what records tell") {
+        return;
+    }
+    // In the very same trees there is nothing to know better.
+    project.plan("").has_nothing_to_do();
+    project.edit("linux/drivers/noisy.c", "int noisy", "int quiet");
+    project.build("config:").exits(0).runs(&[CONFIG]);
+    let plan = project.plan("");
+    assert_eq!(plan.verdict(KERNEL), "stale");
+    let reasons = plan.reasons(KERNEL);
+    let first = "what its last run read is known from kbuild's records alone, and can be traced here\n";
+    assert!(reasons.starts_with(first), "{reasons}");
+    let why = "what was read for it is known from kbuild's records alone, and can be traced here";
+    project.build("").exits(0).runs(&[KERNEL]).starts_anew(KERNEL, why);
+
+    // The trace counts for those who can't trace as well, and is what is left.
+    project.edit("linux/drivers/noisy.c", "int quiet", "int silent");
+    project.plan("").has_nothing_to_do();
+    let project = project.that_can_not_trace();
+    project.edit("linux/drivers/noisy.c", "int silent", "int hushed");
+    project.build("").exits(0).runs(&[]);
 }
 
 /// A rule that reads a file, and then waits until it is told to go on.

@@ -135,7 +135,7 @@ impl Node {
         });
         let continues = match trees.collect::<Vec<_>>() {
             trees if self.continues => {
-                format!("incremental: Kbuild, discover: (inputs: {trees:?}, by: [Fanotify, Kbuild]),")
+                format!("incremental: Kbuild, discover: (inputs: {trees:?}, by: [Fanotify]),")
             }
             _ => String::new(),
         };

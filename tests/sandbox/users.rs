@@ -1,9 +1,9 @@
 //! Who steps are in a root of images, and what they may.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::MetadataExt;
 
-use kiln::exec::sandbox::{Access, End, Mode, RunAs};
+use kiln::exec::sandbox::{Access, End, FIRST_ID, Mode, RunAs};
 use nix::unistd::geteuid;
 
 use super::roots::{Bench, images, script};
@@ -26,9 +26,6 @@ fn a_user_is_that_user_and_nobody_else() {
     let base = bench.base();
     for host in Host::with_images() {
         let out = host.subdir("out");
-        if host.mode == Mode::Root {
-            chown(&out, Some(BUILDER), Some(BUILDER)).unwrap();
-        }
         let mut spec = script(
             &format!(
                 "id -u; id -g; id -G; grep -E 'Cap|NoNewPrivs' /proc/self/status | cut -f2 | sort -u; cat /etc/one
@@ -56,7 +53,8 @@ fn a_user_is_that_user_and_nobody_else() {
             format!("{BUILDER}\n{BUILDER}\n{BUILDER}\n0000000000000000\n1\none\nkill -9 1 works\n");
         assert_eq!(output, expected, "{:?}", host.mode);
         let made = fs::metadata(out.join("made")).unwrap();
-        let owner = if host.mode == Mode::Root { BUILDER } else { fs::metadata(&out).unwrap().uid() };
+        let owner =
+            if host.mode == Mode::Root { FIRST_ID + BUILDER } else { fs::metadata(&out).unwrap().uid() };
         assert_eq!((made.uid(), fs::metadata(out.join("dir")).unwrap().gid()), (owner, owner));
     }
     bench.devices_go();
@@ -78,7 +76,7 @@ fn a_user_of_a_writable_root_writes_what_is_its_own() {
         spec.run_as = RunAs::User { id: BUILDER };
         let (exit, output) = host.run(&spec);
         assert_eq!((exit.end, output), (End::AllStepsPassed, format!("{BUILDER}\n")), "{:?}", host.mode);
-        let owner = if host.mode == Mode::Root { BUILDER } else { NOBODY };
+        let owner = if host.mode == Mode::Root { FIRST_ID + BUILDER } else { NOBODY };
         assert_eq!(fs::metadata(written.upper.join("home/builder/x")).unwrap().uid(), owner);
     }
 }

@@ -7,6 +7,7 @@ use nix::mount::{MsFlags, mount};
 
 use super::Root;
 use super::error::{During, Failure, Stage};
+use super::identity::group_on_host;
 use super::mounts::{bind, restrict, tmpfs};
 use super::points::{directory, file, on_host};
 use super::root::{HARMLESS, READ_ONLY};
@@ -14,8 +15,11 @@ use super::root::{HARMLESS, READ_ONLY};
 /// Devices without state and without power over the host.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
-/// Terminals of a sandbox: anybody may have one, and it is of the group `tty`, which has this number everywhere.
-const TERMINALS: &str = "newinstance,ptmxmode=0666,mode=0620,gid=5";
+/// Terminals of a sandbox: anybody may have one, and it is of the group `tty`.
+const TERMINALS: &str = "newinstance,ptmxmode=0666,mode=0620";
+
+/// The number of `tty`, which is the same everywhere.
+const TTY: u32 = 5;
 
 /// Mounts a `/proc` of the new PID namespace.
 ///
@@ -29,7 +33,8 @@ pub(super) fn mount_proc() -> Result<(), Failure> {
     restrict(Path::new("/proc"), READ_ONLY)
 }
 
-pub(super) fn make_devices(root: &Root) -> Result<(), Failure> {
+/// `shifted`: whether this process is on the host, where the groups of steps have other numbers.
+pub(super) fn make_devices(root: &Root, shifted: bool) -> Result<(), Failure> {
     directory(Path::new("/dev"))?;
     for name in DEVICES {
         let path = Path::new("/dev").join(name);
@@ -44,15 +49,16 @@ pub(super) fn make_devices(root: &Root) -> Result<(), Failure> {
     }
     match root {
         Root::Host(_) => Ok(()),
-        Root::Images(_) => make_terminals(),
+        Root::Images(_) => make_terminals(if shifted { group_on_host(TTY) } else { TTY }),
     }
 }
 
-fn make_terminals() -> Result<(), Failure> {
+fn make_terminals(group: u32) -> Result<(), Failure> {
     directory(Path::new("/dev/pts"))?;
     // They are devices: this one mount has to allow those.
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    mount(Some("devpts"), "/dev/pts", Some("devpts"), flags, Some(TERMINALS))
+    let options = format!("{TERMINALS},gid={group}");
+    mount(Some("devpts"), "/dev/pts", Some("devpts"), flags, Some(&*options))
         .during(Stage::Mount, || "mount terminals on /dev/pts".to_owned())?;
     link("pts/ptmx", "ptmx")
 }

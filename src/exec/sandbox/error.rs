@@ -113,6 +113,12 @@ pub(super) enum Stage {
     NoMapper,
     /// Ids that are granted in `/etc/subuid` and `/etc/subgid`.
     Granted,
+    /// The system-call filter.
+    Filter,
+    /// Showing files to steps that are another user.
+    Owner,
+    /// The same for images.
+    Shift,
     Other,
 }
 
@@ -193,6 +199,15 @@ fn help(stage: Stage, errno: Errno) -> String {
             | Stage::Escape,
             _,
         ) => help_with_images(stage, errno),
+        (Stage::Owner, _) => "let others read it (`chmod -R a+rX`), run kiln as its owner, or put it on a file system \
+             with id-mapped mounts (ext4, xfs, btrfs; Linux 5.12)"
+            .to_owned(),
+        (Stage::Shift, _) => "roots take Linux 6.2 where root runs kiln: use that, or run kiln as an ordinary user, for whom \
+             `squashfuse` mounts images"
+            .to_owned(),
+        (Stage::Filter, _) => "the kernel lacks seccomp filters (CONFIG_SECCOMP_FILTER): use one that has them, or let the \
+             rule do without: `sandbox: (system_calls: Unfiltered)`"
+            .to_owned(),
         (Stage::Input, Errno::ENOENT) => "check that the path exists".to_owned(),
         (Stage::Input, Errno::EACCES) => "check that the user who runs kiln may read the path".to_owned(),
         (Stage::Input, Errno::ELOOP) => "a symlink cannot be masked: mask what it points to".to_owned(),

@@ -16,6 +16,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, chdir, close, dup2_stdin};
 
 use super::error::{During, Failure, Stage};
+use super::identity::Identity;
 use super::wire::{self, FromInit, Go, Report};
 use super::{End, Exit, Mode, SandboxSpec, Usage, init, raw};
 
@@ -38,10 +39,10 @@ fn serve() -> io::Result<i32> {
     let Some((spec, fds)) = wire::receive_with_fds::<SandboxSpec>(&control)? else { return Ok(0) };
     let control = place(control, fds, &spec.inherit)?;
     match split(&spec) {
-        Ok((_, Side::Init(helper))) => {
+        Ok((_, Side::Init { helper, identity })) => {
             // Else init would hold the lifeline of its own sandbox.
             drop(control);
-            Ok(init::main(&spec, &helper))
+            Ok(init::main(&spec, &helper, identity))
         }
         Ok((mode, Side::Helper { init, pid })) => {
             // Those who wait for the end of an inherited pipe should wait for the steps, not for us.
@@ -97,7 +98,7 @@ fn place(control: UnixStream, fds: Vec<OwnedFd>, targets: &[RawFd]) -> io::Resul
 /// Which of the two processes this is, with its end of the socket between them.
 enum Side {
     Helper { init: UnixStream, pid: Pid },
-    Init(UnixStream),
+    Init { helper: UnixStream, identity: Option<Identity> },
 }
 
 /// Enters the namespaces that must exist before PID 1 does, and forks it.
@@ -107,10 +108,14 @@ fn split(spec: &SandboxSpec) -> Result<(Mode, Side), Failure> {
     raw::reset_signals();
     let mode = Mode::current()?;
     mode.enter(spec)?;
+    let identity = match mode {
+        Mode::Root => Some(Identity::prepare(spec)?),
+        Mode::UserNamespace => None,
+    };
     unshare(CloneFlags::CLONE_NEWPID).during(Stage::Namespaces, || "create a PID namespace".to_owned())?;
     let (helper, init) = UnixStream::pair().during(Stage::Other, || "create a socket".to_owned())?;
     let side = match raw::fork().during(Stage::Namespaces, || "fork PID 1".to_owned())? {
-        ForkResult::Child => Side::Init(helper),
+        ForkResult::Child => Side::Init { helper, identity },
         ForkResult::Parent { child } => Side::Helper { init, pid: child },
     };
     Ok((mode, side))

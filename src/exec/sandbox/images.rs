@@ -21,6 +21,7 @@ use nix::sys::statfs::{
 
 use super::device::Device;
 use super::error::{During, Failure, Stage};
+use super::mounts::{Detached, Shift};
 use super::root::{HARMLESS, READ_ONLY};
 use super::{Images, Root, SandboxSpec, privileges, squashfuse};
 
@@ -65,13 +66,14 @@ impl Trees {
         Ok(Self(trees))
     }
 
-    /// Mounts each in a directory of its own below `dir`, which is made.
-    pub(super) fn mount(&self, dir: &Path) -> Result<(), Failure> {
+    /// Mounts each in a directory of its own below `dir`, which is made. `shift`: how owners are shown that are others
+    /// on the host.
+    pub(super) fn mount(&self, dir: &Path, shift: Option<Shift<'_>>) -> Result<(), Failure> {
         if self.0.is_empty() {
             return Ok(());
         }
         make(dir)?;
-        let with = Mounter::of_this_process()?;
+        let with = Mounter::of_this_process(shift)?;
         self.0.iter().try_for_each(|(name, tree)| tree.mount(with, &dir.join(name)))
     }
 
@@ -118,7 +120,7 @@ impl Tree {
         Ok(Self { layers, written })
     }
 
-    fn mount(&self, with: Mounter, at: &Path) -> Result<(), Failure> {
+    fn mount(&self, with: Mounter<'_>, at: &Path) -> Result<(), Failure> {
         make(at)?;
         if let ([layer], None) = (&*self.layers, &self.written) {
             return layer.mount(with, at);
@@ -198,17 +200,32 @@ impl Layer {
         }
     }
 
-    fn mount(&self, with: Mounter, at: &Path) -> Result<(), Failure> {
+    fn mount(&self, with: Mounter<'_>, at: &Path) -> Result<(), Failure> {
         match with {
-            Mounter::Kernel => {
+            Mounter::Kernel(shift) => {
                 let device = Device::of(&self.file).during(Stage::Loop, || {
                     format!("attach image {} to a loop device", self.path.display())
                 })?;
                 mount(Some(&device.path), at, Some("squashfs"), READ_ONLY, None::<&str>)
-                    .during(Stage::Image, || format!("mount image {}", self.path.display()))
+                    .during(Stage::Image, || format!("mount image {}", self.path.display()))?;
+                shift.map_or(Ok(()), |shift| self.shift(at, shift))
             }
             Mounter::Fuse => squashfuse::mount(&self.file, &self.path, at),
         }
+    }
+}
+
+impl Layer {
+    /// Puts one with other owners in the place of the mount.
+    fn shift(&self, at: &Path, shift: Shift<'_>) -> Result<(), Failure> {
+        let operation = || format!("show image {} with the ids of steps", self.path.display());
+        let shifted = Detached::shifted(at, READ_ONLY, shift)?.ok_or_else(|| Failure::Refused {
+            stage: Stage::Shift,
+            operation: operation(),
+            reason: "the kernel can't mount squashfs with other owners".to_owned(),
+        })?;
+        umount2(at, MntFlags::MNT_DETACH).during(Stage::Mount, operation)?;
+        shifted.attach(at)
     }
 }
 
@@ -223,16 +240,16 @@ fn damage(head: &[u8], has: u64) -> Option<String> {
 
 /// What mounts images.
 #[derive(Clone, Copy)]
-enum Mounter {
-    /// The kernel's squashfs, by way of loop devices: for root of the host alone.
-    Kernel,
+enum Mounter<'a> {
+    /// The kernel's squashfs, by way of loop devices: for root of the host alone. With the owners that steps see.
+    Kernel(Option<Shift<'a>>),
     /// A process in user space for each.
     Fuse,
 }
 
-impl Mounter {
-    fn of_this_process() -> Result<Self, Failure> {
-        Ok(if privileges::rules_the_host()? { Self::Kernel } else { Self::Fuse })
+impl<'a> Mounter<'a> {
+    fn of_this_process(shift: Option<Shift<'a>>) -> Result<Self, Failure> {
+        Ok(if privileges::rules_the_host()? { Self::Kernel(shift) } else { Self::Fuse })
     }
 }
 

@@ -15,14 +15,15 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, chdir, setsid};
 
 use super::error::{During, Failure, Stage, errno};
+use super::identity::Identity;
 use super::wire::{self, FromInit, Go};
 use super::{End, Exit, SandboxSpec, Step, Usage, privileges, root};
 
 /// Does all that init does. The helper is at the other end of `helper`; should it go, init must go too.
 ///
 /// The result is init's exit code, which nobody reads: what there is to say went through the socket.
-pub(super) fn main(spec: &SandboxSpec, helper: &UnixStream) -> i32 {
-    match serve(spec, helper) {
+pub(super) fn main(spec: &SandboxSpec, helper: &UnixStream, identity: Option<Identity>) -> i32 {
+    match serve(spec, helper, identity) {
         Ok(()) => 0,
         Err(failure) => {
             let _ = wire::send(helper, &FromInit::Ended(Err(failure)));
@@ -31,17 +32,24 @@ pub(super) fn main(spec: &SandboxSpec, helper: &UnixStream) -> i32 {
     }
 }
 
-fn serve(spec: &SandboxSpec, helper: &UnixStream) -> Result<(), Failure> {
+fn serve(spec: &SandboxSpec, helper: &UnixStream, identity: Option<Identity>) -> Result<(), Failure> {
     die_with_helper(helper)?;
     umask(Mode::from_bits_truncate(0o022));
     setsid().during(Stage::Other, || "start a session".to_owned())?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).during(Stage::Other, || "forbid core dumps".to_owned())?;
-    root::build(spec)?;
+    if identity.is_some() {
+        Identity::make_files()?;
+    }
+    root::build(spec, identity.as_ref())?;
+    if let Some(identity) = identity {
+        identity.enter()?;
+    }
     privileges::become_user(spec.run_as)?;
     // Becoming another user has undone it.
     die_with_helper(helper)?;
     // Steps are of the same user: keep them from tracing init, and from reaching kiln's binary as /proc/1/exe.
     prctl::set_dumpable(false).during(Stage::Other, || "hide init from steps".to_owned())?;
+    spec.system_calls.apply()?;
 
     // From here on an error of the socket means that the helper is gone, and nobody is left to tell.
     if wire::send(helper, &FromInit::Ready).is_err() || !matches!(wire::receive(helper), Ok(Some(Go))) {

@@ -39,6 +39,8 @@
 //! | `points.rs`, `mounts.rs` | mount points; mounts |
 //! | `network.rs` | loopback |
 //! | `privileges.rs`, `ids.rs` | who we are and what we may; other users without root |
+//! | `identity.rs` | who steps are where root runs kiln |
+//! | `system_calls.rs` | the system-call filter of steps |
 //! | `error.rs`, `probe.rs` | what went wrong and what mends it; can this host do it at all |
 //! | `raw.rs` | every `unsafe` there is |
 
@@ -47,6 +49,7 @@ mod devices;
 mod error;
 mod exit;
 mod helper;
+mod identity;
 mod ids;
 mod images;
 mod init;
@@ -61,16 +64,19 @@ mod spawn;
 mod spec;
 mod squashfuse;
 mod system;
+mod system_calls;
 mod wire;
 
 pub use error::SandboxError;
 pub use exit::{End, Exit, Usage};
 pub use helper::helper_main;
+pub use identity::FIRST_ID;
 pub(in crate::exec) use mounts::parse as parse_mounts;
 pub use privileges::Mode;
 pub use probe::{Probe, probe, probe_images};
 pub use spawn::{Killer, Output, Prepared, Running, Sandbox};
 pub use spec::{Access, HostFiles, Images, Link, Mount, Root, RunAs, SandboxSpec, Shown, Step, Writable};
+pub use system_calls::SystemCalls;
 
 /// The first argument that turns the binary into a sandbox helper: see [`helper_main`].
 pub const HELPER_ARGUMENT: &str = "__sandbox";

@@ -1,15 +1,18 @@
 //! The mounts of this namespace: listing them, and restricting those below a path.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::mount::{MsFlags, mount};
 
 use super::error::{During, Failure, Stage};
+use super::raw;
 
 /// What our tmpfs mounts are called.
 const OURS: &str = "kiln";
@@ -24,6 +27,60 @@ pub(super) fn bind(from: &Path, to: &Path, flags: MsFlags) -> Result<(), Failure
 pub(super) fn bind_only(from: &Path, to: &Path) -> Result<(), Failure> {
     mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
         .during(Stage::Mount, || format!("bind-mount {}", to.display()))
+}
+
+/// Shows files with other owners than they have: those that a user namespace maps their owners to.
+#[derive(Clone, Copy)]
+pub(super) struct Shift<'a>(pub(super) BorrowedFd<'a>);
+
+/// A mount that is nowhere mounted yet.
+pub(super) struct Detached(OwnedFd);
+
+impl Detached {
+    /// A copy of the mount that shows `from`, and of all below it, with more flags and with shifted owners. `None` where
+    /// the kernel or the file system has no such mounts.
+    pub(super) fn shifted(from: &Path, flags: MsFlags, shift: Shift<'_>) -> Result<Option<Self>, Failure> {
+        let operation = || format!("show {} with other owners", from.display());
+        let tree = match raw::open_tree(&c_path(from).during(Stage::Mount, operation)?) {
+            // Linux before 5.2.
+            Err(Errno::ENOSYS) => return Ok(None),
+            result => result.during(Stage::Mount, operation)?,
+        };
+        let attributes = libc::mount_attr {
+            attr_set: libc::MOUNT_ATTR_IDMAP | attributes(flags),
+            attr_clr: 0,
+            propagation: 0,
+            userns_fd: u64::try_from(shift.0.as_raw_fd()).expect("descriptors are not negative"),
+        };
+        match raw::set_mount_attributes(&tree, &attributes) {
+            // Linux before 5.12; a file system without them; one that has been shifted already.
+            Err(Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => Ok(None),
+            result => result.map(|()| Some(Self(tree))).during(Stage::Mount, operation),
+        }
+    }
+
+    /// Mounts it.
+    pub(super) fn attach(&self, to: &Path) -> Result<(), Failure> {
+        c_path(to)
+            .and_then(|to| raw::move_mount(&self.0, &to).map_err(Into::into))
+            .during(Stage::Mount, || format!("mount on {}", to.display()))
+    }
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+/// Flags as `mount_setattr` has them.
+fn attributes(flags: MsFlags) -> u64 {
+    [
+        (MsFlags::MS_RDONLY, libc::MOUNT_ATTR_RDONLY),
+        (MsFlags::MS_NOSUID, libc::MOUNT_ATTR_NOSUID),
+        (MsFlags::MS_NODEV, libc::MOUNT_ATTR_NODEV),
+    ]
+    .into_iter()
+    .filter(|(flag, _)| flags.contains(*flag))
+    .fold(0, |all, (_, attribute)| all | attribute)
 }
 
 /// Adds `flags` to the mount at `top` and to each below it.

@@ -1,14 +1,16 @@
 //! Mount points, made in a root that is being built.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
 use super::error::{During, Failure, Stage};
-use super::mounts::{bind, bind_only, restrict_all};
+use super::identity::Identity;
+use super::mounts::{Detached, bind, bind_only, restrict_all};
 
 /// Where the host's root is while ours is built.
 pub(super) const HOST: &str = "/.host";
@@ -29,6 +31,36 @@ pub(super) fn on_host(path: &Path) -> PathBuf {
 
 /// Binds `from` to `to`, with a mount point of its kind.
 pub(super) fn bind_to(from: &Path, to: &Path, flags: nix::mount::MsFlags) -> Result<(), Failure> {
+    make_point(from, to)?;
+    bind(from, to, flags)
+}
+
+/// As [`bind_to`], for what the steps read, which is to be theirs whoever it belongs to on the host.
+pub(super) fn show_to(
+    from: &Path,
+    to: &Path,
+    flags: nix::mount::MsFlags,
+    identity: &Identity,
+) -> Result<(), Failure> {
+    let metadata = make_point(from, to)?;
+    if let Some(shift) = identity.shift_of(&metadata) {
+        if let Some(shifted) = Detached::shifted(from, flags, shift)? {
+            return shifted.attach(to);
+        }
+        let wanted = if metadata.is_dir() { 0o5 } else { 0o4 };
+        if metadata.mode() & wanted != wanted {
+            return Err(Failure::Refused {
+                stage: Stage::Owner,
+                operation: format!("show {} to the steps, which are another user", to.display()),
+                reason: "its owner alone may read it, and its file system can't show it to others".to_owned(),
+            });
+        }
+    }
+    bind(from, to, flags)
+}
+
+/// Makes a mount point of the kind of what is to be mounted there.
+fn make_point(from: &Path, to: &Path) -> Result<Metadata, Failure> {
     let metadata =
         fs::metadata(from).during(Stage::Input, || format!("find the source of {}", to.display()))?;
     if metadata.is_dir() {
@@ -36,7 +68,7 @@ pub(super) fn bind_to(from: &Path, to: &Path, flags: nix::mount::MsFlags) -> Res
     } else {
         file(to)?;
     }
-    bind(from, to, flags)
+    Ok(metadata)
 }
 
 /// Binds files and directories to their places, which no link leads to, and restricts all of them together: one by one,

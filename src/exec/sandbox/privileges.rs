@@ -18,9 +18,10 @@ use super::{RunAs, SandboxSpec, ids};
 /// What gives kiln the right to build a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
-    /// Root's own privileges.
+    /// Root's own privileges. Steps are users that own nothing on the host.
     Root,
-    /// A user namespace, as an ordinary user has it (or root of a container that grants no `CAP_SYS_ADMIN`).
+    /// A user namespace, as an ordinary user has it (or root of a container that grants no `CAP_SYS_ADMIN`, or not all
+    /// ids). Steps are the user who runs kiln, in a root where they see none of that user's other files.
     UserNamespace,
 }
 
@@ -30,7 +31,8 @@ impl Mode {
         let administrator = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN)
             .map_err(as_io)
             .during(Stage::Other, || "read own capabilities".to_owned())?;
-        Ok(if geteuid().is_root() && administrator { Self::Root } else { Self::UserNamespace })
+        let is_root = geteuid().is_root() && administrator && rules_the_host()?;
+        Ok(if is_root { Self::Root } else { Self::UserNamespace })
     }
 
     /// Becomes user and group 0, in full possession of the privileges that building a sandbox takes.
@@ -47,7 +49,7 @@ impl Mode {
 }
 
 /// Groups and a real user other than root's (as `sudo` and setuid programs leave them) would show inside.
-fn become_plain_root() -> Result<(), Failure> {
+pub(super) fn become_plain_root() -> Result<(), Failure> {
     become_plain(0).during(Stage::Other, || "become user and group 0".to_owned())
 }
 
@@ -61,6 +63,12 @@ fn become_plain(id: u32) -> nix::Result<()> {
     }
     setresgid(group, group, group)?;
     setresuid(user, user, user)
+}
+
+/// Makes all capabilities that this process may have effective again, after a change of user has taken some away.
+pub(super) fn regain_effective() -> Result<(), Failure> {
+    let permitted = caps::read(None, CapSet::Permitted).during_set(CapSet::Permitted)?;
+    caps::set(None, CapSet::Effective, &permitted).during_set(CapSet::Effective)
 }
 
 fn enter_user_namespace() -> Result<(), Failure> {

@@ -2,13 +2,15 @@
 //!
 //! All of this runs in the helper or in init, which have a single thread.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::unistd::{ForkResult, dup2_raw};
+use nix::sched::{CloneFlags, clone};
+use nix::unistd::{ForkResult, Pid, dup2_raw};
 
 use super::device;
 
@@ -19,9 +21,64 @@ pub(super) fn fork() -> nix::Result<ForkResult> {
     unsafe { nix::unistd::fork() }
 }
 
+/// Starts a process in a user namespace of its own, which ends when the other end of the pipe is closed everywhere.
+pub(super) fn wait_in_user_namespace(reader: &OwnedFd, writer: &OwnedFd) -> nix::Result<Pid> {
+    let mut stack = [0; 16 << 10];
+    let wait = || {
+        // SAFETY: this is the child's own copy of the table of descriptors; nothing here drops the value.
+        unsafe { libc::close(writer.as_raw_fd()) };
+        while nix::unistd::read(reader, &mut [0]) == Err(Errno::EINTR) {}
+        0
+    };
+    // SAFETY: as for `fork`; the child makes two system calls, on a stack that is large enough for them.
+    unsafe { clone(Box::new(wait), &mut stack, CloneFlags::CLONE_NEWUSER, Some(libc::SIGCHLD)) }
+}
+
+/// A copy of the mount that shows `path`, and of all below it, which is nowhere mounted yet.
+pub(super) fn open_tree(path: &CStr) -> nix::Result<OwnedFd> {
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_RECURSIVE as libc::c_uint;
+    // SAFETY: the path ends with a NUL byte and outlives the call, which returns a new descriptor or an error.
+    let result = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
+    let fd = Errno::result(result)?;
+    Ok(own(RawFd::try_from(fd).expect("descriptors are small")))
+}
+
+/// Adds attributes to a mount and to all below it.
+pub(super) fn set_mount_attributes(tree: &OwnedFd, attributes: &libc::mount_attr) -> nix::Result<()> {
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    // SAFETY: path and attributes outlive the call, which is told the size of the latter and only reads them.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const *attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Mounts what [`open_tree`] gave.
+pub(super) fn move_mount(tree: &OwnedFd, to: &CStr) -> nix::Result<()> {
+    // SAFETY: both paths end with a NUL byte and outlive the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            to.as_ptr(),
+            libc::MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
 /// Takes ownership of a descriptor that the kernel has just made for us.
 pub(super) fn own(fd: RawFd) -> OwnedFd {
-    // SAFETY: callers pass what `recvmsg` or `fcntl(F_DUPFD_CLOEXEC)` returned, once, so it is open and nobody
+    // SAFETY: callers pass what `recvmsg`, `open_tree` or `fcntl(F_DUPFD_CLOEXEC)` returned, once, so it is open and nobody
     // else's.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }

@@ -20,9 +20,10 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{chdir, pivot_root, sethostname};
 
 use super::error::{During, Failure, Stage};
+use super::identity::Identity;
 use super::images::Trees;
 use super::mounts::{bind, make_private, tmpfs};
-use super::points::{EMPTY, HOST, IMAGES, bind_to, file, on_host, stays_inside};
+use super::points::{EMPTY, HOST, IMAGES, bind_to, file, on_host, show_to, stays_inside};
 use super::system::{HostSystem, show_tree};
 use super::{Access, Root, SandboxSpec, devices, network, raw};
 
@@ -39,18 +40,20 @@ pub(super) const HARMLESS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV)
 pub(super) const READ_ONLY: MsFlags = HARMLESS.union(MsFlags::MS_RDONLY);
 
 /// Gives this process namespaces of its own and the root that `spec` describes.
-pub(super) fn build(spec: &SandboxSpec) -> Result<(), Failure> {
+///
+/// `identity`: who steps are, where that is none who owns something on the host.
+pub(super) fn build(spec: &SandboxSpec, identity: Option<&Identity>) -> Result<(), Failure> {
     enter_namespaces(spec.network)?;
     // While paths still mean what they mean on the host:
     let sources = Sources::find(spec)?;
     let trees = Trees::open(spec)?;
-    pivot(&trees)?;
+    pivot(&trees, identity)?;
     let trees = Path::new(IMAGES);
     devices::mount_proc()?;
     if let Root::Images(images) = &spec.root {
         show_tree(&Trees::root(trees), spec, images.writable.is_some())?;
     }
-    devices::make_devices(&spec.root)?;
+    devices::make_devices(&spec.root, identity.is_some())?;
     devices::make_temporary(spec.tmp_size)?;
     // Some of it may be below /tmp.
     if let Some(system) = &sources.system {
@@ -61,7 +64,11 @@ pub(super) fn build(spec: &SandboxSpec) -> Result<(), Failure> {
         bind_to(&Trees::shown(trees, index), &shown.to, flags(access))?;
     }
     for (source, mount) in sources.mounts.iter().zip(&spec.mounts) {
-        bind_to(&on_host(source), &mount.to, flags(mount.access))?;
+        let (from, to, flags) = (on_host(source), &mount.to, flags(mount.access));
+        match (mount.access, identity) {
+            (Access::ReadOnly, Some(identity)) => show_to(&from, to, flags, identity)?,
+            _ => bind_to(&from, to, flags)?,
+        }
     }
     if let Some(path) = &sources.resolver {
         bind_to(&on_host(path), Path::new(RESOLVER), READ_ONLY)?;
@@ -129,11 +136,11 @@ impl<'a> Sources<'a> {
 /// Makes an empty tmpfs the root, with the trees mounted in it, and moves the host's to [`HOST`].
 ///
 /// The trees come first, as the programs that serve them are the host's.
-fn pivot(trees: &Trees) -> Result<(), Failure> {
+fn pivot(trees: &Trees, identity: Option<&Identity>) -> Result<(), Failure> {
     make_private().during(Stage::Mount, || "make all mounts private".to_owned())?;
     let staging = Path::new(STAGING);
     tmpfs(staging, HARMLESS, "mode=0755")?;
-    trees.mount(&staging.join(&IMAGES[1..]))?;
+    trees.mount(&staging.join(&IMAGES[1..]), identity.map(Identity::shift_of_images))?;
     let host = staging.join(&HOST[1..]);
     fs::create_dir(&host).during(Stage::Mount, || format!("create {}", host.display()))?;
     pivot_root(staging, &host)

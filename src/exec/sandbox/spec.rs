@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::wire::{os_path, os_paths};
-use super::{SandboxError, points};
+use super::{SandboxError, SystemCalls, points};
 
 /// As many descriptors as one message over a Unix socket can carry (`SCM_MAX_FD`).
 const MAX_INHERIT: usize = 253;
@@ -39,6 +39,8 @@ pub struct SandboxSpec {
     pub env: Vec<(OsString, OsString)>,
     /// Whether steps may use the host's network. Without it, there is a loopback device and nothing more.
     pub network: bool,
+    /// Which system calls steps may use.
+    pub system_calls: SystemCalls,
     /// The most that `/tmp` may hold, in bytes; `None` leaves it at the kernel's default, half of the memory.
     pub tmp_size: Option<u64>,
     /// Descriptors that steps shall find under the same numbers, such as a jobserver's pipe. All above 2, which are
@@ -133,27 +135,25 @@ pub struct Shown {
 
 /// Who steps are, and what they may.
 ///
+/// Where root runs kiln, each of these is a user of the host that owns nothing there but what steps write (see
+/// [`FIRST_ID`](super::FIRST_ID)): a mount that steps may write is given to them. Where an ordinary user does, user 0,
+/// or [`User`](Self::User), is that user, under another number.
+///
 /// Without root's privileges, a root of images, or another user than [`Stripped`](Self::Stripped), takes more ids than
 /// one: those that `/etc/subuid` and `/etc/subgid` grant the user who runs kiln.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunAs {
-    /// User and group 0 without any capability. It owns what the user who started kiln owns, and has no power over files of
-    /// others: with kiln run by root, files that others alone may read cannot be read.
+    /// User and group 0 without any capability.
     #[default]
     Stripped,
     /// An ordinary user, whose group has the same number and who is in no other.
     ///
-    /// Where kiln is run by root, it is that user of the host, and directories that it shall write have to be given to
-    /// it by whoever makes them. Where it is not, it is the user who runs kiln, under another number.
     User {
         /// The number, which is not 0.
         id: u32,
     },
     /// User 0 with what it takes to install packages into a root of images: giving files away, setting any mode and file
     /// capability, becoming another user. It can't mount, make devices, or change anything of the kernel's.
-    ///
-    /// Over files of the host that a mount shows it has root's power, if kiln is run by root: show it none but those
-    /// made for it.
     Installer,
 }
 
@@ -194,6 +194,14 @@ impl SandboxSpec {
     /// Whether more users than one are needed.
     pub(super) fn has_users(&self) -> bool {
         matches!(self.root, Root::Images(_)) || !self.shown.is_empty() || self.run_as != RunAs::Stripped
+    }
+
+    /// Where trees of images take what is written.
+    pub(super) fn writables(&self) -> impl Iterator<Item = &Writable> {
+        let root = if let Root::Images(images) = &self.root { Some(images) } else { None };
+        root.into_iter()
+            .chain(self.shown.iter().map(|shown| &shown.images))
+            .filter_map(|images| images.writable.as_ref())
     }
 
     /// Places that mounts take.

@@ -1,21 +1,65 @@
-//! What kbuild's records leave out, and what has to count in its place.
+//! What has to count of a source tree for a build of which there are kbuild's records.
 //!
-//! Measured on Linux 6.1 for `x86_64`: of 4,114 files that a build opened, the records named 4,055. The other 59 were
-//! makefiles and scripts of the build itself, programs below `tools/`, whose records name files from a directory that
-//! they don't tell, and three tables beside the code that is made from them.
+//! The records name what compilers read and what commands name. They leave out what make includes, what scripts open,
+//! what the assembler takes by `.incbin`, and all of which make only asks whether it is there. So more counts than they
+//! name, by rules that follow how kbuild is used:
+//!
+//! | left out | what counts for it |
+//! | --- | --- |
+//! | makefiles | `Makefile` and `Kbuild` of every directory that was visited, may have been entered (`subdir-y`, `include`), or belongs to the built arch |
+//! | tables, linker scripts, scripts | all files of visited directories that no compiler reads |
+//! | data in directories of its own | directories without a makefile below visited ones, whole |
+//! | what makefiles name (`$(srctree)/..`) | that file; that directory, whole, if it was not visited |
+//! | programs that run during the build | `scripts`, `certs`, `usr`, parts of `tools`, `arch/*/tools`, whole |
+//! | `.incbin` | the files that are named where it stands |
+//! | values of the configuration that are paths | that file, or that directory, whole |
+//!
+//! `tests/kbuild_cover.rs` holds this to what fanotify sees of real builds.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Records, join};
+use super::incbin::{self, Incbin};
+use super::makefile::Makefile;
+use super::{MAKEFILES, Records, join, parent};
 
-/// Directories of programs that run during a build.
-const TREES: [&str; 8] = [
+/// What counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cover {
+    /// Files, of which none is below one of the trees.
+    pub files: BTreeSet<Vec<u8>>,
+    /// Directories of which the names count.
+    pub dirs: BTreeSet<Vec<u8>>,
+    /// Directories that count whole.
+    pub trees: BTreeSet<Vec<u8>>,
+}
+
+/// Why it is not known what counts.
+#[derive(Debug, thiserror::Error)]
+pub enum CoverError {
+    /// A file or directory can't be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The build read what there is no record of, and no rule for.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// Directories of programs that run during a build, and of what is packed by them.
+const TREES: [&str; 11] = [
     "scripts",
+    "certs",
+    "usr",
+    "security/selinux/include",
     "tools/arch",
     "tools/bpf/resolve_btfids",
     "tools/build",
@@ -31,91 +75,268 @@ const OF_HEADERS: [&str; 3] = ["CONFIG_IKHEADERS", "CONFIG_HEADERS_INSTALL", "CO
 /// An option with which every document that a comment names is looked for.
 const OF_DOCUMENTS: &str = "CONFIG_WARN_MISSING_DOCUMENTS";
 
+/// An option whose files may name more files.
+const OF_LISTS: &str = "CONFIG_INITRAMFS_SOURCE";
+
 /// What is compiled, and so in the records, or is read by people alone: ends of names.
 const NOT_BESIDE: [&str; 9] = [".c", ".h", ".S", ".dts", ".dtsi", ".dtso", ".rs", ".rst", ".gitignore"];
 
-/// The directories of the source that count whole, for what the records do not tell.
-pub fn cover(records: &Records, out: &Path, source: &Path) -> io::Result<Vec<Vec<u8>>> {
-    let archs: BTreeSet<&[u8]> = records
-        .dirs
-        .iter()
-        .filter_map(|dir| dir.strip_prefix(b"arch/"))
-        .filter(|arch| !arch.is_empty() && !arch.contains(&b'/'))
-        .collect();
-    let below =
-        |dir: &str| archs.iter().map(|arch| [b"arch/", *arch, b"/", dir.as_bytes()].concat()).collect();
+/// Files of the root that are for people, and for tools that people use.
+const FOR_PEOPLE: [&str; 12] = [
+    "COPYING",
+    "CREDITS",
+    "MAINTAINERS",
+    "README",
+    ".clang-format",
+    ".cocciconfig",
+    ".editorconfig",
+    ".get_maintainer.ignore",
+    ".gitattributes",
+    ".gitignore",
+    ".mailmap",
+    ".rustfmt.toml",
+];
+
+/// Where directories are no parts of the build: headers, of which the records tell, and documents.
+const NO_PARTS: [&str; 3] = ["include", "Documentation", "tools"];
+
+/// What of `source` counts for a build in `out` that saw it at `inside` and has these records.
+pub fn cover(records: &Records, out: &Path, inside: &Path, source: &Path) -> Result<Cover, CoverError> {
+    let settings = out.join("include/config/auto.conf");
+    let settings =
+        fs::read_to_string(&settings).map_err(|source| CoverError::Io { path: settings, source })?;
+    let mut covering = Covering { source, cover: Cover::default() };
+    covering.cover.files.clone_from(&records.files);
+    let mut trees = trees(records, &settings)?;
+    trees.retain(|tree| covering.is_dir(tree));
+    covering.cover.trees.extend(trees);
+    for dir in &records.dirs {
+        covering.enter(dir)?;
+    }
+    for arch in archs(records) {
+        covering.makefiles_below(&[b"arch/", arch].concat())?;
+    }
+    for path in named_by(&settings) {
+        covering.name(path.as_bytes());
+    }
+    let found = incbin::search(out, inside, &records.files, source)?;
+    for Incbin { path } in found {
+        covering.name(&path);
+    }
+    Ok(covering.finish())
+}
+
+/// The arches that were built for.
+fn archs(records: &Records) -> BTreeSet<&[u8]> {
+    let below = records.dirs.iter().filter_map(|dir| dir.strip_prefix(b"arch/"));
+    below.filter(|arch| !arch.is_empty() && !arch.contains(&b'/')).collect()
+}
+
+/// Directories that count whole for any build, and for one with these settings.
+fn trees(records: &Records, settings: &str) -> Result<Vec<Vec<u8>>, CoverError> {
+    let archs = archs(records);
+    let in_archs = |dir: &str| -> Vec<Vec<u8>> {
+        archs.iter().map(|arch| [b"arch/", *arch, b"/", dir.as_bytes()].concat()).collect()
+    };
     let mut trees: Vec<Vec<u8>> = TREES.iter().map(|tree| tree.as_bytes().to_vec()).collect();
-    let in_archs: Vec<Vec<u8>> = below("tools");
-    trees.extend(in_archs);
-    let settings = fs::read_to_string(out.join("include/config/auto.conf"))?;
-    let is_on = |option: &str| settings.lines().any(|line| line.split_once('=') == Some((option, "y")));
-    if OF_HEADERS.iter().any(|option| is_on(option)) {
-        trees.extend([b"include".to_vec(), b"usr".to_vec()]);
-        let in_archs: Vec<Vec<u8>> = below("include");
-        trees.extend(in_archs);
+    trees.extend(in_archs("tools"));
+    let value = |option: &str| {
+        let mut lines = settings.lines().filter_map(|line| line.split_once('='));
+        lines.find(|(name, _)| *name == option).map(|(_, value)| value)
+    };
+    let is_on = |option: &str| value(option) == Some("y");
+    if OF_HEADERS.into_iter().any(is_on) {
+        trees.push(b"include".to_vec());
+        trees.extend(in_archs("include"));
     }
     if is_on(OF_DOCUMENTS) {
         trees.push(b"Documentation".to_vec());
     }
-    trees.retain(|tree| source.join(OsStr::from_bytes(tree)).is_dir());
+    if value(OF_LISTS).is_some_and(|value| value != "\"\"") {
+        let why = format!("{OF_LISTS} is set, and kbuild keeps no record of what is in its files");
+        return Err(CoverError::Unknown(why));
+    }
     Ok(trees)
 }
 
-/// The files in these directories that are neither compiled nor documentation: tables, scripts, lists of symbols.
-pub fn beside(dirs: &BTreeSet<Vec<u8>>, source: &Path) -> io::Result<BTreeSet<Vec<u8>>> {
-    let mut found = BTreeSet::new();
-    // The root has lists of maintainers and credits, and no table.
-    for dir in dirs.iter().filter(|dir| !dir.is_empty()) {
-        for entry in fs::read_dir(source.join(OsStr::from_bytes(dir)))? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let name = name.as_bytes();
-            let is_left_out = NOT_BESIDE.iter().any(|end| name.ends_with(end.as_bytes()))
-                || name.starts_with(b"Kconfig")
-                || name.starts_with(b"README");
-            if entry.file_type()?.is_file() && !is_left_out {
-                found.insert(join(dir, name));
-            }
-        }
-    }
-    Ok(found)
+/// Words of values of the configuration, each of which may be a path.
+fn named_by(settings: &str) -> impl Iterator<Item = &str> {
+    let texts = settings.lines().filter_map(|line| line.split_once("=\"")?.1.strip_suffix('"'));
+    texts.flat_map(str::split_ascii_whitespace)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+struct Covering<'a> {
+    source: &'a Path,
+    cover: Cover,
+}
 
-    #[test]
-    fn what_records_leave_out_is_covered() {
-        let dir = tempfile::tempdir().unwrap();
-        let (source, out) = (dir.path().join("source"), dir.path().join("out"));
-        for path in [
-            "source/scripts/x",
-            "source/arch/x86/tools/x",
-            "source/arch/x86/lib/a.txt",
-            "source/arch/x86/lib/a.c",
-            "source/arch/x86/lib/Kconfig.x",
-            "source/include/a.h",
-            "source/usr/x",
-            "source/CREDITS",
-            "out/include/config/auto.conf",
-        ] {
-            let path = dir.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "").unwrap();
+impl Covering<'_> {
+    /// A directory in which make was, or from which files were read.
+    fn enter(&mut self, dir: &[u8]) -> Result<(), CoverError> {
+        if !self.cover.dirs.insert(dir.to_vec()) || self.in_tree(dir) {
+            return Ok(());
         }
-        let dirs = ["", "arch", "arch/x86", "arch/x86/lib"].map(|dir| dir.as_bytes().to_vec());
-        let records = Records { dirs: dirs.into(), ..Records::default() };
-        let names = |paths: Vec<Vec<u8>>| -> Vec<String> {
-            paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect()
-        };
-        assert_eq!(names(cover(&records, &out, &source).unwrap()), ["scripts", "arch/x86/tools"]);
-        fs::write(out.join("include/config/auto.conf"), "CONFIG_X=y\nCONFIG_IKHEADERS=y\n").unwrap();
-        assert_eq!(
-            names(cover(&records, &out, &source).unwrap()),
-            ["scripts", "arch/x86/tools", "include", "usr"]
-        );
-        let beside = beside(&records.dirs, &source).unwrap();
-        assert_eq!(names(beside.into_iter().collect()), ["arch/x86/lib/a.txt"]);
+        let mut below = Vec::new();
+        for (name, kind) in self.list(dir)? {
+            if kind.is_dir() {
+                below.push(join(dir, &name));
+            } else if kind.is_file() && is_beside(dir, &name) {
+                self.cover.files.insert(join(dir, &name));
+            }
+        }
+        let mut enters = false;
+        for name in MAKEFILES {
+            let path = join(dir, name.as_bytes());
+            let Some(text) = self.read(&path)? else { continue };
+            self.cover.files.insert(path);
+            let makefile = Makefile { text: &text, dir };
+            enters |= makefile.enters_directories();
+            for path in makefile.named() {
+                self.name(&path);
+            }
+        }
+        let top = dir.split(|&byte| byte == b'/').next().unwrap_or_default();
+        let of_headers = dir.split(|&byte| byte == b'/').any(|name| name == b"include");
+        let has_parts = !dir.is_empty()
+            && dir != b"arch"
+            && !of_headers
+            && !NO_PARTS.iter().any(|name| name.as_bytes() == top);
+        for below in below {
+            let has_makefile = self.has_makefile(&below);
+            // What the root's enters is among the trees.
+            if has_makefile && enters && !dir.is_empty() {
+                self.enter(&below)?;
+            } else if !has_makefile && has_parts && !is_headers(&below) && !self.cover.dirs.contains(&below) {
+                self.cover.trees.insert(below);
+            }
+        }
+        Ok(())
     }
+
+    /// All makefiles at and below a directory. Those of an arch call each other by paths that only make can work out.
+    fn makefiles_below(&mut self, dir: &[u8]) -> Result<(), CoverError> {
+        let mut dirs = vec![dir.to_vec()];
+        while let Some(dir) = dirs.pop() {
+            if self.in_tree(&dir) {
+                continue;
+            }
+            let entries = self.list(&dir)?;
+            self.cover.dirs.insert(dir.clone());
+            for (name, kind) in entries {
+                let is_makefile = MAKEFILES.iter().any(|makefile| name.starts_with(makefile.as_bytes()));
+                if kind.is_dir() {
+                    dirs.push(join(&dir, &name));
+                } else if kind.is_file() && is_makefile {
+                    self.cover.files.insert(join(&dir, &name));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A path that something names: a file, or a directory that was not visited.
+    fn name(&mut self, path: &[u8]) {
+        let Some(path) = plain(path) else { return };
+        match self.at(&path).symlink_metadata() {
+            Ok(found) if found.is_file() => {
+                self.cover.files.insert(path);
+            }
+            Ok(found) if found.is_dir() && !self.cover.dirs.contains(&path) && path.contains(&b'/') => {
+                self.cover.trees.insert(path);
+            }
+            Ok(found) if found.is_dir() && path == b"firmware" => {
+                self.cover.trees.insert(path);
+            }
+            _ => {}
+        }
+    }
+
+    /// Leaves out what trees have anyway, and adds the names of all directories on the way.
+    fn finish(mut self) -> Cover {
+        let trees = self.cover.trees.clone();
+        let covered = |path: &[u8]| above(path).any(|dir| trees.contains(dir));
+        self.cover.trees.retain(|tree| !covered(tree));
+        self.cover.files.retain(|file| !covered(file));
+        self.cover.dirs.retain(|dir| !covered(dir) && !trees.contains(dir));
+        let on_the_way: BTreeSet<Vec<u8>> = self
+            .cover
+            .files
+            .iter()
+            .chain(&self.cover.trees)
+            .chain(&self.cover.dirs)
+            .flat_map(|path| above(path).map(<[u8]>::to_vec))
+            .collect();
+        self.cover.dirs.extend(on_the_way);
+        self.cover
+    }
+
+    fn in_tree(&self, path: &[u8]) -> bool {
+        self.cover.trees.contains(path) || above(path).any(|dir| self.cover.trees.contains(dir))
+    }
+
+    fn has_makefile(&self, dir: &[u8]) -> bool {
+        MAKEFILES.iter().any(|name| self.at(&join(dir, name.as_bytes())).exists())
+    }
+
+    fn is_dir(&self, path: &[u8]) -> bool {
+        self.at(path).is_dir()
+    }
+
+    fn at(&self, path: &[u8]) -> PathBuf {
+        self.source.join(OsStr::from_bytes(path))
+    }
+
+    fn list(&self, dir: &[u8]) -> Result<Vec<(Vec<u8>, fs::FileType)>, CoverError> {
+        let path = self.at(dir);
+        let failed = |source| CoverError::Io { path: path.clone(), source };
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            found.push((entry.file_name().into_encoded_bytes(), entry.file_type().map_err(failed)?));
+        }
+        Ok(found)
+    }
+
+    fn read(&self, path: &[u8]) -> Result<Option<Vec<u8>>, CoverError> {
+        let path = self.at(path);
+        match fs::read(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {
+                Ok(None)
+            }
+            Err(source) => Err(CoverError::Io { path, source }),
+        }
+    }
+}
+
+/// Whether a file of a visited directory counts although no record names it: neither compiled nor for people.
+fn is_beside(dir: &[u8], name: &[u8]) -> bool {
+    let left_out = NOT_BESIDE.iter().any(|end| name.ends_with(end.as_bytes()))
+        || name.starts_with(b"Kconfig")
+        || name.starts_with(b"README")
+        || dir.is_empty() && FOR_PEOPLE.iter().any(|other| other.as_bytes() == name);
+    !left_out
+}
+
+/// Whether a directory is one of headers by its name: those that are read are in the records.
+fn is_headers(dir: &[u8]) -> bool {
+    dir.rsplit(|&byte| byte == b'/').next() == Some(b"include")
+}
+
+/// The directories above a path, without the root itself unless the path is in it.
+fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(parent(path), |dir| parent(dir))
+}
+
+/// A path without `.` and `..`; `None` where it does not stay in the tree, or is its root.
+fn plain(path: &[u8]) -> Option<Vec<u8>> {
+    let mut names: Vec<&[u8]> = Vec::new();
+    for name in path.split(|&byte| byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." => drop(names.pop()?),
+            name => names.push(name),
+        }
+    }
+    (!path.starts_with(b"/") && !names.is_empty()).then(|| names.join(&b'/'))
 }

@@ -5,6 +5,7 @@ mod boards;
 mod builds;
 mod configs;
 mod cycle;
+mod discover;
 mod files;
 mod labs;
 mod lints;

@@ -169,30 +169,6 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// What is discovered must be something in which one can look at parts.
-    fn discovered_inputs(&mut self, rule: &Rule) {
-        let Some(discover) = &rule.discover else { return };
-        for name in &discover.inputs {
-            let Some(input) = rule.inputs.get(&name.value) else {
-                self.dangling("input", &name.value, name.span, "inputs", rule.inputs.keys());
-                continue;
-            };
-            if let Input::File(_) | Input::Concat { .. } | Input::Root(_) = &input.value {
-                let message = format!("the input `{}` always counts whole", name.value);
-                let diagnostic = Diagnostic::error("bad-reference", message).label(name.span, "this one");
-                self.push(
-                    diagnostic.help("name source trees, and outputs of other rules that are directories"),
-                );
-            }
-        }
-        for glob in &discover.unsearched {
-            if let Err(error) = globset::Glob::new(&glob.value) {
-                let diagnostic = Diagnostic::error("bad-glob", format!("not a glob: {}", error.kind()));
-                self.push(diagnostic.label(glob.span, "expected a pattern of file names such as `*.c`"));
-            }
-        }
-    }
-
     /// What kiln holds to the fixups must be there, and be one build's.
     fn checked_config(&mut self, name: &str, rule: &Rule, span: Span) {
         if rule.kind != Kind::Config {

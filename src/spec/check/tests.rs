@@ -340,6 +340,40 @@ fn a_rule_of_kind_config_makes_one_config_for_each_build() {
 }
 
 #[test]
+fn kbuild_tells_only_what_it_builds() {
+    let rule = |steps: &str, more: &str| {
+        format!(
+            r#"version: 1, per: ["source", "arch", "defconfig", "toolchain"], inputs: {{"tree": Source("{{source}}")}},
+            steps: [{steps}], discover: (inputs: ["tree"], by: [Fanotify, Kbuild]), {more}"#
+        )
+    };
+    let make = r#"["make", "-C", "{in.tree}", "O={out}", "{arch.make}", "{arch.targets}"]"#;
+    let complaints = |steps: &str, more: &str| complaints(&matrix("", ""), &[("r", &rule(steps, more))]);
+    expect(&complaints(make, ""), &[]);
+    let wrapped = format!(
+        r#"{make}, ["sh", "-c", "make \"$@\" dtbs_install", "sh", "-C", "{{in.tree}}", "O={{out}}"]"#
+    );
+    expect(&complaints(&wrapped, ""), &[]);
+    let refused = [("bad-discoverer", "kbuild can't tell what this rule reads")];
+    for steps in [
+        r#"["true"]"#,
+        r#"["make", "-C", "{in.tree}"]"#,
+        r#"["make", "-C", "{in.tree}", "O={out}/o"]"#,
+        r#"["make", "-C", "{in.tree}", "O={out}", "olddefconfig"]"#,
+        r#"["make", "-C", "{in.tree}", "O={out}", "{defconfig.base}"]"#,
+        r#"["make", "-C", "{in.tree}", "O={out}", "X={in.tree}/x"]"#,
+    ] {
+        expect(&complaints(steps, ""), &refused);
+    }
+    for step in [r#"["cat", "{in.tree}/CREDITS"]"#, r#"["cat", "/kiln/in/tree/CREDITS"]"#] {
+        expect(&complaints(&format!("{make}, {step}"), ""), &refused);
+    }
+    expect(&complaints(make, r#"env: {"X": "{in.tree}/x"}"#), &refused);
+    let config = r#"kind: Config, outputs: {"config": File(".config")}"#;
+    expect(&complaints(make, config), &refused);
+}
+
+#[test]
 fn parameters() {
     let rule = format!("{PER}, params: {{\"jobs\": (type: Int), \"file\": (type: Path, default: \"../x\")}}");
     expect(

@@ -47,6 +47,7 @@ impl Decode for Document {
             remotes: fields.or_default("remotes", context),
             keys: fields.or_default("keys", context),
             sign: fields.optional("sign", context),
+            repeatable: fields.optional("repeatable", context),
             boards: names(&mut fields, "boards", context),
             labs: names(&mut fields, "labs", context),
             tests: names(&mut fields, "tests", context),

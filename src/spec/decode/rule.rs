@@ -10,7 +10,8 @@ use super::{Context, Decode, Fields};
 use crate::spec::diagnostic::{Diagnostic, Spanned};
 use crate::spec::model::{
     Discover, Discoverer, HostRef, Incremental, Input, Kind, OutcomePolicy, Output, OutputRef, OutputShape,
-    Param, ParamType, ParamValue, Resources, Rule, SandboxRoot, SandboxSettings, Template, Told, Tool,
+    Param, ParamType, ParamValue, Resources, Rule, SandboxRoot, SandboxSettings, SystemCalls, Template, Told,
+    Tool,
 };
 use crate::spec::syntax::{Node, NodeKind};
 
@@ -334,15 +335,31 @@ impl Decode for Output {
 }
 
 impl Decode for SandboxSettings {
-    const EXPECTED: &'static str = "`(network: .., root: ..)`";
+    const EXPECTED: &'static str = "`(network: .., root: .., system_calls: ..)`";
     const PLURAL: &'static str = "sandbox settings";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let mut fields = Fields::of(node, Self::EXPECTED, context)?;
         let network = fields.or_default("network", context);
-        let sandbox = Self { network, root: fields.or_default("root", context) };
+        let root = fields.or_default("root", context);
+        let sandbox = Self { network, root, system_calls: fields.or_default("system_calls", context) };
         fields.finish(context);
         Some(sandbox)
+    }
+}
+
+impl Decode for SystemCalls {
+    const EXPECTED: &'static str = "`Filtered` or `Unfiltered`";
+    const PLURAL: &'static str = "system calls";
+
+    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
+        let node = node.unwrapped();
+        match &node.kind {
+            NodeKind::Ident("Filtered") => Some(Self::Filtered),
+            NodeKind::Ident("Unfiltered") => Some(Self::Unfiltered),
+            NodeKind::Ident(word) => context.unknown_variant(node.span, word, &["Filtered", "Unfiltered"]),
+            _ => context.wrong_type(node, Self::EXPECTED),
+        }
     }
 }
 
