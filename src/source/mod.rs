@@ -8,10 +8,12 @@
 //!   below it, so two equal directories anywhere are equal by one comparison.
 //! * [`FileDigests`] is the same for single files anywhere on the host.
 //! * [`patch`] says which paths a change touches, without the tree.
+//! * [`TreeBuilder`] is a tree that is known without being looked at, such as that of a commit.
 //! * [`diff()`] says what differs between two trees, and looks only into directories that differ.
 //!
 //! Stat results are a cache of digests, never the truth; when they may be believed is [`stat`]'s to say.
 
+mod builder;
 mod diff;
 mod envelope;
 mod error;
@@ -29,6 +31,7 @@ mod tree;
 mod tree_cache;
 mod walk;
 
+pub use builder::{Built, NotBelow, TreeBuilder};
 pub use diff::{Change, ChangeKind, EntryType, Listings, MissingListing, diff};
 pub use envelope::ColdReason;
 pub use error::{Problem, ProblemKind, SourceError};
@@ -37,3 +40,4 @@ pub use listing::{BadListing, Entry, Kind, Listing, Special};
 pub use path_set::{EntryKind, PathEntry, PathSet, Provenance, Reads};
 pub use snapshot::{CacheState, CacheWrite, Snapshot, SnapshotOptions, SnapshotStats};
 pub use states::{Contents, Listed, States, split};
+pub use walk::MAX_DEPTH;
