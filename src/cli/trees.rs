@@ -7,8 +7,8 @@ use crate::plan::World;
 use crate::spec::model::{Source, Spec};
 use crate::store::Store;
 
-/// The name and the root of each source tree that is there. The cache is opened only for those that kiln unpacks or
-/// exports itself, and none is begun for it.
+/// The name and the root of each source tree that is there, and is what the spec says. The cache is opened only for those
+/// that kiln unpacks, and none is begun for it.
 pub(super) fn trees(spec: &Spec) -> Vec<(String, PathBuf)> {
     let mut trees: Vec<(String, PathBuf)> = Vec::new();
     let mut made = Vec::new();
@@ -27,7 +27,10 @@ pub(super) fn trees(spec: &Spec) -> Vec<(String, PathBuf)> {
     {
         let kinds = AllKinds::new(spec);
         if let Ok(world) = World::new(spec, &store, &kinds, Ok(())) {
-            let root = |name: &String| Some((name.clone(), world.source_tree(name).ok()?.root.clone()));
+            let root = |name: &String| {
+                world.source(name).ok()?;
+                Some((name.clone(), world.source_tree(name).ok()?.root.clone()))
+            };
             trees.extend(made.into_iter().filter_map(root));
         }
     }

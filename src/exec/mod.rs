@@ -17,7 +17,7 @@
 //! | `kept.rs`, `times.rs` | the output directory of its last run |
 //! | `place.rs` | `out/` |
 //! | `verify.rs` | runs that are held against what is recorded |
-//! | `unpack.rs` | source trees from tarballs and commits |
+//! | `unpack/` | source trees from commits and tarballs |
 //! | `trace/` | what its sandbox opened |
 //! | `cancel.rs` | Ctrl-C |
 //! | `event.rs`, `fetching.rs` | what is told to sinks; how much comes from remotes |

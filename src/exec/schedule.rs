@@ -18,7 +18,7 @@ use super::fetching::Tally;
 use super::place::place;
 use super::sandbox::Sandbox;
 use super::tokens::{Held, Tokens};
-use super::unpack::unpack;
+use super::unpack::Unpacking;
 use crate::graph::{Action, Body, Graph, NodeId, Selection};
 use crate::plan::{
     Apart, Basis, Decided, Decision, Estimate, Found, Keys, Known, Outputs, Plan, PlanError, Progress,
@@ -34,6 +34,9 @@ use crate::store::{
 
 /// How long the scheduler sleeps at most: how late it may be to see Ctrl-C, or that another kiln is done.
 pub(super) const TICK: Duration = Duration::from_millis(50);
+
+/// How many threads unpack a source tree at most: a disk and a repository serve no more.
+const UNPACK_THREADS: u32 = 4;
 
 /// How a plan is carried out.
 #[derive(Clone, Copy, Debug)]
@@ -221,7 +224,8 @@ pub(super) enum Message {
     Asked(NodeId, Box<Result<Decided, PlanError>>),
     Ran(NodeId, Box<Done>),
     Restored(NodeId, Result<Restored, RestoreError>),
-    Unpacked(NodeId, Duration, Result<(), String>),
+    /// With what the user should hear of.
+    Unpacked(NodeId, Duration, Result<Vec<String>, String>),
 }
 
 /// What is in place now.
@@ -488,6 +492,7 @@ impl<'a> Scheduler<'a, '_> {
                 Resources { pools: action.rule.rule.resources.pools.clone(), ..cores(0) }
             }
             (Work::Run { .. }, Some(action)) => action.rule.rule.resources.clone(),
+            (Work::Unpack { .. }, _) => cores(UNPACK_THREADS),
             _ => cores(1),
         }
     }
@@ -563,13 +568,18 @@ impl<'a> Scheduler<'a, '_> {
                 Ok(Some(Active { held: None, _lock: None, work: Work::Restore { basis, known, hit } }))
             }
             (Body::Source(source), Work::Unpack { reasons }) => {
-                let origin = source.origin.clone();
-                let root = world.source_tree(&source.source)?.root.clone();
+                let source = Arc::clone(&source.source);
+                let tree = world.source_tree(&source)?;
+                let unpacking = Unpacking {
+                    store: world.store,
+                    threads: self.options.jobs.min(UNPACK_THREADS as usize),
+                    cancel: stage.cancel,
+                };
                 let expected = self.estimate.durations.get(&id).copied();
                 (self.emit)(&Event::Started { node: name, reasons: reasons.clone(), expected });
                 scope.spawn(move || {
                     let began = Instant::now();
-                    let made = caught(|| unpack(world.store, &world.spec.root, &origin, &root))
+                    let made = caught(|| unpacking.run(&source, tree))
                         .map_err(|bug| bug.to_string())
                         .and_then(|made| made.map_err(|error| error.to_string()));
                     let _ = sender.send(Message::Unpacked(id, began.elapsed(), made));
@@ -884,13 +894,18 @@ impl<'a> Scheduler<'a, '_> {
         &mut self,
         id: NodeId,
         duration: Duration,
-        made: Result<(), String>,
+        made: Result<Vec<String>, String>,
     ) -> Result<(), ExecError> {
         self.release(id)?;
         self.summary.ran += 1;
         let name = Arc::clone(self.graph.name(id));
         let (outcome, message) = match made {
-            Ok(()) => (Outcome::Pass, None),
+            Ok(notes) => {
+                for message in notes {
+                    (self.emit)(&Event::Warning { message });
+                }
+                (Outcome::Pass, None)
+            }
             Err(message) => (Outcome::Infra, Some(message)),
         };
         if outcome == Outcome::Pass {

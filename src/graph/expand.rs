@@ -109,7 +109,7 @@ struct Draft {
 }
 
 enum DraftBody {
-    Action { action: Action, refs: Vec<(Arc<str>, DraftRef)> },
+    Action { action: Box<Action>, refs: Vec<(Arc<str>, DraftRef)> },
     Expansion { rule: Arc<BoundRule>, from: String, output: Arc<str>, build: usize },
     Source(SourceNode),
 }
@@ -146,7 +146,7 @@ pub fn expand(spec: Arc<Spec>) -> Result<Graph, ExpandError> {
     let mut drafts = Vec::with_capacity(builds.len() * rules.len() + spec.project.actions.len());
     for (name, source) in &spec.project.sources {
         if made_by_node(&source.value) {
-            drafts.push(source_draft(name, &source.value));
+            drafts.push(source_draft(name));
         }
     }
     for rule in rules.values() {
@@ -468,7 +468,7 @@ fn action_draft(
         machine: place.machine,
         bindings,
     };
-    Ok(Draft { name: name.into(), body: DraftBody::Action { action, refs } })
+    Ok(Draft { name: name.into(), body: DraftBody::Action { action: Box::new(action), refs } })
 }
 
 /// The images of a root.
@@ -532,11 +532,8 @@ fn reference(
     Ok((name, output.into()))
 }
 
-fn source_draft(name: &str, source: &model::Source) -> Draft {
-    Draft {
-        name: source_node_name(name).into(),
-        body: DraftBody::Source(SourceNode { source: name.into(), origin: source.clone() }),
-    }
+fn source_draft(name: &str) -> Draft {
+    Draft { name: source_node_name(name).into(), body: DraftBody::Source(SourceNode { source: name.into() }) }
 }
 
 fn source_node_name(source: &str) -> String {
@@ -706,7 +703,7 @@ fn add(graph: &mut Graph, draft: Draft) -> Result<NodeId, ExpandError> {
                 }
             }
             action.inputs.sort_by(|a, b| a.0.cmp(&b.0));
-            Body::Action(Arc::new(action))
+            Body::Action(Arc::new(*action))
         }
     };
     // An expansion point waits for all that the nodes it stands for read, so that they are placed after those.

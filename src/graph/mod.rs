@@ -183,8 +183,6 @@ pub struct Expansion {
 pub struct SourceNode {
     /// Its name in the spec.
     pub source: Arc<str>,
-    /// How.
-    pub origin: model::Source,
 }
 
 /// The graph.

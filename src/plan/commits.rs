@@ -59,7 +59,7 @@ pub fn commits(world: &World<'_>, node: &str, reasons: &[Reason]) -> Result<Vec<
     }
     let Some(last) = world.last_run(node, Provenance::KbuildRecords)? else { return Ok(Vec::new()) };
     let between = files.into_iter().filter_map(|(source, files)| {
-        let (from, to) = (last.commit(source)?.to_owned(), world.commit(source)?);
+        let (from, to) = (last.commit(source)?.to_owned(), world.commit(source)?.to_owned());
         let said = git::log(&world.repository(source)?, &from, &to, &files, NAMED + 1);
         let (mut found, failed) = match said {
             Ok(found) => (found, None),

@@ -158,7 +158,9 @@ pub(super) fn decide_action(
             if let Input::Source { name, .. } = input
                 && let Some(commit) = world.commit(name)
             {
-                basis.manifest.add_detail(What::Commit { source: name.to_string() }, Val::Text(commit));
+                basis
+                    .manifest
+                    .add_detail(What::Commit { source: name.to_string() }, Val::Text(commit.to_owned()));
             }
         }
     }
@@ -555,11 +557,14 @@ fn given(action: &Digest, manifest: &Manifest, whole: &PathSet) -> Digest {
 }
 
 fn decide_source(world: &World<'_>, name: &str, source: &SourceNode) -> Result<Decision, PlanError> {
-    let tree = world.source_tree(&source.source)?;
-    let verdict = if tree.root.is_dir() && !world.forced.contains(name) {
+    let mut reasons = world.lacks_of_source(&source.source)?;
+    if reasons.is_empty() && world.forced.contains(name) {
+        reasons.push(Reason::Forced);
+    }
+    let verdict = if reasons.is_empty() {
         Verdict::Fresh(Known { outcome: Outcome::Pass, outputs: Arc::from([]), run: None })
     } else {
-        Verdict::Stale(vec![Reason::NotUnpacked])
+        Verdict::Stale(reasons)
     };
     Ok(Decision { verdict, keys: None, basis: None })
 }

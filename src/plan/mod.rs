@@ -12,6 +12,7 @@ mod lookup;
 pub mod manifest;
 mod reach;
 mod reason;
+mod sources;
 mod verdict;
 mod world;
 
@@ -29,8 +30,9 @@ pub use estimate::{Estimate, estimate};
 pub use lookup::strong_key;
 pub use reach::{Reach, Reached, Touch};
 pub use reason::Reason;
+pub use sources::{SourceTree, Unpacked, UnpackedFrom};
 pub use verdict::{Basis, Decision, Keys, Known, Outputs, Strong, Verdict};
-pub use world::{Inputs, LastRun, PlanError, Projected, Projection, SourceTree, World};
+pub use world::{Inputs, LastRun, PlanError, Projected, Projection, World};
 
 use crate::graph::{Body, Graph, Input, NodeId, Selection};
 use crate::remote::Remotes;

@@ -93,6 +93,14 @@ pub enum Reason {
     },
     /// The source tree is not there yet.
     NotUnpacked,
+    /// The source tree is there, but something has changed it since kiln unpacked it.
+    Altered {
+        /// The source.
+        source: String,
+        /// Why it can't be told what differs, where it can't.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
 }
 
 /// Compares the last run with what is declared now. Of trees it names the changes that reach what was read.
@@ -140,7 +148,8 @@ fn shadowed_by_details(reasons: &mut Vec<Reason>) {
     }
 }
 
-fn trees(
+/// Reasons for what differs between two trees.
+pub(super) fn trees(
     source: &str,
     old: Digest,
     new: Digest,
@@ -228,6 +237,12 @@ impl fmt::Display for Reason {
             }
             Self::Remote { remote, signed_by: None } => write!(f, "remote {remote} has its result"),
             Self::NotUnpacked => write!(f, "the source tree is not unpacked yet"),
+            Self::Altered { source, why: None } => {
+                write!(f, "{source}: the unpacked tree was changed by something else")
+            }
+            Self::Altered { source, why: Some(why) } => {
+                write!(f, "{source}: the unpacked tree can't be used: {why}")
+            }
         }
     }
 }

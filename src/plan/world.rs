@@ -9,17 +9,19 @@ use std::time::SystemTime;
 use super::lookup::Lookup;
 use super::manifest::{Field, Manifest, Tree, Val, What};
 use super::reach::{Reach, Touch};
+use super::sources::SourceTree;
 use super::verdict::Known;
-use crate::digest::{Digest, Domain, Hasher};
+use crate::digest::Digest;
 use crate::graph::{Action, ExpandError, NodeId};
 use crate::host::binfmt::{self, Machine};
-use crate::host::{self, Closure, ToolError, ToolIdentity, git};
+use crate::host::git::ObjectId;
+use crate::host::{self, Closure, ToolError, ToolIdentity};
 use crate::remote::{FetchError, Hit, RemotePathSet, Remotes};
 use crate::source::{
     Change, FileDigests, Listed, Listing, Listings, MissingListing, PathSet, Provenance, Snapshot,
-    SnapshotOptions, SourceError, States, diff,
+    SourceError, States, diff,
 };
-use crate::spec::model::{self, Discoverer, Rule, Spec, TarballDigest};
+use crate::spec::model::{Discoverer, Rule, Spec};
 use crate::store::{
     Artifact, BlobError, NodeState, Outcome, ProjectId, RunId, Store, StoreError, StoredPathSet,
 };
@@ -45,9 +47,9 @@ pub struct World<'a> {
     /// Whether this process can trace what a sandbox opens; why not, otherwise.
     pub tracing: Result<(), String>,
     project: ProjectId,
-    trees: BTreeMap<String, OnceLock<SourceTree>>,
-    snapshots: BTreeMap<String, OnceLock<Arc<Snapshot>>>,
-    commits: BTreeMap<String, OnceLock<Option<String>>>,
+    pub(super) trees: BTreeMap<String, OnceLock<SourceTree>>,
+    pub(super) snapshots: BTreeMap<String, OnceLock<Arc<Snapshot>>>,
+    pub(super) commits: BTreeMap<String, OnceLock<Result<ObjectId, String>>>,
     lookup: Lookup<'a>,
     /// Listings of the snapshots, for explanations.
     listings: OnceLock<HashMap<Digest, Listing>>,
@@ -97,15 +99,6 @@ pub struct ProjectPath {
     pub executable: bool,
 }
 
-/// Where a source tree is.
-#[derive(Debug, Clone)]
-pub struct SourceTree {
-    /// Its root.
-    pub root: PathBuf,
-    /// Entries of the root that are not part of it.
-    pub ignore: &'static [&'static str],
-}
-
 /// Why no plan can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -126,6 +119,17 @@ pub enum PlanError {
         path: PathBuf,
         /// What git said.
         message: String,
+    },
+    /// A tree that kiln unpacked is not what was unpacked.
+    #[error(
+        "source {name}: the unpacked tree {} was changed by something else; the next run puts it right",
+        root.display()
+    )]
+    Altered {
+        /// The source.
+        name: String,
+        /// Where its tree is.
+        root: PathBuf,
     },
     /// A program is missing.
     #[error("{node}: {source}")]
@@ -256,84 +260,6 @@ impl<'a> World<'a> {
     /// The project's id in the store.
     pub const fn project(&self) -> ProjectId {
         self.project
-    }
-
-    /// Where a source tree is, or will be once its node has run.
-    pub fn source_tree(&self, name: &str) -> Result<&SourceTree, PlanError> {
-        let cell = &self.trees[name];
-        if let Some(tree) = cell.get() {
-            return Ok(tree);
-        }
-        let tree = match &self.spec.project.sources[name].value {
-            model::Source::Dir { path } => SourceTree { root: self.spec.root.join(&path.value), ignore: &[] },
-            model::Source::Git { path, rev: None } => {
-                SourceTree { root: self.spec.root.join(&path.value), ignore: &[".git"] }
-            }
-            model::Source::Git { path, rev: Some(rev) } => {
-                let path = self.spec.root.join(&path.value);
-                let commit = git::commit(&path, &rev.value).map_err(|message| PlanError::Git {
-                    name: name.to_owned(),
-                    path: path.clone(),
-                    message,
-                })?;
-                SourceTree { root: self.made_source(&format!("git {commit}"), 0), ignore: &[] }
-            }
-            model::Source::Tarball { digest, strip, .. } => {
-                let digest = match &digest.value {
-                    TarballDigest::Sha256(bytes) => format!("sha256 {bytes:02x?}"),
-                    TarballDigest::Blake3(digest) => format!("blake3 {digest}"),
-                };
-                SourceTree { root: self.made_source(&digest, *strip), ignore: &[] }
-            }
-        };
-        Ok(cell.get_or_init(|| tree))
-    }
-
-    /// The repository of a git source.
-    pub fn repository(&self, name: &str) -> Option<PathBuf> {
-        match &self.spec.project.sources.get(name)?.value {
-            model::Source::Git { path, .. } => Some(self.spec.root.join(&path.value)),
-            model::Source::Dir { .. } | model::Source::Tarball { .. } => None,
-        }
-    }
-
-    /// The commit that a git source stands at, asked for once a run; `None` where git does not know.
-    pub fn commit(&self, name: &str) -> Option<String> {
-        let ask = || {
-            let revision = match &self.spec.project.sources[name].value {
-                model::Source::Git { rev, .. } => rev.as_ref().map_or("HEAD", |rev| &rev.value),
-                model::Source::Dir { .. } | model::Source::Tarball { .. } => return None,
-            };
-            git::commit(&self.repository(name)?, revision).ok()
-        };
-        self.commits.get(name)?.get_or_init(ask).clone()
-    }
-
-    /// The directory of a source that a node makes: named by what it is made of, so that its being there says that it
-    /// is complete.
-    fn made_source(&self, of: &str, strip: u32) -> PathBuf {
-        let key = Hasher::new(Domain::ActionKey).text("source").text(of).number(strip.into()).finish();
-        self.store.home().join("sources").join(key.to_string())
-    }
-
-    /// A source tree as it is now. It is walked once a run.
-    pub fn source(&self, name: &str) -> Result<&Arc<Snapshot>, PlanError> {
-        let cell = &self.snapshots[name];
-        if let Some(snapshot) = cell.get() {
-            return Ok(snapshot);
-        }
-        let snapshot = self.walk(name)?;
-        Ok(cell.get_or_init(|| Arc::new(snapshot)))
-    }
-
-    /// Walks a source tree again.
-    pub fn walk(&self, name: &str) -> Result<Snapshot, PlanError> {
-        let tree = self.source_tree(name)?;
-        let key = Digest::of_bytes(tree.root.as_os_str().as_encoded_bytes());
-        let cache_file = self.store.stat_dir().join(key.short());
-        let options = SnapshotOptions { cache_file: Some(&cache_file), ignore: tree.ignore };
-        Snapshot::take(&tree.root, &options)
-            .map_err(|source| PlanError::Source { name: name.to_owned(), source })
     }
 
     /// What the paths of a tree hold, as it was when this run first looked.

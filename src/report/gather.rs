@@ -8,8 +8,8 @@ use super::standing::{Boot, Build, Node, STANDING_VERSION, Standing, State, Tree
 use crate::graph::{Action, Body, Graph, NodeId};
 use crate::lab::record::Record;
 use crate::plan::manifest::{Field, Manifest, What};
-use crate::plan::{Basis, Plan, PlanError, Reason, Verdict, World};
-use crate::spec::model::{Axis, OutputShape, Source, Told};
+use crate::plan::{Basis, Plan, PlanError, Reason, UnpackedFrom, Verdict, World};
+use crate::spec::model::{Axis, OutputShape, Told};
 use crate::store::{Artifact, NodeRecord, Outcome, Run, StoreError};
 
 /// The output of a boot in which a lab's results are.
@@ -84,12 +84,11 @@ pub fn standing(world: &World<'_>, graph: &Graph, plan: &Plan) -> Result<Standin
 }
 
 fn tree(world: &World<'_>, name: &str) -> Result<Tree, PlanError> {
-    let source = world.spec.project.sources.get(name).map(|source| &source.value);
-    Ok(Tree {
-        digest: world.source(name)?.digest(),
-        commit: world.commit(name),
-        exact: matches!(source, Some(Source::Git { rev: Some(_), .. })),
-    })
+    // Of an unpacked tree there is a snapshot only where it holds what was unpacked.
+    let digest = world.source(name)?.digest();
+    let unpacked = world.source_tree(name)?.unpacked.as_ref();
+    let exact = unpacked.is_some_and(|unpacked| matches!(unpacked.from, UnpackedFrom::Commit { .. }));
+    Ok(Tree { digest, commit: world.commit(name).map(str::to_owned), exact })
 }
 
 fn place(standing: &mut Standing, action: &Action, node: Node, results: Option<Record>) {

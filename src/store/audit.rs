@@ -14,7 +14,7 @@ use super::inventory::{BlobFile, Thing};
 use super::path_sets::{has_all_entries, read};
 use super::rows::Rows;
 use super::runs::digest_of;
-use super::{Store, make_dir};
+use super::{Altered, Store, make_dir};
 use crate::digest::Digest;
 use crate::source::Listing;
 
@@ -27,6 +27,8 @@ pub struct Audit {
     pub hashed: u64,
     /// How many results, listings and path sets were read.
     pub rows: u64,
+    /// How many unpacked sources were looked at.
+    pub sources: u64,
     /// What was damaged.
     pub damage: Vec<Damage>,
 }
@@ -67,13 +69,26 @@ pub enum Damage {
         /// The outputs that are not there, or not all of them.
         lost: Vec<String>,
     },
+    /// An unpacked source that is not what was unpacked.
+    #[error("{}", altered(_0))]
+    Source(Altered),
     /// The index itself.
     #[error("the index: {0}")]
     Index(String),
 }
 
+fn altered(source: &Altered) -> String {
+    let Altered { name, now } = source;
+    let what = match now {
+        Ok(_) => "holds something else than what was unpacked there".to_owned(),
+        Err(why) => format!("can't be read: {why}"),
+    };
+    format!("source tree {name} {what}; it is put right when it is used next")
+}
+
 impl Store {
-    /// Looks at everything. `quick`: blobs are not hashed, and of the index only its rows are looked at.
+    /// Looks at everything. `quick`: blobs are not hashed, of the index only its rows are looked at, and of unpacked sources
+    /// only what their stats do not vouch for.
     pub fn audit(&self, quick: bool) -> Result<Audit, StoreError> {
         let inventory = self.inventory()?;
         let mut audit = Audit { blobs: inventory.blobs.len() as u64, ..Audit::default() };
@@ -97,6 +112,9 @@ impl Store {
                 return Ok(audit);
             }
         }
+        let (sources, altered) = self.audit_unpacked(quick)?;
+        audit.sources = sources;
+        audit.damage.extend(altered.into_iter().map(Damage::Source));
         // Entries that are damaged are deleted as they are read: before it is asked which path sets name them.
         self.entries()?;
         self.sweep_kept()?;

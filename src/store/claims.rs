@@ -103,11 +103,6 @@ impl Store {
         Ok(())
     }
 
-    /// Where kiln unpacks the source of that name.
-    pub(super) fn source_dir(&self, name: &Digest) -> PathBuf {
-        self.home.join("sources").join(name.to_string())
-    }
-
     /// The file whose time says when a source was last used.
     pub(super) fn source_mark(&self, name: &Digest) -> PathBuf {
         self.home.join("sources").join(format!(".used-{name}"))

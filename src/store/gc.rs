@@ -255,7 +255,9 @@ impl Store {
                         }
                         _ => {}
                     }
-                    let _ = fs::remove_file(self.source_mark(name));
+                    for beside in [self.source_mark(name), self.source_record(name)] {
+                        let _ = fs::remove_file(beside);
+                    }
                     drop(no_claims);
                     remove_tree(&taken)?;
                 }

@@ -121,7 +121,7 @@ impl Store {
     }
 
     /// The source trees that kiln made: what a user has put there has another name.
-    fn sources(&self) -> Result<Vec<Source>, StoreError> {
+    pub(super) fn sources(&self) -> Result<Vec<Source>, StoreError> {
         let dir = self.home.join("sources");
         let entries = match fs::read_dir(&dir) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

@@ -38,6 +38,7 @@ mod size;
 mod stat;
 mod submissions;
 mod times;
+mod unpacked;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -67,6 +68,7 @@ pub use schema::VERSION;
 pub use sha256::both_digests;
 pub use stat::{Figures, NodeFigures, Part};
 pub use submissions::{Journal, Submission};
+pub use unpacked::Altered;
 
 use crate::digest::Digest;
 use claims::Ledger;

@@ -1,6 +1,7 @@
 //! kiln from end to end: the binary, on a fake kernel tree that configures and builds in a tenth of a second.
 
 mod affected;
+mod altered;
 mod bad_rows;
 mod build;
 mod canonical;
@@ -23,9 +24,11 @@ mod reach;
 mod recipes;
 mod remote;
 mod reports;
+mod repository;
 mod rules;
 mod shown;
 mod told;
 mod twin;
+mod unpacked;
 mod verify;
 mod why;

@@ -7,7 +7,7 @@ use crate::report::bytes;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Do not hash content: see that all is there, and read all rows.
+    /// Do not hash content: see that all is there, and read all rows. Of unpacked sources, read what was touched.
     #[arg(long)]
     quick: bool,
 }
@@ -26,7 +26,12 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
             1 => "1 thing was damaged: what needs it runs again".to_owned(),
             several => format!("{several} things were damaged: what needs them runs again"),
         };
-        outln!("{} blobs ({hashed}), {} rows: {found}", audit.blobs, audit.rows);
+        let sources = match audit.sources {
+            0 => String::new(),
+            1 => ", 1 unpacked source".to_owned(),
+            several => format!(", {several} unpacked sources"),
+        };
+        outln!("{} blobs ({hashed}), {} rows{sources}: {found}", audit.blobs, audit.rows);
     }
     Ok(if audit.damage.is_empty() { Exit::Done } else { Exit::DAMAGED })
 }
