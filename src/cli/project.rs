@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::exit::{Exit, Failure};
-use super::remotes::remotes;
+use super::remotes::{module_keys, remotes};
 use super::terminal::Terminal;
 use crate::exec::trace::Tracer;
 use crate::graph::{Graph, NodeId, Selection, UnknownTarget, expand};
@@ -88,7 +88,9 @@ impl Project {
     pub(super) fn look<'a>(&'a self, kinds: &'a AllKinds<'a>) -> Result<(Graph, World<'a>), Failure> {
         let (graph, world) =
             rayon::join(|| self.graph(), || World::new(&self.spec, &self.store, kinds, Tracer::probe()));
-        Ok((graph?, world?))
+        let mut world = world?;
+        world.module_keys = module_keys(&self.spec);
+        Ok((graph?, world))
     }
 }
 

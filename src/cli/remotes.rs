@@ -1,5 +1,6 @@
 //! The remotes of a project, with the secrets that let kiln in, and the key that signs what it pushes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::exit::{Exit, Failure};
@@ -107,10 +108,21 @@ pub(super) fn secret(from: &SecretFrom, root: &Path) -> Result<Option<Secret>, S
         SecretFrom::File(path) if !root.join(path).exists() => None,
         SecretFrom::File(path) => {
             let read = Secret::read(&root.join(path), MAX_TOKEN);
-            Some(read.map_err(|error| format!("the token in {error}"))?.trimmed())
+            Some(read.map_err(|error| format!("the secret in {error}"))?.trimmed())
         }
     };
     Ok(secret.filter(|secret| !secret.reveal().is_empty()))
+}
+
+/// The private keys that sign modules; why one is not here, otherwise.
+pub(super) fn module_keys(spec: &Spec) -> BTreeMap<String, Result<Secret, String>> {
+    let key = |from: &SecretFrom| {
+        secret(from, &spec.root)?.ok_or_else(|| match from {
+            SecretFrom::Env(name) => format!("the private key is not here: {name} is not set"),
+            SecretFrom::File(path) => format!("the private key is not here: there is no {}", path.display()),
+        })
+    };
+    spec.project.module_keys.iter().map(|(name, of)| (name.clone(), key(&of.value.key))).collect()
 }
 
 /// An environment variable. An empty one is none: so a CI gives its secrets to those who may not have them.

@@ -18,6 +18,7 @@ use super::kept::{self, Continued, Unfit};
 use super::make::{Make, made};
 use super::place::place;
 use super::sandbox::{End, Exit, Output, Root, Running, Sandbox, SandboxError, SandboxSpec, Usage};
+use super::secrets;
 use super::stage::{StageError, WorkDir, inside, stage};
 use super::submit::{Submit, submitted};
 use super::tokens::JobServer;
@@ -335,6 +336,23 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
         Runner::Made(make) => (made(stage, task, work, make), None),
         Runner::Submitted(submit) => (submitted(stage, task, work, submit), None),
     };
+    match secrets::leaked(stage.world, task.action, work) {
+        Ok(None) => {}
+        Ok(Some(path)) => {
+            let path = path.strip_prefix(work.root()).unwrap_or(&path);
+            let message = format!("{} holds the private key: nothing is kept of this run", path.display());
+            return Done {
+                outcome: Outcome::Fail,
+                made: false,
+                usage: done.usage,
+                ..Done::new(Outcome::Fail)
+            }
+            .saying(message);
+        }
+        Err(error) => {
+            return Done::new(Outcome::Infra).saying(format!("can't look for the private key: {error}"));
+        }
+    }
     let store = stage.world.store;
     if let Ok(log) = store.put_file(&work.log()) {
         done.log = Some(log);
@@ -446,8 +464,15 @@ fn leave(
             Outcome::Pass => BTreeMap::new(),
             _ => continued.map(|continued| continued.changed).unwrap_or_default(),
         };
-        // Without it the next run takes longer, and is as right.
-        let _ = kept::keep(stage, task, work, &read.set, unfinished);
+        match secrets::private_key(&work.out()) {
+            // Without it the next run takes longer, and is as right.
+            Ok(None) => drop(kept::keep(stage, task, work, &read.set, unfinished)),
+            Ok(Some(path)) => {
+                let path = path.strip_prefix(work.out()).unwrap_or(&path).display().to_string();
+                done = done.adding(format!("its output directory is not kept: {path} is a private key"));
+            }
+            Err(error) => done = done.adding(format!("its output directory is not kept: {error}")),
+        }
     }
     done
 }
@@ -746,10 +771,14 @@ fn unchanged_meanwhile(world: &World<'_>, task: &Task<'_>, set: &PathSet) -> Res
     for (_, declared) in &task.action.inputs {
         let changed = match declared {
             Input::File(path) => world.changed(path).then(|| path.display().to_string()),
+            Input::ModuleKey(Some(key)) => {
+                let certificate = world.certificate(key, task.name).map_err(|error| error.to_string())?;
+                world.changed(certificate).then(|| certificate.display().to_string())
+            }
             Input::Concat { files, .. } => {
                 files.iter().find(|path| world.changed(path)).map(|path| path.display().to_string())
             }
-            Input::Source { .. } | Input::Output { .. } | Input::Root { .. } => None,
+            Input::Source { .. } | Input::Output { .. } | Input::Root { .. } | Input::ModuleKey(None) => None,
         };
         if let Some(what) = changed {
             return Err(changed_while_running(&what));

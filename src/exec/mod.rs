@@ -14,6 +14,7 @@
 //! | `discover.rs`, `trace/` | what it read |
 //! | `collect.rs` | its outputs |
 //! | `told.rs` | what is told of it, beside them |
+//! | `secrets.rs` | private keys that steps see, and that none gets out |
 //! | `kept.rs`, `times.rs` | the output directory of its last run |
 //! | `place.rs` | `out/` |
 //! | `verify.rs` | runs that are held against what is recorded |
@@ -37,6 +38,7 @@ mod place;
 mod rooted;
 pub mod sandbox;
 mod schedule;
+mod secrets;
 mod stage;
 mod submit;
 mod times;

@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 use super::canonical;
 use super::host::files_of;
 use super::rooted;
-use super::sandbox::{Access, Images, Mount, Root, SandboxSpec, Shown, Step, SystemCalls, Writable};
+use super::sandbox::{
+    Access, Images, Mount, Root, SandboxSpec, SecretFile, Shown, Step, SystemCalls, Writable,
+};
+use super::secrets::{self, KeyError};
 use super::tokens::JobServer;
 use crate::graph::{Action, Bindings, Input, NodeId, Value};
 use crate::host::FIXED_DIRS;
@@ -84,6 +87,14 @@ pub(super) enum StageError {
     /// A template.
     #[error(transparent)]
     Bind(#[from] crate::graph::BindError),
+    /// A key is not here, or can't be used.
+    #[error("input {input}: {source}")]
+    Key {
+        /// The input.
+        input: String,
+        /// Why.
+        source: KeyError,
+    },
     /// An input can't be copied.
     #[error("input {input}: {source}")]
     Copy {
@@ -200,6 +211,14 @@ pub(super) fn stage(
                 continue;
             }
             Input::File(path) => copy(work, input, &absolute(&world.spec.root.join(path))?, &[])?,
+            Input::ModuleKey(None) => continue,
+            Input::ModuleKey(Some(name)) => {
+                let content = secrets::signing_key(world, name, world.certificate(name, input)?);
+                let content =
+                    content.map_err(|source| StageError::Key { input: input.to_string(), source })?;
+                spec.secrets.push(SecretFile::new(inside, content));
+                continue;
+            }
             Input::Concat { files, lines } => concat(world, &work.inputs().join(&**input), files, lines)?,
             Input::Output { node, output } => {
                 let outputs = outputs_of(*node);

@@ -403,6 +403,10 @@ fn action_draft(
             model::Input::File(template) => {
                 Input::File(PathBuf::from(bindings.text(&template.value).map_err(fail)?))
             }
+            model::Input::ModuleKey(template) => {
+                let key = bindings.text(&template.value).map_err(fail)?;
+                Input::ModuleKey((!key.is_empty()).then(|| key.into()))
+            }
             model::Input::Concat { files, lines } => {
                 let list = |template: &Option<crate::spec::diagnostic::Spanned<Template>>| {
                     template.as_ref().map_or(Ok(Vec::new()), |template| bindings.list(&template.value))

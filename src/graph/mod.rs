@@ -142,6 +142,8 @@ pub enum Input {
     },
     /// A file or directory of the project.
     File(PathBuf),
+    /// A key that signs modules, by name; `None`: none does.
+    ModuleKey(Option<Arc<str>>),
     /// An output of another node.
     Output {
         /// That node.

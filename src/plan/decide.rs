@@ -468,6 +468,14 @@ fn manifest(
                 let value = file_value(found.digest, found.executable);
                 manifest.add(What::File { input, path: path.clone() }, value);
             }
+            // The public part alone: it decides what is signed, and is there where the private one is not.
+            Input::ModuleKey(key) => {
+                if let Some(key) = key {
+                    let path = world.certificate(key, name)?.to_owned();
+                    let digest = world.project_path(&path, name)?.digest;
+                    manifest.add(What::File { input, path }, Val::Digest(digest));
+                }
+            }
             Input::Concat { files, lines } => {
                 for path in files {
                     let digest = world.project_path(path, name)?.digest;

@@ -16,7 +16,7 @@ use crate::graph::{Action, ExpandError, NodeId};
 use crate::host::binfmt::{self, Machine};
 use crate::host::git::ObjectId;
 use crate::host::{self, Closure, ToolError, ToolIdentity};
-use crate::remote::{FetchError, Hit, RemotePathSet, Remotes};
+use crate::remote::{FetchError, Hit, RemotePathSet, Remotes, Secret};
 use crate::source::{
     Change, FileDigests, Listed, Listing, Listings, MissingListing, PathSet, Provenance, Snapshot,
     SourceError, States, diff,
@@ -42,6 +42,8 @@ pub struct World<'a> {
     pub forced: HashSet<String>,
     /// Caches elsewhere, which are asked for what is not here.
     pub remotes: Option<&'a Remotes>,
+    /// Private keys that sign modules, by name; why one is not here, otherwise.
+    pub module_keys: BTreeMap<String, Result<Secret, String>>,
     /// When this kiln began to look: what the age of results is held against.
     pub now: SystemTime,
     /// Whether this process can trace what a sandbox opens; why not, otherwise.
@@ -241,6 +243,7 @@ impl<'a> World<'a> {
             previous: store.load_nodes(project)?,
             forced: HashSet::new(),
             remotes: None,
+            module_keys: BTreeMap::new(),
             now: SystemTime::now(),
             tracing,
             lookup: Lookup::new(store),
@@ -467,6 +470,15 @@ impl<'a> World<'a> {
             source,
         })?;
         Ok(ProjectPath { digest, executable })
+    }
+
+    /// The certificate of a key that signs modules, a file of the project.
+    pub fn certificate(&self, key: &str, node: &str) -> Result<&Path, PlanError> {
+        let found = self.spec.project.module_keys.get(key);
+        found.map(|found| found.value.certificate.value.as_path()).ok_or_else(|| PlanError::Lacking {
+            node: node.to_owned(),
+            message: format!("graph.ron has no key of modules {key:?}: declare it in `module_keys`"),
+        })
     }
 
     /// Whether a file or directory of the project is another than it was when this run first looked.

@@ -168,6 +168,7 @@ impl Loader<'_> {
             remotes,
             keys,
             sign,
+            module_keys,
             repeatable,
             publish,
         } = from;
@@ -188,6 +189,7 @@ impl Loader<'_> {
         merge_names("pool", &mut into.pools, pools, diagnostics);
         merge_one("source of stage3s", "gentoo", &mut into.gentoo, gentoo, diagnostics);
         merge_one("signing key", "sign", &mut into.sign, sign, diagnostics);
+        merge_names("key of modules", &mut into.module_keys, module_keys, diagnostics);
         merge_one("choice", "repeatable", &mut into.repeatable, repeatable, diagnostics);
         merge_one("place that labs fetch from", "publish", &mut into.publish, publish, diagnostics);
         merge_one("cache settings", "cache", &mut merged.cache, cache, diagnostics);

@@ -1,5 +1,6 @@
 //! The spec as values. Field by field, this is `docs/graph-ron.md` and `docs/rules.md`.
 
+mod keys;
 mod labs;
 mod roots;
 
@@ -11,6 +12,7 @@ use jiff::civil::Date;
 
 use super::diagnostic::{Sources, Spanned};
 
+pub use keys::ModuleKey;
 pub use labs::{
     Board, Definition, DefinitionFrom, Lab, LabKind, LavaLab, PRIORITIES, Publish, Qemu, Skip, Test,
     Visibility,
@@ -76,6 +78,8 @@ pub struct Project {
     pub keys: Vec<Spanned<String>>,
     /// Where the key is that signs what is pushed.
     pub sign: Option<Spanned<SecretFrom>>,
+    /// Keys that sign modules, by name.
+    pub module_keys: Named<ModuleKey>,
     /// Whether a configuration fails by which equal inputs make other kernels. Default: it is told, and no failure.
     pub repeatable: Option<Spanned<bool>>,
 }
@@ -657,6 +661,8 @@ pub enum Input {
     File(Spanned<Template>),
     /// `Output(rule: "config", output: "config", optional: false)`.
     Output(OutputRef),
+    /// `ModuleKey("name")`: a signing key with its certificate, in memory; nothing for the empty name.
+    ModuleKey(Spanned<Template>),
     /// `Root("name")`: all files of a root; what a run writes there, it alone sees.
     Root(Spanned<Template>),
     /// `Concat(files: "{list of paths}", lines: "{list}")`: one file, the files' bytes and then the lines.

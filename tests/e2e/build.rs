@@ -17,7 +17,9 @@ fn a_build_makes_its_outputs_and_the_next_does_nothing() {
     assert!(image.contains("Linux version 6.1.0 (kiln@kiln) (fake-cc) #1 Thu Jan  1 00:00:00 UTC 2026"));
     assert!(project.read(&format!("{OUT}/config")).contains("CONFIG_SMP=y\n"), "the fragment");
     assert!(project.read(&format!("{OUT}/config")).contains("CONFIG_HZ=100\n"), "the fixup");
-    assert!(project.read(&format!("{OUT}/modules/drivers/virtio_blk.ko")).starts_with("fake module"));
+    assert!(
+        project.read(&format!("{OUT}/modules/6.1.0/kernel/drivers/virtio_blk.ko")).starts_with("fake module")
+    );
     assert!(project.read(&format!("{OUT}/qemu-pc/boot/console.log")).contains("KILN-BOOT-OK"));
     for output in ["vmlinux", "System.map"] {
         assert!(project.exists(&format!("{OUT}/{output}")), "{output}");

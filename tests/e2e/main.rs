@@ -26,6 +26,7 @@ mod remote;
 mod reports;
 mod repository;
 mod rules;
+mod secrets;
 mod shown;
 mod told;
 mod twin;

@@ -258,7 +258,8 @@ fn lean(rule: &str) -> String {
     let rule = rule.replace("[\"{board.qemu}\"]", &format!("[\"{{board.qemu}}\", {TOOLS}]"));
     let rule = without_line(&rule, "host");
     // To be looked at; nothing packs them here.
-    rule.replace("\"**/*.ko\", optional: true, export: false", "\"**/*.ko\", optional: true")
+    let modules = "\"installed/lib/modules\", optional: true";
+    rule.replace(&format!("{modules}, export: false"), modules)
 }
 
 /// A rule without a field that is on one line.

@@ -9,8 +9,6 @@ use std::rc::Rc;
 use kiln::digest::Digest;
 use tempfile::TempDir;
 
-use crate::tree::has_extension;
-
 /// Outputs by their names below the build's directory in `out/`.
 pub type Outputs = BTreeMap<String, Vec<u8>>;
 
@@ -127,6 +125,12 @@ fn build(tree: &Path, build: &Build) -> Option<Outputs> {
     if !(configure.into_iter().all(&run) && as_asked() && run(kernel)) {
         return None;
     }
+    let installed = dir.join("installed");
+    let mut install = make("modules_install");
+    install.arg(format!("INSTALL_MOD_PATH={}", installed.display()));
+    if dir.join("modules.order").exists() && !run(install) {
+        return None;
+    }
     let mut outputs = Outputs::new();
     let image = Path::new(build.image).file_name().unwrap().to_str().unwrap();
     for (name, path) in
@@ -135,11 +139,13 @@ fn build(tree: &Path, build: &Build) -> Option<Outputs> {
         // A makefile that makes nothing passes, and has failed.
         outputs.insert(name.to_owned(), fs::read(dir.join(path)).ok()?);
     }
-    for (path, content) in files(&dir) {
-        if has_extension(&path, "ko") {
-            outputs.insert(format!("modules/{path}"), content);
+    let modules = installed.join("lib/modules");
+    for release in fs::read_dir(&modules).into_iter().flatten() {
+        for link in ["build", "source"] {
+            fs::remove_file(release.as_ref().unwrap().path().join(link)).unwrap();
         }
     }
+    outputs.extend(files(&modules).into_iter().map(|(path, content)| (format!("modules/{path}"), content)));
     Some(outputs)
 }
 

@@ -121,7 +121,7 @@ impl Identity {
 }
 
 /// The host's number of the user that steps are.
-fn id_on_host(run_as: RunAs) -> u32 {
+pub(super) fn id_on_host(run_as: RunAs) -> u32 {
     FIRST_ID
         + match run_as {
             RunAs::Stripped | RunAs::Installer => 0,

@@ -37,6 +37,7 @@
 //! | `system.rs`, `devices.rs` | the system's files; `/proc`, `/dev`, `/tmp` |
 //! | `images.rs`, `device.rs`, `squashfuse.rs` | trees of images, by loop devices or in user space |
 //! | `points.rs`, `mounts.rs` | mount points; mounts |
+//! | `secret.rs` | files that are in memory alone |
 //! | `network.rs` | loopback |
 //! | `privileges.rs`, `ids.rs` | who we are and what we may; other users without root |
 //! | `identity.rs` | who steps are where root runs kiln |
@@ -60,6 +61,7 @@ mod privileges;
 mod probe;
 mod raw;
 mod root;
+mod secret;
 mod spawn;
 mod spec;
 mod squashfuse;
@@ -74,6 +76,7 @@ pub use identity::FIRST_ID;
 pub(in crate::exec) use mounts::parse as parse_mounts;
 pub use privileges::Mode;
 pub use probe::{Probe, probe, probe_images};
+pub use secret::SecretFile;
 pub use spawn::{Killer, Output, Prepared, Running, Sandbox};
 pub use spec::{Access, HostFiles, Images, Link, Mount, Root, RunAs, SandboxSpec, Shown, Step, Writable};
 pub use system_calls::SystemCalls;

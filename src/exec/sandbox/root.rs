@@ -73,6 +73,9 @@ pub(super) fn build(spec: &SandboxSpec, identity: Option<&Identity>) -> Result<(
     if let Some(path) = &sources.resolver {
         bind_to(&on_host(path), Path::new(RESOLVER), READ_ONLY)?;
     }
+    for secret in &spec.secrets {
+        secret.show(spec.run_as, identity.is_some())?;
+    }
     for path in &spec.mask {
         mask(path)?;
     }

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::wire::{os_path, os_paths};
-use super::{SandboxError, SystemCalls, points};
+use super::{SandboxError, SecretFile, SystemCalls, points};
 
 /// As many descriptors as one message over a Unix socket can carry (`SCM_MAX_FD`).
 const MAX_INHERIT: usize = 253;
@@ -29,6 +29,8 @@ pub struct SandboxSpec {
     pub run_as: RunAs,
     /// What of the host to show, mounted in this order: a mount below another comes after it.
     pub mounts: Vec<Mount>,
+    /// Files that are in memory alone, such as private keys. Below `/kiln`, where no mount is.
+    pub secrets: Vec<SecretFile>,
     /// Paths, as seen inside, to cover with something empty and read-only, such as a source's `.git`. What does not
     /// exist needs no cover.
     #[serde(with = "os_paths")]
@@ -233,6 +235,10 @@ impl SandboxSpec {
         for mount in &self.mounts {
             inside("mount", &mount.to)?;
             on_host("mount source", &mount.from)?;
+        }
+        for secret in &self.secrets {
+            inside("secret", secret.path())?;
+            require(secret.path().starts_with("/kiln"), || "a secret outside of /kiln".to_owned())?;
         }
         for path in &self.mask {
             inside("mask", path)?;

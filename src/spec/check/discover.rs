@@ -16,7 +16,8 @@ impl Checker<'_, '_> {
                 self.dangling("input", &name.value, name.span, "inputs", rule.inputs.keys());
                 continue;
             };
-            if let Input::File(_) | Input::Concat { .. } | Input::Root(_) = &input.value {
+            if let Input::File(_) | Input::Concat { .. } | Input::Root(_) | Input::ModuleKey(_) = &input.value
+            {
                 let message = format!("the input `{}` always counts whole", name.value);
                 let diagnostic = Diagnostic::error("bad-reference", message).label(name.span, "this one");
                 self.push(

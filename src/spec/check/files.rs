@@ -24,6 +24,13 @@ impl Checker<'_, '_> {
                 self.exists(&file.value, file.span);
             }
         }
+        for key in spec.project.module_keys.values() {
+            let file = &key.value.certificate;
+            match file.value.to_str().filter(|path| !stays_inside(path)) {
+                Some(path) => self.path_inside(path, file.span),
+                None => self.exists(&file.value, file.span),
+            }
+        }
         for rule in spec.rules.values() {
             for input in rule.value.inputs.values() {
                 if let Input::File(path) = &input.value

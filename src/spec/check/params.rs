@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 
 use super::Checker;
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
-use crate::spec::model::{Param, ParamType, ParamValue, Rule};
+use crate::spec::model::{Input, Param, ParamType, ParamValue, Rule};
 use crate::spec::suggest;
 
 /// Whether a path stays where it starts.
@@ -14,6 +14,21 @@ pub(super) fn stays_inside(path: &str) -> bool {
 }
 
 impl Checker<'_, '_> {
+    /// The name of a key of modules, where a rule takes the parameter for one.
+    fn module_key_param(&mut self, rule: &str, name: &str, value: &Spanned<ParamValue>) {
+        let inputs = &self.spec.rules[rule].value.inputs;
+        let named = inputs.values().any(
+            |input| matches!(&input.value, Input::ModuleKey(key) if key.value.whole_hole() == Some(name)),
+        );
+        let keys = &self.spec.project.module_keys;
+        if let (true, ParamValue::Text(key)) = (named, &value.value)
+            && !key.is_empty()
+            && !keys.contains_key(key)
+        {
+            self.dangling("key of modules", key, value.span, "module_keys", keys.keys());
+        }
+    }
+
     /// The values that builds give. They go to the rules with all four axes of a build: for any other rule, builds
     /// that share a node could disagree.
     pub(super) fn build_params(&mut self) {
@@ -28,6 +43,7 @@ impl Checker<'_, '_> {
                 let takers = declared(name);
                 for (rule, param) in &takers {
                     self.param_value(rule, name, &param.value, value);
+                    self.module_key_param(rule, name, value);
                 }
                 if takers.is_empty() {
                     self.unknown_build_param(name, value.span);

@@ -43,6 +43,10 @@ impl Checker<'_, '_> {
                     self.root_input(name);
                 }
                 Input::File(path) => self.template(path, TEXT, holes),
+                Input::ModuleKey(name) => {
+                    self.template(name, TEXT, holes);
+                    self.module_key(name);
+                }
                 Input::Output(reference) => self.template(&reference.output, TEXT, holes),
                 Input::Concat { files, lines } => {
                     for list in files.iter().chain(lines) {
@@ -71,6 +75,16 @@ impl Checker<'_, '_> {
             && !sources.contains_key(name)
         {
             self.dangling("source", name, source.span, "sources", sources.keys());
+        }
+    }
+
+    fn module_key(&mut self, name: &Spanned<Template>) {
+        let keys = &self.spec.project.module_keys;
+        if let Some(key) = name.value.literal()
+            && !key.is_empty()
+            && !keys.contains_key(key)
+        {
+            self.dangling("key of modules", key, name.span, "module_keys", keys.keys());
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod collections;
 mod fields;
+mod keys;
 mod labs;
 mod project;
 mod remotes;

@@ -47,6 +47,7 @@ impl Decode for Document {
             remotes: fields.or_default("remotes", context),
             keys: fields.or_default("keys", context),
             sign: fields.optional("sign", context),
+            module_keys: names(&mut fields, "module_keys", context),
             repeatable: fields.optional("repeatable", context),
             boards: names(&mut fields, "boards", context),
             labs: names(&mut fields, "labs", context),

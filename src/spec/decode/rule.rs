@@ -236,7 +236,8 @@ impl ParamValue {
 }
 
 impl Decode for Input {
-    const EXPECTED: &'static str = "`Source(..)`, `File(..)`, `Output(..)`, `Concat(..)` or `Root(..)`";
+    const EXPECTED: &'static str =
+        "`Source(..)`, `File(..)`, `Output(..)`, `Concat(..)`, `ModuleKey(..)` or `Root(..)`";
     const PLURAL: &'static str = "inputs";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
@@ -246,7 +247,8 @@ impl Decode for Input {
                 ("Source", [tree]) => Spanned::decode(tree, context).map(Self::Source),
                 ("File", [path]) => Spanned::decode(path, context).map(Self::File),
                 ("Root", [name]) => Spanned::decode(name, context).map(Self::Root),
-                ("Source" | "File" | "Root", _) => {
+                ("ModuleKey", [name]) => Spanned::decode(name, context).map(Self::ModuleKey),
+                ("Source" | "File" | "Root" | "ModuleKey", _) => {
                     context.wrong_type(node, &format!("`{}(\"one text\")`", name.text))
                 }
                 ("Output", _) => context.wrong_type(node, "`Output(rule: .., output: ..)`"),
@@ -290,7 +292,11 @@ fn unknown_input<T>(node: &Node<'_>, context: &mut Context) -> Option<T> {
     else {
         return None;
     };
-    context.unknown_variant(name.span, name.text, &["Source", "File", "Output", "Concat", "Root"])
+    context.unknown_variant(
+        name.span,
+        name.text,
+        &["Source", "File", "Output", "Concat", "ModuleKey", "Root"],
+    )
 }
 
 /// What outputs are.
