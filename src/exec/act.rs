@@ -16,6 +16,7 @@ use super::collect::collect;
 use super::discover::{Discovered, Discovery, Records};
 use super::kept::{self, Continued, Unfit};
 use super::make::{Make, made};
+use super::pace::Pace;
 use super::place::place;
 use super::sandbox::{End, Exit, Output, Root, Running, Sandbox, SandboxError, SandboxSpec, Usage};
 use super::secrets;
@@ -109,7 +110,15 @@ pub trait Watcher: Sync {
 
     /// Watches until the end is clear. All that is read goes to `log` as well. What the steps say on standard error is not
     /// part of `output`.
-    fn watch(&self, action: &Action, output: &mut PipeReader, log: &mut File) -> io::Result<Watched>;
+    /// `pace` is to be looked at meanwhile. `before` is what an earlier try of this run left to be [confirmed](Watched::hint).
+    fn watch(
+        &self,
+        action: &Action,
+        output: &mut PipeReader,
+        log: &mut File,
+        pace: &mut Pace,
+        before: Option<&str>,
+    ) -> io::Result<Watched>;
 
     /// What it means that the steps ended before the watcher had seen enough. `end` is how, where that is known, and
     /// `errors` what they said on standard error.
@@ -134,6 +143,8 @@ pub struct Watched {
     pub outputs: Vec<(String, Vec<u8>)>,
     /// Whether the output ended first, and decided nothing.
     pub ended: bool,
+    /// What is no verdict by itself, but would be if another try came to it as well.
+    pub hint: Option<String>,
 }
 
 /// A kind that kiln works out itself.
@@ -204,6 +215,8 @@ pub(super) struct Done {
     pub ended: bool,
     /// The step whose program could not be executed.
     pub not_started: Option<usize>,
+    /// What another try may confirm.
+    pub hint: Option<String>,
 }
 
 /// What a run read, and the key of its result.
@@ -231,6 +244,7 @@ impl Done {
             read: None,
             continued: false,
             ended: false,
+            hint: None,
             not_started: None,
         }
     }
@@ -287,8 +301,10 @@ impl Done {
 pub(super) fn act(stage: &Stage<'_>, task: &Task<'_>) -> Done {
     let (started, clock) = (SystemTime::now(), Instant::now());
     let mut tries = 0;
+    let mut hint = None;
     let mut done = loop {
-        let done = once(stage, task);
+        let mut done = once(stage, task, hint.as_deref());
+        hint = done.hint.take().or(hint);
         let again = done.outcome == Outcome::Infra && done.lost.is_none() && done.kept.is_none();
         let again = again && !stage.cancel.is_cancelled();
         if !again || tries == task.action.rule.rule.retries {
@@ -304,13 +320,13 @@ pub(super) fn act(stage: &Stage<'_>, task: &Task<'_>) -> Done {
     done
 }
 
-fn once(stage: &Stage<'_>, task: &Task<'_>) -> Done {
+fn once(stage: &Stage<'_>, task: &Task<'_>, before: Option<&str>) -> Done {
     let root = match stage.world.store.fresh_work_dir(&task.name.replace(['/', ':'], "_")) {
         Ok(root) => root,
         Err(error) => return Done::new(Outcome::Infra).saying(error),
     };
     let done = match WorkDir::new(root.clone()) {
-        Ok(work) => in_work_dir(stage, task, &work),
+        Ok(work) => in_work_dir(stage, task, &work, before),
         Err(error) => Done::new(Outcome::Infra).saying(error),
     };
     // What can't be removed now is swept by the next kiln that opens the cache.
@@ -318,7 +334,7 @@ fn once(stage: &Stage<'_>, task: &Task<'_>) -> Done {
     done
 }
 
-fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
+fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, before: Option<&str>) -> Done {
     let incremental = task.action.rule.rule.incremental.is_some();
     let kept = if incremental && !stage.clean { kept::take(stage, task, work) } else { Ok(None) };
     // Whatever is wrong with what was kept, it can be made again.
@@ -331,7 +347,7 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir) -> Done {
     let (mut done, discovered) = match stage.kinds.runner(task.action.rule.rule.kind) {
         Runner::Steps => sandboxed(stage, task, work, None, continued.as_ref()),
         Runner::Checked(check) => checked(stage, task, work, check),
-        Runner::Watched(watcher) => sandboxed(stage, task, work, Some(watcher), None),
+        Runner::Watched(watcher) => sandboxed(stage, task, work, Some((watcher, before)), None),
         Runner::Computed(compute) => (computed(stage, task, work, compute), None),
         Runner::Made(make) => (made(stage, task, work, make), None),
         Runner::Submitted(submit) => (submitted(stage, task, work, submit), None),
@@ -516,10 +532,10 @@ fn sandboxed(
     stage: &Stage<'_>,
     task: &Task<'_>,
     work: &WorkDir,
-    watcher: Option<&dyn Watcher>,
+    watcher: Option<(&dyn Watcher, Option<&str>)>,
     continued: Option<&Continued>,
 ) -> (Done, Option<Discovered>) {
-    let argv = watcher.map(|watcher| watcher.steps(task.action, &inside));
+    let argv = watcher.map(|(watcher, _)| watcher.steps(task.action, &inside));
     let staged =
         self::stage(stage.world, task.name, task.action, task.outputs_of, work, argv, &stage.jobserver);
     let mut spec = match staged {
@@ -555,7 +571,7 @@ fn sandboxed(
     let _registered = stage.cancel.register(running.killer());
     let done = match watcher {
         None => awaited(stage, task, running),
-        Some(watcher) => watched(stage, task, work, watcher, running, &mut log),
+        Some((watcher, before)) => watched(stage, task, work, watcher, before, running, &mut log),
     };
     let done = explained(stage, task, work, &spec, done);
     // The sandbox is gone, and with it whoever might still have read something.
@@ -625,11 +641,13 @@ fn watched(
     task: &Task<'_>,
     work: &WorkDir,
     watcher: &dyn Watcher,
+    before: Option<&str>,
     mut running: Running,
     log: &mut File,
 ) -> Done {
     let mut console = running.take_output().expect("the output was asked to be piped");
-    let seen = watcher.watch(task.action, &mut console, log);
+    let mut pace = Pace::new(running.init_pid());
+    let seen = watcher.watch(task.action, &mut console, log, &mut pace, before);
     let by_itself = match &seen {
         // One that has closed its output and goes on has no end to tell of.
         Ok(seen) if seen.ended => running.wait_timeout(LAST_BREATH).ok().flatten(),
@@ -652,7 +670,9 @@ fn watched(
     }
     match seen {
         Ok(seen) => match write_outputs(task.action, work, &seen.outputs) {
-            Ok(()) => Done { usage, made: true, ..Done::new(seen.outcome) }.saying(seen.message),
+            Ok(()) => {
+                Done { usage, made: true, hint: seen.hint, ..Done::new(seen.outcome) }.saying(seen.message)
+            }
             Err(message) => Done { usage, ..Done::new(Outcome::Infra) }.saying(message),
         },
         Err(error) => Done { usage, ..Done::new(Outcome::Infra) }.saying(error),

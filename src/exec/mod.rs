@@ -16,6 +16,7 @@
 //! | `told.rs` | what is told of it, beside them |
 //! | `secrets.rs` | private keys that steps see, and that none gets out |
 //! | `kept.rs`, `times.rs` | the output directory of its last run |
+//! | `pace.rs` | whether a sandbox had the CPU when it wanted it |
 //! | `place.rs` | `out/` |
 //! | `verify.rs` | runs that are held against what is recorded |
 //! | `unpack/` | source trees from commits and tarballs |
@@ -34,6 +35,7 @@ mod fetching;
 mod host;
 mod kept;
 mod make;
+mod pace;
 mod place;
 mod rooted;
 pub mod sandbox;
@@ -54,6 +56,7 @@ pub use cancel::Cancel;
 pub use discover::{Recorded, Records};
 pub use kept::kept_refers_to;
 pub use make::{Made, Make, Making, StepsEnd};
+pub use pace::Pace;
 pub use schedule::{Ended, ExecError, Goal, Options, execute};
 pub use stage::inside;
 pub use submit::{Job, JobInput, Submit, Submitted};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::exec::sandbox::End;
-use crate::exec::{Watched, Watcher};
+use crate::exec::{Pace, Watched, Watcher};
 use crate::graph::{Action, Value};
 use crate::lab::console::{Console, ConsoleVerdict, watch};
 use crate::lab::qemu;
@@ -19,6 +19,12 @@ const CONSOLE: &str = "console";
 
 /// Without a limit of its own, a boot has this long.
 const TIME_LIMIT: Duration = Duration::from_mins(2);
+
+/// A machine that prints nothing for so long, or for a quarter of its time, is silent.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// A host is too busy that kept a machine from running for this part of its time.
+const BUSY: u32 = 4;
 
 /// Boots under QEMU.
 pub(super) struct Boot;
@@ -42,20 +48,24 @@ impl Watcher for Boot {
         vec![boot.argv()]
     }
 
-    fn watch(&self, action: &Action, output: &mut PipeReader, log: &mut File) -> io::Result<Watched> {
+    fn watch(
+        &self,
+        action: &Action,
+        output: &mut PipeReader,
+        log: &mut File,
+        pace: &mut Pace,
+        before: Option<&str>,
+    ) -> io::Result<Watched> {
         let limit = text(action, "test.time_limit").parse().map_or(TIME_LIMIT, Duration::from_secs);
         let mut console = Console::new(text(action, "test.marker"), limit, Instant::now());
-        let verdict = watch(output, &mut console, log)?;
+        let verdict = watch(output, &mut console, log, &mut || pace.look())?;
         let ended = matches!(verdict, ConsoleVerdict::Ended { .. });
+        let (outcome, message, hint) =
+            Judge { pace, limit, clocks: console.clocks(), before }.judge(&verdict);
         let mut seen = Vec::new();
         log.seek(SeekFrom::Start(0))?;
         log.read_to_end(&mut seen)?;
-        Ok(Watched {
-            outcome: if verdict.passed() { Outcome::Pass } else { Outcome::Fail },
-            message: verdict.to_string(),
-            outputs: vec![(CONSOLE.to_owned(), seen)],
-            ended,
-        })
+        Ok(Watched { outcome, message, outputs: vec![(CONSOLE.to_owned(), seen)], ended, hint })
     }
 
     fn ended(
@@ -83,6 +93,92 @@ impl Watcher for Boot {
         );
         Watched { outcome: Outcome::Infra, message, ..watched }
     }
+}
+
+/// What a boot is judged by, besides what its console showed.
+struct Judge<'a> {
+    pace: &'a Pace,
+    limit: Duration,
+    /// How long the kernel printed, by its own clock and by ours.
+    clocks: Option<(Duration, Duration)>,
+    /// How an earlier try was silent.
+    before: Option<&'a str>,
+}
+
+impl Judge<'_> {
+    /// The outcome, what is said of it, and what another try may confirm. What the kernel itself said counts at once.
+    /// That time was up counts only as silence, of a machine that could have spoken, in two tries.
+    fn judge(&self, verdict: &ConsoleVerdict) -> (Outcome, String, Option<String>) {
+        let infra = |message: String| (Outcome::Infra, message, None);
+        let (awaited, last_line, silent) = match verdict {
+            ConsoleVerdict::Passed { .. } => return (Outcome::Pass, verdict.to_string(), None),
+            ConsoleVerdict::Oops { line } | ConsoleVerdict::Panic { line } if is_about_time(line) => {
+                return match self.busy(None) {
+                    Some(busy) => infra(format!("{verdict}; but {busy}")),
+                    None => (Outcome::Fail, verdict.to_string(), None),
+                };
+            }
+            ConsoleVerdict::TimeUp { awaited, last_line, silent } => (awaited, last_line, *silent),
+            _ => return (Outcome::Fail, verdict.to_string(), None),
+        };
+        let limit = rounded(self.limit);
+        let after = match &**last_line {
+            "" => String::new(),
+            line => format!(" after {line:?}"),
+        };
+        if let Some(busy) = self.busy(Some(silent)) {
+            return infra(format!(
+                "no {awaited} within {limit}, but {busy}; the last line was {last_line:?}"
+            ));
+        }
+        if silent < (self.limit / 4).min(SILENCE) {
+            return infra(format!(
+                "no {awaited} within {limit}, but it was still printing: {last_line:?}; the test's time_limit may be too short"
+            ));
+        }
+        let how = format!("silent for {}{after}", rounded(silent));
+        match self.before {
+            Some(before) if before == how => (Outcome::Fail, format!("hangs: {how} in two tries"), None),
+            Some(before) => (Outcome::Fail, format!("hangs: {how}; in an earlier try {before}"), None),
+            None => {
+                let message =
+                    format!("no {awaited} within {limit}: {how}; it hangs if another try is silent, too");
+                (Outcome::Infra, message, Some(how))
+            }
+        }
+    }
+
+    /// Whether the machine had too little time, on the whole or while it was silent.
+    fn busy(&self, silent: Option<Duration>) -> Option<String> {
+        let now = Instant::now();
+        let began_silence = silent.and_then(|silent| now.checked_sub(silent));
+        let while_silent = began_silence.map(|since| self.pace.starved_since(since));
+        let all = self.pace.starved();
+        let most = |starved: Duration, of: Duration| starved * BUSY >= of;
+        let short = most(all, self.pace.watched())
+            || while_silent
+                .zip(silent)
+                .is_some_and(|(starved, silent)| !silent.is_zero() && most(starved, silent));
+        if short {
+            let (all, watched) = (rounded(all), rounded(self.pace.watched()));
+            return Some(format!(
+                "the machine was kept from running for {all} of {watched}, so this host is too busy"
+            ));
+        }
+        let (kernel, ours) = self.clocks?;
+        (ours > SILENCE && kernel * 2 < ours)
+            .then(|| format!("its clock ran {} in {} of this host's time", rounded(kernel), rounded(ours)))
+    }
+}
+
+/// Whether a fault says no more than that time went by: as happens where the host is too busy.
+fn is_about_time(line: &str) -> bool {
+    ["lockup", "LOCKUP", "stall", "hung task", "hung_task"].iter().any(|word| line.contains(word))
+}
+
+/// A time as people tell it.
+fn rounded(time: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs((time + Duration::from_millis(500)).as_secs()))
 }
 
 fn text<'a>(action: &'a Action, hole: &str) -> &'a str {

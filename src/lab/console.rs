@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
+
+use self::text::{Plain, Programs};
 
 /// How much of a line is kept. A longer one is read in pieces that overlap.
 const MAX_LINE: usize = 4096;
@@ -45,6 +48,9 @@ const LOGIN: &str = "login:";
 
 /// How long nothing may follow a login prompt until it is taken for one.
 const PROMPT: Duration = Duration::from_secs(2);
+
+/// How often whoever watches looks around.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a boot has to come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,15 +95,15 @@ pub enum ConsoleVerdict {
         /// The prompt.
         line: String,
     },
-    /// Time was up, after some output.
-    Hang {
+    /// Time was up. By itself that says nothing of the kernel: the machine may have had too little time.
+    TimeUp {
         /// What did not appear.
         awaited: Awaited,
-        /// The last line of it.
+        /// The last line that was printed; empty where there was none.
         last_line: String,
+        /// Since when nothing was printed.
+        silent: Duration,
     },
-    /// Time was up, and nothing was ever printed.
-    Silent,
     /// The machine ended before what was awaited appeared.
     Ended {
         /// What that is.
@@ -106,7 +112,7 @@ pub enum ConsoleVerdict {
 }
 
 impl ConsoleVerdict {
-    /// Whether this is a pass. Everything else is a fail.
+    /// Whether this is a pass.
     pub fn passed(&self) -> bool {
         matches!(self, Self::Passed { .. })
     }
@@ -121,10 +127,12 @@ impl fmt::Display for ConsoleVerdict {
             Self::Panic { line } => write!(f, "the kernel panicked: {line}"),
             Self::Oops { line } => write!(f, "the kernel oopsed: {line}"),
             Self::Login { line } => write!(f, "a login prompt instead of the marker: {line}"),
-            Self::Hang { awaited, last_line } => {
+            Self::TimeUp { awaited, last_line, .. } if last_line.is_empty() => {
+                write!(f, "no {awaited} in time; nothing was ever printed")
+            }
+            Self::TimeUp { awaited, last_line, .. } => {
                 write!(f, "no {awaited} in time; the last line was: {last_line}")
             }
-            Self::Silent => f.write_str("the console stayed silent until time was up"),
             Self::Ended { awaited } => write!(f, "the machine ended before the {awaited} appeared"),
         }
     }
@@ -136,6 +144,14 @@ pub struct Console {
     marker: Vec<u8>,
     started: Instant,
     deadline: Instant,
+    plain: Plain,
+    programs: Programs,
+    /// The line of programs so far, or its last part: kernel messages in the middle of it are left out.
+    program_line: Vec<u8>,
+    /// When anything was last printed.
+    heard: Instant,
+    /// The kernel's clock and ours at its first and at its last message.
+    clocks: Option<((Duration, Instant), (Duration, Instant))>,
     /// The line so far, or its last part.
     line: Vec<u8>,
     /// How much of `line` was searched for the marker.
@@ -154,6 +170,11 @@ impl Console {
             marker: marker.as_bytes().to_vec(),
             started: now,
             deadline: now + time_limit,
+            plain: Plain::default(),
+            programs: Programs::default(),
+            program_line: Vec::new(),
+            heard: now,
+            clocks: None,
             line: Vec::new(),
             searched: 0,
             last_line: String::new(),
@@ -172,17 +193,33 @@ impl Console {
         if self.marker.is_empty() { Awaited::Login } else { Awaited::Marker }
     }
 
+    /// How long the kernel printed messages, by its own clock and by ours.
+    pub fn clocks(&self) -> Option<(Duration, Duration)> {
+        let (first, last) = self.clocks?;
+        Some((last.0.saturating_sub(first.0), last.1 - first.1))
+    }
+
     /// Takes what was printed. Once there is a verdict it stays.
     pub fn feed(&mut self, bytes: &[u8], now: Instant) -> Option<&ConsoleVerdict> {
+        let text = self.plain.take(bytes);
+        if text.iter().any(|byte| !byte.is_ascii_whitespace()) {
+            self.heard = now;
+        }
         // Carriage returns end lines too: consoles send `\r\n` and `\r\r\n`, and some programs rewrite their line.
-        for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+        for piece in text.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             if self.verdict.is_some() {
                 break;
             }
             self.take(piece, now);
-        }
-        if !bytes.is_empty() {
-            self.look_for_prompt(now);
+            let printed = self.programs.take(piece);
+            if !printed.is_empty() {
+                self.take_of_programs(&printed, now);
+            }
+            if let Some(stamp) = self.programs.stamp() {
+                let at = (stamp, now);
+                let (first, last) = self.clocks.unwrap_or((at, at));
+                self.clocks = Some((first, if last.0 == stamp { last } else { at }));
+            }
         }
         self.tick(now)
     }
@@ -195,14 +232,15 @@ impl Console {
         if let Some(since) = self.prompt.filter(|since| now >= *since + PROMPT) {
             self.verdict = Some(match self.awaited() {
                 awaited @ Awaited::Login => ConsoleVerdict::Passed { awaited, after: since - self.started },
-                Awaited::Marker => ConsoleVerdict::Login { line: readable(&self.line) },
+                Awaited::Marker => ConsoleVerdict::Login { line: readable(&self.program_line) },
             });
         } else if now >= self.deadline {
             let awaited = self.awaited();
             self.end_line(now);
-            self.verdict = Some(self.fault.take().unwrap_or_else(|| match self.last_line.as_str() {
-                "" => ConsoleVerdict::Silent,
-                line => ConsoleVerdict::Hang { awaited, last_line: line.to_owned() },
+            self.verdict = Some(self.fault.take().unwrap_or_else(|| ConsoleVerdict::TimeUp {
+                awaited,
+                last_line: self.last_line.clone(),
+                silent: now - self.heard,
             }));
         }
         self.verdict.as_ref()
@@ -247,19 +285,39 @@ impl Console {
         let from = self.searched.saturating_sub(self.marker.len());
         self.searched = self.line.len();
         let Some(at) = find(&self.line[from..], &self.marker) else { return };
-        // After an oops a marker is worth nothing, even in the oops' own line: nobody promised that the kernel ends
-        // its line before a program prints.
-        if self.verdict.is_none() && self.fault.is_none() && fault_in(&self.line[..from + at]).is_none() {
+        self.found_marker(fault_in(&self.line[..from + at]).is_some(), now);
+    }
+
+    /// After an oops a marker is worth nothing, even in the oops' own line: nobody promised that the kernel ends its line
+    /// before a program prints.
+    fn found_marker(&mut self, behind_fault: bool, now: Instant) {
+        if self.verdict.is_none() && self.fault.is_none() && !behind_fault {
             let (awaited, after) = (self.awaited(), now - self.started);
             self.verdict = Some(ConsoleVerdict::Passed { awaited, after });
         }
     }
 
-    /// A prompt is the one line that no one ends. Whatever follows it shows that it was none.
-    fn look_for_prompt(&mut self, now: Instant) {
-        let is_prompt = self.fault.is_none() && self.line.trim_ascii_end().ends_with(LOGIN.as_bytes());
+    /// Takes what programs printed, kernel messages left out: a marker or a prompt that one of them has torn is whole here.
+    fn take_of_programs(&mut self, printed: &[u8], now: Instant) {
+        for piece in printed.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            let ends = matches!(piece.last(), Some(b'\n' | b'\r'));
+            let from = self.program_line.len().saturating_sub(self.marker.len());
+            self.program_line.extend_from_slice(&piece[..piece.len() - usize::from(ends)]);
+            if let Some(at) = find(&self.program_line[from..], &self.marker) {
+                self.found_marker(fault_in(&self.program_line[..from + at]).is_some(), now);
+            }
+            if ends {
+                self.program_line.clear();
+            } else if self.program_line.len() > MAX_LINE + self.overlap() {
+                let surplus = self.program_line.len() - self.overlap();
+                self.program_line.drain(..surplus);
+            }
+        }
+        // A prompt is the one line that no one ends. What a program prints after it shows that it was none.
+        let is_prompt =
+            self.fault.is_none() && self.program_line.trim_ascii_end().ends_with(LOGIN.as_bytes());
         // A fault in the very line is judged at its end.
-        self.prompt = (is_prompt && fault_in(&self.line).is_none()).then_some(now);
+        self.prompt = (is_prompt && fault_in(&self.program_line).is_none()).then_some(now);
     }
 
     fn end_line(&mut self, now: Instant) {
@@ -308,18 +366,21 @@ fn readable(line: &[u8]) -> String {
     text.trim().chars().filter(|char| !char.is_control()).take(MAX_QUOTE).collect()
 }
 
-/// Watches `source` until there is a verdict, and copies all that is read to `log`.
+/// Watches `source` until there is a verdict, and copies all that is read to `log`. `look` is called about once a
+/// second.
 ///
 /// A `source` that ends is a machine that ended. The caller stops the machine afterwards.
 pub fn watch(
     source: &mut (impl Read + AsFd),
     console: &mut Console,
     log: &mut dyn Write,
+    look: &mut dyn FnMut(),
 ) -> io::Result<ConsoleVerdict> {
     let mut buffer = [0; 8192];
     loop {
         // One more than the whole milliseconds: to wake up early would be to spin.
-        let wait = console.deadline().saturating_duration_since(Instant::now()).as_millis() + 1;
+        look();
+        let wait = console.deadline().saturating_duration_since(Instant::now()).min(LOOK).as_millis() + 1;
         let wait = PollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX));
         let ready = match poll(&mut [PollFd::new(source.as_fd(), PollFlags::POLLIN)], wait) {
             Ok(ready) => ready > 0,

@@ -14,6 +14,7 @@ mod equal_bits;
 mod failures;
 mod fetching;
 mod fixups;
+mod hangs;
 mod history;
 mod jobserver;
 mod lava;

@@ -33,6 +33,16 @@ fn waited(chunks: &[&[u8]]) -> ConsoleVerdict {
     console.tick(deadline).unwrap().clone()
 }
 
+/// Time was up after a last line.
+fn hang(awaited: Awaited, last_line: &str, silent: Duration) -> ConsoleVerdict {
+    ConsoleVerdict::TimeUp { awaited, last_line: last_line.into(), silent }
+}
+
+/// The verdict when the last of so many chunks, one second apart, is followed by silence.
+fn silent_after(chunks: u64, last_line: &str) -> ConsoleVerdict {
+    hang(Awaited::Marker, last_line, LIMIT.saturating_sub(Duration::from_secs(chunks)))
+}
+
 fn passed(seconds: u64) -> ConsoleVerdict {
     ConsoleVerdict::Passed { awaited: Awaited::Marker, after: Duration::from_secs(seconds) }
 }
@@ -102,16 +112,10 @@ fn an_aftermath_does_not_outlast_the_limit() {
 
 #[test]
 fn silence_hang_and_end_are_told_apart() {
-    assert_eq!(waited(&[]), ConsoleVerdict::Silent);
-    assert_eq!(waited(&[b"\r\n\0\r\n"]), ConsoleVerdict::Silent);
-    assert_eq!(
-        waited(&[b"Booting\r\n\r\n"]),
-        ConsoleVerdict::Hang { awaited: Awaited::Marker, last_line: "Booting".into() }
-    );
-    assert_eq!(
-        waited(&[b"a\nno end "]),
-        ConsoleVerdict::Hang { awaited: Awaited::Marker, last_line: "no end".into() }
-    );
+    assert_eq!(waited(&[]), silent_after(0, ""));
+    assert_eq!(waited(&[b"\r\n\0\r\n"]), silent_after(0, ""));
+    assert_eq!(waited(&[b"Booting\r\n\r\n"]), silent_after(1, "Booting"));
+    assert_eq!(waited(&[b"a\nno end "]), silent_after(1, "no end"));
     assert_eq!(ended(&[]), ENDED);
     assert_eq!(ended(&[b"Booting\n"]), ENDED);
     assert_eq!(
@@ -130,9 +134,8 @@ fn a_login_prompt_is_no_marker() {
     // What follows in time shows that it was none; so does the end of the machine.
     assert_eq!(ended(&[b"debian login: ", b"KILN-BOOT-OK\n"]), passed(2));
     assert_eq!(ended(&[b"debian login: "]), ENDED);
-    let hang = |line: &str| ConsoleVerdict::Hang { awaited: Awaited::Marker, last_line: line.into() };
-    assert_eq!(waited(&[b"debian login: ", b"root\r\n"]), hang("debian login: root"));
-    assert_eq!(waited(&[b"debian login:\r\n"]), hang("debian login:"));
+    assert_eq!(waited(&[b"debian login: ", b"root\r\n"]), silent_after(2, "debian login: root"));
+    assert_eq!(waited(&[b"debian login:\r\n"]), silent_after(1, "debian login:"));
     // What is wrong with the kernel says more.
     let oops = ConsoleVerdict::Oops { line: "BUG: x".into() };
     assert_eq!(waited(&[b"BUG: x\ndebian login: "]), oops);
@@ -148,7 +151,7 @@ fn a_prompt_does_not_outlast_the_limit() {
     let mut console = Console::new(MARKER, LIMIT, start);
     console.feed(b"login: ", start + Duration::from_secs(59));
     assert_eq!(console.deadline(), start + LIMIT);
-    let hang = ConsoleVerdict::Hang { awaited: Awaited::Marker, last_line: "login:".into() };
+    let hang = hang(Awaited::Marker, "login:", Duration::from_secs(1));
     assert_eq!(console.tick(start + LIMIT), Some(&hang));
 }
 
@@ -170,7 +173,10 @@ fn a_login_prompt_passes_where_it_is_awaited() {
     let awaited = Awaited::Login;
     let two = ConsoleVerdict::Passed { awaited, after: Duration::from_secs(2) };
     assert_eq!(verdict(&[b"Debian\r\n", b"debian login: "]), two);
-    assert_eq!(verdict(&[b"Debian\r\n"]), ConsoleVerdict::Hang { awaited, last_line: "Debian".into() });
+    assert_eq!(
+        verdict(&[b"Debian\r\n"]),
+        hang(awaited, "Debian", LIMIT.saturating_sub(Duration::from_secs(1)))
+    );
     assert_eq!(verdict(&[b"BUG: x\n", b"debian login: "]), ConsoleVerdict::Oops { line: "BUG: x".into() });
     assert_eq!(watched(&[b"Debian\n"]).finish(second(3)), ConsoleVerdict::Ended { awaited });
 }
@@ -182,7 +188,7 @@ fn chatter_does_not_move_the_limit() {
     for second in 1..60 {
         assert_eq!(console.feed(b"still here\n", start + Duration::from_secs(second)), None);
     }
-    let hang = ConsoleVerdict::Hang { awaited: Awaited::Marker, last_line: "still here".into() };
+    let hang = hang(Awaited::Marker, "still here", Duration::ZERO);
     assert_eq!(console.feed(b"still here\n", start + LIMIT), Some(&hang));
 }
 
@@ -192,10 +198,7 @@ fn verdicts_are_sentences_and_survive_storage() {
         (passed(3), "booted to the marker in 3.0 s"),
         (ConsoleVerdict::Panic { line: "p".into() }, "the kernel panicked: p"),
         (ConsoleVerdict::Oops { line: "o".into() }, "the kernel oopsed: o"),
-        (
-            ConsoleVerdict::Hang { awaited: Awaited::Marker, last_line: "l".into() },
-            "no marker in time; the last line was: l",
-        ),
+        (hang(Awaited::Marker, "l", LIMIT), "no marker in time; the last line was: l"),
         (
             ConsoleVerdict::Login { line: "debian login:".into() },
             "a login prompt instead of the marker: debian login:",
@@ -208,7 +211,7 @@ fn verdicts_are_sentences_and_survive_storage() {
             ConsoleVerdict::Ended { awaited: Awaited::Login },
             "the machine ended before the login prompt appeared",
         ),
-        (ConsoleVerdict::Silent, "the console stayed silent until time was up"),
+        (hang(Awaited::Marker, "", LIMIT), "no marker in time; nothing was ever printed"),
         (ENDED, "the machine ended before the marker appeared"),
     ];
     for (verdict, sentence) in verdicts {
@@ -229,7 +232,7 @@ fn a_pipe_is_watched_and_logged() {
         let open = keep_open.then_some(writer);
         let mut log = Vec::new();
         let mut console = Console::new(MARKER, limit, Instant::now());
-        let verdict = watch(&mut reader, &mut console, &mut log).unwrap();
+        let verdict = watch(&mut reader, &mut console, &mut log, &mut || {}).unwrap();
         drop(open);
         assert_eq!(log, text);
         verdict
@@ -237,10 +240,42 @@ fn a_pipe_is_watched_and_logged() {
     assert!(watched(b"hello\nKILN-BOOT-OK\n", LIMIT, true).passed());
     assert_eq!(watched(b"hello\n", LIMIT, false), ENDED);
     let short = Duration::from_millis(20);
-    assert_eq!(
-        watched(b"hello\n", short, true),
-        ConsoleVerdict::Hang { awaited: Awaited::Marker, last_line: "hello".into() }
+    let verdict = watched(b"hello\n", short, true);
+    assert!(
+        matches!(&verdict, ConsoleVerdict::TimeUp { last_line, .. } if last_line == "hello"),
+        "{verdict}"
     );
+}
+
+#[test]
+fn what_a_kernel_message_or_an_escape_tears_is_whole() {
+    assert_eq!(ended(&[b"KILN-BO[   12.345678] usb 1-1: new device\r\n", b"OT-OK\r\n"]), passed(2));
+    assert_eq!(ended(&[b"KILN-\x1b[1;32mBOOT\x1b[0m-OK"]), passed(1));
+    assert_eq!(ended(&[b"\x1b[6nKILN", b"\x1b[", b"6n-BOOT-OK"]), passed(3));
+    assert_eq!(ended(&[b"[    1.5] usb: KILN-BOOT-OK"]), passed(1), "the kernel's own line has it");
+    // A message that says that the kernel is broken counts wherever it stands.
+    let oops = ConsoleVerdict::Oops { line: "KILN-BO[    1.5] BUG: x".into() };
+    assert_eq!(ended(&[b"KILN-BO[    1.5] BUG: x\r\nOT-OK\r\n"]), oops);
+    assert_eq!(
+        ended(&[b"\x1b[31mKernel panic - \x1b[0mnot syncing: x\n"]),
+        ConsoleVerdict::Panic { line: "Kernel panic - not syncing: x".into() }
+    );
+    let login = ConsoleVerdict::Login { line: "debian login:".into() };
+    for torn in [
+        &b"debian lo[    1.5] random: crng init done\r\ngin: "[..],
+        b"debian login: [    1.5] random: crng init done\r\n",
+        b"\x1b[1mdebian login:\x1b[0m \x1b[6n",
+    ] {
+        assert_eq!(waited(&[torn]), login, "{}", String::from_utf8_lossy(torn));
+    }
+    assert_eq!(waited(&[b"debian login: ", b"\x1b[6n", b"[    1.5] late\r\n"]), login);
+}
+
+#[test]
+fn the_kernels_clock_is_held_against_ours() {
+    let (console, _) = boot(&[b"[    1.0] a\n", b"b\n", b"[    1.5] c\n", b"d\n"]);
+    assert_eq!(console.clocks(), Some((Duration::from_millis(500), Duration::from_secs(2))));
+    assert_eq!(boot(&[b"no stamps\n"]).0.clocks(), None);
 }
 
 proptest! {
