@@ -121,6 +121,8 @@ pub enum Domain {
     StrongKey,
     /// Whose a kept output directory is.
     Kept,
+    /// What the files of a kept output directory were when it was kept.
+    KeptFiles,
     /// Where a remote has the path sets of an action key.
     Candidates,
     /// Where a remote has a kept output directory.
@@ -140,6 +142,7 @@ impl Domain {
             Self::State => "kiln 2026-11 state v1",
             Self::StrongKey => "kiln 2026-11 strong key v2",
             Self::Kept => "kiln 2026-11 kept directory v1",
+            Self::KeptFiles => "kiln 2026-11 files of a kept directory v1",
             Self::Candidates => "kiln 2026-11 remote path sets v1",
             Self::KeptRemote => "kiln 2026-11 remote kept directory v1",
             Self::Evidence => "kiln 2026-11 remote evidence v1",

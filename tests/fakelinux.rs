@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
@@ -58,12 +58,16 @@ impl Kernel {
         self.write(path, &(fs::read_to_string(self.path(path)).unwrap() + text));
     }
 
-    /// What make says it does: `CC init/main.o` and its like.
-    fn make(&self, target: &str) -> BTreeSet<String> {
+    fn run(&self, target: &str) -> Output {
         let mut make = Command::new("make");
         make.arg("-C").arg(self.path("Makefile").parent().unwrap());
         make.arg(format!("O={}", self.0.path().join("o").display())).args(["ARCH=x86_64", "-j2", target]);
-        let output = make.env_remove("MAKEFLAGS").output().unwrap();
+        make.env_remove("MAKEFLAGS").output().unwrap()
+    }
+
+    /// What make says it does: `CC init/main.o` and its like.
+    fn make(&self, target: &str) -> BTreeSet<String> {
+        let output = self.run(target);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
         let steps = text.lines().filter_map(|line| line.strip_prefix("  "));
@@ -144,4 +148,43 @@ fn make_overlooks_what_the_real_one_overlooks() {
     kernel.does_nothing();
     fs::remove_file(kernel.path("include/compat")).unwrap();
     kernel.does_nothing();
+    kernel.write("lib/errata.h", "int erratum;\n");
+    kernel.write("lib/feature_new", "");
+    kernel.does_nothing();
+    let makefile = fs::read_to_string(kernel.path("lib/Makefile")).unwrap();
+    kernel.write("lib/Makefile", &makefile.replace("digit_&", "number_&"));
+    kernel.does_nothing();
+    let (before, _) = makefile.split_once("$(obj)/digits.h: $(src)").unwrap();
+    kernel.write("lib/Makefile", before);
+    kernel.does_nothing();
+}
+
+#[test]
+fn from_nothing_it_sees_all_of_that() {
+    let built = |edit: &dyn Fn(&Kernel)| {
+        let kernel = Kernel::new();
+        edit(&kernel);
+        fs::remove_dir_all(kernel.0.path().join("o")).unwrap();
+        kernel.make("x86_64_defconfig");
+        kernel.run("all");
+        fs::read(kernel.0.path().join("o/vmlinux")).unwrap_or_default()
+    };
+    let plain = built(&|_| ());
+    assert!(!plain.is_empty());
+    let makefile = |kernel: &Kernel, edit: &dyn Fn(&str) -> String| {
+        let text = fs::read_to_string(kernel.path("lib/Makefile")).unwrap();
+        kernel.write("lib/Makefile", &edit(&text));
+    };
+    let edits: [&dyn Fn(&Kernel); 4] = [
+        &|kernel| kernel.write("lib/errata.h", "int erratum;\n"),
+        &|kernel| kernel.write("lib/feature_new", ""),
+        &|kernel| kernel.write("lib/digits.txt", "7\n"),
+        &|kernel| makefile(kernel, &|text| text.replace("digit_&", "number_&")),
+    ];
+    for (number, edit) in edits.iter().enumerate() {
+        let edited = built(edit);
+        assert!(!edited.is_empty() && edited != plain, "edit {number}");
+    }
+    let without_rule = |text: &str| text.split_once("$(obj)/digits.h: $(src)").unwrap().0.to_owned();
+    assert!(built(&|kernel| makefile(kernel, &without_rule)).is_empty());
 }

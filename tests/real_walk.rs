@@ -40,6 +40,12 @@ const HEADERS: &[&str] =
 /// Files that it does not look at.
 const UNREAD: &[&str] = &["fs/ext4/inode.c", "drivers/net/loopback.c", "sound/core/pcm.c"];
 
+/// Makefiles of directories that it builds in.
+const MAKEFILES: &[&str] = &["lib/Makefile", "mm/Makefile", "fs/Makefile"];
+
+/// Directories that it looks into, for new files.
+const NEARBY: &[&str] = &["lib", "include/linux", "kernel/sched"];
+
 /// Files that are new, where it does not look.
 const NEW: &[&str] = &["Documentation/admin-guide/walk.rst", "fs/ext4/walk.c", "sound/core/walk.h"];
 
@@ -50,6 +56,9 @@ enum Edit {
     /// Text that does.
     Code(&'static str),
     New(&'static str),
+    NewNearby(&'static str),
+    /// A word in a makefile.
+    Makefile(&'static str),
     Chmod(&'static str),
     Touch(&'static str),
     /// All files are as new as after a fresh checkout.
@@ -65,11 +74,13 @@ enum Kernel {
     Skipped,
     /// It is, in the directory of its last run.
     Continued { unchanged: bool },
+    /// It is, in an empty directory.
+    FromNothing { unchanged: bool },
 }
 
 impl Edit {
     fn any(random: &mut Random) -> Self {
-        match random.below(20) {
+        match random.below(23) {
             0..4 => Self::Comment(random.of::<&str>(SOURCES)),
             4..8 => Self::Code(random.of::<&str>(SOURCES)),
             8..10 => Self::Comment(random.of::<&str>(HEADERS)),
@@ -79,6 +90,8 @@ impl Edit {
             15 => Self::Chmod(random.of::<&str>(UNREAD)),
             16 => Self::Touch(random.of::<&str>(SOURCES)),
             17 => Self::Checkout,
+            18 => Self::NewNearby(random.of::<&str>(NEARBY)),
+            19 => Self::Makefile(random.of::<&str>(MAKEFILES)),
             _ => Self::Revert,
         }
     }
@@ -98,7 +111,9 @@ impl Edit {
                      static const char kiln_{step}[] __attribute__((__used__)) = \"{step}\";\n#endif\n"
                 ),
             ),
+            Self::Makefile(path) => append(path, &format!("# Step {step}.\n")),
             Self::New(path) => fs::write(at(path), format!("/* Step {step}. */\n")).unwrap(),
+            Self::NewNearby(dir) => fs::write(at(dir).join(format!("walk-{step}.h")), "").unwrap(),
             Self::Chmod(path) => {
                 let mode = at(path).metadata().unwrap().permissions().mode();
                 fs::set_permissions(at(path), Permissions::from_mode(mode ^ 0o111)).unwrap();
@@ -106,11 +121,16 @@ impl Edit {
             Self::Touch(path) => touch(&at(path)),
             Self::Checkout => each_file(&walk.tree(), &touch),
             Self::Revert => {
-                for path in [SOURCES, HEADERS, UNREAD].concat() {
+                for path in [SOURCES, HEADERS, UNREAD, MAKEFILES].concat() {
                     fs::copy(walk.original.join(path), at(path)).unwrap();
                 }
                 for path in NEW {
                     let _ = fs::remove_file(at(path));
+                }
+                for dir in NEARBY {
+                    for earlier in 1..step {
+                        let _ = fs::remove_file(at(dir).join(format!("walk-{earlier}.h")));
+                    }
                 }
             }
         }
@@ -121,6 +141,7 @@ impl Edit {
         match self {
             Self::Comment(path) if is_read(path) => Kernel::Continued { unchanged: true },
             Self::Code(path) if is_read(path) => Kernel::Continued { unchanged: false },
+            Self::Makefile(_) | Self::NewNearby(_) => Kernel::FromNothing { unchanged: true },
             // Of those that are read, none gets another mode; where all is as it was, the result is known.
             _ => Kernel::Skipped,
         }
@@ -165,8 +186,13 @@ impl Walk {
         });
         let Some(event) = finished else { return (Kernel::Skipped, "skipped".to_owned()) };
         let text = event.to_string();
-        assert!(event["continued"] == true, "it did not continue: {text}");
-        (Kernel::Continued { unchanged: event["how"] == "ran-unchanged" }, text)
+        let unchanged = event["how"] == "ran-unchanged";
+        let kernel = if event["continued"] == true {
+            Kernel::Continued { unchanged }
+        } else {
+            Kernel::FromNothing { unchanged }
+        };
+        (kernel, text)
     }
 
     /// Compares with a build from nothing.

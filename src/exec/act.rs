@@ -480,17 +480,27 @@ fn leave(
             Outcome::Pass => BTreeMap::new(),
             _ => continued.map(|continued| continued.changed).unwrap_or_default(),
         };
-        match secrets::private_key(&work.out()) {
+        match unkeepable(stage, work) {
             // Without it the next run takes longer, and is as right.
             Ok(None) => drop(kept::keep(stage, task, work, &read.set, unfinished)),
-            Ok(Some(path)) => {
-                let path = path.strip_prefix(work.out()).unwrap_or(&path).display().to_string();
-                done = done.adding(format!("its output directory is not kept: {path} is a private key"));
+            // It failed before its settings were there.
+            Err(_) if done.outcome == Outcome::Fail => {}
+            Ok(Some(why)) | Err(why) => {
+                done = done.adding(format!("its output directory is not kept: {why}"));
             }
-            Err(error) => done = done.adding(format!("its output directory is not kept: {error}")),
         }
     }
     done
+}
+
+/// Why no run may continue in what this one leaves.
+fn unkeepable(stage: &Stage<'_>, work: &WorkDir) -> Result<Option<String>, String> {
+    let key = secrets::private_key(&work.out()).map_err(|error| error.to_string())?;
+    if let Some(path) = key {
+        let path = path.strip_prefix(work.out()).unwrap_or(&path);
+        return Ok(Some(format!("{} is a private key", path.display())));
+    }
+    stage.kinds.records().stateful(&work.out())
 }
 
 /// Runs steps, and has what they made checked, or explained why they did not.

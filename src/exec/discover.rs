@@ -1,6 +1,5 @@
 //! Discovery: what a run read of its inputs, as a path set.
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -9,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
+use super::asked::asked_for;
 use super::sandbox::Prepared;
 use super::stage::inside;
 use super::trace::{Opened, Tracer};
@@ -28,13 +28,32 @@ pub struct Recorded {
     pub trees: Vec<Vec<u8>>,
 }
 
+/// What a build uses a file of a source tree for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Only compilations read it, of which the build repeats those that are older than it.
+    Compiled,
+    /// It is a script, or a program is made from it, that runs during the build.
+    Program,
+    /// It says how things are made.
+    Makefile,
+    /// Anything else.
+    Other,
+}
+
+/// Tells the use of a file, by its path from the root of the tree.
+pub type Uses = Box<dyn Fn(&[u8]) -> Use>;
+
 /// Reads the records that builds keep.
 pub trait Records: Sync {
     /// The records in `out`, the output directory of a run that saw the tree at `inside`; `tree` is where it is.
     fn read(&self, out: &Path, inside: &Path, tree: &Path) -> Result<Recorded, String>;
 
-    /// The files that a build that continues in `out` makes everything anew of, once they are newer.
-    fn followed(&self, out: &Path, inside: &Path, tree: &Path) -> Result<BTreeSet<Vec<u8>>, String>;
+    /// What the build that left the output directory `out` uses files for.
+    fn uses(&self, out: &Path, inside: &Path, tree: &Path) -> Result<Uses, String>;
+
+    /// Why no build may continue in `out`, whatever has changed: its configuration takes in what lies there.
+    fn stateful(&self, out: &Path) -> Result<Option<String>, String>;
 }
 
 /// Watches a run, if somebody has to.
@@ -107,10 +126,15 @@ impl<'a> Discovery<'a> {
                 let trace = tracer.and_then(|tracer| tracer.finish().map_err(|error| error.to_string()));
                 match trace {
                     Ok(trace) => {
-                        let seen = inputs.into_iter().zip(trace.mounts);
-                        let seen = seen.map(|(input, opened)| {
-                            (input.to_owned(), Reads::only(of_opened(&opened, &unsearched, &named)))
-                        });
+                        let mut seen = Vec::new();
+                        for (input, opened) in inputs.into_iter().zip(trace.mounts) {
+                            let mut entries = of_opened(&opened, &unsearched, &named);
+                            match asked_in(world, self.manifest, input, &entries) {
+                                Ok(asked) => entries.extend(asked),
+                                Err(why) => return whole(Some(why)),
+                            }
+                            seen.push((input.to_owned(), Reads::only(entries)));
+                        }
                         let seen = PathSet::new(Provenance::Opens, seen);
                         Discovered { set: self.manifest.whole().narrowed(seen), unknown: None, of_all: false }
                     }
@@ -122,15 +146,17 @@ impl<'a> Discovery<'a> {
                 for tree in self.manifest.trees().iter().filter(|tree| tree.discovered) {
                     // Records tell of source trees; of another node's output all counts.
                     let What::Source { source, .. } = &tree.what else { continue };
-                    let recorded = world
+                    let entries = world
                         .source_tree(source)
                         .map_err(|error| error.to_string())
-                        .and_then(|at| records.read(out, &inside(&tree.input), &at.root));
-                    match recorded {
-                        Ok(recorded) => {
-                            let reads = Reads::only(of_records(&recorded, &unsearched, &named));
-                            found.push((tree.input.clone(), reads));
-                        }
+                        .and_then(|at| records.read(out, &inside(&tree.input), &at.root))
+                        .map(|recorded| of_records(&recorded, &unsearched, &named));
+                    let all = entries.and_then(|mut entries| {
+                        entries.extend(asked_in(world, self.manifest, &tree.input, &entries)?);
+                        Ok(entries)
+                    });
+                    match all {
+                        Ok(entries) => found.push((tree.input.clone(), Reads::only(entries))),
                         Err(why) => return whole(Some(why)),
                     }
                 }
@@ -144,6 +170,23 @@ impl<'a> Discovery<'a> {
             (Discoverer::Kbuild | Discoverer::Fanotify, _) => whole(None),
         }
     }
+}
+
+/// The headers that files of a source tree, those among these entries, ask for without opening them.
+fn asked_in(
+    world: &World<'_>,
+    manifest: &Manifest,
+    input: &str,
+    entries: &[PathEntry],
+) -> Result<Vec<PathEntry>, String> {
+    let tree = manifest.trees().iter().find(|tree| tree.input == input);
+    // Outputs of other nodes hold no code.
+    let Some(What::Source { source, .. }) = tree.map(|tree| &tree.what) else { return Ok(Vec::new()) };
+    let at = world.source_tree(source).map_err(|error| error.to_string())?;
+    let is_file = |entry: &&PathEntry| matches!(entry.kind, EntryKind::File | EntryKind::Searched);
+    let headers = asked_for(&at.root, entries.iter().filter(is_file).map(|entry| &*entry.path))?;
+    // Where it would be found is not known: a file of its name may be it, wherever that is.
+    Ok(headers.iter().map(|header| PathEntry::new(EntryKind::Searched, split(header).1)).collect())
 }
 
 /// What a run made may be what it searched for, as generated headers are: a new file of such a name in a tree may be

@@ -11,12 +11,12 @@
 //! | `stage.rs`, `canonical.rs` | its inputs, and the sandbox it runs in |
 //! | `make.rs` | a run in which kiln makes the outputs itself |
 //! | `submit.rs` | a run that machines elsewhere carry out |
-//! | `discover.rs`, `trace/` | what it read |
+//! | `discover.rs`, `asked.rs`, `trace/` | what it read, and asked for |
 //! | `collect.rs` | its outputs |
 //! | `told.rs` | what is told of it, beside them |
 //! | `secrets.rs` | private keys that steps see, and that none gets out |
-//! | `kept.rs`, `times.rs` | the output directory of its last run |
 //! | `pace.rs` | whether a sandbox had the CPU when it wanted it |
+//! | `kept/`, `times.rs` | the output directory of its last run, and what of a change lets a run continue there |
 //! | `place.rs` | `out/` |
 //! | `verify.rs` | runs that are held against what is recorded |
 //! | `unpack/` | source trees from commits and tarballs |
@@ -26,6 +26,7 @@
 
 mod act;
 mod ask;
+mod asked;
 mod cancel;
 mod canonical;
 mod collect;
@@ -53,7 +54,7 @@ mod verify;
 
 pub use act::{Check, Compute, Kinds, Ran, Runner, Watched, Watcher};
 pub use cancel::Cancel;
-pub use discover::{Recorded, Records};
+pub use discover::{Recorded, Records, Use, Uses};
 pub use kept::kept_refers_to;
 pub use make::{Made, Make, Making, StepsEnd};
 pub use pace::Pace;

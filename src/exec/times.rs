@@ -26,7 +26,8 @@ pub(super) fn staged() -> SystemTime {
 }
 
 /// Moves the times of all files below `dir` past `base`, in their order: those that were equal stay equal, and none
-/// comes to lie in the future. Returns false where that can't be: `base` is too near, or in the future itself.
+/// comes to lie in the future. Returns false where that can't be: `base` is too near, or in the future itself, or the
+/// file system does not keep times so exactly.
 pub(super) fn move_past(dir: &Path, base: SystemTime) -> io::Result<bool> {
     let mut times = Vec::new();
     each(dir, &mut |path, stat| {
@@ -35,6 +36,9 @@ pub(super) fn move_past(dir: &Path, base: SystemTime) -> io::Result<bool> {
         }
         Ok(())
     })?;
+    if !is_exact(dir)? {
+        return Ok(false);
+    }
     times.sort_unstable();
     let (Some((oldest, _)), Some((newest, _))) = (times.first(), times.last()) else { return Ok(true) };
     let now = SystemTime::now();
@@ -56,6 +60,14 @@ pub(super) fn move_past(dir: &Path, base: SystemTime) -> io::Result<bool> {
         set(path, at)?;
     }
     Ok(true)
+}
+
+/// Whether the file system that `dir` is on tells times apart that are a step apart: some keep seconds.
+fn is_exact(dir: &Path) -> io::Result<bool> {
+    let probe = tempfile::NamedTempFile::new_in(dir)?;
+    let time = SystemTime::UNIX_EPOCH + STAGED + STEP;
+    set(probe.path(), time)?;
+    Ok(fs::metadata(probe.path())?.modified()? == time)
 }
 
 /// Sets the time of a file, or of a link itself.

@@ -6,22 +6,24 @@
 //! are a part of the truth, never more than it.
 
 mod cover;
-mod follow;
 mod incbin;
 mod makefile;
 mod names;
+mod stateful;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod uses;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub use cover::{Cover, CoverError, cover};
-pub use follow::follows;
+pub use stateful::stateful;
+pub use uses::Use;
 
 use names::{Format, Origin, each_name};
 use tree::Tree;
@@ -49,6 +51,8 @@ pub struct Records {
     pub unplaced: BTreeSet<Vec<u8>>,
     /// Records that could not be read, or name what can't be in the source, and why.
     pub unreadable: Vec<(PathBuf, String)>,
+    /// What each file that a record names was used for.
+    uses: BTreeMap<Vec<u8>, Use>,
 }
 
 /// Why there are no records.
@@ -82,6 +86,7 @@ pub fn records(out: &Path, source_inside: &Path, source: &Path) -> Result<Record
         prefix: prefix(source_inside),
         tree: Tree::new(source, source_inside),
         seen: HashSet::new(),
+        used_for: None,
         dirs: BTreeSet::from([Vec::new()]),
         records: Records::default(),
     };
@@ -134,7 +139,9 @@ struct Reading<'a> {
     prefix: Vec<u8>,
     tree: Tree<'a>,
     /// Absolute names that were looked at before: a few thousand headers are in hundreds of records each.
-    seen: HashSet<(Origin, Vec<u8>)>,
+    seen: HashSet<(Origin, Option<Use>, Vec<u8>)>,
+    /// What the record at hand says of the files in it: `None` where it says nothing of how they are used.
+    used_for: Option<Use>,
     /// Directories of the source that make visited, without their ancestors.
     dirs: BTreeSet<Vec<u8>>,
     records: Records,
@@ -154,6 +161,7 @@ impl Reading<'_> {
         }
         let compilers = record.extension().is_some_and(|extension| extension == "d");
         let format = if compilers { Format::Rule } else { Format::Assignments };
+        self.used_for = uses::of_record(record, &bytes);
         let prefix = std::mem::take(&mut self.prefix);
         each_name(&bytes, format, &prefix, |name| {
             // Of Kconfig's files the names are relative to the source, and make has no business where they are.
@@ -171,14 +179,16 @@ impl Reading<'_> {
 
     /// A name below the source.
     fn absolute(&mut self, record: &Path, origin: Origin, below: &[u8]) {
-        if !self.seen.insert((origin, below.to_vec())) {
+        // What a compilation read is in its list; options of its command may name what it did not.
+        let used_for = self.used_for.filter(|used| origin != Origin::Command || *used != Use::Compiled);
+        if !self.seen.insert((origin, used_for, below.to_vec())) {
             return;
         }
         match (self.tree.file(below), origin) {
             (Some(file), Origin::Kconfig) => {
                 self.records.files.insert(file);
             }
-            (Some(file), _) => self.add(file),
+            (Some(file), _) => self.add(file, used_for),
             // A word of a command may be anything, a directory for example.
             (None, Origin::Command) => {}
             (None, Origin::List | Origin::Kconfig) if is_plain(below) => {
@@ -200,14 +210,18 @@ impl Reading<'_> {
                 return;
             }
             if let Some(file) = self.tree.file(&path) {
-                return self.add(file);
+                return self.add(file, self.used_for);
             }
             base = parent(at);
         }
         self.records.unplaced.insert(join(dir, name));
     }
 
-    fn add(&mut self, file: Vec<u8>) {
+    fn add(&mut self, file: Vec<u8>, used_for: Option<Use>) {
+        if let Some(used_for) = used_for {
+            let known = self.records.uses.entry(file.clone()).or_insert(used_for);
+            *known = used_for.max(*known);
+        }
         self.dirs.insert(parent(&file).unwrap_or_default().to_vec());
         self.records.files.insert(file);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::exec::{Recorded, Records};
+use crate::exec::{Recorded, Records, Use, Uses};
 use crate::kernel::kbuild;
 
 /// kbuild's records.
@@ -26,10 +26,23 @@ impl Records for Kbuild {
         Ok(Recorded { files: list(files), dirs: list(dirs), trees: list(trees) })
     }
 
-    fn followed(&self, out: &Path, inside: &Path, tree: &Path) -> Result<BTreeSet<Vec<u8>>, String> {
-        // What an unreadable record names is not followed, then.
+    fn uses(&self, out: &Path, inside: &Path, tree: &Path) -> Result<Uses, String> {
         let records = kbuild::records(out, inside, tree).map_err(|error| error.to_string())?;
-        Ok(records.files.into_iter().filter(|file| kbuild::follows(file)).collect())
+        if let Some((record, why)) = records.unreadable.first() {
+            return Err(format!("{}: {why}", record.display()));
+        }
+        Ok(Box::new(move |path| match records.used_for(path) {
+            kbuild::Use::Compiled => Use::Compiled,
+            kbuild::Use::Program => Use::Program,
+            kbuild::Use::Makefile => Use::Makefile,
+            kbuild::Use::Other => Use::Other,
+        }))
+    }
+
+    fn stateful(&self, out: &Path) -> Result<Option<String>, String> {
+        let setting =
+            kbuild::stateful(out).map_err(|error| format!("its settings can't be read: {error}"))?;
+        Ok(setting.map(|(setting, what)| format!("{setting} {what}")))
     }
 }
 

@@ -84,8 +84,9 @@ impl Provenance {
     /// Raised when the discoverer learns to see more, so that what it overlooked before is not found any more.
     const fn version(self) -> u64 {
         match self {
-            Self::KbuildRecords => 2,
-            Self::Opens | Self::Whole => 1,
+            Self::KbuildRecords => 3,
+            Self::Opens => 2,
+            Self::Whole => 1,
         }
     }
 

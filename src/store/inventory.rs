@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::error::{At, StoreError};
-use super::kept::room;
+use super::kept::Survey;
 use super::{Kept, Store, times};
 use crate::digest::Digest;
 
@@ -145,7 +145,7 @@ impl Store {
 
 /// Room of a directory in which others may be at work.
 fn room_now(dir: &Path) -> u64 {
-    room(dir).unwrap_or(0)
+    Survey::of(dir).map_or(0, |survey| survey.bytes)
 }
 
 fn blobs(dir: &Path) -> Result<(Vec<BlobFile>, Vec<Thing>), StoreError> {

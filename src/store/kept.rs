@@ -7,8 +7,9 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File, Metadata, Permissions};
+use std::fs::{self, DirBuilder, DirEntry, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{At, StoreError};
 use super::session::remove_any;
 use super::{Store, codec};
-use crate::digest::Digest;
+use crate::digest::{Digest, Domain, Hasher};
 
 /// A kept output directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ struct About {
     record: Digest,
     /// The path sets and trees that the record speaks of: it is worth nothing without them.
     needs: Vec<Digest>,
+    /// What the files of the directory were when it was kept: see [`Survey`].
+    files: Digest,
 }
 
 impl From<About> for Kept {
@@ -75,7 +78,7 @@ impl Store {
         let kept = self.kept_dir();
         File::open(&kept).and_then(|dir| dir.sync_all()).at(&kept)?;
         let record = match read_about(&taken, key) {
-            Ok(Some(about)) => {
+            Ok(Some(about)) if about.is_untouched(&taken) => {
                 fs::read(taken.join("record")).ok().filter(|record| Digest::of_bytes(record) == about.record)
             }
             _ => None,
@@ -97,7 +100,9 @@ impl Store {
         let Some(taken) = self.take_away(&key.to_string())? else { return Ok(None) };
         let about = read_about(&taken, key).at(&taken)?;
         let record = fs::read(taken.join("record")).at(&taken)?;
-        let whole = about.is_some_and(|about| about.record == Digest::of_bytes(&record));
+        let is_whole =
+            |about: &About| about.record == Digest::of_bytes(&record) && about.is_untouched(&taken);
+        let whole = about.as_ref().is_some_and(is_whole);
         let seen = whole.then(|| look(&taken.join("out"), &record));
         // Where another has been kept by now, that is newer.
         if !whole || fs::rename(&taken, self.kept_dir().join(key.to_string())).is_err() {
@@ -121,7 +126,8 @@ impl Store {
         needs: &[Digest],
         limit: u64,
     ) -> Result<(), StoreError> {
-        let bytes = room(out)?.saturating_add(record.len() as u64);
+        let survey = Survey::of(out)?;
+        let bytes = survey.bytes.saturating_add(record.len() as u64);
         let staged = self.session.temp_path();
         DirBuilder::new().mode(0o700).create(&staged).at(&staged)?;
         rename(out, &staged.join("out")).at(out)?;
@@ -134,6 +140,7 @@ impl Store {
                 used: u64::try_from(used.as_nanos()).unwrap_or(u64::MAX),
                 record: Digest::of_bytes(record),
                 needs: needs.to_vec(),
+                files: survey.files,
             };
             for (name, bytes) in [("record", record), ("about", &codec::seal(&about))] {
                 let path = staged.join(name);
@@ -175,6 +182,14 @@ impl Store {
             }
         }
         Ok(freed)
+    }
+
+    /// Drops those that a node has left.
+    pub fn drop_kept_of(&self, node: &str) -> Result<(), StoreError> {
+        for kept in self.sweep_kept()?.iter().filter(|kept| kept.node == node) {
+            self.drop_one(&kept.key.to_string())?;
+        }
+        Ok(())
     }
 
     /// Removes what is no kept directory: half of one, or one that has been tampered with. Gives the others.
@@ -305,25 +320,55 @@ fn read_about(dir: &Path, key: &Digest) -> io::Result<Option<About>> {
     Ok(about.filter(|_| whole))
 }
 
-/// How much room a tree takes on disk; a file with several names in it counts once.
-pub(super) fn room(dir: &Path) -> Result<u64, StoreError> {
-    let mut bytes = 0_u64;
-    let mut seen = HashSet::new();
-    let mut dirs = vec![dir.to_owned()];
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(&dir).reading(&dir)? {
-            let entry = entry.reading(&dir)?;
-            let path = entry.path();
-            let stat = entry.metadata().reading(&path)?;
-            if stat.is_dir() {
-                dirs.push(path);
-            } else if stat.nlink() > 1 && !seen.insert((stat.dev(), stat.ino())) {
-                continue;
-            }
-            bytes = bytes.saturating_add(stat.blocks().saturating_mul(512));
-        }
+impl About {
+    /// Whether nobody has changed a file of the directory since it was kept. What is not as it was left is of no use:
+    /// a build goes by the times of its files, and by nothing else.
+    fn is_untouched(&self, kept: &Path) -> bool {
+        Survey::of(&kept.join("out")).is_ok_and(|survey| survey.files == self.files)
     }
-    Ok(bytes)
+}
+
+/// What a look at every file of a tree tells.
+pub(super) struct Survey {
+    /// How much room it takes on disk; a file with several names in it counts once.
+    pub bytes: u64,
+    /// The digest of names, sizes, modes, times and inodes. Nothing can set a ctime back but the clock; it changes with
+    /// every write, chmod and rename of a file, and not when a directory above is renamed.
+    files: Digest,
+}
+
+impl Survey {
+    pub(super) fn of(dir: &Path) -> Result<Self, StoreError> {
+        let mut bytes = 0_u64;
+        let mut seen = HashSet::new();
+        let mut hasher = Hasher::new(Domain::KeptFiles);
+        let mut dirs = vec![PathBuf::new()];
+        while let Some(below) = dirs.pop() {
+            let at = dir.join(&below);
+            let mut entries = fs::read_dir(&at).reading(&at)?.collect::<Result<Vec<_>, _>>().reading(&at)?;
+            entries.sort_unstable_by_key(DirEntry::file_name);
+            for entry in entries {
+                let path = below.join(entry.file_name());
+                let stat = entry.metadata().reading(&dir.join(&path))?;
+                hasher.bytes(path.as_os_str().as_bytes()).number(stat.mode().into());
+                if stat.is_dir() {
+                    dirs.push(path);
+                } else {
+                    for number in [stat.ino(), stat.size()] {
+                        hasher.number(number);
+                    }
+                    for time in [stat.mtime(), stat.mtime_nsec(), stat.ctime(), stat.ctime_nsec()] {
+                        hasher.number(time.cast_unsigned());
+                    }
+                    if stat.nlink() > 1 && !seen.insert((stat.dev(), stat.ino())) {
+                        continue;
+                    }
+                }
+                bytes = bytes.saturating_add(stat.blocks().saturating_mul(512));
+            }
+        }
+        Ok(Self { bytes, files: hasher.finish() })
+    }
 }
 
 /// Renames a directory. Moving one to another parent needs to write to it, for its `..`.

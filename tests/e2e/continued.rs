@@ -1,10 +1,12 @@
 //! Builds that go on where the last one ended: they make what has changed, no less, and hardly more.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use crate::project::{BOOT, Build, CONFIG, KERNEL, MATCH, OUT, Project, Said};
+use crate::project::{BOOT, Build, CONFIG, KERNEL, MATCH, Project, Said};
 
 fn built() -> Project {
     let project = Project::new();
@@ -55,15 +57,6 @@ fn only_what_changed_is_compiled() {
 }
 
 #[test]
-fn a_makefile_of_a_directory_is_followed() {
-    let project = built();
-    project.edit("linux/drivers/Makefile", "-DPORTS", "-DNO_PORTS");
-    project.build("").exits(0).continues(KERNEL);
-    assert_eq!(compiled(&project, KERNEL), ["drivers/8250.o"]);
-    project.is_as_from_nothing();
-}
-
-#[test]
 fn after_a_fresh_checkout_only_what_differs_is_compiled() {
     let project = built();
     fs::rename(project.path("linux"), project.path("before")).unwrap();
@@ -91,7 +84,10 @@ fn what_looks_newer_than_now_is_not_gone_on_from() {
     let project = built();
     project.edit("linux/init/main.c", "Hello", "Goodbye");
     set_time(&project, "linux/lib/string.c", SystemTime::now() + Duration::from_hours(1));
-    project.build("").exits(0).starts_anew(KERNEL, "files of the source tree have times in the future");
+    project
+        .build("")
+        .exits(0)
+        .starts_anew(KERNEL, "times of files can't be compared: nothing that is made now would be newer");
     assert_eq!(compiled(&project, KERNEL), ALL);
     project.is_as_from_nothing();
 }
@@ -124,76 +120,65 @@ fn after_an_error_of_the_compiler_the_fix_is_built() {
     project.is_as_from_nothing();
 }
 
-const STOP: &str = "$(error half done)\n";
+const STOP: &str = "#error half done\n";
 
-/// Two edits: one of code, and one of the makefile that would have had it compiled, and now stops make before that.
+/// Two edits: one of code, and one that stops make before it comes to that: with one core, directories are built in turn.
 fn stopped() -> Project {
     let project = built();
-    project.edit("linux/init/main.c", "Hello", "Goodbye");
-    project.write_more("linux/init/Makefile", STOP);
-    let build = project.build("").exits(1);
-    assert_eq!(build.finished(KERNEL)["outcome"], "fail");
-    project.kiln(&format!("log {KERNEL}")).exits(0).says("*** half done.  Stop.");
-    assert!(!compiled(&project, KERNEL).contains(&"init/main.o".to_owned()));
+    project.edit("linux/drivers/virtio.c", "devices[4]", "devices[5]");
+    project.edit("linux/init/main.c", "void start_kernel", &format!("{STOP}void start_kernel"));
+    fails_at_the_stop(&project);
     project
+}
+
+fn fails_at_the_stop(project: &Project) {
+    let said = project.kiln("build -j1 --format json-lines").exits(1);
+    assert_eq!(Build::new(said).finished(KERNEL)["outcome"], "fail");
+    project.kiln(&format!("log {KERNEL}")).exits(0).says("error: #error half done");
+    assert!(!compiled(project, KERNEL).contains(&"drivers/virtio.o".to_owned()));
 }
 
 #[test]
 fn what_a_failure_left_undone_is_done_though_it_changes_no_more() {
     let project = stopped();
-    project.edit("linux/init/Makefile", STOP, "");
+    project.edit("linux/init/main.c", STOP, "");
     project.build("").exits(0).runs(&[KERNEL, BOOT]).continues(KERNEL);
-    assert!(compiled(&project, KERNEL).contains(&"init/main.o".to_owned()));
+    assert!(compiled(&project, KERNEL).contains(&"drivers/virtio.o".to_owned()));
     project.is_as_from_nothing();
 }
 
 #[test]
 fn after_two_failures_nothing_is_forgotten() {
     let project = stopped();
-    project.edit("linux/drivers/virtio.c", "devices[4]", "devices[5]");
-    project.build("").exits(1);
-    project.edit("linux/init/Makefile", STOP, "");
+    project.edit("linux/lib/string.c", "int strlen", "long strlen");
+    fails_at_the_stop(&project);
+    project.edit("linux/init/main.c", STOP, "");
     project.build("").exits(0).continues(KERNEL);
-    assert!(compiled(&project, KERNEL).contains(&"init/main.o".to_owned()));
+    assert_eq!(compiled(&project, KERNEL), ["drivers/virtio.o", "init/main.o", "lib/string.o"]);
     project.is_as_from_nothing();
 }
 
 #[test]
 fn after_a_failure_all_of_it_can_be_taken_back() {
     let project = stopped();
-    project.edit("linux/init/Makefile", STOP, "");
-    project.edit("linux/init/main.c", "Goodbye", "Hello");
+    project.edit("linux/init/main.c", STOP, "");
+    project.edit("linux/drivers/virtio.c", "devices[5]", "devices[4]");
     project.build("").exits(0).runs(&[]);
     project.is_as_from_nothing();
 
     // What is kept is of the failure.
-    project.edit("linux/drivers/virtio.c", "devices[4]", "devices[5]");
+    project.edit("linux/lib/string.c", "int strlen", "long strlen");
     project.build("").exits(0).continues(KERNEL);
     project.is_as_from_nothing();
 }
 
 #[test]
-fn what_make_does_not_follow_starts_from_nothing_and_says_so() {
-    let project = built();
-    for (path, line) in [
-        ("scripts/Makefile.build", "# A word.\n"),
-        ("scripts/cc.awk", "# A word.\n"),
-        ("scripts/setlocalversion", "echo -edited\n"),
-        ("scripts/syscalltbl.sh", "echo '#define __NR_edited 1' >>\"$2\"\n"),
-        ("arch/x86/Makefile", "export KBUILD_EDITED := y\n"),
-        ("arch/x86/entry/syscalls.tbl", "2\topen\n"),
-        ("Makefile", "# A word.\n"),
-    ] {
-        let file = format!("linux/{path}");
-        project.write_more(&file, line);
-        project
-            .build("")
-            .exits(0)
-            .starts_anew(KERNEL, &format!("{path} changed, and kbuild does not follow it"));
-        assert_eq!(compiled(&project, KERNEL), ALL, "{path}");
-    }
-    project.is_as_from_nothing();
-    assert!(project.read(&format!("{OUT}/bzImage")).contains("-edited"));
+fn what_a_failure_left_undone_may_be_gone_by_now() {
+    let project = stopped();
+    project.edit("linux/init/main.c", STOP, "");
+    project.remove("linux/drivers/virtio.c");
+    let build = project.build("").exits(1);
+    assert!(build.finished(KERNEL)["continued"].is_null(), "{}", build.said);
 }
 
 #[test]
@@ -278,24 +263,47 @@ fn what_is_damaged_is_not_gone_on_from() {
 }
 
 #[test]
-fn what_was_deleted_from_a_kept_directory_is_made_again() {
+fn what_anything_else_has_changed_is_not_gone_on_from() {
     let project = built();
-    for (number, lost) in [
-        "lib/string.o",
-        "drivers/.virtio.o.cmd",
-        "include/config/auto.conf",
-        "arch/x86/include/generated/asm/syscalls.h",
-        "vmlinux",
-        "drivers",
-    ]
-    .iter()
-    .enumerate()
-    {
-        let path = project.kept().join("out").join(lost);
-        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+    let changes: [&dyn Fn(&Path); 6] = [
+        &|out| fs::remove_file(out.join("lib/string.o")).unwrap(),
+        &|out| fs::remove_dir_all(out.join("drivers")).unwrap(),
+        &|out| fs::write(out.join("lib/new.h"), "").unwrap(),
+        &|out| fs::set_permissions(out.join("vmlinux"), Permissions::from_mode(0o700)).unwrap(),
+        &|out| fs::rename(out.join("vmlinux"), out.join("other")).unwrap(),
+        // Nothing of it is as it looks: not even its time has changed.
+        &|out| {
+            let object = out.join("lib/string.o");
+            let (text, time) = (fs::read_to_string(&object).unwrap(), fs::metadata(&object).unwrap());
+            fs::write(&object, text.replace("x86_64", "x86_46")).unwrap();
+            let file = File::options().append(true).open(&object).unwrap();
+            file.set_modified(time.modified().unwrap()).unwrap();
+        },
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        change(&project.kept().join("out"));
         project.write_more("linux/init/main.c", &format!("int number_{number};\n"));
-        project.build("").exits(0);
-        project.is_as_from_nothing();
+        project.build("").exits(0).begins(KERNEL);
+        assert_eq!(compiled(&project, KERNEL), ALL, "change {number}");
+    }
+    project.is_as_from_nothing();
+}
+
+#[test]
+fn a_configuration_that_takes_in_what_lies_there_keeps_nothing() {
+    let project = Project::new();
+    project.write("configs/pc.config", "CONFIG_SMP=y\nCONFIG_IKHEADERS=y\n");
+    for edit in 0..2 {
+        project.write_more("linux/init/main.c", &format!("int number_{edit};\n"));
+        let build = project.build("").exits(0);
+        let finished = build.finished(KERNEL);
+        assert!(finished["continued"].is_null(), "{}", build.said);
+        assert_eq!(
+            finished["message"],
+            "its output directory is not kept: CONFIG_IKHEADERS packs all headers that lie in the output directory"
+        );
+        assert_eq!(compiled(&project, KERNEL), ALL);
+        assert!(project.all_kept().is_empty(), "{:?}", project.all_kept());
     }
 }
 

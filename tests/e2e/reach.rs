@@ -63,9 +63,10 @@ fn a_header_that_is_found_before_another_is_seen() {
     // A directory that is there, and in which nothing was ever opened.
     let shadow = "arch/x86/include/linux/types.h";
     project.write(&format!("linux/{shadow}"), "typedef int u64;\n");
-    rebuilt(&project, &[&format!("linux: {shadow} is new")])
-        .runs(&[KERNEL, BOOT])
-        .starts_anew(KERNEL, &format!("{shadow} is new, and may be found instead of another types.h"));
+    rebuilt(&project, &[&format!("linux: {shadow} is new")]).runs(&[KERNEL, BOOT]).starts_anew(
+        KERNEL,
+        &format!("{shadow} is new or gone: it may be found first, and a search keeps no record"),
+    );
     project.is_as_from_nothing();
 }
 
@@ -77,7 +78,7 @@ fn a_header_that_hides_a_generated_one_is_seen() {
     project.write(&format!("linux/{shadow}"), "#define __NR_all 1\n");
     rebuilt(&project, &[&format!("linux: {shadow} is new")])
         .runs(&[KERNEL, BOOT])
-        .starts_anew(KERNEL, &format!("{shadow} is new, and may be found instead of another syscalls.h"));
+        .starts_anew(KERNEL, &format!("{shadow} is new or gone: `wildcard`, `find` and `__has_include` ask for names, and keep no record"));
     project.is_as_from_nothing();
 }
 
@@ -90,7 +91,7 @@ fn a_header_that_becomes_a_directory_is_passed_over() {
     let why = [format!("linux: {shadow} is another kind of file"), format!("linux: {shadow}/file is new")];
     rebuilt(&project, &[&why[0], &why[1]]).runs(&[KERNEL, BOOT]).starts_anew(
         KERNEL,
-        &format!("{shadow} is a link that is new, or is gone, or is something else now"),
+        &format!("{shadow} is or was a link, or another kind of file: kbuild's records name what a link led to, and not the link"),
     );
     project.is_as_from_nothing();
 }
@@ -102,7 +103,7 @@ fn a_header_that_goes_uncovers_another() {
     project.remove(&format!("linux/{shadow}"));
     rebuilt(&project, &[&format!("linux: {shadow} is gone")]).runs(&[KERNEL, BOOT]).starts_anew(
         KERNEL,
-        &format!("{shadow} is a link that is new, or is gone, or is something else now"),
+        &format!("{shadow} is new or gone: `wildcard`, `find` and `__has_include` ask for names, and keep no record"),
     );
     project.is_as_from_nothing();
 }
@@ -111,7 +112,9 @@ fn a_header_that_goes_uncovers_another() {
 fn a_file_that_a_wildcard_finds_is_seen_when_it_comes_and_when_it_is_renamed() {
     let project = built();
     project.write("linux/drivers/plug_new.c", "int new_driver;\n");
-    rebuilt(&project, &["linux: drivers/plug_new.c is new"]).runs(&[KERNEL, BOOT]).continues(KERNEL);
+    rebuilt(&project, &["linux: drivers/plug_new.c is new"])
+        .runs(&[KERNEL, BOOT])
+        .starts_anew(KERNEL, "drivers/plug_new.c is new or gone: `wildcard`, `find` and `__has_include` ask for names, and keep no record");
     project.is_as_from_nothing();
     assert!(project.read(&format!("{OUT}/System.map")).contains("plug_new"));
 
@@ -120,7 +123,7 @@ fn a_file_that_a_wildcard_finds_is_seen_when_it_comes_and_when_it_is_renamed() {
         .runs(&[KERNEL, BOOT])
         .starts_anew(
             KERNEL,
-            "drivers/plug_new.c is a link that is new, or is gone, or is something else now",
+            "drivers/plug_new.c is new or gone: `wildcard`, `find` and `__has_include` ask for names, and keep no record",
         );
     project.is_as_from_nothing();
     assert!(!project.read(&format!("{OUT}/System.map")).contains("plug_new"));
@@ -136,7 +139,9 @@ fn a_file_that_a_wildcard_finds_is_seen_when_it_comes_and_when_it_is_renamed() {
 fn a_file_that_is_included_if_it_is_there_is_seen() {
     let project = built();
     project.write("linux/Makefile.local", "ccflags-y := -DLOCAL\n");
-    rebuilt(&project, &["linux: Makefile.local is new"]).runs(&[KERNEL, BOOT]).continues(KERNEL);
+    rebuilt(&project, &["linux: Makefile.local is new"])
+        .runs(&[KERNEL, BOOT])
+        .starts_anew(KERNEL, "Makefile.local is new or gone: `wildcard`, `find` and `__has_include` ask for names, and keep no record");
     project.is_as_from_nothing();
 }
 
@@ -149,7 +154,7 @@ fn a_directory_that_a_link_leads_to_elsewhere_is_seen() {
     symlink("../lib/compat2", project.path("linux/include/compat")).unwrap();
     rebuilt(&project, &["linux: include/compat points elsewhere (../lib/compat -> ../lib/compat2)"])
         .runs(&[KERNEL, BOOT])
-        .starts_anew(KERNEL, "include/compat is a link that is new, or is gone, or is something else now");
+        .starts_anew(KERNEL, "include/compat is or was a link, or another kind of file: kbuild's records name what a link led to, and not the link");
     project.is_as_from_nothing();
 }
 
@@ -168,7 +173,7 @@ fn a_link_that_is_only_passed_on_the_way_is_seen() {
     // A link is one whoever passes it: the configuration is asked again as well.
     rebuilt(&project, &["linux: links/compat points elsewhere (../lib/compat -> ../lib/compat2)"])
         .runs(&[KERNEL, BOOT])
-        .starts_anew(KERNEL, "links/compat is a link that is new, or is gone, or is something else now");
+        .starts_anew(KERNEL, "links/compat is or was a link, or another kind of file: kbuild's records name what a link led to, and not the link");
     project.is_as_from_nothing();
 }
 
@@ -342,10 +347,10 @@ fn without_a_trace_a_kernel_is_told_by_its_records() {
     project.build("config:").exits(0);
     let reasons = project.plan("").reasons(KERNEL);
     assert!(reasons.starts_with("linux: scripts/syscalltbl.sh changed ("), "{reasons}");
-    let build = project
-        .build("")
-        .exits(0)
-        .starts_anew(KERNEL, "scripts/syscalltbl.sh changed, and kbuild does not follow it");
+    let build = project.build("").exits(0).starts_anew(
+        KERNEL,
+        "scripts/syscalltbl.sh changed: kbuild does not always make again what it has made",
+    );
     assert!(build.ran().contains(&KERNEL), "{}", build.said);
     project.is_as_from_nothing();
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,8 @@ pub enum Time {
     Past,
     /// The one it had.
     Kept,
+    /// Newer than anything that is built.
+    Future,
 }
 
 impl Edit {
@@ -133,6 +135,7 @@ impl Edit {
 fn set(path: &Path, time: Time, before: Option<SystemTime>) {
     match (time, before) {
         (Time::Past, _) => set_time(path, long_ago()),
+        (Time::Future, _) => set_time(path, SystemTime::now() + Duration::from_hours(24)),
         (Time::Kept, Some(before)) => set_time(path, before),
         _ => {}
     }
@@ -154,6 +157,12 @@ const SHADOWS: &[(&str, &str)] = &[
     ("arch/arm64/include/asm/page.h", "#define PAGE_SIZE 16384\n"),
     ("arch/x86/include/asm/syscalls.h", "#define __NR_all 1\n"),
     ("arch/x86/include/calls.h", "int calls_from_afar;\n"),
+    ("arch/x86/include/digits.h", "int digits_from_afar;\n"),
+    ("lib/digits.h", "int digits_from_here;\n"),
+    ("lib/errata.h", "int erratum;\n"),
+    ("include/errata.h", "int erratum_from_afar;\n"),
+    ("arch/x86/include/linux/errata.h", "int linux_erratum;\n"),
+    ("include/uapi/linux/errata.h", "int uapi_erratum;\n"),
 ];
 
 /// Other files that count because they are there.
@@ -164,6 +173,30 @@ const PICKED: &[(&str, &str)] = &[
     ("Makefile.local", "# Nothing.\n"),
     ("localversion-next", "-next\n"),
     ("localversion2", "-2\n"),
+    ("lib/feature_one", ""),
+    ("lib/feature_two", "2\n"),
+];
+
+/// Rules of makefiles that make headers: new ones, and others in place of those that are there.
+const RULES: &[(&str, &str, &str)] = &[
+    ("lib/Makefile", "digit_&", "number_&"),
+    ("lib/Makefile", "number_&", "digit_&"),
+    ("lib/Makefile", "first", "second"),
+    ("lib/Makefile", "$(obj)/digits.h: $(src)/digits.txt", "$(obj)/numbers.h: $(src)/digits.txt"),
+    ("lib/Makefile", "$(obj)/numbers.h: $(src)/digits.txt", "$(obj)/digits.h: $(src)/digits.txt"),
+    ("lib/Makefile", "feature_*", "feat*"),
+    (
+        "lib/Makefile",
+        "obj-y := string.o",
+        "obj-y := string.o\n$(obj)/string.o: $(obj)/made.h\n$(obj)/made.h:\n\t@mkdir -p $(@D) && echo 'int made;' >$@",
+    ),
+    ("lib/Makefile", "int made;", "int made_anew;"),
+    ("lib/string.c", "#include \"digits.h\"", "#include \"made.h\""),
+    ("lib/string.c", "#include \"made.h\"", "#include \"digits.h\""),
+    ("init/main.c", "#include <asm/page.h>", "#include <asm/page.h>\n#include \"made.h\""),
+    ("drivers/virtio.c", "#include", "#if __has_include(\"plug.h\")\n#include \"plug.h\"\n#endif\n#include"),
+    ("drivers/Makefile", "virtio.o", "noisy.o"),
+    ("drivers/Makefile", "noisy.o", "virtio.o"),
 ];
 
 /// Files that do not count.
@@ -219,6 +252,7 @@ fn line(path: &str, random: &mut Random) -> String {
             "obj-$(CONFIG_SMP) += broken_not.o\n".replace("broken_not", "noisy")
         }
         _ if name == "Makefile" && path.contains('/') => format!("ccflags-main.o := -DN{number}\n"),
+        "digits.txt" => format!("{number}\n"),
         _ if has_extension(name, "tbl") => format!("{number}\tcall_{number}\n"),
         _ if name.ends_with("_defconfig") => {
             let lines =
@@ -264,9 +298,10 @@ pub fn next(state: &State, beginning: &State, earlier: &[Option<usize>], random:
         paths.iter().copied().filter(|path| matches!(state.0[*path].0, Thing::Link { .. })).collect();
     let added: Vec<&String> = paths.iter().copied().filter(|path| !beginning.0.contains_key(*path)).collect();
     let dirs: Vec<&str> = paths.iter().filter_map(|path| path.strip_suffix("/was")).collect();
-    let time = match random.below(10) {
-        0 | 1 => Time::Past,
-        2 => Time::Kept,
+    let time = match random.below(20) {
+        0..4 => Time::Past,
+        4 | 5 => Time::Kept,
+        6 => Time::Future,
         _ => Time::Now,
     };
     // Half of the time code: there is less of it than of makefiles and the like.
@@ -274,8 +309,22 @@ pub fn next(state: &State, beginning: &State, earlier: &[Option<usize>], random:
         files.iter().copied().filter(|path| has_extension(path, "c") || has_extension(path, "h")).collect();
     let among = if random.percent(50) && !code.is_empty() { &code } else { &files };
     let any = (*random.of(among)).clone();
+    // make reads its configuration again for as long as that is older than a Kconfig file.
+    let time = if time == Time::Future && any.contains("onfig") { Time::Now } else { time };
     match random.below(100) {
-        0..30 => {
+        0..10 => {
+            let (path, from, to) = random.of(RULES);
+            match state.text(path) {
+                Some(text) if text.contains(from) => {
+                    Edit::Write { path: (*path).to_owned(), text: text.replacen(from, to, 1), time }
+                }
+                _ => {
+                    let text = change(&any, state.text(&any).unwrap_or_default(), random);
+                    Edit::Write { path: any, text, time }
+                }
+            }
+        }
+        10..30 => {
             let text = change(&any, state.text(&any).unwrap_or_default(), random);
             Edit::Write { path: any, text, time }
         }
@@ -336,6 +385,13 @@ pub fn next(state: &State, beginning: &State, earlier: &[Option<usize>], random:
         83..85 => Edit::FileToDir { path: any },
         85..88 if !dirs.is_empty() => Edit::DirToFile { path: (*random.of(&dirs)).to_owned() },
         85..92 => Edit::Restore { step: *random.of(earlier), old_times: random.percent(50) },
-        _ => Edit::Touch { path: any, time: if random.percent(70) { Time::Now } else { Time::Past } },
+        _ => {
+            let time = match random.below(10) {
+                0..6 => Time::Now,
+                9 if !any.contains("onfig") => Time::Future,
+                _ => Time::Past,
+            };
+            Edit::Touch { path: any, time }
+        }
     }
 }

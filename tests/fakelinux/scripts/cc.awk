@@ -1,4 +1,4 @@
-# A preprocessor in small: #include <FILE> and "FILE", #ifdef and #ifndef, #else, #endif, #error, #warning, // comments,
+# A preprocessor in small: #include <FILE> and "FILE", #ifdef and #ifndef, #if __has_include(..), #else, #endif, #error, #warning, // comments,
 # and the values of CONFIG_ symbols, which come from include/generated/autoconf.h.
 #
 #     target=T source=S cmdfile=.T.d savedcmd=.. awk -v roots='DIR ..' -v flags='-DX ..' -f cc.awk FILE.c
@@ -61,6 +61,14 @@ function include(line, file, number,    here, header) {
 	failed = 1
 }
 
+# Whether a header can be found that `#if __has_include(..)` asks for. It is not opened, as far as the records say.
+function has_include(line, file,    here) {
+	here = line ~ /\("/ ? file : ""
+	sub(/[^\/]*$/, "", here)
+	gsub(/^[^<"]*[<"]|[>"].*$/, "", line)
+	return find(line, here) != ""
+}
+
 function symbols(line) {
 	while (match(line, /CONFIG_[A-Z0-9_]+/)) {
 		symbol[substr(line, RSTART + 7, RLENGTH - 7)] = 1
@@ -81,6 +89,10 @@ function preprocess(file,    line, number, depth, off, status, macro) {
 			sub(/^#ifn?def /, "", macro)
 			depth++
 			if (!off && (macro in value) == (line ~ /^#ifndef/))
+				off = depth
+		} else if (line ~ /^#if __has_include\(/) {
+			depth++
+			if (!off && !has_include(line, file))
 				off = depth
 		} else if (line ~ /^#else/) {
 			if (off == depth)

@@ -7,12 +7,14 @@
 //!   the file;
 //! * everything in the output directory is moved past the times of all else that was read, in its own order.
 //!
-//! kbuild does not notice everything: it follows the files that its records name, and what makefiles list. A change of
-//! anything else that was read, a file whose name may be found instead of another, a link: each of them starts from an
-//! empty directory. So does a run after one that was killed, as its files may be half written; one that failed by
-//! itself leaves a directory to continue in, with what had changed for it still counted as changed.
+//! kbuild does not notice every change. [`Case`] says which ones it follows; any other change starts from an empty
+//! directory. So does a run after one that was killed, as its files may be half written; one that failed by itself
+//! leaves a directory to continue in, with what had changed for it still counted as changed.
 //!
 //! A directory belongs to one node, and to one configuration: it is never shared.
+
+mod case;
+mod reads;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -33,11 +35,13 @@ use crate::digest::{Digest, Domain, Hasher};
 use crate::graph::Root;
 use crate::plan::World;
 use crate::plan::manifest::{Tree, What};
-use crate::source::{Change, ChangeKind, EntryKind, EntryType, PathSet, Reads, split};
+use crate::source::PathSet;
 use crate::store::{StoreError, remove_tree};
+use case::{Case, Decision};
+use reads::{ReadOf, of_use};
 
 /// Raised when records come to mean something else.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What is known of a kept output directory.
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,14 +75,10 @@ pub(super) struct Continued {
 pub(super) enum Unfit {
     #[error("what was kept of its last run is of another version, or damaged")]
     Record,
-    #[error("{path} changed, and kbuild does not follow it")]
-    Unfollowed { path: String },
-    #[error("{path} is new, and may be found instead of another {name}")]
-    Shadow { path: String, name: String },
-    #[error("{path} is a link that is new, or is gone, or is something else now")]
-    Gone { path: String },
-    #[error("files of the source tree have times in the future")]
-    Future,
+    #[error("{path} {}: {}", .case.what(), .case.why())]
+    Change { path: String, case: Case },
+    #[error("times of files can't be compared: {}", Case::Incomparable.why())]
+    Incomparable,
     #[error("what was read for it is known from kbuild's records alone, and can be traced here")]
     RecordsAlone,
     #[error("its records can't be read: {0}")]
@@ -143,23 +143,26 @@ fn prepare(stage: &Stage<'_>, task: &Task<'_>, record: &[u8], out: &Path) -> Res
         };
         let changes = world.changes(then, &tree.digest).map_err(|_| Unfit::Record)?;
         let at = world.source_tree(source).map_err(|error| Unfit::Records(error.to_string()))?;
-        let followed = stage.kinds.records().followed(out, &inside(&tree.input), &at.root);
-        let followed = followed.map_err(Unfit::Records)?;
+        let used_for = stage.kinds.records().uses(out, &inside(&tree.input), &at.root);
+        let used_for = used_for.map_err(Unfit::Records)?;
         let snapshot = world.source(source).map_err(|error| Unfit::Records(error.to_string()))?;
-        let read = Read::of(reads, &made);
+        let read = ReadOf::new(reads, &made);
         let changed = changed.entry(tree.input.clone()).or_default();
-        for change in &changes {
-            if read.is_changed_by(change)? {
-                changed.insert(change.path.as_os_str().as_bytes().to_vec());
+        let decide = |path: &[u8], case: Case| match case.decision() {
+            Decision::FromNothing => {
+                Err(Unfit::Change { path: String::from_utf8_lossy(path).into_owned(), case })
             }
-        }
+            decision => Ok(decision == Decision::Continues),
+        };
+        // What a failed run left undone may have ceased to be followed since.
         for path in changed.iter() {
-            let shown = || String::from_utf8_lossy(path).into_owned();
-            if snapshot.modified(path).is_none() {
-                return Err(Unfit::Gone { path: shown() });
-            }
-            if !followed.contains(path) {
-                return Err(Unfit::Unfollowed { path: shown() });
+            let case = if snapshot.modified(path).is_some() { of_use(used_for(path)) } else { Case::Name };
+            decide(path, case)?;
+        }
+        for change in &changes {
+            let path = change.path.as_os_str().as_bytes();
+            if decide(path, read.case(change, &used_for))? {
+                changed.insert(path.to_vec());
             }
         }
         let unchanged = |path: &[u8]| !changed.contains(path);
@@ -173,7 +176,7 @@ fn prepare(stage: &Stage<'_>, task: &Task<'_>, record: &[u8], out: &Path) -> Res
         }
     }
     if !times::move_past(out, newest)? {
-        return Err(Unfit::Future);
+        return Err(Unfit::Incomparable);
     }
     Ok(Continued { set, changed })
 }
@@ -193,95 +196,6 @@ fn names_in(dir: &Path) -> io::Result<HashSet<Vec<u8>>> {
         }
     }
     Ok(names)
-}
-
-/// What was read of a tree.
-struct Read<'a> {
-    /// `None`: all of it, as far as is known.
-    files: Option<HashSet<&'a [u8]>>,
-    names: HashSet<&'a [u8]>,
-    /// Directories of which all was read, as far as is known.
-    trees: HashSet<&'a [u8]>,
-}
-
-impl<'a> Read<'a> {
-    /// `made`: names of what was made, such as generated headers, which may have been searched for as well.
-    fn of(reads: &'a Reads, made: &'a HashSet<Vec<u8>>) -> Self {
-        let Reads::Only(entries) = reads else {
-            return Self { files: None, names: HashSet::new(), trees: HashSet::new() };
-        };
-        let paths = |wanted: fn(EntryKind) -> bool| -> HashSet<&[u8]> {
-            entries.iter().filter(|entry| wanted(entry.kind)).map(|entry| &*entry.path).collect()
-        };
-        let files = paths(|kind| matches!(kind, EntryKind::File | EntryKind::Searched));
-        let names = files.iter().map(|path| split(path).1).chain(made.iter().map(Vec::as_slice)).collect();
-        Self { files: Some(files), names, trees: paths(|kind| kind == EntryKind::Tree) }
-    }
-
-    fn contains(&self, path: &[u8]) -> bool {
-        self.files.as_ref().is_none_or(|files| files.contains(path)) || self.is_below_tree(path)
-    }
-
-    fn is_below_tree(&self, path: &[u8]) -> bool {
-        let mut above = path;
-        while !self.trees.is_empty() && !above.is_empty() {
-            if self.trees.contains(above) {
-                return true;
-            }
-            above = split(above).0;
-        }
-        self.trees.contains(&b""[..])
-    }
-
-    /// Whether a change is one of content that kbuild may follow; an error where it is one that kbuild can't.
-    fn is_changed_by(&self, change: &Change) -> Result<bool, Unfit> {
-        let path = change.path.as_os_str().as_bytes();
-        let shown = || change.path.display().to_string();
-        match &change.kind {
-            ChangeKind::Content { .. } => Ok(self.contains(path)),
-            ChangeKind::Mode { .. } if !self.contains(path) => Ok(false),
-            ChangeKind::Mode { .. } => Err(Unfit::Unfollowed { path: shown() }),
-            ChangeKind::Added(EntryType::Dir) => Ok(false),
-            ChangeKind::Added(EntryType::File) => {
-                let name = split(path).1;
-                if self.files.is_none() || self.names.contains(name) || self.is_below_tree(path) {
-                    let name = String::from_utf8_lossy(name).into_owned();
-                    return Err(Unfit::Shadow { path: shown(), name });
-                }
-                Ok(false)
-            }
-            ChangeKind::Removed(EntryType::File) if !self.contains(path) => Ok(false),
-            ChangeKind::Removed(EntryType::Dir) => Ok(false),
-            _ => Err(Unfit::Gone { path: shown() }),
-        }
-    }
-
-    /// The newest time of what was read and has not changed.
-    fn newest(&self, snapshot: &crate::source::Snapshot, unchanged: impl Fn(&[u8]) -> bool) -> SystemTime {
-        let mut newest = SystemTime::UNIX_EPOCH;
-        let mut add = |path: &[u8]| {
-            if unchanged(path)
-                && let Some(time) = snapshot.modified(path)
-            {
-                newest = newest.max(time);
-            }
-        };
-        if let Some(files) = &self.files
-            && self.trees.is_empty()
-        {
-            for path in files {
-                add(path);
-            }
-        } else {
-            let _: Option<()> = snapshot.each(|path, _| {
-                if self.contains(path) {
-                    add(path);
-                }
-                std::ops::ControlFlow::Continue(())
-            });
-        }
-        newest
-    }
 }
 
 impl Continued {
