@@ -22,7 +22,7 @@ use kiln::kinds::AllKinds;
 use kiln::plan::{World, plan, strong_key};
 use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
 use kiln::spec;
-use kiln::store::{NodeRecord, NodeState, Outcome, Run, Store, StoredResult};
+use kiln::store::{Built, NodeRecord, NodeState, Outcome, Run, Store, StoredResult};
 use rayon::prelude::*;
 
 /// Entries of each build, of them those that all have, and how many there are at all: files, searched files, and
@@ -224,6 +224,7 @@ fn record(project: &Path, builds: usize) -> Result<(), Box<dyn std::error::Error
                 manifest: Some(basis.manifest.encode()),
                 log: None,
                 pid: std::process::id(),
+                continued: false,
             };
             let run = batch.record_run(world.project(), &run)?;
             let record =
@@ -233,7 +234,14 @@ fn record(project: &Path, builds: usize) -> Result<(), Box<dyn std::error::Error
             state.strong_key = Some(*key);
             batch.set_node(world.project(), graph.name(*id), &state)?;
             let (action_key, outcome) = (basis.keys.action, Outcome::Pass);
-            let result = StoredResult { action_key, outcome, outputs: Vec::new(), log: None, run };
+            let result = StoredResult {
+                action_key,
+                outcome,
+                outputs: Vec::new(),
+                log: None,
+                run,
+                built: Built::FromNothing,
+            };
             batch.record(key, set, &result)?;
         }
         Ok(())

@@ -13,7 +13,7 @@ use std::time::Instant;
 use common::{Target, a_run, in_turns, key, setting};
 use kiln::digest::Digest;
 use kiln::source::{PathSet, Provenance, Reads};
-use kiln::store::{Artifact, Blob, Limits, Manner, Needs, Outcome, Sort, Store, StoredResult};
+use kiln::store::{Artifact, Blob, Built, Limits, Manner, Needs, Outcome, Sort, Store, StoredResult};
 
 /// Outputs of each result, and bytes in each.
 const OUTPUTS: usize = 10;
@@ -69,7 +69,14 @@ fn fill(home: &Path, blobs: usize) {
                         (n.to_string(), Artifact::file(Blob { digest, size: BYTES as u64 }, false))
                     });
                     let outputs = outputs.collect();
-                    let stored = StoredResult { action_key, outcome: Outcome::Pass, outputs, log: None, run };
+                    let stored = StoredResult {
+                        action_key,
+                        outcome: Outcome::Pass,
+                        outputs,
+                        log: None,
+                        run,
+                        built: Built::FromNothing,
+                    };
                     batch.record(&key("strong", result), &path_set, &stored)?;
                 }
                 Ok(())

@@ -19,7 +19,7 @@ use kiln::graph::{Selection, expand};
 use kiln::kinds::AllKinds;
 use kiln::plan::{World, plan};
 use kiln::spec;
-use kiln::store::{Artifact, NodeRecord, NodeState, Outcome, Placed, Run, Store, StoredResult};
+use kiln::store::{Artifact, Built, NodeRecord, NodeState, Outcome, Placed, Run, Store, StoredResult};
 
 /// How many files a directory has.
 const FILES: usize = 1000;
@@ -135,6 +135,7 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
                 manifest: Some(basis.manifest.encode()),
                 log: None,
                 pid: std::process::id(),
+                continued: false,
             };
             let run = batch.record_run(world.project(), &run)?;
             let path_set = basis.manifest.whole();
@@ -148,7 +149,8 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
             state.strong_key = Some(strong.key);
             batch.set_node(world.project(), graph.name(id), &state)?;
             let (action_key, outcome) = (basis.keys.action, Outcome::Pass);
-            let result = StoredResult { action_key, outcome, outputs, log: None, run };
+            let result =
+                StoredResult { action_key, outcome, outputs, log: None, run, built: Built::FromNothing };
             batch.record(&strong.key, &path_set, &result)?;
         }
         Ok(())

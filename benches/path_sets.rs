@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use common::{Random, a_run, key};
 use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
-use kiln::store::{Outcome, Store, StoredReads, StoredResult};
+use kiln::store::{Built, Outcome, Store, StoredReads, StoredResult};
 use roaring::RoaringBitmap;
 
 const BUILDS: usize = 1_000;
@@ -35,8 +35,14 @@ fn main() {
         store
             .batch(|batch| {
                 let run = batch.record_run(project, &a_run("kernel", action_key))?;
-                let result =
-                    StoredResult { action_key, outcome: Outcome::Pass, outputs: vec![], log: None, run };
+                let result = StoredResult {
+                    action_key,
+                    outcome: Outcome::Pass,
+                    outputs: vec![],
+                    log: None,
+                    run,
+                    built: Built::FromNothing,
+                };
                 batch.record(&key("strong", build), &set, &result)
             })
             .expect("it is recorded");

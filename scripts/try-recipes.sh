@@ -105,6 +105,14 @@ try() {
     expect "a commit of one file" "$(run "$@")" below "$all"
     expect "that again" "$(run "$@")" is 0
 
+    # What was continued is verified once, and nothing is left to verify.
+    if [[ $recipe != *-bundle ]]; then
+        run nightly "${@:2}" >/dev/null
+        grep -q '^1 same' "$base/said" || die "$recipe: the night verifies nothing: $(<"$base/said")"
+        run nightly "${@:2}" >/dev/null
+        grep -q '^nothing to verify' "$base/said" || die "$recipe: the next night: $(<"$base/said")"
+    fi
+
     # Of a pull request nothing is left, and it reads what is there. Some services leave the variable out, some empty it.
     before=$(state)
     unset KILN_KEY

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use kiln::digest::{Digest, Domain, Hasher};
 use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
 use kiln::store::{
-    Artifact, BlobError, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Outcome, RUNS_PER_NODE,
-    Run, RunId, Sort, Step, Store, StoredResult,
+    Artifact, BlobError, Built, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Outcome,
+    RUNS_PER_NODE, Run, RunId, Sort, Step, Store, StoredResult,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -125,6 +125,7 @@ fn a_run(name: &str) -> Run {
         manifest: None,
         log: None,
         pid: 1,
+        continued: false,
     }
 }
 
@@ -146,8 +147,14 @@ fn record_with(store: &Store, name: &str, outputs: Vec<(String, Artifact)>) -> R
     store
         .batch(|batch| {
             let run = batch.record_run(project, &Run { log: Some(log), ..a_run(name) })?;
-            let result =
-                StoredResult { action_key: key(name), outcome: Outcome::Pass, outputs, log: Some(log), run };
+            let result = StoredResult {
+                action_key: key(name),
+                outcome: Outcome::Pass,
+                outputs,
+                log: Some(log),
+                run,
+                built: Built::FromNothing,
+            };
             batch.record(&strong(name), &path_set, &result)?;
             Ok(run)
         })

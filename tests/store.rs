@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use kiln::digest::{Digest, Domain, Hasher};
 use kiln::source::{Entry, EntryKind, Kind, Listing, PathEntry, PathSet, Provenance, Reads, Special};
 use kiln::store::{
-    Artifact, BlobError, NodeRecord, NodeState, Outcome, PATH_SETS_PER_KEY, Placed, ProjectId, Run, RunId,
-    Store, StoreError, StoredReads, StoredResult, TreeLimit, Warning,
+    Artifact, BlobError, Built, NodeRecord, NodeState, Outcome, PATH_SETS_PER_KEY, Placed, ProjectId, Run,
+    RunId, Store, StoreError, StoredReads, StoredResult, TreeLimit, Warning,
 };
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -59,6 +59,7 @@ fn a_run(node: &str, outcome: Outcome, millis: u64) -> Run {
         manifest: Some(b"opaque".to_vec()),
         log: None,
         pid: std::process::id(),
+        continued: false,
     }
 }
 
@@ -81,7 +82,7 @@ fn names(dir: &Path) -> Vec<String> {
 fn a_new_cache_keeps_out_of_git_and_says_its_version() {
     let (_dir, store) = store();
     assert_eq!(fs::read_to_string(store.home().join(".gitignore")).unwrap(), "*\n");
-    assert_eq!(fs::read_to_string(store.home().join("VERSION")).unwrap(), "kiln cache 3\n");
+    assert_eq!(fs::read_to_string(store.home().join("VERSION")).unwrap(), "kiln cache 4\n");
     assert!(store.warnings().is_empty());
 }
 
@@ -228,6 +229,7 @@ fn results_are_found_in_two_phases() {
         ],
         log: Some(store.put_bytes(b"log").unwrap()),
         run: run_id(&store),
+        built: Built::FromNothing,
     };
     store.batch(|batch| batch.record(&key("strong"), &whole_tree("linux"), &result)).unwrap();
     assert_eq!(path_sets(&store, &key("action")), [whole_tree("linux")]);
@@ -641,6 +643,7 @@ fn damaged_rows_are_misses_and_can_be_put_again() {
         outputs: vec![],
         log: None,
         run: run_id(&store),
+        built: Built::FromNothing,
     };
     let put = || {
         store.put_listings([(&digest, listing.bytes())]).unwrap();
@@ -688,6 +691,7 @@ fn a_path_set_with_damaged_entries_is_a_miss_and_can_be_put_again() {
             outputs: vec![],
             log: None,
             run: run_id(&store),
+            built: Built::FromNothing,
         };
         let (set, other) = (files(&["a", "c"]), files(&["a", "d"]));
         let put = |set| store.batch(|batch| batch.record(&key("strong"), set, &result)).unwrap();
@@ -779,10 +783,10 @@ fn another_version_is_refused_and_left_alone() {
     };
     fs::write(home.join("VERSION"), "kiln cache 2\n").unwrap();
     refused("2");
-    fs::write(home.join("VERSION"), "kiln cache 3\n").unwrap();
+    fs::write(home.join("VERSION"), "kiln cache 4\n").unwrap();
     Connection::open(&index).unwrap().pragma_update(None, "user_version", 7).unwrap();
     refused("7");
-    Connection::open(&index).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    Connection::open(&index).unwrap().pragma_update(None, "user_version", 4).unwrap();
     // A crash may leave it empty.
     fs::write(home.join("VERSION"), "").unwrap();
     let store = Store::open(&home).unwrap();
@@ -977,6 +981,7 @@ fn hammer(home: &Path) {
                 run: store
                     .batch(|batch| batch.record_run(project, &a_run("node", Outcome::Pass, 1)))
                     .unwrap(),
+                built: Built::FromNothing,
             };
             let strong = key(&format!("{round} {n}"));
             let set = whole_tree(&n.to_string());
@@ -1242,6 +1247,7 @@ fn how_fast_100_000_nodes_are() {
                         outputs: record.outputs.clone(),
                         log: None,
                         run: id,
+                        built: Built::FromNothing,
                     };
                     let set = whole_tree("linux");
                     batch.record(&key(&n.to_string()), &set, &result)?;

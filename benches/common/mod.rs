@@ -303,5 +303,6 @@ pub fn a_run(node: &str, action_key: Digest) -> Run {
         manifest: None,
         log: None,
         pid: 0,
+        continued: false,
     }
 }

@@ -43,15 +43,16 @@ fn table(runs: &[Run], style: Style) -> String {
     let head = ["STARTED", "OUTCOME", "TOOK", "ACTION KEY", "STRONG KEY", "WHY"].map(Cell::text);
     let mut rows = vec![Vec::from(head)];
     rows.extend(runs.iter().map(|run| {
-        let outcome = run.outcome.as_str();
+        let how = if run.continued { ", continued" } else { "" };
+        let outcome = format!("{}{how}", run.outcome);
         let shown = match run.outcome {
-            Outcome::Pass => style.good(outcome),
-            Outcome::Fail | Outcome::Infra => style.bad(outcome),
-            Outcome::Skipped | Outcome::Cancelled => style.warn(outcome),
+            Outcome::Pass => style.good(&outcome),
+            Outcome::Fail | Outcome::Infra => style.bad(&outcome),
+            Outcome::Skipped | Outcome::Cancelled => style.warn(&outcome),
         };
         vec![
             Cell::text(stamp(run)),
-            Cell::styled(outcome, shown),
+            Cell::styled(&outcome, shown),
             Cell::text(duration(run.duration)).right(),
             Cell::text(run.action_key.short()),
             Cell::text(run.strong_key.map_or_else(|| "-".to_owned(), |key| key.short())),
@@ -77,6 +78,7 @@ fn value(run: &Run) -> Value {
     json!({
         "started": stamp(run),
         "outcome": run.outcome,
+        "continued": run.continued,
         "seconds": run.duration.as_secs_f64(),
         "cpu-seconds": run.cpu.as_secs_f64(),
         "max-rss": run.max_rss,

@@ -6,12 +6,14 @@ use clap::ValueEnum;
 
 use super::exit::{Exit, Failure};
 use super::project::{Project, select};
+use super::push::HELD;
 use super::remotes::tell;
 use super::terminal::{Terminal, out, outln};
 use crate::graph::Graph;
 use crate::kinds::AllKinds;
 use crate::kinds::matching::{Meetings, meetings};
-use crate::plan::{World, estimate, plan};
+use crate::plan::{Plan, World, estimate, plan};
+use crate::remote::Remotes;
 use crate::report::{self, Unmet, UnmetBoard};
 use crate::store::Outcome;
 
@@ -88,6 +90,10 @@ fn show(wanted: &Wanted, format: Format, all: bool, terminal: &Terminal) -> Resu
             if let Some(unmet) = meetings(&world, &graph, &plan).map(unmet) {
                 out!("{}", report::unmet_text(&unmet, terminal.out));
             }
+            let held = held_back(&project, &remotes, &plan)?;
+            if held > 0 {
+                outln!("{held} {HELD}");
+            }
         }
         Format::Json => {
             let unmet = meetings(&world, &graph, &plan).map(unmet);
@@ -104,6 +110,16 @@ fn show(wanted: &Wanted, format: Format, all: bool, terminal: &Terminal) -> Resu
         return Ok(Exit::Done);
     }
     Err(Failure::new(Exit::Environment, lacking.join("; ")).help("`kiln doctor` lists all that is missing"))
+}
+
+/// How many known results some remote does not get, as they were built by continuing.
+fn held_back(project: &Project, remotes: &Remotes, plan: &Plan) -> Result<usize, Failure> {
+    if remotes.written().all(|(_, line)| line.continued) {
+        return Ok(0);
+    }
+    let unverified = project.store.unverified()?;
+    let keys = plan.nodes().iter().filter_map(|&id| plan.strong_key(id));
+    Ok(keys.filter(|key| unverified.contains_key(key)).count())
 }
 
 /// Who meets nobody, for people.

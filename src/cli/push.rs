@@ -1,6 +1,6 @@
 //! `kiln push`, and pushing as one goes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -21,7 +21,7 @@ use crate::remote::{
 use crate::report;
 use crate::source::PathSet;
 use crate::spec::model::OutputShape;
-use crate::store::{Outcome, ProjectId, StoreError, StoredResult};
+use crate::store::{Built, NodeState, Outcome, ProjectId, StoreError, StoredResult};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -85,6 +85,11 @@ pub(super) struct Recorded {
 }
 
 impl Recorded {
+    /// Whether it was built by continuing, and no run from nothing has made it.
+    pub(super) const fn is_unverified(&self) -> bool {
+        self.result.built.is_unverified()
+    }
+
     /// The result on its way. `compared`: whether an output is one that equal inputs make equal.
     pub(super) fn outgoing<'a>(
         &'a self,
@@ -106,10 +111,12 @@ pub(super) fn recorded(project: &Project, strong: &Strong) -> Result<Option<Reco
     let Some(result) = project.store.result(&strong.key)? else { return Ok(None) };
     let Some(path_set) = path_set_of(project, &strong.path_set)? else { return Ok(None) };
     let run = project.store.run(result.run)?;
-    let made_here = run.is_some_and(|run| {
+    let ran_here = run.is_some_and(|run| {
         let reasons: Vec<Reason> = serde_json::from_str(&run.reasons).unwrap_or_default();
         !reasons.iter().any(|reason| matches!(reason, Reason::Remote { .. }))
     });
+    // What this machine has verified, it has made.
+    let made_here = ran_here || matches!(result.built, Built::Continued { verified: true, .. });
     let sealed = project.store.sealed(&strong.key)?;
     Ok(Some(Recorded { strong_key: strong.key, path_set, result, made_here, sealed }))
 }
@@ -119,6 +126,10 @@ fn path_set_of(project: &Project, digest: &Digest) -> Result<Option<PathSet>, St
     Ok(set.resolve(&project.store.entries()?))
 }
 
+/// Why results are held back, and until when.
+pub(super) const HELD: &str =
+    "held back: built by continuing, and `kiln verify --continued` has not made them from nothing";
+
 /// What pushing has come to.
 #[derive(Default)]
 struct Report {
@@ -127,6 +138,18 @@ struct Report {
     bytes: u64,
     differing: Vec<String>,
     failed: Vec<String>,
+    /// Nodes whose results were built by continuing, and are not verified.
+    held: BTreeSet<String>,
+}
+
+/// What became of a result for one remote.
+enum Sent {
+    /// There is none that counts.
+    Nothing,
+    /// It stays here until it is verified.
+    Held,
+    /// It went.
+    Went(Pushed),
 }
 
 impl<'a> Pusher<'a> {
@@ -155,12 +178,24 @@ impl<'a> Pusher<'a> {
     fn push(&self, node: &str, report: &mut Report) {
         for (at, line) in self.lines().collect::<Vec<_>>() {
             match self.push_to(at, node) {
-                Ok(Some(Pushed::Known)) => report.known += 1,
-                Ok(Some(Pushed::Done { bytes })) => {
+                Ok(Sent::Held) => {
+                    report.held.insert(node.to_owned());
+                }
+                Ok(Sent::Went(Pushed::Known)) => report.known += 1,
+                Ok(Sent::Went(Pushed::Done { bytes })) => {
                     report.pushed += 1;
                     report.bytes += bytes;
                 }
-                Ok(Some(Pushed::Differs { signed_by, outputs, evidence })) => {
+                Ok(Sent::Went(Pushed::Replaced { signed_by, outputs })) => {
+                    let whose = signed_by.map(|key| format!(", signed by {key},")).unwrap_or_default();
+                    report.pushed += 1;
+                    report.differing.push(format!(
+                        "{node}: remote {} had other bits{whose} that were built by continuing: {}. They are replaced",
+                        line.name,
+                        outputs.join(", "),
+                    ));
+                }
+                Ok(Sent::Went(Pushed::Differs { signed_by, outputs, evidence })) => {
                     let whose = signed_by.map(|key| format!(", signed by {key},")).unwrap_or_default();
                     report.differing.push(format!(
                         "{node}: remote {} has other bits{whose} for the same inputs: {}. Theirs stay; ours are kept there \
@@ -170,7 +205,7 @@ impl<'a> Pusher<'a> {
                         evidence.short(),
                     ));
                 }
-                Ok(None) => {}
+                Ok(Sent::Nothing) => {}
                 Err(error) => {
                     self.give_up(at, &error);
                     report.failed.push(format!("{node} was not pushed: {error}"));
@@ -188,11 +223,15 @@ impl<'a> Pusher<'a> {
 
     /// Pushes the output directory that a node left, for other machines to go on from.
     fn push_kept(&self, node: &str, report: &mut Report) {
-        let lines: Vec<_> = self.lines().filter(|(_, line)| line.kept).collect();
+        let store = &self.project.store;
+        let Ok(Some(state)) = store.node(self.id, node) else { return };
+        // What it would pass on is continued in, over and over.
+        let unverified = self.is_unverified(&state);
+        let lines: Vec<_> =
+            self.lines().filter(|(_, line)| line.kept && (line.continued || !unverified)).collect();
         if lines.is_empty() {
             return;
         }
-        let store = &self.project.store;
         let newest = store.kept().unwrap_or_default().into_iter().find(|kept| kept.node == node);
         let Some(kept) = newest else { return };
         // Archived first: it is away from its place no longer than that takes.
@@ -207,8 +246,7 @@ impl<'a> Pusher<'a> {
         };
         let Some((path_set, trees)) = kept_refers_to(&record) else { return };
         // In a shared cache a node of another project may have the same name.
-        let ours = store.node(self.id, node).ok().flatten().and_then(|state| state.path_set);
-        if ours != Some(path_set) {
+        if state.path_set != Some(path_set) {
             return;
         }
         let Ok(Some(path_set)) = path_set_of(self.project, &path_set) else { return };
@@ -232,18 +270,37 @@ impl<'a> Pusher<'a> {
         }
     }
 
-    /// `None` for what has no result that counts.
-    fn push_to(&self, line: usize, node: &str) -> Result<Option<Pushed>, PushError> {
+    fn push_to(&self, line: usize, node: &str) -> Result<Sent, PushError> {
         let store = &self.project.store;
-        let Some(state) = store.node(self.id, node)? else { return Ok(None) };
-        let Some((key, path_set)) = state.strong_key.zip(state.path_set) else { return Ok(None) };
-        let Some(recorded) = recorded(self.project, &Strong { key, path_set })? else { return Ok(None) };
+        let Some(state) = store.node(self.id, node)? else { return Ok(Sent::Nothing) };
+        let Some((key, path_set)) = state.strong_key.zip(state.path_set) else { return Ok(Sent::Nothing) };
+        let Some(recorded) = recorded(self.project, &Strong { key, path_set })? else {
+            return Ok(Sent::Nothing);
+        };
+        if recorded.is_unverified() && !self.takes_continued(line) {
+            return Ok(Sent::Held);
+        }
         let compared = |output: &str| !self.is_told(node, output);
         let key = self.key.as_ref().ok();
         match self.remotes.push(store, line, &recorded.outgoing(key, &compared)) {
             // What others made goes to where somebody is believed who stands for it.
-            Err(PushError::Unfit(_)) if !recorded.made_here => Ok(None),
-            pushed => pushed.map(Some),
+            Err(PushError::Unfit(_)) if !recorded.made_here => Ok(Sent::Nothing),
+            pushed => pushed.map(Sent::Went),
+        }
+    }
+
+    fn takes_continued(&self, line: usize) -> bool {
+        self.remotes.written().any(|(at, to)| at == line && to.continued)
+    }
+
+    /// Whether the state of a node comes of continuing, and no run from nothing has come to the same.
+    fn is_unverified(&self, state: &NodeState) -> bool {
+        let store = &self.project.store;
+        let result = state.strong_key.and_then(|key| store.result(&key).ok().flatten());
+        match result {
+            Some(result) => result.built.is_unverified(),
+            // A failure that is no result.
+            None => store.run(state.run).ok().flatten().is_none_or(|run| run.continued),
         }
     }
 
@@ -302,7 +359,7 @@ impl Running<'_> {
         let Some(pushes) = self.pushes else { return };
         let report = pushes.join().unwrap_or_default();
         report.tell(terminal);
-        if report.pushed > 0 {
+        if report.pushed > 0 || !report.held.is_empty() {
             terminal.note(&report.summary());
         }
     }
@@ -321,6 +378,7 @@ impl Report {
             (self.known, "there already"),
             (self.differing.len(), "with other bits"),
             (self.failed.len(), "failed"),
+            (self.held.len(), HELD),
         ];
         parts.extend(
             counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")),

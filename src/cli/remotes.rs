@@ -87,6 +87,7 @@ fn line(remote: &RemoteCache, spec: &Spec, keys: &[PublicKey], terminal: &Termin
     line.trust = if remote.unsigned { Trust::AsItIs } else { Trust::Signed(keys.to_vec()) };
     line.write = remote.write;
     line.kept = remote.kept;
+    line.continued = remote.continued;
     Ok(line)
 }
 

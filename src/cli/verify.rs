@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::build::{Sinks, cancel_on_signals};
 use super::exit::{Exit, Failure};
@@ -24,6 +25,13 @@ use crate::store::{Artifact, BlobError, Outcome, StoreError, remove_tree};
 pub(super) struct Args {
     /// Names, globs, `RULE:`, or builds. Default: all nodes that have a result and run in a sandbox.
     targets: Vec<String>,
+    /// Only results that were built by continuing in the output directory of an earlier run, and that no run from nothing
+    /// has made; those that have waited longest come first.
+    #[arg(long)]
+    continued: bool,
+    /// Begin no run but the first that is not expected to end within that time, such as `30min`.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    budget: Option<Duration>,
     /// Use so many cores. Default: all of them.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
@@ -50,9 +58,14 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     world.save();
     // What is gone by now is met, and told, where it is compared.
     hold_all(&world, &graph, &plan)?;
+    let unverified = project.store.unverified()?;
+    let since = |id: NodeId| plan.strong_key(id).and_then(|key| unverified.get(&key));
     let mut wanted: Vec<NodeId> = Vec::new();
     let mut nodes: BTreeMap<usize, VerifiedNode> = BTreeMap::new();
     for (at, &id) in plan.nodes().iter().enumerate().filter(|(_, id)| selection.wants(&graph, **id)) {
+        if args.continued && since(id).is_none() {
+            continue;
+        }
         match comparable(&world, &graph, &plan, id, &kinds) {
             Ok(_) => wanted.push(id),
             // A point stands for the boots that it has become, or will.
@@ -64,24 +77,52 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
             }
         }
     }
+    if args.continued {
+        wanted.sort_by_key(|&id| since(id));
+    }
     let cancel = cancel_on_signals()?;
     let mut sinks = Sinks::text(terminal);
     let jobs = jobs(args.jobs);
     let mut emit = |event: &_| sinks.tell(event);
-    let verified = verify(&world, &graph, &plan, &wanted, jobs, &kinds, &mut emit, &cancel)?;
+    let verified = verify(&world, &graph, &plan, &wanted, jobs, args.budget, &kinds, &mut emit, &cancel)?;
     tell(&remotes, terminal);
     let keep = args.keep.as_deref();
     for one in &verified {
         let at = plan.nodes().iter().position(|&id| id == one.node).expect("it was planned");
         nodes.insert(at, compared(&world, graph.name(one.node), one, keep)?);
+        match plan.strong_key(one.node).filter(|key| unverified.contains_key(key)) {
+            Some(key) if one.is_same() && has_made(&project, &key, one)? => {
+                project.store.mark_verified(&key)?;
+            }
+            // What led to it would lead to more of the kind.
+            Some(_) if one.outcome.is_cacheable() => project.store.drop_kept_of(graph.name(one.node))?,
+            _ => {}
+        }
     }
+    let left = wanted.len() - verified.len();
     let nodes: Vec<VerifiedNode> = nodes.into_values().collect();
     world.save();
     match args.format {
         Format::Json => outln!("{:#}", report::verified_json(&nodes)),
+        Format::Text if args.continued && wanted.is_empty() && nodes.is_empty() => {
+            outln!("nothing to verify: every result was built from nothing, or has been verified");
+        }
         Format::Text => show(&nodes, keep, terminal),
     }
+    if left > 0 && !cancel.is_cancelled() {
+        terminal.note(&format!("{left} more left for another time: the budget is used up"));
+    }
+    // Nothing is wrong where nothing was continued.
+    if args.continued && nodes.is_empty() && !cancel.is_cancelled() {
+        return Ok(Exit::Done);
+    }
     Ok(exit(&nodes, cancel.is_cancelled()))
+}
+
+/// Whether the clean run has made what is recorded under that key.
+fn has_made(project: &Project, key: &Digest, verified: &Verified) -> Result<bool, StoreError> {
+    let Some(result) = project.store.result(key)? else { return Ok(false) };
+    Ok(verified.outputs.iter().all(|one| result.outputs.contains(&(one.output.clone(), one.clean))))
 }
 
 fn not_compared(name: &Arc<str>, why: Unverifiable) -> VerifiedNode {

@@ -14,7 +14,7 @@ use crate::kinds::AllKinds;
 use crate::plan::manifest::{Field, What};
 use crate::plan::{Commits, Plan, Reason, Verdict, World, basis, commits, plan};
 use crate::report::{self, Style};
-use crate::store::Run;
+use crate::store::{Built, Run};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -43,6 +43,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
             let mut why =
                 Why { world: &world, graph: &graph, plan: &plan, style: terminal.out, out: String::new() };
             why.node(id, 0, &mut HashSet::new());
+            why.built(id);
             why.last_run(last.as_ref());
             if args.verbose {
                 why.fields(id);
@@ -62,6 +63,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
             let last = last.as_ref().map(|run| {
                 serde_json::json!({
                     "outcome": run.outcome,
+                    "continued": run.continued,
                     "started": stamp(run),
                     "seconds": run.duration.as_secs_f64(),
                     "reasons": serde_json::from_str::<serde_json::Value>(&run.reasons).unwrap_or_default(),
@@ -198,13 +200,26 @@ impl Why<'_> {
         }
     }
 
+    /// Says so where its result was built by continuing.
+    fn built(&mut self, id: NodeId) {
+        let strong = self.plan.decision(id).and_then(|decision| decision.keys?.strong);
+        let result = strong.and_then(|strong| self.world.store.result(&strong.key).ok().flatten());
+        let Some(Built::Continued { verified, .. }) = result.map(|result| result.built) else { return };
+        self.line(0, if verified {
+            "its result was built by continuing, and a run from nothing has made the same"
+        } else {
+            "its result was built by continuing; `kiln verify --continued` would show whether a run from nothing makes the same"
+        });
+    }
+
     fn last_run(&mut self, run: Option<&Run>) {
         let Some(run) = run else {
             self.line(0, "it never ran");
             return;
         };
         let time = report::duration(run.duration);
-        self.line(0, &format!("last run: {}, {} in {time}, because", stamp(run), run.outcome));
+        let how = if run.continued { ", continued in the directory of the run before" } else { "" };
+        self.line(0, &format!("last run: {}, {} in {time}{how}, because", stamp(run), run.outcome));
         let reasons: Vec<Reason> = serde_json::from_str(&run.reasons).unwrap_or_default();
         self.reasons(0, &reasons);
     }

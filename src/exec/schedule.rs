@@ -28,7 +28,7 @@ use crate::remote::{FetchError, Hit, Meter, Remotes};
 use crate::source::PathSet;
 use crate::spec::model::{Lab, Resources};
 use crate::store::{
-    Artifact, BlobError, LockGuard, NodeRecord, NodeState, Outcome, Placed, Run, RunId, StoreError,
+    Artifact, BlobError, Built, LockGuard, NodeRecord, NodeState, Outcome, Placed, Run, RunId, StoreError,
     StoredResult,
 };
 
@@ -720,6 +720,7 @@ impl<'a> Scheduler<'a, '_> {
             manifest: Some(basis.manifest.encode()),
             log: done.log,
             pid: std::process::id(),
+            continued: done.continued,
         };
         let listings = self.world.new_listings(&basis.manifest)?;
         let project = self.world.project();
@@ -733,6 +734,7 @@ impl<'a> Scheduler<'a, '_> {
                     outputs: done.outputs.clone(),
                     log: done.log,
                     run: id,
+                    built: Built::by_run(done.continued),
                 };
                 batch.record(&read.strong.key, &read.set, &result)?;
             }
@@ -854,6 +856,7 @@ impl<'a> Scheduler<'a, '_> {
             manifest: Some(basis.manifest.encode()),
             log,
             pid: std::process::id(),
+            continued: false,
         };
         let listings = self.world.new_listings(&basis.manifest)?;
         let project = self.world.project();
@@ -866,6 +869,7 @@ impl<'a> Scheduler<'a, '_> {
                 outputs: known.outputs.to_vec(),
                 log,
                 run,
+                built: Built::by_run(hit.entry.continued),
             };
             batch.record(&strong.key, read, &result)?;
             batch.put_sealed(&strong.key, &hit.sealed)?;

@@ -121,7 +121,9 @@ pub fn comparable<'a>(
     }
 }
 
-/// Runs nodes once more, each from nothing, with the inputs that the plan knows. All must be [`comparable`].
+/// Runs nodes once more, each from nothing, with the inputs that the plan knows, in the order in which they are given. All
+/// must be [`comparable`]. With a budget, none but the first begins that is not expected to end within it: what is left
+/// is not in the answer.
 #[expect(clippy::too_many_arguments, reason = "each is a thing of its own, and there is one caller")]
 pub fn verify(
     world: &World<'_>,
@@ -129,6 +131,7 @@ pub fn verify(
     plan: &Plan,
     nodes: &[NodeId],
     jobs: usize,
+    budget: Option<Duration>,
     kinds: &dyn Kinds,
     emit: &mut dyn FnMut(&Event),
     cancel: &Cancel,
@@ -148,7 +151,8 @@ pub fn verify(
     let expected = |id: NodeId| durations.get(&**graph.name(id)).copied();
     let all = nodes.iter().filter_map(|&id| expected(id)).sum();
     emit(&Event::Begun { version: EVENTS_VERSION, nodes: nodes.len(), fresh: 0, expected: all });
-    let mut runs = Runs { stage: &stage, graph, plan, tokens, waiting: nodes.iter().copied().collect() };
+    let waiting = nodes.iter().copied().collect();
+    let mut runs = Runs { stage: &stage, graph, plan, tokens, waiting, budget, begun: 0 };
     let verified = runs.all(&expected, emit)?;
     Ok(verified)
 }
@@ -160,6 +164,9 @@ struct Runs<'a> {
     plan: &'a Plan,
     tokens: Tokens,
     waiting: VecDeque<NodeId>,
+    budget: Option<Duration>,
+    /// How many have begun.
+    begun: usize,
 }
 
 impl Runs<'_> {
@@ -178,6 +185,7 @@ impl Runs<'_> {
                 if stage.cancel.is_cancelled() {
                     self.waiting.clear();
                 }
+                self.keep_within_budget(began.elapsed(), expected);
                 for (id, basis, held) in self.ready()? {
                     let node = Arc::clone(graph.name(id));
                     emit(&Event::Started { node, reasons: Vec::new(), expected: expected(id) });
@@ -212,6 +220,13 @@ impl Runs<'_> {
         Ok(verified)
     }
 
+    /// Drops those waiting that are not expected to end within the budget, other than the very first.
+    fn keep_within_budget(&mut self, elapsed: Duration, expected: &dyn Fn(NodeId) -> Option<Duration>) {
+        let Some(budget) = self.budget else { return };
+        let first = (self.begun == 0).then(|| self.waiting.front().copied()).flatten();
+        self.waiting.retain(|&id| first == Some(id) || elapsed + expected(id).unwrap_or_default() <= budget);
+    }
+
     /// Those waiting for which there is room now.
     fn ready(&mut self) -> Result<Vec<(NodeId, Basis, Held)>, ExecError> {
         let (mut ready, mut later) = (Vec::new(), VecDeque::new());
@@ -221,6 +236,7 @@ impl Runs<'_> {
                 Some(held) => {
                     let basis = basis(self.stage.world, self.graph, id, self.plan)?;
                     ready.push((id, basis.expect("its result is known, so its inputs are"), held));
+                    self.begun += 1;
                 }
                 None => later.push_back(id),
             }

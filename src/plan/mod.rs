@@ -34,6 +34,7 @@ pub use sources::{SourceTree, Unpacked, UnpackedFrom};
 pub use verdict::{Basis, Decision, Keys, Known, Outputs, Strong, Verdict};
 pub use world::{Inputs, LastRun, PlanError, Projected, Projection, World};
 
+use crate::digest::Digest;
 use crate::graph::{Body, Graph, Input, NodeId, Selection};
 use crate::remote::Remotes;
 use crate::store::{Outcome, PATH_SETS_PER_KEY};
@@ -64,6 +65,11 @@ impl Plan {
     /// A wanted node's verdict.
     pub fn verdict(&self, id: NodeId) -> &Verdict {
         &self.decision(id).expect("the node is part of the plan").verdict
+    }
+
+    /// The key of a node's result, where it is known.
+    pub fn strong_key(&self, id: NodeId) -> Option<Digest> {
+        Some(self.decision(id)?.keys?.strong?.key)
     }
 
     /// The nodes that can't run because this machine lacks a program, and what each says of it.

@@ -42,6 +42,9 @@ pub struct ResultEntry {
     pub outputs: Vec<(String, EntryOutput)>,
     /// The log, where there is one.
     pub log: Option<Name>,
+    /// Whether it was made by continuing in the output directory of an earlier run, and no run from nothing has made
+    /// the same since.
+    pub continued: bool,
 }
 
 /// What an action made of one declared output.
@@ -206,7 +209,7 @@ impl KeptEntry {
 
 impl Body for ResultEntry {
     const FORMAT: Format = Format::Result;
-    const CONTEXT: &'static str = "kiln 2026-11 result entry v1";
+    const CONTEXT: &'static str = "kiln 2026-11 result entry v2";
 
     fn place(&self) -> (&Digest, &str) {
         (&self.strong_key, &self.instance)
@@ -313,6 +316,7 @@ mod tests {
                 ("symbols".to_owned(), EntryOutput::Absent),
             ],
             log: Some(name("log")),
+            continued: false,
         }
     }
 
@@ -465,7 +469,7 @@ mod tests {
         let (key, public) = (SigningKey::parse(KEY).unwrap(), PublicKey::parse(PUBLIC).unwrap());
         assert_eq!(key.public(), public);
         let body = [
-            b"kilnr\x01\x07trusted",
+            b"kilnr\x02\x07trusted",
             &digest("strong").as_bytes()[..],
             digest("action").as_bytes(),
             &bytes_of(&name("paths")),
@@ -478,9 +482,10 @@ mod tests {
             &bytes_of(&name("pack")),
             b"\x07symbols\x02\x01",
             &bytes_of(&name("log")),
+            b"\0",
         ]
         .concat();
-        let message = [&b"\x1c\0\0\0\0\0\0\0kiln 2026-11 result entry v1"[..], &body].concat();
+        let message = [&b"\x1c\0\0\0\0\0\0\0kiln 2026-11 result entry v2"[..], &body].concat();
         let signature = key.sign(&message);
         let length = u32::try_from(body.len()).unwrap().to_le_bytes();
         let sealed = [b"kilne\x01", &length[..], &body, b"\x01\x04ci-1", &signature].concat();

@@ -27,6 +27,8 @@ pub struct Line {
     pub write: bool,
     /// Whether kept output directories travel.
     pub kept: bool,
+    /// Whether it takes what was built by continuing, and that no run from nothing has made.
+    pub continued: bool,
     /// How long its answers may take. A failure that took that long is not tried again.
     pub timeout: Duration,
     remote: Box<dyn Remote>,
@@ -43,6 +45,7 @@ impl Line {
             trust: Trust::Signed(Vec::new()),
             write: false,
             kept: false,
+            continued: false,
             timeout,
             remote,
             off: Mutex::new(None),

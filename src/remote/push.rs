@@ -74,6 +74,13 @@ pub enum Pushed {
         /// Bytes.
         bytes: u64,
     },
+    /// Somebody has pushed other bits for the same inputs, built by continuing. Ours are there instead.
+    Replaced {
+        /// Whose signature theirs had.
+        signed_by: Option<String>,
+        /// Outputs that differ.
+        outputs: Vec<String>,
+    },
     /// Somebody has pushed other bits for the same inputs. Theirs stay; ours are kept beside them under this key.
     Differs {
         /// Whose signature theirs has.
@@ -133,7 +140,10 @@ impl Remotes {
         // One that does not count is as good as none, and is written over.
         let known = self.result_of(line, &outgoing.strong_key).ok().flatten();
         let differing = known.as_ref().map(|hit| differing(&hit.entry, &parcel.entry, outgoing.compared));
+        // What a run from nothing has made takes the place of what only continuing has.
+        let is_better = known.as_ref().is_some_and(|hit| hit.entry.continued) && !parcel.entry.continued;
         let place = match &differing {
+            Some(_) if is_better => Some(outgoing.strong_key),
             Some(outputs) if outputs.is_empty() => None,
             Some(_) => Some(evidence_key(&parcel.entry)),
             None => Some(outgoing.strong_key),
@@ -147,6 +157,9 @@ impl Remotes {
         if let (Some(hit), Some(evidence), Some(outputs)) = (&known, place, differing)
             && !outputs.is_empty()
         {
+            if is_better {
+                return Ok(Pushed::Replaced { signed_by: hit.signed_by.clone(), outputs });
+            }
             return Ok(Pushed::Differs { signed_by: hit.signed_by.clone(), outputs, evidence });
         }
         // Last: whoever finds the path set is to find the result.
@@ -161,7 +174,7 @@ impl Remotes {
         if before.as_deref() != Some(&merged) {
             to.ask(|remote| remote.put_entry(&key, &merged, &[newest.blob])).map_err(failed)?;
         }
-        Ok(if known.is_some() && bytes == 0 { Pushed::Known } else { Pushed::Done { bytes } })
+        Ok(if known.is_some() && !is_better && bytes == 0 { Pushed::Known } else { Pushed::Done { bytes } })
     }
 }
 
@@ -229,6 +242,7 @@ impl Parcel {
             outcome: outgoing.result.outcome,
             outputs,
             log,
+            continued: outgoing.result.built.is_unverified(),
         };
         Ok(Self { entry, blobs, small })
     }

@@ -42,8 +42,8 @@ impl Format {
 
     const fn version(self) -> u8 {
         match self {
-            Self::Sealed | Self::Result | Self::Kept | Self::Pack | Self::Bundle => 1,
-            Self::Candidates | Self::Paths => 2,
+            Self::Sealed | Self::Kept | Self::Pack | Self::Bundle => 1,
+            Self::Candidates | Self::Paths | Self::Result => 2,
         }
     }
 

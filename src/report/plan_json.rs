@@ -31,6 +31,9 @@ struct Node<'a> {
     action_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     strong_key: Option<String>,
+    /// Its result was built by continuing, and no run from nothing has made it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unverified: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     discovered_by: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,6 +78,8 @@ pub fn plan_json(
     jobs: usize,
     unmet: Option<&Unmet>,
 ) -> Value {
+    // One that can't be read is told of by whoever needs it.
+    let unverified = world.store.unverified().unwrap_or_default();
     let nodes: Vec<Node<'_>> = plan
         .nodes()
         .iter()
@@ -106,6 +111,7 @@ pub fn plan_json(
                 outcome: verdict.known().map(|known| known.outcome.as_str()),
                 action_key: decision.keys.map(|keys| keys.action.to_string()),
                 strong_key: decision.keys.and_then(|keys| keys.strong).map(|strong| strong.key.to_string()),
+                unverified: plan.strong_key(id).is_some_and(|key| unverified.contains_key(&key)),
                 discovered_by: graph.node(id).action().and_then(|action| discovered_by(world, action)),
                 root: graph.node(id).action().and_then(InRoot::of),
                 expected_seconds: estimate.durations.get(&id).map(|time| seconds(*time)),

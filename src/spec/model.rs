@@ -307,6 +307,7 @@ impl Default for CacheSettings {
 
 /// A cache elsewhere: `(name: "ci", url: "https://cache.example/kiln", write: true)`.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct RemoteCache {
     /// What people call it.
     pub name: Spanned<String>,
@@ -318,6 +319,8 @@ pub struct RemoteCache {
     pub write: bool,
     /// Whether kept output directories go there and come from there, too.
     pub kept: bool,
+    /// Whether results go there that were built by continuing, and that no run from nothing has made.
+    pub continued: bool,
     /// Whether its results count without a signature.
     pub unsigned: bool,
     /// What lets kiln in: a bearer token, or a password where there is a user.

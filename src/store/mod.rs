@@ -12,6 +12,7 @@
 mod archive;
 mod artifact;
 mod audit;
+mod built;
 mod cas;
 mod choice;
 mod claims;
@@ -53,6 +54,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub use archive::{pack_dir, unpack_dir};
 pub use artifact::{Artifact, MAX_DEPTH, TreeLimit, check_target};
 pub use audit::{Audit, Damage};
+pub use built::Built;
 pub use cas::Blob;
 pub use entries::EntryTable;
 pub use error::{BlobError, StoreError};

@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension, Row};
 
 use super::artifact::Artifact;
+use super::built::Built;
 use super::cas::Blob;
 use super::error::StoreError;
 use super::path_sets::add_candidate;
@@ -25,6 +26,8 @@ pub struct StoredResult {
     pub log: Option<Blob>,
     /// The run it came from.
     pub run: RunId,
+    /// How that run built it.
+    pub built: Built,
 }
 
 impl Store {
@@ -33,7 +36,8 @@ impl Store {
         let found = self.read_index(|index| {
             index
                 .prepare_cached(
-                    "SELECT action_key, outcome, outputs, log, log_size, run FROM result WHERE strong_key = ?1",
+                    "SELECT action_key, outcome, outputs, log, log_size, run, continued, verified
+                     FROM result WHERE strong_key = ?1",
                 )?
                 .query_row([strong_key.as_bytes()], |row| codec::row(read_result(row)))
                 .optional()
@@ -83,6 +87,7 @@ pub(super) fn read_result(row: &Row<'_>) -> rusqlite::Result<Option<StoredResult
         outputs,
         log: blob_of(row, 3)?,
         run: RunId(row.get(5)?),
+        built: Built::read(row, 6)?,
     }))
 }
 
@@ -111,10 +116,13 @@ impl Batch<'_> {
         }
         self.store.claim([strong_key])?;
         let path_set = self.put_path_set(path_set)?;
+        let (continued, verified) = result.built.columns();
         self.write(|index| {
             add_candidate(index, &result.action_key, &path_set)?;
             index
-                .prepare_cached("INSERT OR REPLACE INTO result VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO result VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                )?
                 .execute((
                     strong_key.as_bytes(),
                     result.action_key.as_bytes(),
@@ -124,6 +132,8 @@ impl Batch<'_> {
                     result.log.map(|log| log.size.cast_signed()),
                     result.run.0,
                     now(),
+                    continued,
+                    verified,
                 ))?;
             Ok(())
         })

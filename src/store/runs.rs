@@ -185,6 +185,8 @@ pub struct Run {
     pub log: Option<Blob>,
     /// The process number of the kiln that ran it.
     pub pid: u32,
+    /// Whether it continued in the output directory of an earlier run.
+    pub continued: bool,
 }
 
 impl Store {
@@ -261,7 +263,7 @@ impl Store {
         self.read_index(|index| {
             let mut select = index.prepare_cached(
                 "SELECT id, node, action_key, strong_key, outcome, started, duration, cpu, max_rss, reasons, manifest,
-                        log, log_size, pid, path_set
+                        log, log_size, pid, path_set, continued
                  FROM run WHERE project = ?1 AND node = ?2 ORDER BY id DESC LIMIT ?3",
             )?;
             let rows = select.query_and_then((project.0, node, limit), read_run)?;
@@ -275,7 +277,7 @@ impl Store {
             index
                 .prepare_cached(
                     "SELECT id, node, action_key, strong_key, outcome, started, duration, cpu, max_rss, reasons,
-                            manifest, log, log_size, pid, path_set
+                            manifest, log, log_size, pid, path_set, continued
                      FROM run WHERE id = ?1",
                 )?
                 .query_row([id.0], |row| codec::row(read_run(row)))
@@ -292,8 +294,8 @@ impl Batch<'_> {
             let id = index
                 .prepare_cached(
                     "INSERT INTO run (project, node, action_key, strong_key, outcome, started, duration, cpu, max_rss,
-                                      reasons, manifest, log, log_size, pid, path_set)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                                      reasons, manifest, log, log_size, pid, path_set, continued)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
                 )?
                 .insert((
                     project.0,
@@ -311,6 +313,7 @@ impl Batch<'_> {
                     run.log.map(|log| log.size.cast_signed()),
                     run.pid,
                     run.path_set.as_ref().map(Digest::as_bytes),
+                    run.continued,
                 ))?;
             // What came from elsewhere took no time here, and says nothing of how long it would.
             if run.outcome == Outcome::Pass && !run.duration.is_zero() {
@@ -454,6 +457,7 @@ fn read_run(row: &Row<'_>) -> rusqlite::Result<Option<(RunId, Run)>> {
         manifest: row.get(10)?,
         log: blob_of(row, 11)?,
         pid: row.get(13)?,
+        continued: row.get(15)?,
     };
     Ok(Some((RunId(row.get(0)?), run)))
 }

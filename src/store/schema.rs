@@ -13,7 +13,7 @@ use super::submissions::Journal;
 
 /// The format of the whole cache: tables, encodings, layout of the directories. Any change of one of them that an
 /// older kiln would misread raises it.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// How long to wait for another process's transaction. The longest one records a batch of some 10,000 nodes.
 const BUSY: Duration = Duration::from_secs(30);
@@ -49,7 +49,9 @@ const TABLES: &str = "
         PRIMARY KEY (action_key, seq)
     ) WITHOUT ROWID;
 
-    -- Second phase: what came of it? `used`: when it was recorded, or last put in place or held for a run.
+    -- Second phase: what came of it? `used`: when it was recorded, or last put in place or held for a run. `continued`: when
+    -- it was recorded, if it was built in the output directory of an earlier run; `verified`: whether a run from nothing has
+    -- made the same since.
     CREATE TABLE result (
         strong_key BLOB NOT NULL PRIMARY KEY,
         action_key BLOB NOT NULL,
@@ -58,8 +60,11 @@ const TABLES: &str = "
         log BLOB,
         log_size INTEGER,
         run INTEGER NOT NULL,
-        used INTEGER NOT NULL
+        used INTEGER NOT NULL,
+        continued INTEGER,
+        verified INTEGER NOT NULL
     );
+    CREATE INDEX unverified ON result (continued) WHERE continued IS NOT NULL AND verified = 0;
 
     -- Results that came from elsewhere, as they were signed there: so they can travel on.
     CREATE TABLE sealed (
@@ -115,6 +120,7 @@ const TABLES: &str = "
         log BLOB,
         log_size INTEGER,
         pid INTEGER NOT NULL,
+        continued INTEGER NOT NULL,
         reasons TEXT NOT NULL,
         manifest BLOB
     );

@@ -23,9 +23,12 @@ fn runs_are_listed_newest_first_with_what_made_them_run() {
     let lines: Vec<&str> = said.out.lines().collect();
     assert_eq!(lines.len(), 5, "{said}");
     assert!(lines[0].starts_with("STARTED") && lines[0].ends_with("WHY"), "{said}");
-    assert!(lines[1].contains("  pass     ") && lines[1].ends_with("  forced"), "{said}");
-    assert!(lines[2].contains("  fail     ") && lines[2].contains("the rule's steps changed"), "{said}");
-    assert!(lines[3].contains("  pass     ") && lines[3].contains("linux: init/main.c changed ("), "{said}");
+    assert!(lines[1].contains("  pass, continued  ") && lines[1].ends_with("  forced"), "{said}");
+    assert!(lines[2].contains("  fail  ") && lines[2].contains("the rule's steps changed"), "{said}");
+    assert!(
+        lines[3].contains("  pass, continued  ") && lines[3].contains("linux: init/main.c changed ("),
+        "{said}"
+    );
     assert!(lines[3].ends_with("; and 1 more"), "{said}");
     assert!(lines[4].ends_with("  never ran"), "{said}");
     // In local time, which the tests say is UTC.

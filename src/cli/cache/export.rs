@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::needs::hold_all;
 use crate::cli::project::{Project, select};
-use crate::cli::push::recorded;
+use crate::cli::push::{HELD, recorded};
 use crate::cli::remotes::{signing_key, tell};
 use crate::cli::terminal::{Terminal, outln};
 use crate::kinds::AllKinds;
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     tell(&remotes, terminal);
     hold_all(&world, &graph, &plan)?;
     let mut export = Export::new(&project.store);
-    let (mut results, mut unsigned) = (0, 0);
+    let (mut results, mut unsigned, mut held) = (0, 0, 0);
     for &id in plan.nodes().iter().filter(|&&id| graph.node(id).action().is_some()) {
         if !matches!(plan.verdict(id), Verdict::Fresh(_) | Verdict::Cached(..)) {
             continue;
@@ -44,6 +44,10 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         let Some(recorded) = strong.map(|strong| recorded(&project, &strong)).transpose()?.flatten() else {
             continue;
         };
+        if recorded.is_unverified() {
+            held += 1;
+            continue;
+        }
         match export.add(&recorded.outgoing(key.as_ref().ok(), &|_| true)) {
             Ok(is_signed) => {
                 results += 1;
@@ -61,6 +65,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         let why = key.err().unwrap_or_else(|| "this machine did not make them".to_owned());
         terminal
             .note(&format!("{unsigned} of them are not signed ({why}): to import these takes `--unsigned`"));
+    }
+    if held > 0 {
+        terminal.note(&format!("{held} {HELD}"));
     }
     if !terminal.quiet {
         outln!("{results} results, {}: {}", report::bytes(length), args.file.display());

@@ -22,6 +22,7 @@ impl Decode for RemoteCache {
         let instance = fields.or_default("instance", context);
         let write = fields.optional("write", context).unwrap_or(false);
         let kept = fields.optional("kept", context).unwrap_or(false);
+        let continued = fields.optional("continued", context).unwrap_or(false);
         let unsigned = fields.optional("unsigned", context).unwrap_or(false);
         let token = fields.optional("token", context);
         let user = fields.optional("user", context);
@@ -37,6 +38,7 @@ impl Decode for RemoteCache {
             instance,
             write,
             kept,
+            continued,
             unsigned,
             token,
             user,
