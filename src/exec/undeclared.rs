@@ -26,7 +26,7 @@ const STARTS_PROGRAMS: [&str; 9] =
     ["make", "env:", "xargs:", "nice:", "timeout:", "find:", "nohup:", "tar", "gcc:"];
 
 /// Where a sandbox has something of its own.
-const OWN: [&str; 6] = ["/proc", "/sys", "/dev", "/kiln", "/tmp", "/etc/ld.so"];
+const OWN: [&str; 5] = ["/proc", "/sys", "/dev", "/kiln", "/etc/ld.so"];
 
 /// What is missing, and what its rule has to say to get it.
 pub(super) fn explain(action: &Action, shown: &Closure, log: &[String]) -> Option<String> {

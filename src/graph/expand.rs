@@ -19,6 +19,10 @@ use crate::spec::model::{
 use crate::spec::roots::{InRoot, in_root};
 use crate::spec::{self, Build};
 
+/// The placeholders with variables that a toolchain or an arch gives to make.
+const MAKE: &str = "toolchain.make";
+const ARCH_MAKE: &str = "arch.make";
+
 /// What expansion needs when it goes on later.
 #[derive(Debug)]
 pub(super) struct Seed {
@@ -434,6 +438,16 @@ fn action_draft(
     for tool in &rule.rule.tools {
         for program in bindings.list(&tool.value.program).map_err(fail)? {
             add_tool(&mut tools, program, tool.value.optional);
+        }
+    }
+    for variables in [MAKE, ARCH_MAKE] {
+        if rule.key_holes.iter().any(|hole| hole == variables) && place.root.is_none() {
+            let variables = bindings.get(variables);
+            if let Some(super::Value::List(variables)) = variables {
+                for program in super::variables::programs(variables) {
+                    add_tool(&mut tools, program, false);
+                }
+            }
         }
     }
     if let Some(compiler) = &place.compiler {

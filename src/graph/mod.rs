@@ -7,6 +7,7 @@ mod bind;
 mod expand;
 mod query;
 mod select;
+mod variables;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

@@ -4,8 +4,10 @@
 //! each of them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::path::HostPathError;
 use crate::digest::{Digest, Domain, Hasher};
-use crate::source::FileDigests;
+use crate::source::{FileDigests, Kind, SourceError};
 
 /// Paths of the host and what is there.
 ///
@@ -33,8 +35,8 @@ pub enum HostEntry {
     File {
         /// Of its content.
         digest: Digest,
-        /// Whether it may be executed.
-        executable: bool,
+        /// Its permissions: steps are none of its owner's processes.
+        mode: u32,
     },
     /// A directory with all that is below it.
     Dir(Digest),
@@ -54,16 +56,18 @@ impl HostEntry {
             return fs::read_link(path).map(Self::Link).map_err(failed);
         }
         if metadata.is_dir() {
-            return Ok(Self::Dir(files.tree(path)?.digest()));
+            return Ok(Self::Dir(directory(path, files)?));
         }
         let digest = files.digest(path).map_err(failed)?;
-        Ok(Self::File { digest, executable: metadata.permissions().mode() & 0o111 != 0 })
+        Ok(Self::File { digest, mode: metadata.permissions().mode() & 0o777 })
     }
 
     /// As [`now`](Self::now), but a directory that was looked at in this run is not walked again.
     pub(super) fn seen(path: &Path, files: &FileDigests) -> Result<Self, HostPathError> {
         match fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.is_dir() => Ok(Self::Dir(files.tree_once(path)?)),
+            Ok(metadata) if metadata.is_dir() => {
+                Ok(Self::Dir(files.tree_once(path, || directory(path, files))?))
+            }
             _ => Self::now(path, files),
         }
     }
@@ -71,7 +75,7 @@ impl HostEntry {
     fn hash(&self, hasher: &mut Hasher) {
         match self {
             Self::Absent => hasher.number(0),
-            Self::File { digest, executable } => hasher.number(1).digest(digest).number((*executable).into()),
+            Self::File { digest, mode } => hasher.number(1).digest(digest).number((*mode).into()),
             Self::Dir(digest) => hasher.number(2).digest(digest),
             Self::Link(target) => hasher.number(3).bytes(target.as_os_str().as_bytes()),
         };
@@ -84,6 +88,29 @@ impl HostEntry {
         self.hash(&mut hasher);
         hasher.finish()
     }
+}
+
+/// The digest of a directory: its tree, and the permissions of all in it.
+fn directory(path: &Path, files: &FileDigests) -> Result<Digest, SourceError> {
+    let tree = files.tree(path)?;
+    let mut hasher = Hasher::new(Domain::Tool);
+    hasher.text("directory").digest(&tree.digest());
+    for mode in tree.permissions() {
+        hasher.number(mode.into());
+    }
+    let mut dir = |dir: &Path| {
+        // One that can't be looked at could not be walked either.
+        let mode = fs::metadata(dir).map_or(0, |metadata| metadata.permissions().mode() & 0o777);
+        hasher.number(mode.into());
+    };
+    dir(path);
+    tree.each(|below, kind| {
+        if let Kind::Dir { .. } = kind {
+            dir(&path.join(OsStr::from_bytes(below)));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    Ok(hasher.finish())
 }
 
 pub(super) fn is_absent(error: &io::Error) -> bool {
@@ -209,7 +236,7 @@ mod tests {
     use super::*;
 
     fn file(text: &str) -> HostEntry {
-        HostEntry::File { digest: Digest::of_bytes(text.as_bytes()), executable: false }
+        HostEntry::File { digest: Digest::of_bytes(text.as_bytes()), mode: 0o644 }
     }
 
     fn closure(entries: &[(&str, HostEntry)]) -> Closure {
@@ -229,7 +256,7 @@ mod tests {
             closure(&[("/a", HostEntry::Link("b".into()))]),
             closure(&[("/a", HostEntry::Link("c".into()))]),
             closure(&[("/a", dir)]),
-            closure(&[("/a", HostEntry::File { digest: Digest::of_bytes(b"1"), executable: true })]),
+            closure(&[("/a", HostEntry::File { digest: Digest::of_bytes(b"1"), mode: 0o755 })]),
         ];
         let digests: std::collections::BTreeSet<_> = all.iter().map(Closure::digest).collect();
         assert_eq!(digests.len(), all.len());

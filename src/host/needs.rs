@@ -52,13 +52,27 @@ const NEEDS: &[(&str, &[Need])] = &[
     ),
 ];
 
-/// Programs that tell where their modules are: by the beginning of their names, with what to ask, and how.
-const ASKED: &[(&str, &[&str], fn(&str) -> Vec<PathBuf>)] = &[
-    ("perl", &["-e", "print join \"\\n\", @INC"], lines),
-    ("python3", &["-I", "-S", "-c", "import sys; print('\\n'.join(sys.path))"], lines),
-    ("openssl", &["version", "-d", "-m"], openssl),
-    ("rustc", &["--print", "sysroot"], |sysroot| vec![Path::new(sysroot.trim()).join("lib/rustlib")]),
+/// A question to a program that knows where its modules are.
+struct Question {
+    arguments: &'static [&'static str],
+    /// The places that an answer names.
+    places: fn(&str) -> Vec<PathBuf>,
+}
+
+/// What to ask programs, by the beginning of their names.
+const ASKED: &[(&str, Question)] = &[
+    ("perl", Question { arguments: &["-e", "print join \"\\n\", @INC"], places: lines }),
+    (
+        "python3",
+        Question { arguments: &["-I", "-S", "-c", "import sys; print('\\n'.join(sys.path))"], places: lines },
+    ),
+    ("openssl", Question { arguments: &["version", "-d", "-m"], places: openssl }),
+    ("rustc", Question { arguments: &["--print", "sysroot"], places: rust }),
 ];
+
+fn rust(sysroot: &str) -> Vec<PathBuf> {
+    vec![Path::new(sysroot.trim()).join("lib/rustlib")]
+}
 
 fn lines(text: &str) -> Vec<PathBuf> {
     text.lines().filter(|line| line.starts_with('/')).map(PathBuf::from).collect()
@@ -85,9 +99,9 @@ impl Survey<'_> {
         for (_, needs) in NEEDS.iter().filter(|(prefix, _)| is_called(prefix)) {
             needs.iter().try_for_each(|need| self.need(need, real))?;
         }
-        for (_, question, paths) in ASKED.iter().filter(|(prefix, ..)| is_called(prefix)) {
-            let answer = ask(path, question, self.dirs)?.unwrap_or_default();
-            for path in paths(&answer.to_string_lossy()) {
+        for (_, question) in ASKED.iter().filter(|(prefix, _)| is_called(prefix)) {
+            let answer = ask(path, question.arguments, self.dirs)?.unwrap_or_default();
+            for path in (question.places)(&answer.to_string_lossy()) {
                 self.modules(&path, real)?;
             }
         }

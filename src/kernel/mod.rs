@@ -8,6 +8,7 @@ pub mod kbuild;
 pub mod kconfig;
 pub mod matching;
 pub mod messages;
+pub mod outside;
 pub mod predicate;
 pub mod repeatable;
 pub mod targets;

@@ -11,11 +11,16 @@ use crate::kernel::asked::{Otherwise, otherwise};
 use crate::kernel::compiler::{is_foreign, refusal};
 use crate::kernel::config::KConfig;
 use crate::kernel::kconfig::{Kconfig, variables};
+use crate::kernel::outside::named_outside;
 use crate::kernel::repeatable::{Circumstances, Unrepeatable, needs_token, unrepeatable};
 use crate::kernel::targets::{Lacking, lacking};
+use crate::spec::model::HostRef;
 
 /// The output that is looked at.
 const CONFIG: &str = "config";
+
+/// Where steps see inputs.
+const INPUTS: &str = "/kiln/in";
 
 /// The placeholder with the fixups that must be in it.
 const REQUIRED: &str = "fixups.required";
@@ -41,6 +46,7 @@ impl Check for Configured {
         };
         let (config, _) = KConfig::parse(&bytes);
         fixups(ran, &config)?;
+        outside(ran.action, &config)?;
         repeats(ran.action, &config)
     }
 
@@ -121,6 +127,28 @@ fn fixups(ran: &Ran<'_>, config: &KConfig<'_>) -> Result<(), String> {
     let kconfig = tree(ran).and_then(|tree| Kconfig::read(&tree, &variables(&arch)).ok());
     let lines = missed.iter().map(|missed| line(missed, kconfig.as_ref(), config));
     Err(message(&lines.collect::<Vec<_>>()))
+}
+
+/// Settings that name files which no step can see, as nothing declares them.
+fn outside(action: &Action, config: &KConfig<'_>) -> Result<(), String> {
+    let declared = |path: &str| {
+        let of_host = action.host.iter().any(|declared| match declared {
+            HostRef::Path(declared) => Path::new(path).starts_with(declared),
+            HostRef::Library(_) => false,
+        });
+        of_host || Path::new(path).starts_with(INPUTS)
+    };
+    let unknown = named_outside(config).into_iter().filter(|(_, path)| !declared(path));
+    let lines: Vec<String> = unknown.map(|(symbol, path)| format!("CONFIG_{symbol} names {path}")).collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "the final .config names files of this machine that no rule declares: {}; declare each in `host` of \
+         rules/{}.ron and of the rule that builds, or give it as an input",
+        lines.join(", "),
+        action.rule.name
+    ))
 }
 
 /// Settings by which equal inputs make other kernels: a note, or a failure where the spec wants none.

@@ -147,12 +147,16 @@ impl FileDigests {
         Snapshot::take(path, &SnapshotOptions { cache_file: Some(&cache_file), ignore: &[] })
     }
 
-    /// The digest of the directory at `path`, as it was when it was first asked for.
-    pub fn tree_once(&self, path: &Path) -> Result<Digest, SourceError> {
+    /// The digest of the directory at `path`, as `look` found it when it was first asked for.
+    pub fn tree_once(
+        &self,
+        path: &Path,
+        look: impl FnOnce() -> Result<Digest, SourceError>,
+    ) -> Result<Digest, SourceError> {
         if let Some(digest) = self.state().trees.get(path) {
             return Ok(*digest);
         }
-        let digest = self.tree(path)?.digest();
+        let digest = look()?;
         // Whoever was first says how it was.
         Ok(*self.state().trees.entry(path.to_owned()).or_insert(digest))
     }

@@ -18,7 +18,7 @@ use super::error::{Collector, SourceError};
 use super::listing::{Kind, Listing};
 use super::stat::{Clock, Stat};
 use super::states::split;
-use super::tree::{Node, Tree};
+use super::tree::{Body, Node, Tree};
 use super::tree_cache;
 use super::walk::{Tally, Walk};
 
@@ -173,6 +173,19 @@ impl Snapshot {
     /// The listing of the directory at such a path.
     pub(super) fn listing_at(&self, path: &[u8]) -> Option<Listing> {
         self.find_bytes(path)?.1.map(|node| node.listing())
+    }
+
+    /// The permissions of every file below the root, in the order of names. They are no part of the tree's digest, and count
+    /// where files are read by another user than theirs.
+    pub fn permissions(&self) -> impl Iterator<Item = u32> {
+        let mut nodes = vec![&self.tree.top];
+        std::iter::from_fn(move || {
+            let node = nodes.pop()?;
+            nodes.extend(&node.children);
+            Some(node.records.iter().filter(|record| matches!(record.body, Body::File(_))))
+        })
+        .flatten()
+        .map(|record| record.stat.mode & 0o777)
     }
 
     /// When a file or link was last modified, as its file system says; `None` for directories, and where there is

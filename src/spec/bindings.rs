@@ -134,12 +134,14 @@ impl Holes {
         let cross = (!prefix.is_empty()).then(|| format!("CROSS_COMPILE={prefix}"));
         let variables = toolchain.make.iter().map(|variable| variable.value.clone());
         self.list("toolchain.make", cross.into_iter().chain(variables));
+        let more = toolchain.tools.iter().map(|tool| tool.value.clone());
         match &toolchain.compiler {
             Compiler::Gcc => {
                 self.text("toolchain.cc", &format!("{prefix}gcc"));
                 self.list("toolchain.cflags", []);
                 let names = ["gcc", "ld", "as", "ar", "nm", "objcopy", "objdump", "strip", "readelf"];
-                self.list("toolchain.tools", names.map(|name| format!("{prefix}{name}")));
+                let names = names.iter().map(|name| format!("{prefix}{name}"));
+                self.list("toolchain.tools", names.chain(more));
             }
             Compiler::Clang => {
                 self.text("toolchain.cc", "clang");
@@ -149,14 +151,17 @@ impl Holes {
                 let llvm = llvm.map(|name| format!("llvm-{name}"));
                 self.list(
                     "toolchain.tools",
-                    ["clang".to_owned(), "ld.lld".to_owned()].into_iter().chain(llvm),
+                    ["clang".to_owned(), "ld.lld".to_owned()].into_iter().chain(llvm).chain(more),
                 );
             }
             // What is in a root is known by the root.
             Compiler::Root(_) => {
                 self.text("toolchain.cc", &format!("{prefix}gcc"));
                 self.list("toolchain.cflags", []);
-                self.list("toolchain.tools", root.and_then(|root| root.compiler(project, arch)));
+                self.list(
+                    "toolchain.tools",
+                    root.and_then(|root| root.compiler(project, arch)).into_iter().chain(more),
+                );
             }
         }
     }

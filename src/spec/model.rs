@@ -171,6 +171,8 @@ pub struct Toolchain {
     pub make: Vec<Spanned<String>>,
     /// Directories looked in before the system's own.
     pub path: Vec<Spanned<PathBuf>>,
+    /// Programs that its own ones run, such as the compiler behind a wrapper.
+    pub tools: Vec<Spanned<String>>,
 }
 
 /// A named configuration.

@@ -17,6 +17,7 @@ mod fetching;
 mod fixups;
 mod hangs;
 mod history;
+mod host;
 mod jobserver;
 mod lava;
 mod matching;

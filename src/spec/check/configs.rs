@@ -10,6 +10,13 @@ use crate::spec::model::{Config, Fixup, RANDCONFIG};
 /// How the names of configuration fragments end that are part of a kernel tree.
 const FRAGMENT: &str = ".config";
 
+/// Kbuild targets that make a configuration of what runs on this machine.
+const READING: [&str; 2] = ["localmodconfig", "localyesconfig"];
+
+/// Kbuild targets that ask.
+const ASKING: [&str; 8] =
+    ["config", "menuconfig", "nconfig", "xconfig", "gconfig", "oldconfig", "oldaskconfig", "silentoldconfig"];
+
 impl Checker<'_, '_> {
     pub(super) fn configs(&mut self) {
         let project = &self.spec.project;
@@ -35,6 +42,9 @@ impl Checker<'_, '_> {
     }
 
     fn base(&mut self, config: &Config) {
+        for target in &config.base {
+            self.of_host(target);
+        }
         let Some(first) = config.base.first().filter(|first| first.value.ends_with(FRAGMENT)) else { return };
         let name = &first.value;
         let message =
@@ -42,6 +52,27 @@ impl Checker<'_, '_> {
         let diagnostic = Diagnostic::error("bad-base", message).label(first.span, "this can't come first");
         let help =
             format!("begin with a target that makes a configuration: `base: [\"defconfig\", \"{name}\"]`");
+        self.push(diagnostic.help(help));
+    }
+
+    /// A target that reads this machine or asks the user: what it makes, no key can hold.
+    fn of_host(&mut self, target: &Spanned<String>) {
+        let name = target.value.as_str();
+        let (why, help) = if READING.contains(&name) {
+            (
+                "reads which modules this machine has loaded",
+                "run it once by hand, and give what it makes as a fragment: `(base: \"allnoconfig\", fragments: [..])`",
+            )
+        } else if ASKING.contains(&name) {
+            (
+                "asks questions, and nobody is there to answer",
+                "keep your answers in a fragment: `(base: \"defconfig\", fragments: [..])`",
+            )
+        } else {
+            return;
+        };
+        let message = format!("`{name}` {why}");
+        let diagnostic = Diagnostic::error("bad-base", message).label(target.span, "not as a base");
         self.push(diagnostic.help(help));
     }
 
@@ -70,6 +101,7 @@ impl Checker<'_, '_> {
 
     /// A build that names a kbuild target itself, which leaves no room for more than that.
     fn named_directly(&mut self, target: &Spanned<String>) {
+        self.of_host(target);
         let name = &target.value;
         if name == RANDCONFIG {
             let help = format!(

@@ -189,6 +189,7 @@ impl Decode for Toolchain {
         let targets = fields.required("targets", context);
         let make: Vec<Spanned<String>> = fields.or_default("make", context);
         let path = fields.or_default("path", context);
+        let tools = fields.or_default("tools", context);
         fields.finish(context);
         for variable in &make {
             let name = variable.value.split_once('=').map(|(name, _)| name);
@@ -201,7 +202,7 @@ impl Decode for Toolchain {
                     .push(Diagnostic::error("bad-make-variable", message).label(variable.span, label));
             }
         }
-        targets.map(|targets| Self { compiler, targets, make, path })
+        targets.map(|targets| Self { compiler, targets, make, path, tools })
     }
 }
 
