@@ -25,8 +25,12 @@ const PRIVATE: &str = "PRIVATE KEY-----";
 /// Private keys are smaller than this.
 const MAX_KEY: u64 = 64 * 1024;
 
-/// So much of a key, in bytes, is looked for. The first bytes of many keys are the same.
-const MARK: std::ops::Range<usize> = 48..96;
+/// So much of a key is looked for, from a quarter of it on. What is before that, of RSA, and at the end, of elliptic
+/// curves, is the public part, which is in the certificate as well.
+const MARK: usize = 32;
+
+/// How many bytes a whole line of PEM stands for.
+const LINE: usize = 48;
 
 /// How much of a file is looked through at once.
 const CHUNK: usize = 1 << 20;
@@ -126,11 +130,11 @@ fn marks_of(key: &Secret) -> Vec<Zeroizing<Vec<u8>>> {
     let body: Zeroizing<String> = Zeroizing::new(
         block.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect::<Vec<_>>().concat(),
     );
-    let lines = block.lines().map(str::trim).filter(|line| !line.starts_with("-----"));
-    let line =
-        lines.skip(1).find(|line| line.len() >= 40).map(|line| Zeroizing::new(line.as_bytes().to_vec()));
-    let bytes = BASE64_STANDARD.decode(body.as_bytes()).ok().map(Zeroizing::new);
-    let bytes = bytes.and_then(|bytes| Some(Zeroizing::new(bytes.get(MARK)?.to_vec())));
+    let bytes = BASE64_STANDARD.decode(body.as_bytes()).map(Zeroizing::new).unwrap_or_default();
+    let begin = bytes.len() / 4;
+    let mut lines = block.lines().filter(|line| !line.starts_with("-----"));
+    let line = lines.nth(begin.div_ceil(LINE)).map(|line| Zeroizing::new(line.as_bytes().to_vec()));
+    let bytes = bytes.get(begin..begin + MARK).map(|bytes| Zeroizing::new(bytes.to_vec()));
     line.into_iter().chain(bytes).collect()
 }
 
