@@ -6,7 +6,6 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, PipeReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
@@ -24,14 +23,13 @@ use super::stage::{StageError, WorkDir, inside, stage};
 use super::submit::{Submit, submitted};
 use super::tokens::JobServer;
 use super::told::{Messages, told};
+use super::unchanged::{Changed, Inputs, key_if_unchanged, shown_as_decided, wait_for_clock};
 use super::undeclared;
-use crate::digest::Digest;
 use crate::graph::{Action, Input, NodeId};
 use crate::host;
-use crate::plan::manifest::What;
-use crate::plan::{Basis, Outputs, Strong, World, strong_key};
+use crate::plan::{Basis, Outputs, Strong, World};
 use crate::remote::{Meter, Remotes, Traffic};
-use crate::source::{PathEntry, PathSet, Reads, States};
+use crate::source::PathSet;
 use crate::spec::model::Kind;
 use crate::store::{Artifact, Blob, Outcome, Placed, remove_tree};
 
@@ -217,6 +215,17 @@ pub(super) struct Done {
     pub not_started: Option<usize>,
     /// What another try may confirm.
     pub hint: Option<String>,
+    /// Whether it is of use to run it again here, if it is infra.
+    pub retry: Retry,
+}
+
+/// Whether it is of use to run an action again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// It may end otherwise.
+    Useful,
+    /// Its inputs are not what this kiln decided on, and will not be.
+    Futile,
 }
 
 /// What a run read, and the key of its result.
@@ -246,6 +255,7 @@ impl Done {
             ended: false,
             hint: None,
             not_started: None,
+            retry: Retry::Useful,
         }
     }
 
@@ -306,7 +316,7 @@ pub(super) fn act(stage: &Stage<'_>, task: &Task<'_>) -> Done {
         let mut done = once(stage, task, hint.as_deref());
         hint = done.hint.take().or(hint);
         let again = done.outcome == Outcome::Infra && done.lost.is_none() && done.kept.is_none();
-        let again = again && !stage.cancel.is_cancelled();
+        let again = again && done.retry == Retry::Useful && !stage.cancel.is_cancelled();
         if !again || tries == task.action.rule.rule.retries {
             break done;
         }
@@ -335,6 +345,7 @@ fn once(stage: &Stage<'_>, task: &Task<'_>, before: Option<&str>) -> Done {
 }
 
 fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, before: Option<&str>) -> Done {
+    wait_for_clock(stage.world, task);
     let incremental = task.action.rule.rule.incremental.is_some();
     let kept = if incremental && !stage.clean { kept::take(stage, task, work) } else { Ok(None) };
     // Whatever is wrong with what was kept, it can be made again.
@@ -344,7 +355,12 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, before: Optio
     {
         return Done::new(Outcome::Infra).saying(error);
     }
-    let (mut done, discovered) = match stage.kinds.runner(task.action.rule.rule.kind) {
+    let runner = stage.kinds.runner(task.action.rule.rule.kind);
+    let inputs = match runner {
+        Runner::Steps | Runner::Checked(_) | Runner::Watched(_) => Inputs::Staged,
+        Runner::Computed(_) | Runner::Made(_) | Runner::Submitted(_) => Inputs::InPlace,
+    };
+    let (mut done, discovered) = match runner {
         Runner::Steps => sandboxed(stage, task, work, None, continued.as_ref()),
         Runner::Checked(check) => checked(stage, task, work, check),
         Runner::Watched(watcher) => sandboxed(stage, task, work, Some((watcher, before)), None),
@@ -368,6 +384,9 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, before: Optio
         Err(error) => {
             return Done::new(Outcome::Infra).saying(format!("can't look for the private key: {error}"));
         }
+    }
+    if done.retry == Retry::Futile {
+        return done;
     }
     let store = stage.world.store;
     if let Ok(log) = store.put_file(&work.log()) {
@@ -405,11 +424,14 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, before: Optio
         // What was read for what is not made anew counts as well.
         set = set.union(continued.set.clone());
     }
-    match unchanged_meanwhile(stage.world, task, &set) {
+    if done.outcome == Outcome::Cancelled {
+        // Nothing of it is kept.
+        return done;
+    }
+    match key_if_unchanged(stage.world, task, inputs, &set) {
         Ok(key) => done.read = Some(WasRead { strong: Strong { key, path_set: set.digest() }, set }),
-        Err(changed) => {
-            return Done { log: done.log, ..Done::new(Outcome::Infra) }.saying(changed);
-        }
+        // No output, no result, and no output directory to continue in: all may be of something else.
+        Err(changed) => return Done { log: done.log, ..of_change(&changed) },
     }
     done.continued = continued.is_some();
     if done.outcome == Outcome::Pass {
@@ -573,6 +595,9 @@ fn sandboxed(
         Ok(prepared) => prepared,
         Err(error) => return (of_sandbox_error(&error, task), None),
     };
+    if let Err(changed) = shown_as_decided(stage.world, task, continued, &prepared) {
+        return (of_change(&changed), None);
+    }
     let discovery = Discovery::begin(stage.world, &task.action.rule.rule, &task.basis.manifest, &prepared);
     let running = match prepared.start() {
         Ok(running) => running,
@@ -611,6 +636,11 @@ fn explained(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, spec: &SandboxS
     }
 }
 
+/// What it means that inputs changed. To run again here would be held against the same old state.
+fn of_change(changed: &Changed) -> Done {
+    Done { retry: Retry::Futile, ..Done::new(Outcome::Infra) }.saying(changed)
+}
+
 fn of_stage_error(error: StageError) -> Done {
     match error {
         StageError::Lost { node, input, source } => {
@@ -619,6 +649,9 @@ fn of_stage_error(error: StageError) -> Done {
         }
         // The node that could have made it did not, and will not next time.
         error @ StageError::Absent { .. } => Done::new(Outcome::Fail).saying(error),
+        error @ StageError::Changed(_) => {
+            Done { retry: Retry::Futile, ..Done::new(Outcome::Infra) }.saying(error)
+        }
         // Another compiler is a change of the tool, so that nothing need be recorded.
         error @ StageError::OtherCompiler { .. } => Done::new(Outcome::Infra).saying(error),
         error => Done::new(Outcome::Infra).saying(error),
@@ -793,67 +826,6 @@ pub(super) fn output_file(action: &Action, work: &WorkDir, name: &str) -> Result
     };
     let path = action.bindings.text(&path.value).map_err(|error| error.to_string())?;
     Ok(work.out().join(path))
-}
-
-/// The key of the result, if what was read is still what it was when the run was decided on. A result of something
-/// else must not be recorded under it.
-fn unchanged_meanwhile(world: &World<'_>, task: &Task<'_>, set: &PathSet) -> Result<Digest, String> {
-    for (_, declared) in &task.action.inputs {
-        let changed = match declared {
-            Input::File(path) => world.changed(path).then(|| path.display().to_string()),
-            Input::ModuleKey(Some(key)) => {
-                let certificate = world.certificate(key, task.name).map_err(|error| error.to_string())?;
-                world.changed(certificate).then(|| certificate.display().to_string())
-            }
-            Input::Concat { files, .. } => {
-                files.iter().find(|path| world.changed(path)).map(|path| path.display().to_string())
-            }
-            Input::Source { .. } | Input::Output { .. } | Input::Root { .. } | Input::ModuleKey(None) => None,
-        };
-        if let Some(what) = changed {
-            return Err(changed_while_running(&what));
-        }
-    }
-    let mut before = BTreeMap::new();
-    for tree in task.basis.manifest.trees() {
-        let states = world.states(tree).map_err(|error| error.to_string())?;
-        if let (What::Source { source, .. }, Some(reads)) = (&tree.what, set.reads(&tree.input)) {
-            // One that can't be walked now could be when the run was decided on.
-            let now = world.walk(source).map_err(|_| changed_while_running(&format!("source {source}")))?;
-            if let Some(path) = first_difference(reads, &states, &States::of(Arc::new(now))) {
-                let path = String::from_utf8_lossy(&path).into_owned();
-                let slash = if path.is_empty() { "" } else { ": " };
-                return Err(changed_while_running(&format!("source {source}{slash}{path}")));
-            }
-        }
-        before.insert(tree.input.as_str(), Arc::new(states));
-    }
-    if let Some(what) = world.changed_on_host(task.action) {
-        return Err(changed_while_running(&what));
-    }
-    let key = strong_key(&task.basis.keys.action, set, &|input| before.get(input).cloned());
-    key.ok_or_else(|| "kiln itself failed here: a path set names an input that there is not".to_owned())
-}
-
-/// The first of these paths that is not what it was; empty where all of the tree counts.
-fn first_difference(reads: &Reads, then: &States, now: &States) -> Option<Vec<u8>> {
-    // Most runs end in the very tree in which they began.
-    if then.whole() == now.whole() {
-        return None;
-    }
-    match reads {
-        Reads::Whole => Some(Vec::new()),
-        Reads::Only(entries) => {
-            let differs = |entry: &&PathEntry| {
-                then.of_entry(entry.kind, &entry.path) != now.of_entry(entry.kind, &entry.path)
-            };
-            entries.iter().find(differs).map(|entry| entry.path.to_vec())
-        }
-    }
-}
-
-fn changed_while_running(what: &str) -> String {
-    format!("{what} changed while this ran: nothing is recorded; run kiln again")
 }
 
 fn disk_is_full(path: &Path) -> bool {

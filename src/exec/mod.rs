@@ -12,6 +12,7 @@
 //! | `make.rs` | a run in which kiln makes the outputs itself |
 //! | `submit.rs` | a run that machines elsewhere carry out |
 //! | `discover.rs`, `asked.rs`, `trace/` | what it read, and asked for |
+//! | `unchanged.rs` | whether that stayed the same while it ran |
 //! | `collect.rs` | its outputs |
 //! | `told.rs` | what is told of it, beside them |
 //! | `secrets.rs` | private keys that steps see, and that none gets out |
@@ -48,6 +49,7 @@ mod times;
 mod tokens;
 mod told;
 pub mod trace;
+mod unchanged;
 mod undeclared;
 mod unpack;
 mod verify;

@@ -17,9 +17,11 @@ use super::sandbox::{
 };
 use super::secrets::{self, KeyError};
 use super::tokens::JobServer;
+use crate::digest::Digest;
 use crate::graph::{Action, Bindings, Input, NodeId, Value};
 use crate::host::FIXED_DIRS;
-use crate::plan::{Outputs, PlanError, World};
+use crate::plan::{Outputs, PlanError, ProjectPath, World};
+use crate::source::{Snapshot, SnapshotOptions};
 use crate::spec;
 use crate::store::{Artifact, BlobError};
 
@@ -95,6 +97,9 @@ pub(super) enum StageError {
         /// Why.
         source: KeyError,
     },
+    /// An input is not what the run was decided on.
+    #[error("{0} changed before this ran: nothing is recorded; run kiln again")]
+    Changed(String),
     /// An input can't be copied.
     #[error("input {input}: {source}")]
     Copy {
@@ -201,7 +206,9 @@ pub(super) fn stage(
                     spec.mask.extend(tree.ignore.iter().map(|entry| inside.join(entry)));
                     root
                 } else {
-                    copy(work, input, &root, tree.ignore)?
+                    let copy = copy(work, input, &root, tree.ignore)?;
+                    let as_decided = found_in(&copy)?.digest == world.source(name)?.digest();
+                    as_decided.then_some(copy).ok_or_else(|| StageError::Changed(format!("source {name}")))?
                 }
             }
             Input::Root { .. } => {
@@ -210,7 +217,11 @@ pub(super) fn stage(
                 spec.shown.push(Shown { images: Images { layers, writable }, to: inside });
                 continue;
             }
-            Input::File(path) => copy(work, input, &absolute(&world.spec.root.join(path))?, &[])?,
+            Input::File(path) => {
+                let copy = copy(work, input, &absolute(&world.spec.root.join(path))?, &[])?;
+                let as_decided = found_in(&copy)? == world.project_path(path, "")?;
+                as_decided.then_some(copy).ok_or_else(|| StageError::Changed(path.display().to_string()))?
+            }
             Input::ModuleKey(None) => continue,
             Input::ModuleKey(Some(name)) => {
                 let content = secrets::signing_key(world, name, world.certificate(name, input)?);
@@ -312,6 +323,20 @@ fn copy(work: &WorkDir, input: &str, from: &Path, ignore: &[&str]) -> Result<Pat
     Ok(to)
 }
 
+/// What is in a copy: it is held against what the run was decided on, so that steps see what the key holds, whatever was
+/// done to the original, and whatever its file system tells of that.
+fn found_in(copy: &Path) -> Result<ProjectPath, StageError> {
+    let failed = |source| StageError::Io { path: copy.to_owned(), source };
+    let stat = fs::metadata(copy).map_err(failed)?;
+    if stat.is_dir() {
+        let snapshot = Snapshot::take(copy, &SnapshotOptions::default());
+        let snapshot = snapshot.map_err(|error| failed(io::Error::other(error)))?;
+        return Ok(ProjectPath { digest: snapshot.digest(), executable: false });
+    }
+    let digest = fs::File::open(copy).and_then(|mut file| Digest::of_reader(&mut file)).map_err(failed)?.0;
+    Ok(ProjectPath { digest, executable: stat.permissions().mode() & 0o111 != 0 })
+}
+
 fn concat(world: &World<'_>, to: &Path, files: &[PathBuf], lines: &[String]) -> Result<PathBuf, StageError> {
     let io_error = |path: &Path| {
         let path = path.to_owned();
@@ -319,8 +344,12 @@ fn concat(world: &World<'_>, to: &Path, files: &[PathBuf], lines: &[String]) -> 
     };
     let mut file = fs::File::create(to).map_err(io_error(to))?;
     for path in files {
+        let decided = world.project_path(path, "")?.digest;
         let path = world.spec.root.join(path);
         let bytes = fs::read(&path).map_err(io_error(&path))?;
+        if Digest::of_bytes(&bytes) != decided {
+            return Err(StageError::Changed(path.display().to_string()));
+        }
         file.write_all(&bytes).map_err(io_error(to))?;
         if bytes.last().is_some_and(|&last| last != b'\n') {
             file.write_all(b"\n").map_err(io_error(to))?;

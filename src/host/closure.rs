@@ -53,6 +53,7 @@ impl HostEntry {
             result => result.map_err(failed)?,
         };
         if metadata.is_symlink() {
+            files.note_link(path).map_err(failed)?;
             return fs::read_link(path).map(Self::Link).map_err(failed);
         }
         if metadata.is_dir() {
@@ -194,10 +195,11 @@ impl Closure {
         hasher.finish()
     }
 
-    /// The first path that is not as it was.
+    /// The first path that is not as it was, or was something else for a time since this run first looked.
     pub fn changed(&self, files: &FileDigests) -> Option<&Path> {
-        let differs =
-            |(path, then): &(&Path, &HostEntry)| HostEntry::now(path, files).ok().as_ref() != Some(then);
+        let differs = |(path, then): &(&Path, &HostEntry)| {
+            HostEntry::now(path, files).ok().as_ref() != Some(then) || files.was_disturbed(path)
+        };
         self.entries().find(differs).map(|(path, _)| path)
     }
 

@@ -84,7 +84,7 @@ impl UnpackedFrom {
 /// What became of the tree of a source that kiln unpacks.
 pub(super) enum Standing {
     /// It holds what was unpacked.
-    Whole(Snapshot),
+    Whole(Arc<Snapshot>),
     /// It does not, or is not there: so it is unpacked, or put right.
     Lacking(Vec<Reason>),
 }
@@ -160,7 +160,7 @@ impl World<'_> {
         }
         let tree = self.source_tree(name)?;
         let snapshot = match &tree.unpacked {
-            None => self.walk(name)?,
+            None => Arc::new(self.walk(name)?),
             Some(unpacked) => match self.standing(name, tree, unpacked)? {
                 Standing::Whole(snapshot) => snapshot,
                 Standing::Lacking(_) => {
@@ -168,7 +168,7 @@ impl World<'_> {
                 }
             },
         };
-        Ok(cell.get_or_init(|| Arc::new(snapshot)))
+        Ok(cell.get_or_init(|| snapshot))
     }
 
     /// Why a source is to be unpacked, or put right; empty where nothing is to be done.
@@ -178,7 +178,7 @@ impl World<'_> {
         let (None, Some(unpacked)) = (cell.get(), &tree.unpacked) else { return Ok(Vec::new()) };
         Ok(match self.standing(name, tree, unpacked)? {
             Standing::Whole(snapshot) => {
-                cell.get_or_init(|| Arc::new(snapshot));
+                cell.get_or_init(|| snapshot);
                 Vec::new()
             }
             Standing::Lacking(reasons) => reasons,
@@ -193,7 +193,7 @@ impl World<'_> {
         };
         let altered = |why| Reason::Altered { source: name.to_owned(), why };
         let now = match self.walk(name) {
-            Ok(now) if now.digest() == recorded => return Ok(Standing::Whole(now)),
+            Ok(now) if now.digest() == recorded => return Ok(Standing::Whole(Arc::new(now))),
             Ok(now) => now,
             Err(PlanError::Source { source: SourceError::Missing { .. }, .. }) => {
                 return Ok(Standing::Lacking(vec![Reason::NotUnpacked]));
@@ -211,8 +211,26 @@ impl World<'_> {
         let tree = self.source_tree(name)?;
         let cache_file = self.store.tree_cache(&tree.root);
         let options = SnapshotOptions { cache_file: Some(&cache_file), ignore: tree.ignore };
-        Snapshot::take(&tree.root, &options)
-            .map_err(|source| PlanError::Source { name: name.to_owned(), source })
+        let failed = |source| PlanError::Source { name: name.to_owned(), source };
+        if let Some(then) = self.snapshots[name].get() {
+            return then.again(&tree.root, &options).map_err(failed);
+        }
+        let unreadable = |source| failed(SourceError::Root { root: tree.root.clone(), source });
+        self.files().note_links(&tree.root).map_err(unreadable)?;
+        Snapshot::take(&tree.root, &options).map_err(failed)
+    }
+
+    /// Whether a link on the way to a source tree led elsewhere for a time since this kiln first looked.
+    pub fn source_was_elsewhere(&self, name: &str) -> Result<bool, PlanError> {
+        Ok(self.files().was_disturbed(&self.source_tree(name)?.root))
+    }
+
+    /// Until when a change of one of these sources, or of any other file that counts, may leave it the stat that it had when
+    /// this kiln first looked: in nanoseconds of this host's clock.
+    pub fn racy_until(&self, sources: &[&str]) -> i64 {
+        let snapshots = sources.iter().filter_map(|source| self.snapshots.get(*source)?.get());
+        let newest = snapshots.map(|snapshot| snapshot.racy_until()).max();
+        newest.unwrap_or(i64::MIN).max(self.files().racy_until())
     }
 }
 

@@ -374,8 +374,8 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What of the host is another than it was when this run first looked, of all that an action depends on: such as
-    /// a compiler that was upgraded under a running build.
+    /// What of the host is not what it was all the time since this kiln first looked, of all that an action depends on:
+    /// such as a compiler that was upgraded under a running build.
     pub fn changed_on_host(&self, action: &Action) -> Option<String> {
         let emulator = action.machine.and_then(|machine| self.emulator(machine, "").ok());
         let emulator = emulator.and_then(|path| self.host_path(&path, "").ok());
@@ -447,6 +447,8 @@ impl<'a> World<'a> {
         if let Some(known) = self.project_paths.lock().expect("no panic while held").get(path) {
             return Ok(*known);
         }
+        let noted = self.files.note_links(&self.spec.root.join(path));
+        noted.map_err(|source| PlanError::File { node: node.to_owned(), path: path.to_owned(), source })?;
         let found = self.project_path_now(path, node)?;
         self.project_paths.lock().expect("no panic while held").insert(path.to_owned(), found);
         Ok(found)
@@ -481,10 +483,17 @@ impl<'a> World<'a> {
         })
     }
 
-    /// Whether a file or directory of the project is another than it was when this run first looked.
+    /// Whether a file or directory of the project is not what it was all the time since this kiln first looked.
     pub fn changed(&self, path: &Path) -> bool {
         let then = self.project_paths.lock().expect("no panic while held").get(path).copied();
-        then.is_none() || self.project_path_now(path, "").ok() != then
+        then.is_none()
+            || self.project_path_now(path, "").ok() != then
+            || self.files.was_disturbed(&self.spec.root.join(path))
+    }
+
+    /// Whether the file of an artifact, used where it is in the cache, is not what it was all the time.
+    pub fn artifact_changed(&self, file: &Path) -> bool {
+        self.files.was_disturbed(file)
     }
 
     /// Whether all blobs of these outputs are in the cache.

@@ -6,22 +6,26 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;
-use nix::sys::statfs::fstatfs;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
+use super::between::disturbance;
 use super::envelope::{self, ColdReason, Magic};
+use super::file_system::{Devices, FileSystem, Settled, Writer};
 use super::hash::hash_file;
+use super::links::links_on;
+use super::path_set::Reads;
 use super::snapshot::{Snapshot, SnapshotOptions};
-use super::stat::{Clock, FileType, Stat, now};
+use super::stat::{FileType, Stat, now};
 use super::{CacheState, SourceError};
 
-const MAGIC: Magic = *b"kilnfd\0\x02";
+const MAGIC: Magic = *b"kilnfd\0\x03";
 
 /// Beyond this many files, those that nobody asked for in this run are forgotten.
 const KEPT: usize = 50_000;
@@ -32,6 +36,8 @@ const KEPT: usize = 50_000;
 pub struct FileDigests {
     file: PathBuf,
     cache: CacheState,
+    devices: Devices,
+    racy_until: AtomicI64,
     state: Mutex<State>,
 }
 
@@ -42,6 +48,22 @@ struct State {
     /// Directories that were looked at in this run.
     trees: HashMap<PathBuf, Digest>,
     changed: bool,
+    /// What was there when this process first looked.
+    first: HashMap<PathBuf, FirstLook>,
+    /// Through which links.
+    links: HashMap<PathBuf, Vec<(PathBuf, Stat)>>,
+}
+
+#[derive(Clone)]
+enum FirstLook {
+    File {
+        stat: Stat,
+        fs: FileSystem,
+        /// Whether somebody had it open for writing.
+        written: bool,
+    },
+    Dir(Arc<Snapshot>),
+    Link(Stat),
 }
 
 struct Slot {
@@ -52,6 +74,8 @@ struct Slot {
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Known {
     stat: (u64, u64, u64, i64, i64, u32),
+    /// The file system, or the mount, that this holds for.
+    on: Digest,
     digest: Digest,
 }
 
@@ -78,6 +102,8 @@ pub struct Guard {
     ino: u64,
     mtime: i64,
     ctime: i64,
+    /// The file system, or the mount, that this holds for; `None` where it holds for no later moment.
+    on: Option<Digest>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,7 +122,8 @@ impl FileDigests {
             Ok(stored) => (State::from(stored), CacheState::Warm),
             Err(reason) => (State::default(), CacheState::Cold { reason }),
         };
-        Self { file: cache_file.to_owned(), cache, state: Mutex::new(state) }
+        let (devices, racy_until) = (Devices::default(), AtomicI64::new(i64::MIN));
+        Self { file: cache_file.to_owned(), cache, devices, racy_until, state: Mutex::new(state) }
     }
 
     /// What the cache was good for.
@@ -108,12 +135,18 @@ impl FileDigests {
     pub fn digest(&self, path: &Path) -> io::Result<Digest> {
         // Stat-ing the path is enough for a file that is known; it is opened only to be read.
         let stat = Stat::new(&nix::sys::stat::stat(path)?);
-        if let Some(slot) = self.state().files.get_mut(path)
+        let fs = self.file_system(path, &stat);
+        let mut state = self.state();
+        if let Some(slot) = state.files.get_mut(path)
             && slot.known.stat == key(&stat)
+            && fs.is(&slot.known.on)
         {
             slot.used = true;
-            return Ok(slot.known.digest);
+            let digest = slot.known.digest;
+            state.looked(path, || FirstLook::File { stat, fs, written: false });
+            return Ok(digest);
         }
+        drop(state);
         let not_a_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
         if stat.file_type() != FileType::File {
             return Err(not_a_file());
@@ -121,30 +154,120 @@ impl FileDigests {
         // Should it be a pipe by now, this must not block.
         let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let file: File = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
-        let moment = Clock::of(fstatfs(&file)?.filesystem_type()).begin();
+        let began = now();
+        let writer = fs.writer_of(&file);
         let stat = Stat::new(&fstat(&file)?);
         if stat.file_type() != FileType::File {
             return Err(not_a_file());
         }
+        let fs = self.file_system(path, &stat);
         let (digest, size) = hash_file(file, stat.size)?;
+        let settled = if stat.size == size { fs.settled(&stat, began, writer) } else { Settled::No };
+        if let (Settled::No, Some(until)) = (settled, fs.racy_until(&stat, began)) {
+            self.racy_until.fetch_max(until, Relaxed);
+        }
         let mut state = self.state();
         state.changed = true;
-        if moment.settled(&stat) && stat.size == size {
-            let known = Known { stat: key(&stat), digest };
-            state.files.insert(path.to_owned(), Slot { known, used: true });
-        } else {
-            state.files.remove(path);
+        state.looked(path, || FirstLook::File { stat, fs, written: writer == Writer::Somebody });
+        match fs.holds_for(settled) {
+            Some(on) => {
+                let known = Known { stat: key(&stat), on, digest };
+                state.files.insert(path.to_owned(), Slot { known, used: true });
+            }
+            None => {
+                state.files.remove(path);
+            }
         }
         Ok(digest)
     }
 
+    /// The file system that a file is on.
+    fn file_system(&self, path: &Path, stat: &Stat) -> FileSystem {
+        self.devices.file_system(stat.dev, || Self::look_at_file_system(path))
+    }
+
+    fn look_at_file_system(path: &Path) -> nix::Result<FileSystem> {
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        FileSystem::of(nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty())?)
+    }
+
     /// The state of the directory at `path`, whose stat cache is kept beside the one of the files.
-    pub fn tree(&self, path: &Path) -> Result<Snapshot, SourceError> {
+    pub fn tree(&self, path: &Path) -> Result<Arc<Snapshot>, SourceError> {
+        let first = match self.state().first.get(path) {
+            Some(FirstLook::Dir(first)) => Some(Arc::clone(first)),
+            _ => None,
+        };
+        let cache_file = self.cache_file_of(path);
+        let options = SnapshotOptions { cache_file: Some(&cache_file), ignore: &[] };
+        let snapshot = match first {
+            Some(first) => first.again(path, &options)?,
+            None => Snapshot::take(path, &options)?,
+        };
+        let snapshot = Arc::new(snapshot);
+        self.racy_until.fetch_max(snapshot.racy_until(), Relaxed);
+        self.state().looked(path, || FirstLook::Dir(Arc::clone(&snapshot)));
+        Ok(snapshot)
+    }
+
+    /// Until when a change of a file may leave it the stat that it had here (see [`Snapshot::racy_until`]).
+    pub fn racy_until(&self) -> i64 {
+        self.racy_until.load(Relaxed)
+    }
+
+    /// Whether what is at `path` was something else for a time since this process first looked, whatever it holds now:
+    /// the file, any of a directory, or a link on the way if those were [noted](Self::note_links).
+    pub fn was_disturbed(&self, path: &Path) -> bool {
+        let (links, first) = {
+            let state = self.state();
+            (state.links.get(path).cloned(), state.first.get(path).cloned())
+        };
+        if links.is_some_and(|links| links_on(path).ok() != Some(links)) {
+            return true;
+        }
+        match first {
+            // Nothing was there.
+            None => false,
+            Some(FirstLook::File { written: true, .. }) => true,
+            Some(FirstLook::File { stat, fs, written: false }) => {
+                let Ok(now) = nix::sys::stat::stat(path) else { return true };
+                let now = Stat::new(&now);
+                // Not the one that the device had when this process first came to it.
+                let on = Self::look_at_file_system(path).unwrap_or(FileSystem::UNKNOWN);
+                !fs.is_same_as(&on) || fs.comparable(&now) != fs.comparable(&stat)
+            }
+            Some(FirstLook::Link(then)) => {
+                !nix::sys::stat::lstat(path).is_ok_and(|now| Stat::new(&now) == then)
+            }
+            Some(FirstLook::Dir(then)) => {
+                let cache_file = self.cache_file_of(path);
+                let options = SnapshotOptions { cache_file: Some(&cache_file), ignore: &[] };
+                let now = then.again(path, &options);
+                !now.is_ok_and(|now| disturbance(&Reads::Whole, &then, &now).is_none())
+            }
+        }
+    }
+
+    /// Notes a symbolic link, as [`digest`](Self::digest) does a file.
+    pub fn note_link(&self, path: &Path) -> io::Result<()> {
+        let stat = Stat::new(&nix::sys::stat::lstat(path)?);
+        self.state().looked(path, || FirstLook::Link(stat));
+        Ok(())
+    }
+
+    /// Notes which links a path goes through.
+    pub fn note_links(&self, path: &Path) -> io::Result<()> {
+        if !self.state().links.contains_key(path) {
+            let links = links_on(path)?;
+            self.state().links.entry(path.to_owned()).or_insert(links);
+        }
+        Ok(())
+    }
+
+    fn cache_file_of(&self, path: &Path) -> PathBuf {
         let mut name = self.file.file_name().unwrap_or_default().to_owned();
         name.push(".");
         name.push(Digest::of_bytes(path.as_os_str().as_bytes()).short());
-        let cache_file = self.file.with_file_name(name);
-        Snapshot::take(path, &SnapshotOptions { cache_file: Some(&cache_file), ignore: &[] })
+        self.file.with_file_name(name)
     }
 
     /// The digest of the directory at `path`, as `look` found it when it was first asked for.
@@ -166,8 +289,10 @@ impl FileDigests {
     pub fn ask(&self, key: Digest) -> (Question, Option<Remembered>) {
         let question = Question { key, asked: now() };
         let found = self.state().remembered.get(&key).cloned();
-        let holds = |found: &Remembered| found.guards.iter().all(|(path, guard)| Guard::of(path) == *guard);
-        (question, found.filter(holds))
+        (
+            question,
+            found.filter(|found| found.guards.iter().all(|(path, guard)| self.still(path, guard.as_ref()))),
+        )
     }
 
     /// Remembers the answer that was found to a question. If a guarded directory changed since it was asked (or just
@@ -175,8 +300,8 @@ impl FileDigests {
     pub fn remember(&self, question: Question, answer: Vec<u8>, guarded: Vec<PathBuf>) {
         let mut guards = Vec::with_capacity(guarded.len());
         for path in guarded {
-            let guard = Guard::of(&path);
-            if guard.is_some_and(|guard| !guard.settled(&path, question.asked)) {
+            let guard = self.guard(&path, question.asked);
+            if guard.is_some_and(|guard| guard.on.is_none()) {
                 return;
             }
             guards.push((path, guard));
@@ -184,6 +309,29 @@ impl FileDigests {
         let mut state = self.state();
         state.remembered.insert(question.key, Remembered { answer, guards });
         state.changed = true;
+    }
+
+    /// A directory as it is; `None` where there is none.
+    fn guard(&self, path: &Path, asked: i64) -> Option<Guard> {
+        let stat = Stat::new(&nix::sys::stat::stat(path).ok()?);
+        let fs = self.file_system(path, &stat);
+        let settled = if fs.names_kept() { fs.settled(&stat, asked, Writer::Nobody) } else { Settled::No };
+        let on = fs.holds_for(settled);
+        Some(Guard { dev: stat.dev, ino: stat.ino, mtime: stat.mtime, ctime: stat.ctime, on })
+    }
+
+    /// Whether a directory is the one that it was, with the names that it had.
+    fn still(&self, path: &Path, guard: Option<&Guard>) -> bool {
+        let stat = nix::sys::stat::stat(path).ok().map(|stat| Stat::new(&stat));
+        match (guard, stat) {
+            (None, None) => true,
+            (Some(guard), Some(stat)) => {
+                (guard.dev, guard.ino, guard.mtime, guard.ctime)
+                    == (stat.dev, stat.ino, stat.mtime, stat.ctime)
+                    && guard.on.is_some_and(|on| self.file_system(path, &stat).is(&on))
+            }
+            _ => false,
+        }
     }
 
     /// Writes the cache, if it has news.
@@ -223,6 +371,14 @@ impl FileDigests {
     }
 }
 
+impl State {
+    fn looked(&mut self, path: &Path, look: impl FnOnce() -> FirstLook) {
+        if !self.first.contains_key(path) {
+            self.first.insert(path.to_owned(), look());
+        }
+    }
+}
+
 impl From<Stored> for State {
     fn from(stored: Stored) -> Self {
         let path = |bytes: Vec<u8>| PathBuf::from(std::ffi::OsStr::from_bytes(&bytes));
@@ -230,22 +386,8 @@ impl From<Stored> for State {
         Self {
             files: stored.files.into_iter().map(|(bytes, known)| (path(bytes), slot(known))).collect(),
             remembered: stored.remembered.into_iter().collect(),
-            trees: HashMap::new(),
-            changed: false,
+            ..Self::default()
         }
-    }
-}
-
-impl Guard {
-    fn of(path: &Path) -> Option<Self> {
-        let stat = Stat::new(&nix::sys::stat::stat(path).ok()?);
-        Some(Self { dev: stat.dev, ino: stat.ino, mtime: stat.mtime, ctime: stat.ctime })
-    }
-
-    fn settled(&self, path: &Path, asked: i64) -> bool {
-        let Ok(fs) = nix::sys::statfs::statfs(path) else { return false };
-        let stat = Stat { dev: 0, ino: 0, size: 0, mtime: self.mtime, ctime: self.ctime, mode: 0 };
-        Clock::of(fs.filesystem_type()).moment(asked).settled(&stat)
     }
 }
 

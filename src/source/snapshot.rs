@@ -3,20 +3,21 @@
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
-use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
-use nix::sys::statfs::fstatfs;
 
 use crate::digest::Digest;
 
 use super::envelope::ColdReason;
 use super::error::{Collector, SourceError};
+use super::file_system::{Devices, FileSystem};
 use super::listing::{Kind, Listing};
-use super::stat::{Clock, Stat};
+use super::stat::{Stat, now};
 use super::states::split;
 use super::tree::{Body, Node, Tree};
 use super::tree_cache;
@@ -33,7 +34,11 @@ pub struct SnapshotOptions<'a> {
 
 /// The state of a directory tree: every entry of every directory, and the digest of each.
 pub struct Snapshot {
-    tree: Tree,
+    pub(super) tree: Tree,
+    devices: Devices,
+    /// Files that somebody had open for writing.
+    pub(super) written: Vec<Box<[u8]>>,
+    racy_until: i64,
     stats: SnapshotStats,
 }
 
@@ -90,6 +95,25 @@ impl Snapshot {
     ///
     /// A tree that changes meanwhile gives a state between the old and the new one; the next snapshot sees all of it.
     pub fn take(root: &Path, options: &SnapshotOptions<'_>) -> Result<Self, SourceError> {
+        let (known, cache) = match options.cache_file.map(|file| tree_cache::load(file, options.ignore)) {
+            None => (None, CacheState::Off),
+            Some(Ok(tree)) => (Some(tree), CacheState::Warm),
+            Some(Err(reason)) => (None, CacheState::Cold { reason }),
+        };
+        Self::walk(root, options, known.as_ref(), cache)
+    }
+
+    /// Takes another snapshot of the same tree, with this one for a stat cache.
+    pub fn again(&self, root: &Path, options: &SnapshotOptions<'_>) -> Result<Self, SourceError> {
+        Self::walk(root, options, Some(&self.tree), CacheState::Warm)
+    }
+
+    fn walk(
+        root: &Path,
+        options: &SnapshotOptions<'_>,
+        known: Option<&Tree>,
+        cache: CacheState,
+    ) -> Result<Self, SourceError> {
         let refused = |errno| match errno {
             Errno::ENOENT => SourceError::Missing { root: root.to_owned() },
             Errno::ENOTDIR => SourceError::NotADirectory { root: root.to_owned() },
@@ -97,32 +121,28 @@ impl Snapshot {
         };
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = open(root, flags, Mode::empty()).map_err(refused)?;
-        let clock = Clock::of(fstatfs(&fd).map_err(refused)?.filesystem_type());
-        // From here on, what changes has other times than what is remembered.
-        let moment = clock.begin();
+        let began = now();
         let stat = Stat::new(&fstat(&fd).map_err(refused)?);
 
-        let (known, cache) = match options.cache_file.map(|file| tree_cache::load(file, options.ignore)) {
-            None => (None, CacheState::Off),
-            Some(Ok(tree)) => (Some(tree), CacheState::Warm),
-            Some(Err(reason)) => (None, CacheState::Cold { reason }),
-        };
         let walk = Walk {
             root: fd,
             ignore: options.ignore,
-            moment,
-            names_kept_on: clock.names_kept().then_some(stat.dev),
+            began,
+            believed: known.map(|known| known.on.clone()).unwrap_or_default(),
+            devices: Devices::default(),
             problems: Collector::default(),
             tally: Tally::default(),
+            written: Mutex::default(),
+            racy_until: AtomicI64::new(i64::MIN),
         };
-        let tree = walk.run(stat, known.as_ref());
+        let tree = walk.run(stat, known);
         if let Some(error) = walk.problems.into_error(root.to_owned()) {
             return Err(error);
         }
         let tree = tree.ok_or_else(|| SourceError::Missing { root: root.to_owned() })?;
 
         let write = match options.cache_file {
-            Some(file) if !known.is_some_and(|known| is_same(&known, &tree)) => {
+            Some(file) if !known.is_some_and(|known| is_same(known, &tree)) => {
                 match tree_cache::save(file, options.ignore, &tree) {
                     Ok(()) => CacheWrite::Written,
                     Err(error) => CacheWrite::Failed(error.to_string()),
@@ -141,7 +161,9 @@ impl Snapshot {
             cache,
             write,
         };
-        Ok(Self { tree, stats })
+        let written = walk.written.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let racy_until = walk.racy_until.into_inner();
+        Ok(Self { tree, devices: walk.devices, written, racy_until, stats })
     }
 
     /// The digest of the tree: that of its root directory's listing.
@@ -152,6 +174,22 @@ impl Snapshot {
     /// What was found and done.
     pub const fn stats(&self) -> &SnapshotStats {
         &self.stats
+    }
+
+    /// Until when a change of a file may leave it the stat that it had here, in nanoseconds of this host's clock: its times
+    /// are as new as the snapshot. Long ago where all are older.
+    pub const fn racy_until(&self) -> i64 {
+        self.racy_until
+    }
+
+    /// Whether some device of both trees is mounted anew in the other one.
+    pub(super) fn is_mounted_otherwise(&self, other: &Self) -> bool {
+        self.devices.any_differs(&other.devices)
+    }
+
+    /// What of a stat of this tree tells whether a file stayed the same.
+    pub(super) fn comparable(&self, stat: &Stat) -> Stat {
+        self.devices.get(stat.dev).unwrap_or(FileSystem::UNKNOWN).comparable(stat)
     }
 
     /// What is at `path`, relative to the root; a directory's digest is that of its listing. The path `""` is the
@@ -195,6 +233,15 @@ impl Snapshot {
         let record = self.find_bytes(dir)?.1?.record(name)?;
         let nanos = u64::try_from(record.stat.mtime).unwrap_or(0);
         (!record.is_dir()).then(|| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos))
+    }
+
+    /// Device and inode of what is at a path; `""` is the root.
+    pub fn file_id(&self, path: &[u8]) -> Option<(u64, u64)> {
+        let stat = match split(path) {
+            (b"", b"") => &self.tree.stat,
+            (dir, name) => &self.find_bytes(dir)?.1?.record(name)?.stat,
+        };
+        Some((stat.dev, stat.ino))
     }
 
     fn find_bytes(&self, path: &[u8]) -> Option<(Kind<'_>, Option<&Arc<Node>>)> {
@@ -284,5 +331,8 @@ impl Snapshot {
 }
 
 fn is_same(known: &Tree, tree: &Tree) -> bool {
-    Arc::ptr_eq(&known.top, &tree.top) && known.stat == tree.stat && known.settled == tree.settled
+    Arc::ptr_eq(&known.top, &tree.top)
+        && known.stat == tree.stat
+        && known.settled == tree.settled
+        && known.on == tree.on
 }

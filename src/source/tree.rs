@@ -8,14 +8,17 @@ use std::sync::Arc;
 
 use crate::digest::Digest;
 
+use super::file_system::{Believed, Settled};
 use super::listing::{Entry, Kind, Listing, Special};
 use super::stat::Stat;
 
 /// A tree, with what is known of its root directory itself.
 pub(super) struct Tree {
     pub stat: Stat,
-    pub settled: bool,
+    pub settled: Settled,
     pub top: Arc<Node>,
+    /// The file systems and mounts that it is on.
+    pub on: Believed,
 }
 
 /// A directory.
@@ -35,7 +38,7 @@ pub(super) struct Node {
 pub(super) struct Record {
     pub name: Name,
     /// Whether the stat may be believed next time (see [`super::stat`]).
-    pub settled: bool,
+    pub settled: Settled,
     pub stat: Stat,
     pub body: Body,
 }

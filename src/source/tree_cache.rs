@@ -1,7 +1,7 @@
 //! The stat cache of a tree, as one file.
 //!
 //! ```text
-//! payload = ignored names | stat of the root | node
+//! payload = ignored names | file systems | stat of the root | node
 //! node    = digest | number of entries | names | record... | node of each directory among them...
 //! ```
 //!
@@ -15,12 +15,13 @@ use std::sync::Arc;
 use crate::digest::Digest;
 
 use super::envelope::{self, ColdReason, Magic};
+use super::file_system::{Believed, Settled};
 use super::listing::{Special, put_bytes, take, take_bytes};
 use super::stat::Stat;
 use super::tree::{Body, Name, Node, Record, Tree};
 use super::walk::MAX_DEPTH;
 
-const MAGIC: Magic = *b"kilnts\0\x01";
+const MAGIC: Magic = *b"kilnts\0\x02";
 
 /// Reads the cache at `path`, if it was written with the same entries ignored.
 pub(super) fn load(path: &Path, ignore: &[&str]) -> Result<Tree, ColdReason> {
@@ -39,6 +40,8 @@ pub(super) fn save(path: &Path, ignore: &[&str], tree: &Tree) -> io::Result<()> 
     // Enough for names of usual length, so that the buffer is not copied as it grows.
     let mut out = Vec::with_capacity(usize::try_from(entries * 104).unwrap_or(0));
     put_bytes(&mut out, &ignored(ignore));
+    let on: Vec<u8> = tree.on.ids().iter().flat_map(|id| *id.as_bytes()).collect();
+    put_bytes(&mut out, &on);
     put_stat(&mut out, &tree.stat, tree.settled);
     put_node(&mut out, &tree.top);
     envelope::write(path, MAGIC, &out)
@@ -50,8 +53,12 @@ fn ignored(names: &[&str]) -> Vec<u8> {
     sorted.join("/").into_bytes()
 }
 
-fn put_stat(out: &mut Vec<u8>, stat: &Stat, settled: bool) {
-    out.push(u8::from(settled));
+fn put_stat(out: &mut Vec<u8>, stat: &Stat, settled: Settled) {
+    out.push(match settled {
+        Settled::No => 0,
+        Settled::OnThisMount => 1,
+        Settled::Always => 2,
+    });
     for field in [stat.dev, stat.ino, stat.size, stat.mtime.cast_unsigned(), stat.ctime.cast_unsigned()] {
         out.extend_from_slice(&field.to_le_bytes());
     }
@@ -85,11 +92,16 @@ fn put_node(out: &mut Vec<u8>, node: &Node) {
 }
 
 fn tree(rest: &mut &[u8]) -> Option<Tree> {
+    let (ids, rest_of_ids) = take_bytes(rest)?.as_chunks::<32>();
+    if !rest_of_ids.is_empty() {
+        return None;
+    }
+    let on = Believed::new(ids.iter().map(|id| Digest::from_bytes(*id)).collect());
     let (stat, settled) = stat(rest)?;
-    Some(Tree { stat, settled, top: node(rest, 0)? })
+    Some(Tree { stat, settled, top: node(rest, 0)?, on })
 }
 
-fn stat(rest: &mut &[u8]) -> Option<(Stat, bool)> {
+fn stat(rest: &mut &[u8]) -> Option<(Stat, Settled)> {
     // One bound check for all fields: this runs for every file of the tree, every time.
     let all = take::<45>(rest)?;
     let word = |at: usize| {
@@ -105,7 +117,13 @@ fn stat(rest: &mut &[u8]) -> Option<(Stat, bool)> {
         ctime: word(33).cast_signed(),
         mode: u32::from_le_bytes([all[41], all[42], all[43], all[44]]),
     };
-    Some((stat, all[0] == 1))
+    let settled = match all[0] {
+        0 => Settled::No,
+        1 => Settled::OnThisMount,
+        2 => Settled::Always,
+        _ => return None,
+    };
+    Some((stat, settled))
 }
 
 fn node(rest: &mut &[u8], depth: usize) -> Option<Arc<Node>> {

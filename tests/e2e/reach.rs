@@ -391,7 +391,7 @@ fn records_do_not_count_where_reads_can_be_traced() {
 }
 
 /// A rule that reads a file, and then waits until it is told to go on.
-const WAITER: &str = r#"(
+pub const WAITER: &str = r#"(
     version: 1,
     per: ["source"],
     inputs: { "source": Source("{source}") },
@@ -405,16 +405,16 @@ const WAITER: &str = r#"(
 )
 "#;
 
-const WAITING: &str = "waiter:linux";
+pub const WAITING: &str = "waiter:linux";
 
 /// A build of [`WAITER`] that has read, and waits.
-struct Waiting {
+pub struct Waiting {
     kiln: Child,
     out: PathBuf,
 }
 
 impl Waiting {
-    fn start(project: &Project) -> Self {
+    pub fn start(project: &Project) -> Self {
         let mut command = project.command("build waiter: --format json-lines");
         let mut kiln = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let below =
@@ -429,7 +429,7 @@ impl Waiting {
         }
     }
 
-    fn go(self) -> Build {
+    pub fn go(self) -> Build {
         fs::write(self.out.join("go"), "").unwrap();
         let output = self.kiln.wait_with_output().unwrap();
         Build::new(Said::new("kiln build waiter:".to_owned(), &output))
@@ -468,40 +468,4 @@ fn what_changes_during_a_run_spoils_it_only_if_it_was_read() {
         assert_eq!(project.plan("waiter:").verdict(WAITING), "stale");
         Waiting::start(&project).go().exits(0);
     }
-}
-
-#[test]
-fn after_a_trace_that_can_not_be_trusted_all_of_the_tree_counts() {
-    let project = Project::new();
-    project.write("rules/waiter.ron", WAITER);
-    if !project.traces("a trace that can't be trusted") {
-        return;
-    }
-    let (name, other) = (project.path("linux/lib/string.c"), project.path("linux/lib/strings.c"));
-    let waiting = Waiting::start(&project);
-    fs::rename(&name, &other).unwrap();
-    fs::rename(&other, &name).unwrap();
-    let build = waiting.go().exits(0);
-    let message = build.finished(WAITING)["message"].as_str().unwrap().to_owned();
-    assert!(message.starts_with("all of its trees count as read: "), "{message}");
-    assert!(message.contains("lib/string.c"), "{message}");
-    assert_eq!(project.plan("waiter:").verdict(WAITING), "fresh");
-
-    // What it has not read makes it stale all the same, until a run is traced again.
-    project.edit("linux/drivers/noisy.c", "int noisy", "int quiet");
-    let reasons = project.plan("waiter:").reasons(WAITING);
-    assert!(reasons.starts_with("linux: drivers/noisy.c changed ("), "{reasons}");
-    let build = Waiting::start(&project).go().exits(0);
-    assert!(build.finished(WAITING)["message"].is_null(), "{}", build.said);
-    project.edit("linux/drivers/noisy.c", "int quiet", "int silent");
-    assert_eq!(project.plan("waiter:").verdict(WAITING), "fresh");
-
-    // Moved for good, it is something that changed.
-    project.edit("linux/lib/string.c", "int strlen", "long strlen");
-    let waiting = Waiting::start(&project);
-    fs::rename(&name, &other).unwrap();
-    let build = waiting.go().exits(4);
-    let message = build.finished(WAITING)["message"].as_str().unwrap();
-    assert!(message.starts_with("source linux changed while this ran"), "{message}");
-    assert_eq!(project.plan("waiter:").verdict(WAITING), "stale");
 }
