@@ -6,6 +6,8 @@ mod faults;
 mod identity;
 #[path = "sandbox/images.rs"]
 mod images;
+#[path = "sandbox/limits.rs"]
+mod limits;
 #[path = "sandbox/roots.rs"]
 mod roots;
 #[path = "sandbox/system_calls.rs"]

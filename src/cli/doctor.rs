@@ -15,7 +15,7 @@ use super::match_::shown;
 use super::project::{load_spec, root};
 use super::terminal::{Terminal, outln};
 use super::trees::trees;
-use crate::exec::sandbox::{FIRST_ID, Probe, Sandbox, probe};
+use crate::exec::sandbox::{FIRST_ID, Means, Probe, Sandbox, means_of_limits, probe};
 use crate::exec::trace::Tracer;
 use crate::graph::expand;
 use crate::host::{ToolError, ToolIdentity, library, package_of};
@@ -57,7 +57,7 @@ struct Finding {
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let spec = if root().is_ok() { Some(load_spec(terminal)?) } else { None };
-    let mut findings = vec![sandbox(), tracing()];
+    let mut findings = vec![sandbox(), limits(), tracing()];
     findings.extend(of_roots(spec.as_deref()));
     findings.extend(disk());
     if let Some(spec) = &spec {
@@ -112,6 +112,26 @@ fn sandbox() -> Finding {
         Probe::Unavailable { reason, remedy } => (State::Missing, reason, remedy),
     };
     Finding { what: "sandbox".to_owned(), state, found, remedy }
+}
+
+/// By what memory and processes of an action are limited. Bytes on disk are counted by kiln itself.
+fn limits() -> Finding {
+    let (memory, processes) = means_of_limits();
+    let by = |means| match means {
+        Means::Cgroup2 => "by control groups (version 2)",
+        Means::Cgroup1 => "by control groups (version 1)",
+        Means::Rlimit => "for each process alone",
+    };
+    let found = if memory == processes {
+        format!("memory and processes {}", by(memory))
+    } else {
+        format!("memory {}, processes {}", by(memory), by(processes))
+    };
+    let lacks = memory == Means::Rlimit || processes == Means::Rlimit;
+    let hint =
+        if lacks { "; `systemd-run --user --scope -p Delegate=yes kiln ..` gives kiln a group" } else { "" };
+    let state = if lacks { State::Absent } else { State::Fine };
+    Finding { what: "limits".to_owned(), state, found: found + hint, remedy: None }
 }
 
 fn tracing() -> Finding {

@@ -18,9 +18,9 @@ use crate::plan::{Reason, Strong, Verdict, plan};
 use crate::remote::{
     Archive, By, Line, Outgoing, OutgoingKept, PushError, Pushed, Remotes, SigningKey, Trust,
 };
-use crate::report;
 use crate::source::PathSet;
 use crate::spec::model::OutputShape;
+use crate::spec::show_size;
 use crate::store::{Built, NodeState, Outcome, ProjectId, StoreError, StoredResult};
 
 #[derive(Debug, clap::Args)]
@@ -373,7 +373,7 @@ impl Report {
     }
 
     fn summary(&self) -> String {
-        let mut parts = vec![format!("pushed {} ({})", self.pushed, report::bytes(self.bytes))];
+        let mut parts = vec![format!("pushed {} ({})", self.pushed, show_size(self.bytes))];
         let counts = [
             (self.known, "there already"),
             (self.differing.len(), "with other bits"),

@@ -15,8 +15,8 @@ use crate::gentoo::obtain;
 use crate::gentoo::signed::Keyring;
 use crate::kinds::locked::takes_ebuilds;
 use crate::kinds::mirrors::{KeysError, keyring, mirrors};
-use crate::report;
 use crate::spec::model::{Gentoo, Spec};
+use crate::spec::show_size;
 
 /// What the tree of ebuilds is called among the names of stage3s, none of which looks like it.
 const EBUILDS: &str = "ebuilds";
@@ -116,7 +116,7 @@ impl<'a> Sources<'a> {
                 let keys = keys.as_ref().map_err(ToString::to_string)?;
                 let locked = obtain::latest(mirrors, stage3, keys, lock.get(stage3), gentoo.fresh, now);
                 let locked = locked.map_err(|error| error.to_string())?;
-                let told = format!("{} ({})", locked.date, report::bytes(locked.size));
+                let told = format!("{} ({})", locked.date, show_size(locked.size));
                 Ok((told, lock.update(stage3, locked)))
             }
             (Item::Ebuilds, Some(keys)) => {

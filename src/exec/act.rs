@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 
+use super::bounds;
 use super::cancel::Cancel;
 use super::collect::collect;
 use super::discover::{Discovered, Discovery, Records};
@@ -17,7 +18,7 @@ use super::kept::{self, Continued, Unfit};
 use super::make::{Make, made};
 use super::pace::Pace;
 use super::place::place;
-use super::sandbox::{End, Exit, Output, Root, Running, Sandbox, SandboxError, SandboxSpec, Usage};
+use super::sandbox::{End, Exceeded, Exit, Output, Root, Running, Sandbox, SandboxError, SandboxSpec, Usage};
 use super::secrets;
 use super::stage::{StageError, WorkDir, inside, stage};
 use super::submit::{Submit, submitted};
@@ -217,6 +218,8 @@ pub(super) struct Done {
     pub hint: Option<String>,
     /// Whether it is of use to run it again here, if it is infra.
     pub retry: Retry,
+    /// The limit that decided it, where one did. Limits are in no key: nothing is kept of it.
+    pub exceeded: Option<Exceeded>,
 }
 
 /// Whether it is of use to run an action again.
@@ -256,6 +259,7 @@ impl Done {
             hint: None,
             not_started: None,
             retry: Retry::Useful,
+            exceeded: None,
         }
     }
 
@@ -429,6 +433,7 @@ fn in_work_dir(stage: &Stage<'_>, task: &Task<'_>, work: &WorkDir, before: Optio
         return done;
     }
     match key_if_unchanged(stage.world, task, inputs, &set) {
+        Ok(_) if done.exceeded.is_some() => {}
         Ok(key) => done.read = Some(WasRead { strong: Strong { key, path_set: set.digest() }, set }),
         // No output, no result, and no output directory to continue in: all may be of something else.
         Err(changed) => return Done { log: done.log, ..of_change(&changed) },
@@ -697,10 +702,16 @@ fn watched(
         _ => None,
     };
     running.killer().kill();
-    let usage = running.wait().map(|exit| exit.usage).unwrap_or_default();
+    let exit = running.wait();
+    let usage = exit.as_ref().map(|exit| exit.usage).unwrap_or_default();
     let errors = fs::read(work.errors()).unwrap_or_default();
     // The log is for people, and what it lacks is no reason to throw a result away.
     let _ = log.seek(SeekFrom::End(0)).and_then(|_| log.write_all(&errors));
+    if let Ok(exit) = exit
+        && exit.exceeded.is_some()
+    {
+        return judge(stage, task, exit, false);
+    }
     let seen = seen.map(|seen| {
         if !seen.ended {
             return seen;
@@ -727,6 +738,10 @@ pub(super) fn judge(stage: &Stage<'_>, task: &Task<'_>, exit: Exit, timed_out: b
     let rule = &task.action.rule.rule;
     let ended = matches!(exit.end, End::AllStepsPassed | End::StepExited { .. });
     let done = |outcome| Done { usage: exit.usage, ended, ..Done::new(outcome) };
+    if let (Some(exceeded), false) = (exit.exceeded, stage.cancel.is_cancelled()) {
+        let (outcome, message) = bounds::judge(exceeded, &rule.resources, &task.action.rule.name);
+        return Done { ended: false, exceeded: Some(exceeded), ..done(outcome) }.saying(message);
+    }
     match exit.end {
         End::AllStepsPassed => done(Outcome::Pass),
         _ if stage.cancel.is_cancelled() => done(Outcome::Cancelled),

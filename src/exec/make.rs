@@ -159,7 +159,13 @@ impl Making<'_> {
     /// Runs steps in a sandbox. What they say goes to the log. Where they are kept from an end, by a time limit, by the user
     /// or by the machine, what this comes to is given instead.
     pub fn run(&self, spec: SandboxSpec) -> Result<StepsEnd, Made> {
-        let spec = SandboxSpec { system_calls: confined(self.action).system_calls, ..spec };
+        let confined = confined(self.action);
+        let spec = SandboxSpec {
+            system_calls: confined.system_calls,
+            limits: confined.limits,
+            tmp_size: confined.tmp_size,
+            ..spec
+        };
         let log_error = |error: io::Error| Made::infra(format!("the log: {error}"));
         let (output, start) = {
             let mut log = self.log.borrow_mut();
@@ -174,6 +180,7 @@ impl Making<'_> {
         let (exit, timed_out) = wait(&mut running, left).map_err(sandbox_error)?;
         self.usage.set(self.usage.get() + exit.usage);
         match exit.end {
+            _ if exit.exceeded.is_some() => Err(judge(self.stage, self.task, exit, timed_out).into()),
             End::AllStepsPassed => Ok(StepsEnd::Passed),
             End::StepExited { step, code } if !self.is_cancelled() && !timed_out => {
                 let said = self.said(start).map_err(log_error)?;

@@ -9,6 +9,7 @@
 //! | `tokens.rs` | cores, memory, pools; the jobserver |
 //! | `act.rs` | one run of one action, from staging to placing |
 //! | `stage.rs`, `canonical.rs` | its inputs, and the sandbox it runs in |
+//! | `bounds.rs` | how much it may use |
 //! | `make.rs` | a run in which kiln makes the outputs itself |
 //! | `submit.rs` | a run that machines elsewhere carry out |
 //! | `discover.rs`, `asked.rs`, `trace/` | what it read, and asked for |
@@ -28,6 +29,7 @@
 mod act;
 mod ask;
 mod asked;
+mod bounds;
 mod cancel;
 mod canonical;
 mod collect;

@@ -16,7 +16,7 @@ use super::cancel::Cancel;
 use super::event::{EVENTS_VERSION, Event, Finished, How, Summary};
 use super::fetching::Tally;
 use super::place::place;
-use super::sandbox::Sandbox;
+use super::sandbox::{Sandbox, memory_of_this_machine};
 use super::tokens::{Held, Tokens};
 use super::unpack::Unpacking;
 use crate::graph::{Action, Body, Graph, NodeId, Selection};
@@ -154,7 +154,7 @@ pub(super) fn tokens(world: &World<'_>, jobs: usize) -> io::Result<Tokens> {
         // Its slots are minded by whoever sends jobs there.
         Lab::Lava(_) => None,
     });
-    Tokens::new(jobs, memory_of_this_machine(), pools, labs)
+    Tokens::new(jobs, memory_of_this_machine().unwrap_or(u64::MAX), pools, labs)
 }
 
 struct Scheduler<'a, 'w> {
@@ -484,8 +484,7 @@ impl<'a> Scheduler<'a, '_> {
     }
 
     fn resources(&self, id: NodeId, work: &Work) -> Resources {
-        let cores =
-            |cpu| Resources { cpu, memory: 0, pools: std::collections::BTreeMap::new(), jobserver: false };
+        let cores = |cpu| Resources { cpu, ..Resources::default() };
         match (work, self.graph.node(id).action()) {
             // Its thread waits for machines elsewhere.
             (Work::Run { .. }, Some(action)) if self.is_elsewhere(action) => {
@@ -1101,13 +1100,4 @@ fn node_state(
 /// Runs what a thread is for. The scheduler waits for word of every thread, so one that panics must send it too.
 pub(super) fn caught<T>(run: impl FnOnce() -> T) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| io::Error::other("kiln itself failed here: a bug"))
-}
-
-/// All of this machine's memory, in bytes; unbounded where that is not known.
-fn memory_of_this_machine() -> u64 {
-    let kib = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-        line.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    kib.map_or(u64::MAX, |kib| kib * 1024)
 }

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::bounds;
 use super::canonical;
 use super::host::files_of;
 use super::rooted;
@@ -278,7 +279,13 @@ pub(super) fn confined(action: &Action) -> SandboxSpec {
         spec::model::SystemCalls::Filtered => SystemCalls::Filtered,
         spec::model::SystemCalls::Unfiltered => SystemCalls::Unfiltered,
     };
-    SandboxSpec { system_calls, ..SandboxSpec::default() }
+    let resources = &action.rule.rule.resources;
+    SandboxSpec {
+        system_calls,
+        limits: bounds::limits(resources),
+        tmp_size: Some(bounds::temporary(resources)),
+        ..SandboxSpec::default()
+    }
 }
 
 /// Where an input is inside the sandbox.

@@ -211,7 +211,7 @@ mod tests {
         let span = Span { file: FileId(0), start: 0, end: 0 };
         let pools =
             pool.map(|slots| ("qemu".to_owned(), Spanned { value: slots, span })).into_iter().collect();
-        Resources { cpu, memory, pools, jobserver: false }
+        Resources { cpu, memory, pools, ..Resources::default() }
     }
 
     #[test]

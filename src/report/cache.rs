@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::style::duration;
 use super::table::{Cell, columns};
 use crate::digest::Digest;
+use crate::spec::show_size;
 use crate::store::{Collected, Figures, Keepers, NodeFigures, Part, Sort};
 
 /// The version of the figures as JSON. It rises when a field changes its meaning or goes; new fields may come without.
@@ -18,29 +19,12 @@ pub const FIGURES_VERSION: u32 = 1;
 /// So many nodes are shown; JSON has all.
 const NODES: usize = 20;
 
-/// A size as people say it: `312 B`, `4.2 KiB`, `1.5 GiB`.
-pub fn bytes(bytes: u64) -> String {
-    let mut unit = 0;
-    let mut whole = bytes;
-    while whole >= 1024 && unit < 4 {
-        whole /= 1024;
-        unit += 1;
-    }
-    if unit == 0 {
-        return format!("{bytes} B");
-    }
-    #[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
-    let value = bytes as f64 / f64::from(1_u32 << 10).powi(unit);
-    let unit = ["B", "KiB", "MiB", "GiB", "TiB"][usize::try_from(unit).unwrap_or(0)];
-    format!("{value:.1} {unit}")
-}
-
 /// What went, in a line.
 pub fn collected_text(collected: &Collected, dry_run: bool) -> String {
     if collected.elsewhere {
         return "another kiln is bringing the cache within its bounds\n".to_owned();
     }
-    let before = bytes(collected.before);
+    let before = show_size(collected.before);
     if collected.gone.is_empty() {
         return format!("the cache takes {before}: nothing has to go\n");
     }
@@ -53,10 +37,10 @@ pub fn collected_text(collected: &Collected, dry_run: bool) -> String {
             Sort::Damaged => ("damaged file", "damaged files"),
             Sort::Unreachable => ("unnamed blob", "unnamed blobs"),
         };
-        format!("{count} {} ({})", if *count == 1 { one } else { several }, bytes(*freed))
+        format!("{count} {} ({})", if *count == 1 { one } else { several }, show_size(*freed))
     });
     let gone = gone.collect::<Vec<_>>().join(", ");
-    let left = bytes(collected.before.saturating_sub(collected.freed()));
+    let left = show_size(collected.before.saturating_sub(collected.freed()));
     let go = if dry_run { "would go" } else { "went" };
     format!(
         "the cache took {before}: {gone} {go}, {left} {}\n",
@@ -73,16 +57,16 @@ pub fn figures_text(figures: &Figures, here: &Path) -> String {
         rows.push(vec![
             Cell::text(words(*part)),
             Cell::text(count).right(),
-            Cell::text(bytes(*size)).right(),
+            Cell::text(show_size(*size)).right(),
         ]);
     }
     let mut out = columns(&rows);
     let _ = writeln!(
         out,
         "\n{} in all, of which this graph needs {} of results; {} of the disk are free",
-        bytes(figures.total),
-        bytes(figures.needed),
-        bytes(figures.free),
+        show_size(figures.total),
+        show_size(figures.needed),
+        show_size(figures.free),
     );
     if figures.nodes.is_empty() {
         return out;
@@ -93,7 +77,7 @@ pub fn figures_text(figures: &Figures, here: &Path) -> String {
         rows.push(vec![
             Cell::text(node),
             Cell::text(results.to_string()).right(),
-            Cell::text(bytes(*size)).right(),
+            Cell::text(show_size(*size)).right(),
             Cell::text(ago(*used)),
             Cell::text(project),
         ]);
@@ -168,7 +152,7 @@ pub fn keepers_text(
 ) -> String {
     let mut out = String::new();
     for (digest, size) in &keepers.blobs {
-        let _ = writeln!(out, "blob {digest}: {}", bytes(*size));
+        let _ = writeln!(out, "blob {digest}: {}", show_size(*size));
     }
     for keeper in &keepers.results {
         let whose = keeper.node.as_ref().map_or_else(
@@ -210,23 +194,5 @@ fn ago(time: SystemTime) -> String {
         Ok(since) if since.as_secs() >= 48 * 3600 => format!("{} days ago", since.as_secs() / (24 * 3600)),
         Ok(since) => format!("{} ago", duration(since)),
         Err(_) => "in the future".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_read_well() {
-        for (size, shown) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (3 << 29, "1.5 GiB"),
-            (u64::MAX, "16777216.0 TiB"),
-        ] {
-            assert_eq!(bytes(size), shown);
-        }
     }
 }

@@ -1,18 +1,18 @@
 //! What comes from remotes, for people.
 
-use super::cache::bytes;
 use crate::exec::event::Fetching;
+use crate::spec::show_size;
 
 /// How much of how much, how fast, and what need not have come: `12.0 MiB of 1.2 GiB, 85.0 MiB/s (3.0 MiB of it was here
 /// from an earlier try)`.
 pub fn fetching(fetching: &Fetching) -> String {
     let here = fetching.is_here();
-    let of = if here < fetching.of { format!(" of {}", bytes(fetching.of)) } else { String::new() };
+    let of = if here < fetching.of { format!(" of {}", show_size(fetching.of)) } else { String::new() };
     let resumed = match fetching.resumed {
         0 => String::new(),
-        resumed => format!(" ({} of it was here from an earlier try)", bytes(resumed)),
+        resumed => format!(" ({} of it was here from an earlier try)", show_size(resumed)),
     };
-    format!("{}{of}, {}/s{resumed}", bytes(here), bytes(fetching.rate))
+    format!("{}{of}, {}/s{resumed}", show_size(here), show_size(fetching.rate))
 }
 
 #[cfg(test)]

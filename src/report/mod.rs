@@ -33,7 +33,7 @@ mod verified;
 
 pub use affected::{AFFECTED_VERSION, affected_json, affected_text};
 pub use bars::{Bars, Screen};
-pub use cache::{FIGURES_VERSION, bytes, collected_text, figures_json, figures_text, keepers_text};
+pub use cache::{FIGURES_VERSION, collected_text, figures_json, figures_text, keepers_text};
 pub use diagram::{dot, mermaid};
 pub use difference::{Difference, Differences, difference};
 pub use events::JsonLines;

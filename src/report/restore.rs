@@ -7,6 +7,7 @@ use super::style::Style;
 use super::table::{Cell, columns};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Plan, Verdict};
+use crate::spec::show_size;
 
 /// A row for each node that is not fresh, then the totals. `bytes`: what the store lacks of what would be fetched; `None`
 /// for what nobody needs here.
@@ -39,7 +40,7 @@ pub fn restore_text(
         rows.push(vec![
             Cell::text(&**graph.name(id)),
             Cell::styled(word, shown),
-            Cell::text(size.map(super::bytes).unwrap_or_default()).right(),
+            Cell::text(size.map(show_size).unwrap_or_default()).right(),
             Cell::text(why(graph, verdict)),
         ]);
     }
@@ -50,7 +51,7 @@ pub fn restore_text(
     let _ = writeln!(
         out,
         "\nwould fetch {fetched} of them, at most {}; {missed} would still have to run, or may",
-        super::bytes(total)
+        show_size(total)
     );
     out
 }

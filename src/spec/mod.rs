@@ -20,6 +20,6 @@ pub mod syntax;
 pub mod template;
 
 pub use bindings::{Value, bindings, root_bindings};
-pub use decode::{VERSION, parse_size};
+pub use decode::{VERSION, parse_size, show_size};
 pub use load::{Loaded, load};
 pub use matrix::{Build, builds};

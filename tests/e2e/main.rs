@@ -21,6 +21,7 @@ mod history;
 mod host;
 mod jobserver;
 mod lava;
+mod limits;
 mod matching;
 mod meanwhile;
 mod outputs;

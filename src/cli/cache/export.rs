@@ -11,7 +11,7 @@ use crate::cli::terminal::{Terminal, outln};
 use crate::kinds::AllKinds;
 use crate::plan::{Verdict, plan};
 use crate::remote::{Export, ExportError, PushError};
-use crate::report;
+use crate::spec::show_size;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         terminal.note(&format!("{held} {HELD}"));
     }
     if !terminal.quiet {
-        outln!("{results} results, {}: {}", report::bytes(length), args.file.display());
+        outln!("{results} results, {}: {}", show_size(length), args.file.display());
     }
     Ok(Exit::Done)
 }

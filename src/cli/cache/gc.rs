@@ -7,9 +7,9 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::needs::{of_graph, trees_of};
 use crate::cli::project::Project;
 use crate::cli::terminal::{Terminal, out};
-use crate::report::{self, bytes};
+use crate::report;
 use crate::spec::model::CacheLimit;
-use crate::spec::parse_size;
+use crate::spec::{parse_size, show_size};
 use crate::store::{Collected, Limits, Manner, Needs, Store, StoreError};
 
 /// How much of the file system is left free where nothing else is said: in bytes, and as a part of it.
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         } else {
             "this graph needs it, or a running kiln uses it"
         };
-        terminal.warning(&format!("{} more should have gone, but {whose}", bytes(collected.over)));
+        terminal.warning(&format!("{} more should have gone, but {whose}", show_size(collected.over)));
     }
     Ok(Exit::Done)
 }

@@ -7,7 +7,7 @@ use crate::cli::project::Project;
 use crate::cli::remotes::public_keys;
 use crate::cli::terminal::{Terminal, outln};
 use crate::remote::{Bundle, BundleError, Trust, import};
-use crate::report;
+use crate::spec::show_size;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
             "{} results ({} known already), {}",
             imported.results,
             imported.known,
-            report::bytes(imported.bytes)
+            show_size(imported.bytes)
         );
     }
     Ok(Exit::Done)

@@ -3,7 +3,7 @@
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::project::Project;
 use crate::cli::terminal::{Terminal, outln};
-use crate::report::bytes;
+use crate::spec::show_size;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -20,7 +20,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     if !terminal.quiet {
         let hashed =
-            if args.quick { "not hashed".to_owned() } else { format!("{} hashed", bytes(audit.hashed)) };
+            if args.quick { "not hashed".to_owned() } else { format!("{} hashed", show_size(audit.hashed)) };
         let found = match audit.damage.len() {
             0 => "all is well".to_owned(),
             1 => "1 thing was damaged: what needs it runs again".to_owned(),

@@ -70,9 +70,9 @@ fn link(target: &str, name: &str) -> Result<(), Failure> {
 
 pub(super) fn make_temporary(size: Option<u64>) -> Result<(), Failure> {
     let size = size.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
-    for (path, options) in [("/dev/shm", "mode=1777".to_owned()), ("/tmp", format!("mode=1777{size}"))] {
+    for path in ["/dev/shm", "/tmp"] {
         directory(Path::new(path))?;
-        tmpfs(Path::new(path), HARMLESS, &options)?;
+        tmpfs(Path::new(path), HARMLESS, &format!("mode=1777{size}"))?;
     }
     Ok(())
 }

@@ -28,6 +28,12 @@ pub enum SandboxError {
         /// What the user can do.
         help: String,
     },
+    /// The control group that limits a sandbox can't be made.
+    #[error("cannot make the control group of the sandbox: {source}")]
+    Group {
+        /// What the kernel says.
+        source: io::Error,
+    },
     /// A step's program does not exist inside, or cannot be executed there. Steps before it have run.
     #[error("cannot execute {} (step {step}): {source}", program.display())]
     Exec {

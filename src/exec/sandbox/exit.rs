@@ -6,11 +6,15 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 use serde::{Deserialize, Serialize};
 
+use super::Exceeded;
+
 /// How a sandbox ended, and what it cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     /// How it ended.
     pub end: End,
+    /// The limit that its processes ran into, whatever they made of it.
+    pub exceeded: Option<Exceeded>,
     /// What it cost.
     pub usage: Usage,
 }

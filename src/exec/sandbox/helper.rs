@@ -17,7 +17,8 @@ use nix::unistd::{ForkResult, Pid, chdir, close, dup2_stdin};
 
 use super::error::{During, Failure, Stage};
 use super::identity::Identity;
-use super::wire::{self, FromInit, Go, Report};
+use super::limits::Groups;
+use super::wire::{self, FromInit, Go, Order, Report};
 use super::{End, Exit, Mode, SandboxSpec, Usage, init, raw};
 
 /// Serves as sandbox helper, and never returns: what `main` must call first of all when the binary's first argument
@@ -36,19 +37,20 @@ pub fn helper_main() -> ! {
 fn serve() -> io::Result<i32> {
     close_strays()?;
     let control = take_stdin()?;
-    let Some((spec, fds)) = wire::receive_with_fds::<SandboxSpec>(&control)? else { return Ok(0) };
-    let control = place(control, fds, &spec.inherit)?;
-    match split(&spec) {
+    let Some((order, fds)) = wire::receive_with_fds::<Order>(&control)? else { return Ok(0) };
+    let (control, groups) = place(control, fds, &order.spec.inherit)?;
+    match split(&order.spec) {
         Ok((_, Side::Init { helper, identity })) => {
             // Else init would hold the lifeline of its own sandbox.
             drop(control);
-            Ok(init::main(&spec, &helper, identity))
+            Ok(init::main(&order, &helper, identity, groups))
         }
         Ok((mode, Side::Helper { init, pid })) => {
             // Those who wait for the end of an inherited pipe should wait for the steps, not for us.
-            for fd in spec.inherit {
+            for fd in order.spec.inherit {
                 close(fd)?;
             }
+            drop(groups);
             let end = Watch { control: &control, init: &init, pid, mode }.until_the_end()?;
             // Where kiln is gone there is nobody to tell, and nothing left to do.
             let _ = wire::send(&control, &Report::Ended(end));
@@ -81,18 +83,18 @@ fn take_stdin() -> io::Result<UnixStream> {
     Ok(UnixStream::from(control))
 }
 
-/// Gives the received descriptors the numbers that steps expect.
-fn place(control: UnixStream, fds: Vec<OwnedFd>, targets: &[RawFd]) -> io::Result<UnixStream> {
+/// Gives the received descriptors the numbers that steps expect; what is left are those of control groups.
+fn place(control: UnixStream, fds: Vec<OwnedFd>, targets: &[RawFd]) -> io::Result<(UnixStream, Groups)> {
     // First everything goes above all targets, so that no target is taken when its turn comes.
     let floor = targets.iter().max().map_or(3, |highest| highest + 1);
     let lift =
         |fd: OwnedFd| -> io::Result<OwnedFd> { Ok(raw::own(fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(floor))?)) };
     let control = lift(control.into())?;
-    let fds = fds.into_iter().map(lift).collect::<io::Result<Vec<_>>>()?;
+    let mut fds = fds.into_iter().map(lift).collect::<io::Result<Vec<_>>>()?;
     for (fd, &target) in fds.iter().zip(targets) {
         raw::place(fd, target)?;
     }
-    Ok(control.into())
+    Ok((control.into(), Groups::new(fds.split_off(targets.len()))))
 }
 
 /// Which of the two processes this is, with its end of the socket between them.
@@ -168,7 +170,7 @@ impl Watch<'_> {
         Ok(end.unwrap_or_else(|| match status {
             WaitStatus::Signaled(..) => {
                 let wall = start.map_or(Duration::ZERO, |start| start.elapsed());
-                Ok(Exit { end: End::Killed, usage: Usage::of_children(wall) })
+                Ok(Exit { end: End::Killed, exceeded: None, usage: Usage::of_children(wall) })
             }
             _ => Err(Errno::EPROTO)
                 .during(Stage::Other, || "run PID 1, which ended without a report".to_owned()),

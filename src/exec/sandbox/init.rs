@@ -8,7 +8,6 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -16,14 +15,15 @@ use nix::unistd::{Pid, chdir, setsid};
 
 use super::error::{During, Failure, Stage, errno};
 use super::identity::Identity;
-use super::wire::{self, FromInit, Go};
+use super::limits::Groups;
+use super::wire::{self, FromInit, Go, Order};
 use super::{End, Exit, SandboxSpec, Step, Usage, privileges, root};
 
 /// Does all that init does. The helper is at the other end of `helper`; should it go, init must go too.
 ///
 /// The result is init's exit code, which nobody reads: what there is to say went through the socket.
-pub(super) fn main(spec: &SandboxSpec, helper: &UnixStream, identity: Option<Identity>) -> i32 {
-    match serve(spec, helper, identity) {
+pub(super) fn main(order: &Order, helper: &UnixStream, identity: Option<Identity>, groups: Groups) -> i32 {
+    match serve(order, helper, identity, groups) {
         Ok(()) => 0,
         Err(failure) => {
             let _ = wire::send(helper, &FromInit::Ended(Err(failure)));
@@ -32,15 +32,21 @@ pub(super) fn main(spec: &SandboxSpec, helper: &UnixStream, identity: Option<Ide
     }
 }
 
-fn serve(spec: &SandboxSpec, helper: &UnixStream, identity: Option<Identity>) -> Result<(), Failure> {
+fn serve(
+    Order { spec, grouped }: &Order,
+    helper: &UnixStream,
+    identity: Option<Identity>,
+    groups: Groups,
+) -> Result<(), Failure> {
     die_with_helper(helper)?;
     umask(Mode::from_bits_truncate(0o022));
     setsid().during(Stage::Other, || "start a session".to_owned())?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).during(Stage::Other, || "forbid core dumps".to_owned())?;
     if identity.is_some() {
         Identity::make_files()?;
     }
     root::build(spec, identity.as_ref())?;
+    groups.enter().during(Stage::Other, || "join the control groups of the sandbox".to_owned())?;
+    spec.limits.apply(*grouped)?;
     if let Some(identity) = identity {
         identity.enter()?;
     }
@@ -58,7 +64,7 @@ fn serve(spec: &SandboxSpec, helper: &UnixStream, identity: Option<Identity>) ->
     let start = Instant::now();
     let end = run(spec);
     end_the_rest();
-    let exit = end.map(|end| Exit { end, usage: Usage::of_children(start.elapsed()) });
+    let exit = end.map(|end| Exit { end, exceeded: None, usage: Usage::of_children(start.elapsed()) });
     let _ = wire::send(helper, &FromInit::Ended(exit));
     Ok(())
 }

@@ -41,6 +41,7 @@
 //! | `network.rs` | loopback |
 //! | `privileges.rs`, `ids.rs` | who we are and what we may; other users without root |
 //! | `identity.rs` | who steps are where root runs kiln |
+//! | `limits/` | memory, processes and bytes on disk, by control groups where there are any |
 //! | `system_calls.rs` | the system-call filter of steps |
 //! | `error.rs`, `probe.rs` | what went wrong and what mends it; can this host do it at all |
 //! | `raw.rs` | every `unsafe` there is |
@@ -54,6 +55,7 @@ mod identity;
 mod ids;
 mod images;
 mod init;
+mod limits;
 mod mounts;
 mod network;
 mod points;
@@ -73,6 +75,7 @@ pub use error::SandboxError;
 pub use exit::{End, Exit, Usage};
 pub use helper::helper_main;
 pub use identity::FIRST_ID;
+pub use limits::{Exceeded, Limits, Means, means_of_limits, memory_of_this_machine};
 pub(in crate::exec) use mounts::parse as parse_mounts;
 pub use privileges::Mode;
 pub use probe::{Probe, probe, probe_images};

@@ -3,24 +3,27 @@
 use std::fs::File;
 use std::io::{self, PipeReader};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::wire::{self, Go, Report};
-use super::{Exit, HELPER_ARGUMENT, Mode, SandboxError, SandboxSpec};
+use super::limits::{Cgroups, Group, Guard, Places};
+use super::wire::{self, Go, Order, Report};
+use super::{End, Exceeded, Exit, HELPER_ARGUMENT, Limits, Mode, SandboxError, SandboxSpec};
 
 /// Makes sandboxes.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     helper: PathBuf,
+    /// Made for the first sandbox that has limits.
+    cgroups: Arc<OnceLock<Cgroups>>,
 }
 
 impl Default for Sandbox {
@@ -51,7 +54,7 @@ impl Sandbox {
 
     /// Sandboxes with another program as helper, for programs that are not kiln, such as tests.
     pub fn with_helper(helper: impl Into<PathBuf>) -> Self {
-        Self { helper: helper.into() }
+        Self { helper: helper.into(), cgroups: Arc::default() }
     }
 
     /// Brings up a sandbox and runs the steps in it.
@@ -63,8 +66,15 @@ impl Sandbox {
     pub fn prepare(&self, spec: &SandboxSpec, output: Output) -> Result<Prepared, SandboxError> {
         spec.validate()?;
         let failed = |source| SandboxError::Helper { helper: self.helper.clone(), source };
+        let (group, entrances) = self.group(&spec.limits)?;
+        let watched = watched(spec, &output).map_err(failed)?;
         let (mut link, output) = self.start_helper(output).map_err(failed)?;
-        match wire::send_with_fds(&link.control, spec, &spec.inherit) {
+        let order =
+            Order { spec: spec.clone(), grouped: group.as_ref().map(Group::grouped).unwrap_or_default() };
+        link.group = group;
+        let entering = entrances.iter().map(AsRawFd::as_raw_fd);
+        let fds: Vec<_> = spec.inherit.iter().copied().chain(entering).collect();
+        match wire::send_with_fds(&link.control, &order, &fds) {
             // A helper that is gone has left its reason in the socket, or in how it ended.
             Err(error) if error.raw_os_error() != Some(Errno::EPIPE as i32) => return Err(failed(error)),
             _ => {}
@@ -72,12 +82,22 @@ impl Sandbox {
         match link.receive()? {
             Report::Ready { init_pid, mode } => {
                 link.init_pid = init_pid;
-                Ok(Prepared { link, mode, output })
+                Ok(Prepared { link, mode, output, watched })
             }
             Report::Ended(Err(failure)) => Err(failure.into()),
             // Killed by someone else before it was up.
             Report::Ended(Ok(_)) => Err(link.lost()),
         }
+    }
+
+    /// Makes the control groups of a sandbox, where it has limits that they keep.
+    fn group(&self, limits: &Limits) -> Result<(Option<Group>, Vec<OwnedFd>), SandboxError> {
+        if limits.memory.is_none() && limits.processes.is_none() {
+            return Ok((None, Vec::new()));
+        }
+        let group = self.cgroups.get_or_init(Cgroups::find).group(limits);
+        let made = group.and_then(|group| group.entrances().map(|entrances| (Some(group), entrances)));
+        made.map_err(|source| SandboxError::Group { source })
     }
 
     fn start_helper(&self, output: Output) -> io::Result<(Link, Option<PipeReader>)> {
@@ -104,7 +124,8 @@ impl Sandbox {
             // A Ctrl-C at the terminal is for kiln alone, which decides what it means for each sandbox.
             .process_group(0)
             .spawn()?;
-        let link = Link { helper: self.helper.clone(), control: Arc::new(ours), child, init_pid: 0 };
+        let link =
+            Link { helper: self.helper.clone(), control: Arc::new(ours), child, init_pid: 0, group: None };
         Ok((link, reader))
     }
 }
@@ -116,6 +137,8 @@ struct Link {
     control: Arc<UnixStream>,
     child: Child,
     init_pid: i32,
+    /// Removed when all of the sandbox is gone.
+    group: Option<Group>,
 }
 
 impl Link {
@@ -153,6 +176,8 @@ pub struct Prepared {
     link: Link,
     mode: Mode,
     output: Option<PipeReader>,
+    /// What is limited of what steps write, and to how much.
+    watched: Option<(Places, u64)>,
 }
 
 impl Prepared {
@@ -180,13 +205,18 @@ impl Prepared {
 
     /// Lets the steps run.
     pub fn start(mut self) -> Result<Running, SandboxError> {
+        let killer = self.killer();
+        let guard =
+            self.watched.take().map(|(places, limit)| Guard::start(places, limit, killer)).transpose();
+        let guard =
+            guard.map_err(|source| SandboxError::Helper { helper: self.link.helper.clone(), source })?;
         match wire::send(&self.link.control, &Go) {
             // Killed meanwhile: `wait` will say so.
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(Errno::EPIPE as i32) => {}
             Err(_) => return Err(self.link.lost()),
         }
-        Ok(Running { link: self.link, mode: self.mode, output: self.output, exit: None })
+        Ok(Running { link: self.link, mode: self.mode, output: self.output, exit: None, guard })
     }
 }
 
@@ -197,6 +227,7 @@ pub struct Running {
     mode: Mode,
     output: Option<PipeReader>,
     exit: Option<Exit>,
+    guard: Option<Guard>,
 }
 
 impl Running {
@@ -228,8 +259,14 @@ impl Running {
         let report = self.link.receive()?;
         // The report is the helper's last act.
         let _ = self.link.child.wait();
+        let failed = !matches!(report, Report::Ended(Ok(Exit { end: End::AllStepsPassed, .. })));
+        let wrote_too_much = self.guard.take().is_some_and(|guard| guard.finish(failed));
         match report {
-            Report::Ended(Ok(exit)) => Ok(*self.exit.insert(exit)),
+            Report::Ended(Ok(exit)) => {
+                let by_group = self.link.group.as_ref().and_then(Group::exceeded);
+                let exceeded = if wrote_too_much { Some(Exceeded::Disk) } else { by_group };
+                Ok(*self.exit.insert(Exit { exceeded, ..exit }))
+            }
             Report::Ended(Err(failure)) => Err(failure.into()),
             Report::Ready { .. } => Err(self.link.lost()),
         }
@@ -253,6 +290,16 @@ impl Running {
     pub fn try_wait(&mut self) -> Result<Option<Exit>, SandboxError> {
         self.wait_timeout(Duration::ZERO)
     }
+}
+
+/// What of a sandbox's writing is limited.
+fn watched(spec: &SandboxSpec, output: &Output) -> io::Result<Option<(Places, u64)>> {
+    let Some(limit) = spec.limits.disk else { return Ok(None) };
+    let output = match output {
+        Output::File(file) | Output::Apart(file) => Some(file.try_clone()?),
+        Output::Piped => None,
+    };
+    Ok(Some((Places { dirs: spec.written(), output }, limit)))
 }
 
 /// Waits until there is something to read; may return early.

@@ -9,10 +9,10 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::wire::{os_path, os_paths};
-use super::{SandboxError, SecretFile, SystemCalls, points};
+use super::{Limits, SandboxError, SecretFile, SystemCalls, points};
 
-/// As many descriptors as one message over a Unix socket can carry (`SCM_MAX_FD`).
-const MAX_INHERIT: usize = 253;
+/// As many descriptors as one message over a Unix socket can carry (`SCM_MAX_FD`, 253), besides those of control groups.
+const MAX_INHERIT: usize = 250;
 
 /// A sandbox, and what runs in it.
 ///
@@ -43,7 +43,10 @@ pub struct SandboxSpec {
     pub network: bool,
     /// Which system calls steps may use.
     pub system_calls: SystemCalls,
-    /// The most that `/tmp` may hold, in bytes; `None` leaves it at the kernel's default, half of the memory.
+    /// What all steps together may use.
+    pub limits: Limits,
+    /// The most that `/tmp` and `/dev/shm` may hold, each, in bytes; `None` leaves them at the kernel's default, half of the
+    /// memory.
     pub tmp_size: Option<u64>,
     /// Descriptors that steps shall find under the same numbers, such as a jobserver's pipe. All above 2, which are
     /// the standard streams.
@@ -204,6 +207,13 @@ impl SandboxSpec {
         root.into_iter()
             .chain(self.shown.iter().map(|shown| &shown.images))
             .filter_map(|images| images.writable.as_ref())
+    }
+
+    /// Directories of the host that steps may write to.
+    pub(super) fn written(&self) -> Vec<PathBuf> {
+        let mounts = self.mounts.iter().filter(|mount| mount.access == Access::ReadWrite);
+        let upper = self.writables().flat_map(|writable| [&writable.upper, &writable.work]);
+        mounts.map(|mount| &mount.from).chain(upper).cloned().collect()
     }
 
     /// Places that mounts take.

@@ -12,9 +12,19 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
-use super::{Exit, Mode, raw};
+use super::limits::Grouped;
+use super::{Exit, Mode, SandboxSpec, raw};
 
-/// From kiln to the helper, and on to init: run the steps. (The first message to the helper is the spec.)
+/// The first message from kiln to the helper. With it come the descriptors that steps inherit, and then those by which
+/// init joins control groups.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Order {
+    pub(super) spec: SandboxSpec,
+    /// What those groups limit.
+    pub(super) grouped: Grouped,
+}
+
+/// From kiln to the helper, and on to init: run the steps.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Go;
 

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 pub(super) use fields::Fields;
 pub(super) use project::{CacheDecl, Document};
 pub(super) use scalars::fixup_symbol;
-pub use scalars::parse_size;
+pub use scalars::{parse_size, show_size};
 
 use super::diagnostic::{Diagnostic, Span, Spanned};
 use super::suggest;

@@ -1,6 +1,5 @@
 //! `rules/NAME.ron`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::collections::{NameRule, named};
@@ -38,7 +37,7 @@ impl Decode for Rule {
             outputs: names(&mut fields, "outputs", context),
             export: fields.optional("export", context),
             sandbox: fields.or_default("sandbox", context),
-            resources: fields.optional("resources", context).unwrap_or_else(no_resources),
+            resources: fields.optional("resources", context).unwrap_or_default(),
             time_limit: fields.optional("time_limit", context),
             retries: fields.or_default("retries", context),
             outcome: fields.or_default("outcome", context),
@@ -384,19 +383,19 @@ impl Decode for SandboxRoot {
     }
 }
 
-const fn no_resources() -> Resources {
-    Resources { cpu: 1, memory: 0, pools: BTreeMap::new(), jobserver: false }
-}
-
 impl Decode for Resources {
-    const EXPECTED: &'static str = "`(cpu: .., memory: .., pools: {..}, jobserver: ..)`";
+    const EXPECTED: &'static str =
+        "`(cpu: .., memory: .., processes: .., disk: .., pools: {..}, jobserver: ..)`";
     const PLURAL: &'static str = "resources";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let mut fields = Fields::of(node, Self::EXPECTED, context)?;
+        let disk: Option<Bytes> = fields.optional("disk", context);
         let resources = Self {
             cpu: fields.optional("cpu", context).unwrap_or(1),
             memory: fields.or_default::<Bytes>("memory", context).0,
+            processes: fields.optional("processes", context).unwrap_or(Self::PROCESSES),
+            disk: disk.map_or(Self::DISK, |disk| disk.0),
             pools: fields.or_default("pools", context),
             jobserver: fields.or_default("jobserver", context),
         };

@@ -176,6 +176,23 @@ impl Decode for Bytes {
     }
 }
 
+/// A size as people say it: `312 B`, `4.2 KiB`, `1.5 GiB`.
+pub fn show_size(bytes: u64) -> String {
+    let mut unit = 0;
+    let mut whole = bytes;
+    while whole >= 1024 && unit < 4 {
+        whole /= 1024;
+        unit += 1;
+    }
+    if unit == 0 {
+        return format!("{bytes} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
+    let value = bytes as f64 / f64::from(1_u32 << 10).powi(unit);
+    let unit = ["B", "KiB", "MiB", "GiB", "TiB"][usize::try_from(unit).unwrap_or(0)];
+    format!("{value:.1} {unit}")
+}
+
 /// The bytes of a text such as `1GiB`, `1.5GB`, `100` (bytes). Exact: a fraction is scaled as an integer.
 pub fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());

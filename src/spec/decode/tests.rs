@@ -165,3 +165,12 @@ fn sizes() {
     assert_eq!(size("\"2GB\""), 2_000_000_000);
     assert_eq!(size("4096"), 4096);
 }
+
+#[test]
+fn sizes_read_well() {
+    for (size, shown) in
+        [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3 << 29, "1.5 GiB"), (u64::MAX, "16777216.0 TiB")]
+    {
+        assert_eq!(crate::spec::show_size(size), shown);
+    }
+}
