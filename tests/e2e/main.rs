@@ -19,6 +19,7 @@ mod fixups;
 mod hangs;
 mod history;
 mod host;
+mod hostile;
 mod jobserver;
 mod lava;
 mod limits;

@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 
 use super::Root;
@@ -15,6 +16,10 @@ use super::root::{HARMLESS, READ_ONLY};
 /// Devices without state and without power over the host.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
+/// What of `/proc` tells of the host's kernel, and to whoever may read it more than of the steps.
+const HIDDEN: [&str; 8] =
+    ["config.gz", "kcore", "key-users", "keys", "kmsg", "sched_debug", "sysrq-trigger", "timer_list"];
+
 /// Terminals of a sandbox: anybody may have one, and it is of the group `tty`.
 const TERMINALS: &str = "newinstance,ptmxmode=0666,mode=0620";
 
@@ -23,14 +28,22 @@ const TTY: u32 = 5;
 
 /// Mounts a `/proc` of the new PID namespace.
 ///
-/// Read-only, since in mode [`Root`](super::Mode::Root) the steps' user owns the host's `/proc/sys` and
-/// `/proc/sysrq-trigger`, and needs no capability to write what it owns. Open files in `/proc/self/fd` are not
-/// affected.
+/// Read-only: some of the host's settings take no capability to change but the right user. Open files in
+/// `/proc/self/fd` are not affected.
 pub(super) fn mount_proc() -> Result<(), Failure> {
     directory(Path::new("/proc"))?;
     mount(Some("proc"), "/proc", Some("proc"), HARMLESS | MsFlags::MS_NOEXEC, None::<&str>)
         .during(Stage::Proc, || "mount a fresh /proc".to_owned())?;
-    restrict(Path::new("/proc"), READ_ONLY)
+    restrict(Path::new("/proc"), READ_ONLY)?;
+    HIDDEN.iter().try_for_each(|name| hide(&Path::new("/proc").join(name)))
+}
+
+/// Covers a file with an empty one. Not every kernel has each.
+fn hide(path: &Path) -> Result<(), Failure> {
+    match mount(Some(&on_host(Path::new("/dev/null"))), path, None::<&str>, MsFlags::MS_BIND, None::<&str>) {
+        Err(Errno::ENOENT) => Ok(()),
+        result => result.during(Stage::Mount, || format!("hide {}", path.display())),
+    }
 }
 
 /// `shifted`: whether this process is on the host, where the groups of steps have other numbers.

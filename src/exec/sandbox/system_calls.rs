@@ -8,14 +8,13 @@
 //! which numbers are always allowed: those cost nothing. So the program may be linear.
 
 use std::collections::BTreeMap;
-use std::env::consts::ARCH;
 
 use nix::errno::Errno;
 use nix::libc;
 use seccompiler::SeccompCmpArgLen::{Dword, Qword};
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, apply_filter,
-    sock_filter,
+    BpfProgram, SeccompAction, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+    apply_filter, sock_filter,
 };
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +29,12 @@ pub enum SystemCalls {
     /// All that the kernel has.
     Unfiltered,
 }
+
+/// The machine that kiln is compiled for.
+#[cfg(target_arch = "x86_64")]
+const ARCH: TargetArch = TargetArch::x86_64;
+#[cfg(target_arch = "aarch64")]
+const ARCH: TargetArch = TargetArch::aarch64;
 
 /// The newest call that was looked at: `file_setattr`, of Linux 6.17. Newer ones, and those of the x32 ABI, which have
 /// bit 30 set, do not exist for steps.
@@ -146,7 +151,7 @@ fn program() -> Result<BpfProgram, seccompiler::Error> {
     }
     let refuse = SeccompAction::Errno(Errno::EPERM as u32);
     // A call of another ABI (32-bit programs) has other numbers: the crate's program kills the process.
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, ARCH.try_into()?)?;
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, ARCH)?;
     let mut program = absent();
     program.extend(BpfProgram::try_from(filter)?);
     Ok(program)

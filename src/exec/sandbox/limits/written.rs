@@ -52,23 +52,24 @@ impl Guard {
     pub(in super::super) fn start(places: Places, limit: u64, killer: Killer) -> io::Result<Self> {
         let (ended, end) = channel();
         let mut watch = Watch::new(places, limit);
-        let watch = thread::Builder::new().name("written".to_owned()).stack_size(128 << 10).spawn(move || {
-            loop {
-                let end = match end.recv_timeout(PERIOD) {
-                    Ok(sure) => Some(sure),
-                    Err(RecvTimeoutError::Timeout) => None,
-                    // Nobody wants to know any more.
-                    Err(RecvTimeoutError::Disconnected) => return false,
-                };
-                if watch.is_exceeded(end.unwrap_or(HowSure::Roughly)) {
-                    killer.kill();
-                    return true;
+        let watch =
+            thread::Builder::new().name("written".to_owned()).stack_size(128 << 10).spawn(move || {
+                loop {
+                    let end = match end.recv_timeout(PERIOD) {
+                        Ok(sure) => Some(sure),
+                        Err(RecvTimeoutError::Timeout) => None,
+                        // Nobody wants to know any more.
+                        Err(RecvTimeoutError::Disconnected) => return false,
+                    };
+                    if watch.is_exceeded(end.unwrap_or(HowSure::Roughly)) {
+                        killer.kill();
+                        return true;
+                    }
+                    if end.is_some() {
+                        return false;
+                    }
                 }
-                if end.is_some() {
-                    return false;
-                }
-            }
-        })?;
+            })?;
         Ok(Self { ended, watch })
     }
 
