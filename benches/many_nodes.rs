@@ -103,7 +103,7 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let mut graph = expand(Arc::clone(&spec))?;
     let selection = Selection::parse(&[], &graph).map_err(|_| "no targets can't be wrong")?;
     let kinds = AllKinds::new(&spec);
-    let world = World::new(&spec, &store, &kinds, Ok(()))?;
+    let world = World::new(&spec, &store, &kinds, Ok(kiln::plan::Tracing::Mounts))?;
     let plan = plan(&world, &mut graph, &selection)?;
     world.save();
     store.batch(|batch| {

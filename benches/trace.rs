@@ -26,7 +26,7 @@ const SOURCE: &str = "/kiln/in/source";
 
 fn main() {
     let Some(tree) = tree() else { return };
-    if let Err(reason) = Tracer::probe() {
+    if let Err(reason) = Tracer::probe(&Sandbox::new()) {
         return println!("skipped: {reason}");
     }
     let linked = setting("KILN_BENCH_LINKED", 0) != 0;

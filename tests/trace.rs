@@ -3,13 +3,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{PipeReader, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use kiln::exec::sandbox::{Access, End, Mount, Output, Sandbox, SandboxSpec, Step};
+use kiln::exec::sandbox::{Access, End, MemoryTree, Mount, Output, Sandbox, SandboxSpec, Step};
 use kiln::exec::trace::{Opened, Trace, TraceError, Tracer};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::stat::Mode;
@@ -350,23 +351,155 @@ fn a_tracer_that_is_dropped_leaves_no_thread() {
     assert_eq!(prepared.start().unwrap().wait().unwrap().end, End::AllStepsPassed);
 }
 
+/// What `kiln doctor` says of read tracing, behind these words.
+fn doctor(behind: &[&str]) -> String {
+    let words = [behind, &[KILN, "doctor"]].concat();
+    let output = Command::new(words[0]).args(&words[1..]).current_dir("/").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().find(|line| line.contains("read tracing")).unwrap_or_default().to_owned()
+}
+
 #[test]
-fn an_ordinary_user_is_told_why_not() {
-    let doctor = |user: &[&str]| {
-        let words = [user, &[KILN, "doctor"]].concat();
-        let output = Command::new(words[0]).args(&words[1..]).current_dir("/").output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    };
-    if geteuid().is_root() {
-        let text = doctor(&["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
-        assert!(text.contains("absent   read tracing: only root"), "{text}");
-        let text = doctor(&["unshare", "--user", "--map-root-user"]);
-        assert!(text.contains("absent   read tracing: only root"), "{text}");
-        let text = doctor(&["env"]);
-        assert!(text.contains("ok       read tracing: fanotify"), "{text}");
+fn a_user_is_told_how_reads_are_traced_or_why_not() {
+    let copies = "ok       read tracing: fanotify, in copies of trees in memory";
+    let none = "echo 0 >/proc/sys/user/max_fanotify_groups && exec setpriv --ambient-caps=-all --inh-caps=-all \"$@\"";
+    let forbidden = ["unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c", none, "sh"];
+    let user: &[&str] = if geteuid().is_root() {
+        assert_eq!(doctor(&["env"]), "ok       read tracing: fanotify");
+        &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     } else {
-        assert!(Tracer::probe().unwrap_err().contains("only root"));
+        &["env"]
+    };
+    let text = doctor(user);
+    if text != copies {
+        // Of an older kernel.
+        assert!(text.contains("absent   read tracing: only root"), "{text}");
     }
+    let text = doctor(&[user, &forbidden].concat());
+    assert!(text.contains("absent   read tracing: only root"), "{text}");
+    assert!(text.contains("nor can copies of trees be watched"), "{text}");
+}
+
+/// What a script opens in a copy of the sources that is made in memory, and in the sources themselves where root may
+/// trace them: the same.
+#[track_caller]
+fn opened_in_copies(sources: &Sources, script: &str) -> Option<Opened> {
+    let sandbox = Sandbox::with_helper(KILN);
+    let mut spec = sources.spec(script);
+    spec.mounts.clear();
+    spec.memory = vec![MemoryTree { to: "/src".into(), size: 64 << 20 }];
+    let mut prepared = match sandbox.prepare(&spec, Output::Piped) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            println!("skipped: {error}");
+            return None;
+        }
+    };
+    let memory = prepared.take_memory().remove(0);
+    let root = format!("/proc/{}/fd/{}/.", std::process::id(), memory.root.as_raw_fd());
+    let copied = Command::new("cp").arg("-a").arg(sources.path(".")).arg(&root).status().unwrap();
+    assert!(copied.success());
+    let tracer = Tracer::start_on_copies(vec![("/src".into(), memory)]).unwrap();
+    let mut running = prepared.start().unwrap();
+    let mut text = String::new();
+    running.take_output().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(running.wait().unwrap().end, End::AllStepsPassed, "{text}");
+    let opened = tracer.finish().unwrap().mounts.remove(0);
+    if geteuid().is_root() {
+        assert_eq!(sources.opened(script), opened);
+    }
+    Some(opened)
+}
+
+#[test]
+fn what_is_opened_in_copies_is_what_is_opened_in_the_trees() {
+    let sources = Sources::new(&[
+        ("a", ""),
+        ("b", ""),
+        ("dir/c", ""),
+        ("dir/sub/d", ""),
+        ("dir/sub/deep/e", ""),
+        ("other/f", ""),
+        ("script", "#!/bin/sh\n:"),
+    ]);
+    sources.executable("script");
+    symlink("dir/sub", sources.path("link")).unwrap();
+    for (script, files, dirs) in [
+        (
+            "cat /src/a /src/dir/sub/d; ls /src/dir; test -e /src/b; cd /src/other",
+            &["a", "dir/sub/d"][..],
+            &["dir"][..],
+        ),
+        (
+            "/src/script; cat /src/link/d /src/link/deep/e; readlink /src/link",
+            &["dir/sub/d", "dir/sub/deep/e", "script"],
+            &[],
+        ),
+        (
+            "for i in 1 2 3; do ls /src; cat /src/dir/c; sleep 0.05; done; find /src/dir >/tmp/x",
+            &["dir/c"],
+            &["", "dir", "dir/sub", "dir/sub/deep"],
+        ),
+        (
+            "(setsid sh -c 'sleep 0.1; cat /src/b; : >/tmp/done' &) ; while [ ! -e /tmp/done ]; do sleep 0.01; done",
+            &["b"],
+            &[],
+        ),
+        ("! touch /src/new; ! mv /src/a /src/z; ! rm /src/b", &[], &[]),
+    ] {
+        let Some(opened) = opened_in_copies(&sources, script) else { return };
+        assert_opened(&opened, files, dirs);
+    }
+}
+
+#[test]
+fn opens_of_every_kind_are_seen_in_copies() {
+    let sources = Sources::new(&[("dir/at", ""), ("dir/path", ""), ("dir/two", ""), ("dir/never", "")]);
+    // openat, openat2, and what is opened through a descriptor with which nothing can be read.
+    let script = "perl -e '
+        sub at { my ($dir, $name, $flags) = @_; my $fd = syscall(257, $dir, $name, $flags); $fd < 0 and die $!; $fd }
+        my $path = 010000000;
+        my $dir = at(-100, \"/src/dir\", $path);
+        at($dir, \"never\", $path);
+        at($dir, \"at\", 0);
+        my $how = pack(\"QQQ\", 0, 0, 0);
+        my $two = \"two\";
+        syscall(437, $dir, $two, $how, 24) < 0 and die $!;
+        open(my $f, \"<\", \"/proc/self/fd/\" . at($dir, \"path\", $path)) or die $!;'";
+    // The system calls' numbers are x86's.
+    if cfg!(target_arch = "x86_64")
+        && let Some(opened) = opened_in_copies(&sources, script)
+    {
+        assert_opened(&opened, &["dir/at", "dir/path", "dir/two"], &[]);
+    }
+}
+
+#[test]
+fn a_file_opened_often_in_a_copy_does_not_fill_the_queue() {
+    let sources = Sources::new(&[("a", ""), ("b", "")]);
+    let script = "i=0; while [ $i -lt 40000 ]; do : </src/a; i=$((i + 1)); done; cat /src/b";
+    let Some(opened) = opened_in_copies(&sources, script) else { return };
+    assert_opened(&opened, &["a", "b"], &[]);
+}
+
+#[test]
+fn copies_whose_events_are_lost_give_no_trace() {
+    let sources = Sources::new(&[]);
+    for number in 0..20_000 {
+        fs::write(sources.path(number.to_string()), "").unwrap();
+    }
+    let mut spec = sources.spec("cd /src; cat *");
+    spec.mounts.clear();
+    spec.memory = vec![MemoryTree { to: "/src".into(), size: 256 << 20 }];
+    let Ok(mut prepared) = Sandbox::with_helper(KILN).prepare(&spec, Output::Piped) else { return };
+    let memory = prepared.take_memory().remove(0);
+    let root = format!("/proc/{}/fd/{}/.", std::process::id(), memory.root.as_raw_fd());
+    assert!(Command::new("cp").arg("-a").arg(sources.path(".")).arg(&root).status().unwrap().success());
+    // Nobody reads the events before the steps have ended.
+    let mut running = prepared.start().unwrap();
+    assert_eq!(running.wait().unwrap().end, End::AllStepsPassed);
+    let trace = Tracer::start_on_copies(vec![("/src".into(), memory)]).unwrap().finish();
+    assert!(matches!(trace, Err(TraceError::Overflow)), "{trace:?}");
 }
 
 /// Prints what an open costs more: `cargo test --release --test trace -- --ignored --nocapture measure`.

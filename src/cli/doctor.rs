@@ -20,6 +20,7 @@ use crate::exec::trace::Tracer;
 use crate::graph::expand;
 use crate::host::{ToolError, ToolIdentity, library, package_of};
 use crate::kinds::matching::{look_up, symbols};
+use crate::plan::Tracing;
 use crate::report::{Style, UndefinedSymbol};
 use crate::source::FileDigests;
 use crate::spec::model::{HostRef, Spec};
@@ -135,8 +136,9 @@ fn limits() -> Finding {
 }
 
 fn tracing() -> Finding {
-    let (state, found) = match Tracer::probe() {
-        Ok(()) => (State::Fine, "fanotify".to_owned()),
+    let (state, found) = match Tracer::probe(&Sandbox::new()) {
+        Ok(Tracing::Mounts) => (State::Fine, "fanotify".to_owned()),
+        Ok(Tracing::Copies) => (State::Fine, "fanotify, in copies of trees in memory".to_owned()),
         Err(reason) => (State::Absent, reason),
     };
     Finding { what: "read tracing".to_owned(), state, found, remedy: None }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::exit::{Exit, Failure};
 use super::remotes::{module_keys, remotes};
 use super::terminal::Terminal;
+use crate::exec::sandbox::Sandbox;
 use crate::exec::trace::Tracer;
 use crate::graph::{Graph, NodeId, Selection, UnknownTarget, expand};
 use crate::kinds::AllKinds;
@@ -86,8 +87,10 @@ impl Project {
 
     /// The graph, and the world that its nodes are decided in. The one is made while the record for the other is read.
     pub(super) fn look<'a>(&'a self, kinds: &'a AllKinds<'a>) -> Result<(Graph, World<'a>), Failure> {
-        let (graph, world) =
-            rayon::join(|| self.graph(), || World::new(&self.spec, &self.store, kinds, Tracer::probe()));
+        let (graph, world) = rayon::join(
+            || self.graph(),
+            || World::new(&self.spec, &self.store, kinds, Tracer::probe(&Sandbox::new())),
+        );
         let mut world = world?;
         world.module_keys = module_keys(&self.spec);
         Ok((graph?, world))

@@ -26,7 +26,7 @@ pub(super) fn trees(spec: &Spec) -> Vec<(String, PathBuf)> {
         && let Ok(store) = Store::open(&home)
     {
         let kinds = AllKinds::new(spec);
-        if let Ok(world) = World::new(spec, &store, &kinds, Ok(())) {
+        if let Ok(world) = World::new(spec, &store, &kinds, Ok(crate::plan::Tracing::Mounts)) {
             let root = |name: &String| {
                 world.source(name).ok()?;
                 Some((name.clone(), world.source_tree(name).ok()?.root.clone()))

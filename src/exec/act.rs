@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use super::bounds;
 use super::cancel::Cancel;
 use super::collect::collect;
-use super::discover::{Discovered, Discovery, Records};
+use super::discover::{Discovered, Records};
 use super::kept::{self, Continued, Unfit};
 use super::make::{Make, made};
 use super::pace::Pace;
@@ -26,6 +26,7 @@ use super::tokens::JobServer;
 use super::told::{Messages, told};
 use super::unchanged::{Changed, Inputs, key_if_unchanged, shown_as_decided, wait_for_clock};
 use super::undeclared;
+use super::watch::{self, WatchError};
 use crate::graph::{Action, Input, NodeId};
 use crate::host;
 use crate::plan::{Basis, Outputs, Strong, World};
@@ -588,22 +589,18 @@ fn sandboxed(
         Ok(log) => log,
         Err(error) => return (Done::new(Outcome::Infra).saying(error), None),
     };
-    let output = match watcher {
+    let output = || match watcher {
         Some(_) => File::create(work.errors()).map(Output::Apart),
         None => log.try_clone().map(Output::File),
     };
-    let output = match output {
-        Ok(output) => output,
+    let (prepared, discovery) = match watch::prepare(stage, task, &spec, &output) {
+        Ok(watched) => watched,
+        Err(WatchError::Sandbox(error)) => return (of_sandbox_error(&error, task), None),
         Err(error) => return (Done::new(Outcome::Infra).saying(error), None),
-    };
-    let prepared = match stage.sandbox.prepare(&spec, output) {
-        Ok(prepared) => prepared,
-        Err(error) => return (of_sandbox_error(&error, task), None),
     };
     if let Err(changed) = shown_as_decided(stage.world, task, continued, &prepared) {
         return (of_change(&changed), None);
     }
-    let discovery = Discovery::begin(stage.world, &task.action.rule.rule, &task.basis.manifest, &prepared);
     let running = match prepared.start() {
         Ok(running) => running,
         Err(error) => return (of_sandbox_error(&error, task), None),

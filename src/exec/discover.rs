@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::asked::asked_for;
-use super::sandbox::Prepared;
 use super::stage::inside;
 use super::trace::{Opened, Tracer};
 use crate::plan::World;
@@ -74,23 +73,37 @@ pub(super) struct Discovered {
 }
 
 impl<'a> Discovery<'a> {
-    /// Begins to watch a sandbox in which nothing runs yet.
-    pub(super) fn begin(
-        world: &World<'_>,
-        rule: &'a Rule,
-        manifest: &'a Manifest,
-        prepared: &Prepared,
-    ) -> Self {
-        let rule = rule.discover.as_ref().zip(world.discoverer(rule));
-        let inputs: Vec<&str> =
-            manifest.trees().iter().filter(|tree| tree.discovered).map(|tree| tree.input.as_str()).collect();
-        let traced = matches!(rule, Some((_, Discoverer::Fanotify))) && !inputs.is_empty();
-        let traced = traced.then(|| {
-            let mounts: Vec<PathBuf> = inputs.iter().map(|input| inside(input)).collect();
-            let tracer = Tracer::start(&prepared.root(), &mounts).map_err(|error| error.to_string());
-            (inputs, tracer)
-        });
-        Self { manifest, rule, traced }
+    /// What a run of this rule reads is not watched yet.
+    pub(super) fn new(world: &World<'_>, rule: &'a Rule, manifest: &'a Manifest) -> Self {
+        Self { manifest, rule: rule.discover.as_ref().zip(world.discoverer(rule)), traced: None }
+    }
+
+    /// The inputs whose opens are to be watched.
+    pub(super) fn to_trace(&self) -> Vec<&'a str> {
+        match self.rule {
+            Some((_, Discoverer::Fanotify)) => {
+                let discovered = self.manifest.trees().iter().filter(|tree| tree.discovered);
+                discovered.map(|tree| tree.input.as_str()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// These inputs are watched.
+    pub(super) fn traced(mut self, inputs: Vec<&'a str>, tracer: Result<Tracer, String>) -> Self {
+        self.traced = Some((inputs, tracer));
+        self
+    }
+
+    /// They can't be watched in this run: who comes next in the rule tells.
+    pub(super) fn untraced(mut self, why: String) -> Self {
+        match self.rule {
+            Some((discover, _)) if discover.by.iter().any(|by| by.value == Discoverer::Kbuild) => {
+                self.rule = Some((discover, Discoverer::Kbuild));
+                self
+            }
+            _ => self.traced(Vec::new(), Err(why)),
+        }
     }
 
     /// What was read, now that the sandbox is gone. `passed`: whether its steps came to their end.

@@ -32,7 +32,7 @@ pub use reach::{Reach, Reached, Touch};
 pub use reason::Reason;
 pub use sources::{SourceTree, Unpacked, UnpackedFrom};
 pub use verdict::{Basis, Decision, Keys, Known, Outputs, Strong, Verdict};
-pub use world::{Inputs, LastRun, PlanError, ProjectPath, Projected, Projection, World};
+pub use world::{Inputs, LastRun, PlanError, ProjectPath, Projected, Projection, Tracing, World};
 
 use crate::digest::Digest;
 use crate::graph::{Body, Graph, Input, NodeId, Selection};

@@ -46,8 +46,8 @@ pub struct World<'a> {
     pub module_keys: BTreeMap<String, Result<Secret, String>>,
     /// When this kiln began to look: what the age of results is held against.
     pub now: SystemTime,
-    /// Whether this process can trace what a sandbox opens; why not, otherwise.
-    pub tracing: Result<(), String>,
+    /// How this process can trace what a sandbox opens; why it can't, otherwise.
+    pub tracing: Result<Tracing, String>,
     project: ProjectId,
     pub(super) trees: BTreeMap<String, OnceLock<SourceTree>>,
     pub(super) snapshots: BTreeMap<String, OnceLock<Arc<Snapshot>>>,
@@ -198,6 +198,15 @@ impl PlanError {
     }
 }
 
+/// How opens are traced on this machine. What is told is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracing {
+    /// In the trees themselves, as root.
+    Mounts,
+    /// In copies of the trees, in memory.
+    Copies,
+}
+
 /// The last run of a node, as far as explanations need it.
 pub struct LastRun {
     /// How it ended.
@@ -232,7 +241,7 @@ impl<'a> World<'a> {
         spec: &'a Spec,
         store: &'a Store,
         projection: &'a dyn Projection,
-        tracing: Result<(), String>,
+        tracing: Result<Tracing, String>,
     ) -> Result<Self, PlanError> {
         let project = store.project(&spec.root)?;
         Ok(Self {

@@ -38,6 +38,7 @@ mod shown;
 mod told;
 mod twin;
 mod unpacked;
+mod unrecorded;
 mod verified;
 mod verify;
 mod why;

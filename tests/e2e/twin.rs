@@ -73,7 +73,7 @@ impl Project {
     pub fn traces(&self, what: &str) -> bool {
         let traces = self.plan("").node(crate::project::KERNEL)["discovered-by"] == "fanotify";
         if !traces {
-            eprintln!("skipped: {what} needs a trace of what is read, and so root");
+            eprintln!("skipped: {what} needs a trace of what is read");
         }
         traces
     }

@@ -117,6 +117,8 @@ pub(super) enum Stage {
     Squashfuse,
     /// `newuidmap`, which is not there.
     NoMapper,
+    /// What is opened in a tree in memory.
+    Watch,
     /// Ids that are granted in `/etc/subuid` and `/etc/subgid`.
     Granted,
     /// The system-call filter.
@@ -214,6 +216,10 @@ fn help(stage: Stage, errno: Errno) -> String {
         (Stage::Filter, _) => "the kernel lacks seccomp filters (CONFIG_SECCOMP_FILTER): use one that has them, or let the \
              rule do without: `sandbox: (system_calls: Unfiltered)`"
             .to_owned(),
+        (Stage::Watch, Errno::EPERM) => {
+            "an ordinary user can have reads traced from Linux 6.16 on: run kiln as root, or without a trace".to_owned()
+        }
+        (Stage::Watch, _) => "raise the `user.max_fanotify_*` sysctls".to_owned(),
         (Stage::Input, Errno::ENOENT) => "check that the path exists".to_owned(),
         (Stage::Input, Errno::EACCES) => "check that the user who runs kiln may read the path".to_owned(),
         (Stage::Input, Errno::ELOOP) => "a symlink cannot be masked: mask what it points to".to_owned(),

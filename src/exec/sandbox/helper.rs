@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use std::{fs, process};
@@ -140,13 +140,12 @@ impl Watch<'_> {
         let mut end = None;
         while let Some(event) = self.next_event() {
             match event {
-                Event::FromInit(FromInit::Ended(result)) => end = Some(result),
-                Event::FromInit(FromInit::Ready) => {
+                Event::FromInit(FromInit::Ended(result), _) => end = Some(result),
+                Event::FromInit(FromInit::Ready, fds) => {
+                    let ready = Report::Ready { init_pid: self.pid.as_raw(), mode: self.mode };
+                    let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
                     // Should kiln be gone, the next event says so.
-                    let _ = wire::send(
-                        self.control,
-                        &Report::Ready { init_pid: self.pid.as_raw(), mode: self.mode },
-                    );
+                    let _ = wire::send_with_fds(self.control, &ready, &fds);
                 }
                 Event::Go => {
                     start = Some(Instant::now());
@@ -186,7 +185,8 @@ impl Watch<'_> {
         while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
         if fds[0].any() == Some(true) {
             // A message cut short is the end, too.
-            return wire::receive(self.init).unwrap_or(None).map(Event::FromInit);
+            let message = wire::receive_with_fds(self.init).unwrap_or(None);
+            return message.map(|(message, fds)| Event::FromInit(message, fds));
         }
         Some(match wire::receive(self.control) {
             Ok(Some(Go)) => Event::Go,
@@ -196,7 +196,8 @@ impl Watch<'_> {
 }
 
 enum Event {
-    FromInit(FromInit),
+    /// With the descriptors that came along.
+    FromInit(FromInit, Vec<OwnedFd>),
     Go,
     KilnHungUp,
 }

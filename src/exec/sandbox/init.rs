@@ -1,6 +1,6 @@
 //! Init: PID 1 of the sandbox. It builds the root, gives up all privilege, and runs the steps.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -44,7 +44,7 @@ fn serve(
     if identity.is_some() {
         Identity::make_files()?;
     }
-    root::build(spec, identity.as_ref())?;
+    let memory = root::build(spec, identity.as_ref())?;
     groups.enter().during(Stage::Other, || "join the control groups of the sandbox".to_owned())?;
     spec.limits.apply(*grouped)?;
     if let Some(identity) = identity {
@@ -58,7 +58,13 @@ fn serve(
     spec.system_calls.apply()?;
 
     // From here on an error of the socket means that the helper is gone, and nobody is left to tell.
-    if wire::send(helper, &FromInit::Ready).is_err() || !matches!(wire::receive(helper), Ok(Some(Go))) {
+    let fds: Vec<RawFd> = memory.iter().map(AsRawFd::as_raw_fd).collect();
+    if wire::send_with_fds(helper, &FromInit::Ready, &fds).is_err() {
+        return Ok(());
+    }
+    // They are kiln's now, and nobody's here: the tree in memory can be written to through one of them.
+    drop(memory);
+    if !matches!(wire::receive(helper), Ok(Some(Go))) {
         return Ok(());
     }
     let start = Instant::now();

@@ -36,6 +36,7 @@
 //! | `root.rs` | the root as steps see it, from its parts: |
 //! | `system.rs`, `devices.rs` | the system's files; `/proc`, `/dev`, `/tmp` |
 //! | `images.rs`, `device.rs`, `squashfuse.rs` | trees of images, by loop devices or in user space |
+//! | `memory.rs` | trees in memory, whose opens are watched |
 //! | `points.rs`, `mounts.rs` | mount points; mounts |
 //! | `secret.rs` | files that are in memory alone |
 //! | `network.rs` | loopback |
@@ -56,6 +57,7 @@ mod ids;
 mod images;
 mod init;
 mod limits;
+mod memory;
 mod mounts;
 mod network;
 mod points;
@@ -80,8 +82,10 @@ pub(in crate::exec) use mounts::parse as parse_mounts;
 pub use privileges::Mode;
 pub use probe::{Probe, probe, probe_images};
 pub use secret::SecretFile;
-pub use spawn::{Killer, Output, Prepared, Running, Sandbox};
-pub use spec::{Access, HostFiles, Images, Link, Mount, Root, RunAs, SandboxSpec, Shown, Step, Writable};
+pub use spawn::{Killer, Memory, Output, Prepared, Running, Sandbox};
+pub use spec::{
+    Access, HostFiles, Images, Link, MemoryTree, Mount, Root, RunAs, SandboxSpec, Shown, Step, Writable,
+};
 pub use system_calls::SystemCalls;
 
 /// The first argument that turns the binary into a sandbox helper: see [`helper_main`].

@@ -21,8 +21,11 @@ pub(super) const IMAGES: &str = "/.images";
 /// Where the file that covers masked ones is while it is put there.
 pub(super) const EMPTY: &str = "/.empty";
 
+/// Where a tree in memory is while it is mounted.
+pub(super) const MEMORY: &str = "/.memory";
+
 /// What nothing may be put at or below, whatever path leads there: it would reach the host itself.
-pub(super) const RESERVED: [&str; 3] = [HOST, IMAGES, EMPTY];
+pub(super) const RESERVED: [&str; 4] = [HOST, IMAGES, EMPTY, MEMORY];
 
 /// A path of the host, as it is reached meanwhile.
 pub(super) fn on_host(path: &Path) -> PathBuf {

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ use nix::unistd::{chdir, pivot_root, sethostname};
 use super::error::{During, Failure, Stage};
 use super::identity::Identity;
 use super::images::Trees;
+use super::memory;
 use super::mounts::{bind, make_private, tmpfs};
 use super::points::{EMPTY, HOST, IMAGES, bind_to, file, on_host, show_to, stays_inside};
 use super::system::{HostSystem, show_tree};
@@ -39,10 +41,11 @@ const RESOLVER: &str = "/etc/resolv.conf";
 pub(super) const HARMLESS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 pub(super) const READ_ONLY: MsFlags = HARMLESS.union(MsFlags::MS_RDONLY);
 
-/// Gives this process namespaces of its own and the root that `spec` describes.
+/// Gives this process namespaces of its own and the root that `spec` describes. Returns two descriptors for each tree in
+/// memory, see [`memory::make`].
 ///
 /// `identity`: who steps are, where that is none who owns something on the host.
-pub(super) fn build(spec: &SandboxSpec, identity: Option<&Identity>) -> Result<(), Failure> {
+pub(super) fn build(spec: &SandboxSpec, identity: Option<&Identity>) -> Result<Vec<OwnedFd>, Failure> {
     enter_namespaces(spec.network)?;
     // While paths still mean what they mean on the host:
     let sources = Sources::find(spec)?;
@@ -76,12 +79,14 @@ pub(super) fn build(spec: &SandboxSpec, identity: Option<&Identity>) -> Result<(
     for secret in &spec.secrets {
         secret.show(spec.run_as, identity.is_some())?;
     }
+    let memory = memory::make(&spec.memory)?;
     for path in &spec.mask {
         mask(path)?;
     }
     Trees::let_go(trees, spec)?;
     settle_times(spec)?;
-    leave_host()
+    leave_host()?;
+    Ok(memory)
 }
 
 fn flags(access: Access) -> MsFlags {
@@ -181,7 +186,8 @@ fn settle_times(spec: &SandboxSpec) -> Result<(), Failure> {
     let operation = || "set the times of mount points".to_owned();
     let device = |path: &Path| fs::symlink_metadata(path).map(|stat| stat.dev());
     let ours = device(Path::new("/")).during(Stage::Other, operation)?;
-    let dirs: BTreeSet<&Path> = spec.mounts.iter().flat_map(|mount| mount.to.ancestors().skip(1)).collect();
+    let places = spec.mounts.iter().map(|mount| &*mount.to).chain(spec.memory.iter().map(|tree| &*tree.to));
+    let dirs: BTreeSet<&Path> = places.flat_map(|place| place.ancestors().skip(1)).collect();
     // Other devices are the host's, and images can't be written to.
     for dir in dirs.into_iter().filter(|dir| device(dir).is_ok_and(|device| device == ours)) {
         match utimensat(AT_FDCWD, dir, &STAGED, &STAGED, UtimensatFlags::NoFollowSymlink) {

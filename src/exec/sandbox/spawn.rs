@@ -80,13 +80,13 @@ impl Sandbox {
             _ => {}
         }
         match link.receive()? {
-            Report::Ready { init_pid, mode } => {
+            (Report::Ready { init_pid, mode }, fds) => {
                 link.init_pid = init_pid;
-                Ok(Prepared { link, mode, output, watched })
+                Ok(Prepared { link, mode, output, watched, memory: Memory::of(fds) })
             }
-            Report::Ended(Err(failure)) => Err(failure.into()),
+            (Report::Ended(Err(failure)), _) => Err(failure.into()),
             // Killed by someone else before it was up.
-            Report::Ended(Ok(_)) => Err(link.lost()),
+            (Report::Ended(Ok(_)), _) => Err(link.lost()),
         }
     }
 
@@ -146,9 +146,9 @@ impl Link {
         Killer { control: Arc::clone(&self.control) }
     }
 
-    fn receive(&mut self) -> Result<Report, SandboxError> {
-        match wire::receive(&self.control) {
-            Ok(Some(report)) => Ok(report),
+    fn receive(&mut self) -> Result<(Report, Vec<OwnedFd>), SandboxError> {
+        match wire::receive_with_fds(&self.control) {
+            Ok(Some(message)) => Ok(message),
             Ok(None) | Err(_) => Err(self.lost()),
         }
     }
@@ -178,9 +178,31 @@ pub struct Prepared {
     output: Option<PipeReader>,
     /// What is limited of what steps write, and to how much.
     watched: Option<(Places, u64)>,
+    memory: Vec<Memory>,
+}
+
+/// A tree in memory, empty yet: what is opened in it from now on is reported.
+#[derive(Debug)]
+pub struct Memory {
+    /// Its directory, in a mount that can be written to and that is not watched.
+    pub root: OwnedFd,
+    /// What fanotify tells of the mount that the steps see.
+    pub events: OwnedFd,
+}
+
+impl Memory {
+    fn of(fds: Vec<OwnedFd>) -> Vec<Self> {
+        let mut fds = fds.into_iter();
+        std::iter::from_fn(|| Some(Self { root: fds.next()?, events: fds.next()? })).collect()
+    }
 }
 
 impl Prepared {
+    /// The trees in memory, in the order of the spec, once.
+    pub fn take_memory(&mut self) -> Vec<Memory> {
+        std::mem::take(&mut self.memory)
+    }
+
     /// By what right the sandbox was made.
     pub fn mode(&self) -> Mode {
         self.mode
@@ -256,7 +278,7 @@ impl Running {
         if let Some(exit) = self.exit {
             return Ok(exit);
         }
-        let report = self.link.receive()?;
+        let (report, _) = self.link.receive()?;
         // The report is the helper's last act.
         let _ = self.link.child.wait();
         let failed = !matches!(report, Report::Ended(Ok(Exit { end: End::AllStepsPassed, .. })));

@@ -31,6 +31,8 @@ pub struct SandboxSpec {
     pub mounts: Vec<Mount>,
     /// Files that are in memory alone, such as private keys. Below `/kiln`, where no mount is.
     pub secrets: Vec<SecretFile>,
+    /// Trees in memory, which whoever prepares the sandbox fills before it starts.
+    pub memory: Vec<MemoryTree>,
     /// Paths, as seen inside, to cover with something empty and read-only, such as a source's `.git`. What does not
     /// exist needs no cover.
     #[serde(with = "os_paths")]
@@ -162,6 +164,16 @@ pub enum RunAs {
     Installer,
 }
 
+/// A tree in memory that steps can't write to, and whose opens are watched; for that, Linux 6.16 is needed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryTree {
+    /// Where steps see it: as [`Mount::to`].
+    #[serde(with = "os_path")]
+    pub to: PathBuf,
+    /// The most that it may hold, in bytes.
+    pub size: u64,
+}
+
 /// A directory or file of the host, shown in the sandbox with all that is mounted below it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Mount {
@@ -219,6 +231,7 @@ impl SandboxSpec {
     /// Places that mounts take.
     pub(super) fn covered(&self) -> impl Iterator<Item = &Path> {
         let shown = self.shown.iter().map(|shown| &*shown.to);
+        let shown = shown.chain(self.memory.iter().map(|tree| &*tree.to));
         self.mounts.iter().map(|mount| &*mount.to).chain(shown)
     }
 
@@ -249,6 +262,9 @@ impl SandboxSpec {
         for secret in &self.secrets {
             inside("secret", secret.path())?;
             require(secret.path().starts_with("/kiln"), || "a secret outside of /kiln".to_owned())?;
+        }
+        for tree in &self.memory {
+            inside("tree in memory", &tree.to)?;
         }
         for path in &self.mask {
             inside("mask", path)?;

@@ -18,29 +18,41 @@
 //! - **The mount namespace is held** until the end, as a path in one that is gone has lost its beginning.
 //! - **All or nothing.** Whatever may have cost an event, or a name, is an error.
 //!
+//! Only root may watch mounts of the host's. An ordinary user may watch those of a file system that was made in the
+//! sandbox's own user namespace (Linux 6.16): there steps see a copy of the tree, in memory. Its events come without
+//! descriptors, and tell the handle of a directory and a name in it; nothing is renamed in a copy. Their queue is bounded,
+//! and one that overflows is an error as well.
+//!
 //! | file | what |
 //! | --- | --- |
 //! | `group.rs` | fanotify: groups, marks, events |
 //! | `reader.rs` | from events to names, in a thread of its own |
+//! | `copies.rs`, `handles.rs` | copies in memory: their events, and the handles of directories |
 //! | `links.rs` | which files have a second name in the tree |
 //! | `names.rs` | names, and whether they can be trusted |
 //! | `error.rs` | why a trace is unusable |
 
+mod copies;
 mod error;
 mod group;
+mod handles;
 mod links;
 mod names;
 mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, PipeWriter};
+use std::io::{self, PipeReader, PipeWriter};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 
+use super::memory;
+use super::sandbox::{Memory, MemoryTree, Output, Sandbox, SandboxSpec};
+use crate::plan::Tracing;
+use copies::Copies;
 pub use error::TraceError;
 use group::{Group, Queue};
 use reader::Reader;
@@ -50,7 +62,32 @@ use reader::Reader;
 pub struct Tracer {
     /// Closed to tell the thread to stop.
     stop: Option<PipeWriter>,
-    thread: Option<JoinHandle<Result<Reader, TraceError>>>,
+    thread: Option<JoinHandle<Result<Watching, TraceError>>>,
+}
+
+/// What is watched.
+#[derive(Debug)]
+enum Watching {
+    /// Mounts of the host's file systems.
+    Mounts(Reader),
+    /// Copies in memory.
+    Copies(Copies),
+}
+
+impl Watching {
+    fn follow(&mut self, stop: &PipeReader) -> Result<(), TraceError> {
+        match self {
+            Self::Mounts(reader) => reader.follow(stop),
+            Self::Copies(copies) => copies.follow(stop),
+        }
+    }
+
+    fn trace(self) -> Result<Trace, TraceError> {
+        match self {
+            Self::Mounts(reader) => reader.trace(),
+            Self::Copies(copies) => copies.trace(),
+        }
+    }
 }
 
 /// What was opened, by mount in the order given.
@@ -71,8 +108,30 @@ pub struct Opened {
 }
 
 impl Tracer {
-    /// Whether this process may trace at all; the reason where it may not.
-    pub fn probe() -> Result<(), String> {
+    /// How sandboxes made by this one can be traced; the reason where they can't.
+    pub fn probe(sandbox: &Sandbox) -> Result<Tracing, String> {
+        let Err(why) = Self::probe_mounts() else { return Ok(Tracing::Mounts) };
+        match Self::probe_copies(sandbox) {
+            Ok(()) => Ok(Tracing::Copies),
+            Err(no_copies) => Err(format!("{why}; nor can copies of trees be watched: {no_copies}")),
+        }
+    }
+
+    fn probe_copies(sandbox: &Sandbox) -> Result<(), String> {
+        if memory::total().is_none_or(|total| total < memory::LEAST) {
+            return Err(format!("there is less than {} GiB of memory", memory::LEAST >> 30));
+        }
+        let to = PathBuf::from("/kiln/in/probe");
+        let tree = MemoryTree { to: to.clone(), size: 1 << 20 };
+        let spec = SandboxSpec { memory: vec![tree], ..SandboxSpec::default() };
+        let prepared = sandbox.prepare(&spec, Output::Piped);
+        let memory = prepared.map_err(|error| error.to_string())?.take_memory();
+        let trees = memory.into_iter().map(|memory| (to.clone(), memory)).collect();
+        Copies::open(trees).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Whether mounts of the host's can be watched.
+    fn probe_mounts() -> Result<(), String> {
         let marked =
             Group::new(Queue::Unlimited).and_then(|group| group.watch_mount(AT_FDCWD, Path::new("/proc")));
         marked.map_err(|errno| match errno {
@@ -92,15 +151,21 @@ impl Tracer {
     /// the steps see them. What is mounted below one of them counts as its own. May take some milliseconds: until the
     /// clock of the file systems has ticked.
     pub fn start(root: &Path, mounts: &[PathBuf]) -> Result<Self, TraceError> {
-        Self::read(Reader::open(root, mounts, Queue::Unlimited)?)
+        Self::watch(Watching::Mounts(Reader::open(root, mounts, Queue::Unlimited)?))
     }
 
-    fn read(mut reader: Reader) -> Result<Self, TraceError> {
+    /// Begins to read the events of trees in memory, which hold all that they ever will; with the paths by which the steps
+    /// see them.
+    pub fn start_on_copies(trees: Vec<(PathBuf, Memory)>) -> Result<Self, TraceError> {
+        Self::watch(Watching::Copies(Copies::open(trees)?))
+    }
+
+    fn watch(mut watching: Watching) -> Result<Self, TraceError> {
         let spawn = || {
             let (stopped, stop) = io::pipe()?;
             let thread = thread::Builder::new()
                 .name("trace".to_owned())
-                .spawn(move || reader.follow(&stopped).map(|()| reader))?;
+                .spawn(move || watching.follow(&stopped).map(|()| watching))?;
             Ok(Self { stop: Some(stop), thread: Some(thread) })
         };
         spawn().map_err(|source| TraceError::Thread { source })
@@ -113,7 +178,7 @@ impl Tracer {
     }
 
     /// Stops the thread and waits for it. `None` if it panicked.
-    fn halt(&mut self) -> Option<Result<Reader, TraceError>> {
+    fn halt(&mut self) -> Option<Result<Watching, TraceError>> {
         drop(self.stop.take());
         self.thread.take()?.join().ok()
     }

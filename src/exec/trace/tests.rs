@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::group::{Event, Group, Queue};
 use super::links::single_names;
 use super::reader::Reader;
-use super::{Opened, Trace, TraceError, Tracer};
+use super::{Opened, Trace, TraceError, Tracer, Watching};
 
 /// Fills a directory, and mounts it in a namespace which dies with `act`: what that opens there is read thereafter.
 /// `act` gets the mount, which is traced, and the directory itself, which is not.
@@ -45,7 +45,7 @@ fn traced(
     loop {
         match reader.step(0, true) {
             Ok(true) => {}
-            Ok(false) => return Some(Tracer::read(reader).unwrap().finish()),
+            Ok(false) => return Some(Tracer::watch(Watching::Mounts(reader)).unwrap().finish()),
             Err(error) => return Some(Err(error)),
         }
     }
