@@ -80,13 +80,13 @@ impl Project {
 
     /// What was opened by the build of a node, and does not count by its records.
     fn uncovered(&self, node: &str) -> Vec<String> {
-        let store = Store::open(&self.root().join("cache")).unwrap();
+        let store = Store::open(&self.dir.path().join("cache")).unwrap();
         let state = store.node(store.project(&self.root()).unwrap(), node).unwrap().expect("it was built");
         let set = store.path_set(&state.path_set.unwrap()).unwrap().unwrap();
         let set = set.resolve(&store.entries().unwrap()).unwrap();
         assert_eq!(set.provenance(), Provenance::Opens, "run this as root: nothing was traced");
         let Some(Reads::Only(opened)) = set.reads("source") else { panic!("all of the tree counts") };
-        let kept: Vec<PathBuf> = fs::read_dir(self.root().join("cache/kept"))
+        let kept: Vec<PathBuf> = fs::read_dir(self.dir.path().join("cache/kept"))
             .unwrap()
             .map(|kept| kept.unwrap().path().join("out"))
             .filter(|out| out.is_dir())
