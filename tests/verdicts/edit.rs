@@ -22,6 +22,12 @@ const FILES: [&str; 8] = [
     "toolchain/bin/own-ld",
 ];
 
+/// Names that come and go.
+const NAMES: [&str; 5] = ["tree/d/new", "tree/first/h", "tree/include/other", "data/dir/two", "tree/new"];
+
+/// Where the link of the tree leads.
+const TARGETS: [&str; 3] = ["a", "d/b", "nowhere"];
+
 /// Lines of `run.sh`: `$1` is the source, `$2` a file of the project, `$3` a directory of it, `$4` the toolchain's program. A
 /// directory is listed before a file in it is looked for.
 const LINES: [&str; 14] = [
@@ -63,15 +69,15 @@ pub enum Edit {
 
 impl Edit {
     pub fn random(random: &mut Random) -> Self {
-        let file = *random.of(&FILES);
+        let file = one(random, &FILES);
         match random.below(12) {
             0..=2 => Self::Write(file, random.below(4)),
             3..=4 => Self::Script((0..=random.below(6)).map(|_| random.below(LINES.len())).collect()),
-            5 => Self::Toggle(*random.of(&["tree/d/new", "tree/first/h", "tree/include/other", "data/dir/two", "tree/new"])),
+            5 => Self::Toggle(one(random, &NAMES)),
             6 => Self::Touch(file, random.percent(50)),
             7 if file.starts_with("toolchain") => Self::Mode(file, 0o755),
             7 => Self::Mode(file, *random.of(&[0o644, 0o755, 0o664, 0o640])),
-            8 => Self::Link(*random.of(&["a", "d/b", "nowhere"])),
+            8 => Self::Link(one(random, &TARGETS)),
             9..=10 => Self::Commit,
             _ => Self::Tamper(random.percent(50)),
         }
@@ -118,7 +124,7 @@ pub struct Flip {
 impl Flip {
     pub fn random(random: &mut Random) -> Self {
         let after = Duration::from_millis(10 * u64::try_from(random.below(12)).unwrap());
-        Self { file: *random.of(&FILES), in_place: random.percent(50), after }
+        Self { file: one(random, &FILES), in_place: random.percent(50), after }
     }
 
     pub fn make(&self, project: &Project, build: &mut Child) {
@@ -126,11 +132,12 @@ impl Flip {
         let path = project.path(self.file);
         let before = fs::read(&path).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions();
-        let other = if self.file.starts_with("toolchain") { "#!/bin/sh\necho flipped\n" } else { "flipped\n" };
+        let other =
+            if self.file.starts_with("toolchain") { "#!/bin/sh\necho flipped\n" } else { "flipped\n" };
         if self.in_place {
             // A program that runs can't be written to; then there is nothing to flip.
             if fs::write(&path, other).is_ok() {
-                self.pause(build);
+                pause(build);
                 while fs::write(&path, &before).is_err() {
                     sleep(Duration::from_millis(1));
                 }
@@ -141,19 +148,19 @@ impl Flip {
             fs::set_permissions(&beside, mode).unwrap();
             fs::rename(&path, &aside).unwrap();
             fs::rename(&beside, &path).unwrap();
-            self.pause(build);
+            pause(build);
             fs::rename(&aside, &path).unwrap();
         }
     }
+}
 
-    /// Long enough that an action reads it, as long as the build runs.
-    fn pause(&self, build: &mut Child) {
-        for _ in 0..6 {
-            if build.try_wait().unwrap().is_some() {
-                return;
-            }
-            sleep(Duration::from_millis(10));
+/// Long enough that an action reads what is there now, unless the build ends first.
+fn pause(build: &mut Child) {
+    for _ in 0..6 {
+        if build.try_wait().unwrap().is_some() {
+            return;
         }
+        sleep(Duration::from_millis(10));
     }
 }
 
@@ -176,6 +183,10 @@ fn write(project: &Project, file: &str, number: usize) {
     } else {
         project.write(file, &format!("content {number}\n"));
     }
+}
+
+fn one(random: &mut Random, of: &[&'static str]) -> &'static str {
+    of[random.below(of.len())]
 }
 
 fn script(lines: &[&str]) -> String {

@@ -86,7 +86,9 @@ fn walk(number_of_walk: u64) {
         let edits: Vec<Edit> = (0..=random.below(2)).map(|_| Edit::random(&mut random)).collect();
         let flip = random.percent(50).then(|| Flip::random(&mut random));
         taken.push(format!("{step:4} {edits:?} {flip:?}"));
-        edits.iter().for_each(|edit| edit.make(&project));
+        for edit in &edits {
+            edit.make(&project);
+        }
         match check(&project, flip.as_ref()) {
             Ok(again) => refused += again,
             Err(problem) => panic!(
