@@ -35,10 +35,10 @@ rows=(
     qemu-system-mips qemu-system-ppc=qemu-system-ppc64 qemu-system-sparc=qemu-system-sparc64
 )
 
-# Tests leave root's rights, mount file systems and images, make repositories.
+# Tests leave root's rights, mount file systems and images, make repositories, sign, and serve mirrors.
 check=(
-    busybox-static=/usr/share/doc/busybox-static git mount procps=pkill squashfs-tools=mksquashfs squashfuse
-    uidmap=newuidmap util-linux=unshare
+    attr=setfattr busybox-static=/usr/share/doc/busybox-static e2fsprogs=mkfs.ext4 git gnupg=gpg mount nginx-light=nginx procps=pkill
+    squashfs-tools=mksquashfs squashfuse uidmap=newuidmap util-linux=unshare
 )
 
 # Servers that remotes are made for, certificates, and what BuildGrid is installed with. Any of nginx's flavours will do.
@@ -58,10 +58,22 @@ stage3=(
 # What kiln is measured against.
 bench=(git ninja-build=ninja)
 
+# Some tests mount images as an ordinary user. udev gives everybody /dev/fuse; without udev it is root's alone.
+open_fuse() {
+    if ((EUID == 0)) && [[ -c /dev/fuse && ! -e /run/udev/control && $(stat -c %a /dev/fuse) != 666 ]]; then
+        say "opening /dev/fuse to all users, as udev does"
+        chmod 666 /dev/fuse
+    fi
+}
+
 case ${1-} in
 build) install_missing "${build[@]}" ;;
 demo) install_missing "${build[@]}" "${demo[@]}" ;;
-check) install_missing "${build[@]}" "${demo[@]}" "${check[@]}" "${few[@]}" ;;
+check)
+    install_missing "${build[@]}" "${demo[@]}" "${few[@]}"
+    install_services "${check[@]}"
+    open_fuse
+    ;;
 remote)
     install_missing "${build[@]}"
     install_services "${remote[@]}"
@@ -69,6 +81,7 @@ remote)
 stage3)
     install_missing "${build[@]}"
     install_services "${stage3[@]}"
+    open_fuse
     ;;
 matrix) install_missing "${build[@]}" "${demo[@]}" "${few[@]}" "${rows[@]}" ;;
 bench) install_missing "${build[@]}" "${demo[@]}" "${bench[@]}" ;;
