@@ -52,11 +52,14 @@ const NEEDS: &[(&str, &[Need])] = &[
     ),
 ];
 
+/// Reads the places that an answer names.
+type Places = fn(&str) -> Vec<PathBuf>;
+
 /// A question to a program that knows where its modules are.
 struct Question {
     arguments: &'static [&'static str],
     /// The places that an answer names.
-    places: fn(&str) -> Vec<PathBuf>,
+    places: Places,
 }
 
 /// What to ask programs, by the beginning of their names.
