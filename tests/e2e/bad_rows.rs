@@ -59,6 +59,7 @@ fn a_compiler_for_another_arch_is_told_before_anything_is_compiled() {
         said.complains("fake-gcc makes code for aarch64-linux-gnu, and linux/x86_64/pc/fake is x86_64");
     said.complains("give the toolchain fake the prefix of a compiler for x86_64");
     // With CC= it is not this one that compiles.
+    project.script("toolchain/bin/other", "#!/bin/sh\n");
     project.edit("graph.ron", "path: [\"toolchain/bin\"]", "path: [\"toolchain/bin\"], make: [\"CC=other\"]");
     project.build("config:").exits(0);
     project.edit("graph.ron", ", make: [\"CC=other\"]", "");

@@ -119,7 +119,7 @@ fn waits_when_it_is_made() -> Project {
     let project = Project::new();
     let rule = project.read("rules/kernel.ron");
     let waits = r#"["sh", "-c", "touch begun; until test -e go; do sleep 0.01; done; rm begun go"],"#;
-    let last = "        // In a kept O= kbuild leaves modules";
+    let last = "        // As the configuration says: signed, compressed.";
     assert!(rule.contains(last));
     let rule = rule.replace(last, &format!("        {waits}\n{last}"));
     let rule = rule.replace("by: [Fanotify, Kbuild]", "by: [Kbuild]");
