@@ -200,7 +200,7 @@ impl<'a> Differences<'a> {
             if dirs.then.is_some() || dirs.now.is_some() {
                 self.compare_dirs(path, dirs, below);
             } else {
-                self.compare_entries(path, then, now, below.was_gone);
+                self.compare_entries(path, then, now, below);
             }
             path.truncate(length);
         });
@@ -211,22 +211,24 @@ impl<'a> Differences<'a> {
         path: &[u8],
         then: Option<Entry<'_>>,
         now: Option<Entry<'_>>,
-        was_gone: bool,
+        above: Above,
     ) {
         let is_link = |entry: Option<Entry<'_>>| {
             entry.is_some_and(|entry| matches!(entry.record.body, Body::Symlink(_)))
         };
         let difference = match (then, now) {
-            _ if was_gone => Difference::Gone,
+            _ if above.was_gone => Difference::Gone,
             (Some(then), Some(now)) => {
                 let [before, after] = self.snapshots;
                 let (then, now) = (before.comparable(&then.record.stat), after.comparable(&now.record.stat));
                 if then == now {
                     return;
                 }
-                // A write sets both times; what sets the ctime alone may have been a move, or a change of mode.
+                // A write sets both times; what sets the ctime alone may have been a move, or a change of mode. A file that
+                // was removed and made anew may have the inode that it had.
                 let gone = (then.dev, then.ino, then.mode) != (now.dev, now.ino, now.mode)
-                    || then.mtime == now.mtime;
+                    || then.mtime == now.mtime
+                    || above.names_changed;
                 if gone { Difference::Gone } else { Difference::Written }
             }
             _ => Difference::Gone,

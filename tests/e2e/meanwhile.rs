@@ -72,7 +72,8 @@ fn what_was_read_or_looked_for_must_be_the_same_all_the_time() {
         project.write("linux/lib/string.c", &format!("int strlen_{number};\n"));
         let waiting = Waiting::start(&project);
         edit(&project);
-        let build = waiting.go().exits(4);
+        let build = waiting.go();
+        assert_eq!(build.said.code, 4, "{how}: {}", build.said);
         let message = build.finished(WAITING)["message"].as_str().unwrap_or_default();
         assert!(message.starts_with(&format!("source linux: {path}")), "{how}: {message}");
         assert!(message.contains(" changed while this ran"), "{how}: {message}");
