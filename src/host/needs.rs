@@ -26,11 +26,9 @@ enum Need {
     Program(&'static str),
     /// A directory, relative to the one that has its `bin`.
     Data(&'static str),
-    /// A library that it loads while it runs.
-    Library(&'static str),
 }
 
-use Need::{Data, Library, Program};
+use Need::{Data, Program};
 
 /// What programs need, by the beginning of their names.
 const NEEDS: &[(&str, &[Need])] = &[
@@ -38,7 +36,6 @@ const NEEDS: &[(&str, &[Need])] = &[
     ("flex", &[Program("m4")]),
     ("gawk", &[Data("share/awk")]),
     ("git", &[Data("lib/git-core"), Data("libexec/git-core"), Data("share/git-core")]),
-    ("python3", &[Library("libgcc_s.so.1")]),
     (
         "qemu-system-",
         &[
@@ -47,7 +44,6 @@ const NEEDS: &[(&str, &[Need])] = &[
             Data("lib/ipxe/qemu"),
             Data("lib/qemu"),
             Data("lib64/qemu"),
-            Library("libgcc_s.so.1"),
         ],
     ),
 ];
@@ -126,7 +122,6 @@ impl Survey<'_> {
     fn need(&mut self, need: &Need, program: &Path) -> Result<(), ToolError> {
         match need {
             Program(name) => self.helper(Path::new(name)),
-            Library(name) => self.loads(name, program),
             Data(dir) => {
                 let bin = program.parent().unwrap_or(Path::new("/"));
                 let prefix = bin.parent().unwrap_or(Path::new("/"));

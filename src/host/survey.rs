@@ -153,21 +153,13 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// A library that a program loads while it runs.
-    pub(super) fn loads(&mut self, library: &str, program: &Path) -> Result<(), ToolError> {
-        if let Some(elf) = Elf::read(program)
-            && let Some(path) = self.libraries.find(library.as_bytes(), &elf, program, &mut self.guards)
-        {
-            self.file(&path)?;
-        }
-        Ok(())
-    }
-
     fn loaded(&mut self, elf: &Elf, real: &Path) -> Result<(), ToolError> {
         if let Some(interpreter) = &elf.interpreter {
             self.file(Path::new(OsStr::from_bytes(interpreter)))?;
         }
-        for name in &elf.needed {
+        // What ends a thread in glibc, which loads it at that moment.
+        let unwinder = elf.needed.iter().any(|name| name == b"libc.so.6").then(|| b"libgcc_s.so.1".to_vec());
+        for name in elf.needed.iter().chain(&unwinder) {
             // Without it the program will not start, until a directory that is guarded gets it.
             if let Some(library) = self.libraries.find(name, elf, real, &mut self.guards) {
                 self.file(&library)?;
