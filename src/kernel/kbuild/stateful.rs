@@ -17,7 +17,8 @@ const STATEFUL: [(&str, &str); 5] = [
 pub fn stateful(out: &Path) -> io::Result<Option<(&'static str, &'static str)>> {
     let settings = fs::read_to_string(out.join("include/config/auto.conf"))?;
     let value = |name: &str| settings.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    let counts = |name: &str| value(name).is_some_and(|value| !matches!(value, "n" | "\"\""));
+    // Since Linux 5.17 strings have no quotes there.
+    let counts = |name: &str| value(name).is_some_and(|value| !matches!(value, "n" | "" | "\"\""));
     Ok(STATEFUL.into_iter().find(|(name, _)| counts(name)))
 }
 
@@ -35,6 +36,7 @@ mod tests {
             stateful(out.path()).unwrap().map(|(setting, _)| setting)
         };
         assert_eq!(of("CONFIG_IKCONFIG=y\nCONFIG_INITRAMFS_SOURCE=\"\"\n"), None);
+        assert_eq!(of("CONFIG_IKCONFIG=y\nCONFIG_INITRAMFS_SOURCE=\n"), None);
         for (setting, value) in [
             ("CONFIG_IKHEADERS", "m"),
             ("CONFIG_UAPI_HEADER_TEST", "y"),
