@@ -9,6 +9,7 @@ mod cover;
 mod incbin;
 mod makefile;
 mod names;
+mod settings;
 mod stateful;
 #[cfg(test)]
 mod tests;

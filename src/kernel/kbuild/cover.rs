@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use super::incbin::{self, Incbin};
 use super::makefile::Makefile;
+use super::settings::{SETTINGS, Settings};
 use super::{MAKEFILES, Records, join, parent};
 
 /// What counts.
@@ -102,9 +103,8 @@ const NO_PARTS: [&str; 3] = ["include", "Documentation", "tools"];
 
 /// What of `source` counts for a build in `out` that saw it at `inside` and has these records.
 pub fn cover(records: &Records, out: &Path, inside: &Path, source: &Path) -> Result<Cover, CoverError> {
-    let settings = out.join("include/config/auto.conf");
     let settings =
-        fs::read_to_string(&settings).map_err(|source| CoverError::Io { path: settings, source })?;
+        Settings::read(out).map_err(|source| CoverError::Io { path: out.join(SETTINGS), source })?;
     let mut covering = Covering { source, cover: Cover::default() };
     covering.cover.files.clone_from(&records.files);
     let mut trees = trees(records, &settings)?;
@@ -133,18 +133,14 @@ fn archs(records: &Records) -> BTreeSet<&[u8]> {
 }
 
 /// Directories that count whole for any build, and for one with these settings.
-fn trees(records: &Records, settings: &str) -> Result<Vec<Vec<u8>>, CoverError> {
+fn trees(records: &Records, settings: &Settings) -> Result<Vec<Vec<u8>>, CoverError> {
     let archs = archs(records);
     let in_archs = |dir: &str| -> Vec<Vec<u8>> {
         archs.iter().map(|arch| [b"arch/", *arch, b"/", dir.as_bytes()].concat()).collect()
     };
     let mut trees: Vec<Vec<u8>> = TREES.iter().map(|tree| tree.as_bytes().to_vec()).collect();
     trees.extend(in_archs("tools"));
-    let value = |option: &str| {
-        let mut lines = settings.lines().filter_map(|line| line.split_once('='));
-        lines.find(|(name, _)| *name == option).map(|(_, value)| value)
-    };
-    let is_on = |option: &str| value(option) == Some("y");
+    let is_on = |option: &str| settings.value(option) == Some("y");
     if OF_HEADERS.into_iter().any(is_on) {
         trees.push(b"include".to_vec());
         trees.extend(in_archs("include"));
@@ -152,7 +148,7 @@ fn trees(records: &Records, settings: &str) -> Result<Vec<Vec<u8>>, CoverError> 
     if is_on(OF_DOCUMENTS) {
         trees.push(b"Documentation".to_vec());
     }
-    if value(OF_LISTS).is_some_and(|value| value != "\"\"") {
+    if settings.value(OF_LISTS).is_some() {
         let why = format!("{OF_LISTS} is set, and kbuild keeps no record of what is in its files");
         return Err(CoverError::Unknown(why));
     }
@@ -160,9 +156,8 @@ fn trees(records: &Records, settings: &str) -> Result<Vec<Vec<u8>>, CoverError> 
 }
 
 /// Words of values of the configuration, each of which may be a path.
-fn named_by(settings: &str) -> impl Iterator<Item = &str> {
-    let texts = settings.lines().filter_map(|line| line.split_once("=\"")?.1.strip_suffix('"'));
-    texts.flat_map(str::split_ascii_whitespace)
+fn named_by(settings: &Settings) -> impl Iterator<Item = &str> {
+    settings.values().flat_map(str::split_ascii_whitespace)
 }
 
 struct Covering<'a> {

@@ -1,8 +1,9 @@
 //! Configurations whose builds take in what lies in their output directory.
 
-use std::fs;
 use std::io;
 use std::path::Path;
+
+use super::settings::Settings;
 
 /// Settings with which a build packs, or starts from, what an earlier build has left, and how.
 const STATEFUL: [(&str, &str); 5] = [
@@ -15,15 +16,14 @@ const STATEFUL: [(&str, &str); 5] = [
 
 /// The setting, and what it does, for which no build may continue in the output directory `out`. `None`: any may.
 pub fn stateful(out: &Path) -> io::Result<Option<(&'static str, &'static str)>> {
-    let settings = fs::read_to_string(out.join("include/config/auto.conf"))?;
-    let value = |name: &str| settings.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    // Since Linux 5.17 strings have no quotes there.
-    let counts = |name: &str| value(name).is_some_and(|value| !matches!(value, "n" | "" | "\"\""));
-    Ok(STATEFUL.into_iter().find(|(name, _)| counts(name)))
+    let settings = Settings::read(out)?;
+    Ok(STATEFUL.into_iter().find(|(name, _)| settings.value(name).is_some()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
