@@ -101,7 +101,7 @@ fn every_way_to_end_has_its_verdict() {
         (silent, Verdict::Fail, "it booted, and its tests reported nothing"),
         (panics, Verdict::Fail, "the kernel panicked: Kernel panic - not syncing: "),
         (hangs, Verdict::Fail, "the kernel did not boot: "),
-        (stays, Verdict::Fail, "the tests did not run to their end: lava-test-shell timed out"),
+        (stays, Verdict::TimedOut, "the tests did not end in time: lava-test-shell timed out"),
         (no_kernel, Verdict::Infra, "the lab broke it off, with an error of kind Job: Invalid job data: "),
         (
             changed,

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::labs::{Labs, NoPlace, OnInterrupt, Place, Slot, TICK};
+use super::labs::{Labs, NoPlace, OnInterrupt, Place, Slot, TICK, Tried};
 use super::{Booted, define, gather};
 use crate::exec::{Job, JobInput, Submitted};
 use crate::lab::lava::{Job as AtLab, JobId, Lava, LavaError, State, Submit};
@@ -210,22 +210,25 @@ impl Carry<'_> {
         let ended = self.ended(slot.place, lava, id, submission)?;
         let device = ended.device.clone();
         let gathered = self.patiently(submission, || gather::gather(self.job, self.booted, lava, &ended))?;
-        let attempt = |message: &str| Attempt {
-            lab: submission.lab.clone(),
-            job: submission.job,
-            device: device.clone(),
-            message: message.to_owned(),
-        };
         let tried = self.labs.tried(self.job.key);
+        let twice = gathered.timed_out() && tried.iter().any(|tried| tried.timed_out);
+        let gathered = if twice { gathered.confirmed() } else { gathered };
         match gathered.outcome() {
             Outcome::Pass | Outcome::Fail => {
+                let tried: Vec<Attempt> = tried.into_iter().map(|tried| tried.attempt).collect();
                 let submitted = gathered.submitted(&tried);
                 self.job.store.fetched(submission)?;
                 Ok(submitted)
             }
             _ => {
                 let message = gathered.message();
-                self.labs.has_tried(self.job.key, attempt(&message));
+                let attempt = Attempt {
+                    lab: submission.lab.clone(),
+                    job: submission.job,
+                    device,
+                    message: message.clone(),
+                };
+                self.labs.has_tried(self.job.key, Tried { attempt, timed_out: gathered.timed_out() });
                 self.job.store.give_up(submission)?;
                 Err(End::Infra(message))
             }

@@ -62,6 +62,19 @@ impl Gathered<'_> {
         outcome(self.verdict)
     }
 
+    /// Whether a time limit ended the job, which is no verdict on the kernel by itself.
+    pub(super) fn timed_out(&self) -> bool {
+        self.verdict == Verdict::TimedOut
+    }
+
+    /// Takes the time limit for a failure, as an earlier job of the same kernel ran into one, too.
+    pub(super) fn confirmed(mut self) -> Self {
+        self.verdict = Verdict::Fail;
+        self.record.outcome = outcome(self.verdict).to_string();
+        self.record.message.push_str(", as in an earlier job");
+        self
+    }
+
     /// What happened, with where to look.
     pub(super) fn message(&self) -> String {
         format!("{} (lab {}, {})", self.record.message, self.record.lab, self.record.page)
@@ -87,7 +100,7 @@ const fn outcome(verdict: Verdict) -> Outcome {
     match verdict {
         Verdict::Pass => Outcome::Pass,
         Verdict::Fail => Outcome::Fail,
-        Verdict::Infra | Verdict::Cancelled => Outcome::Infra,
+        Verdict::TimedOut | Verdict::Infra | Verdict::Cancelled => Outcome::Infra,
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Labs<'a> {
     /// Devices of which it is known whether our user may change them, by lab: LAVA grants that for single devices.
     ours: Mutex<HashMap<(String, String), Result<(), String>>>,
     /// What was tried in this run and came to no outcome, by the key of the job.
-    tried: Mutex<HashMap<Digest, Vec<Attempt>>>,
+    tried: Mutex<HashMap<Digest, Vec<Tried>>>,
     interrupt: OnceLock<OnInterrupt>,
     on_interrupt: Box<dyn Fn() -> OnInterrupt + Send + Sync + 'a>,
 }
@@ -46,6 +46,15 @@ pub(super) struct Place<'a> {
     client: OnceLock<Result<Lava, String>>,
     /// What it tells of jobs while they go on: opened when the first job is there.
     events: OnceLock<Option<Events>>,
+}
+
+/// A job of this run that came to no outcome.
+#[derive(Clone, Debug)]
+pub(super) struct Tried {
+    /// The attempt, for the record of the job that comes to one.
+    pub attempt: Attempt,
+    /// Whether a time limit ended it: a second one of these is a failure.
+    pub timed_out: bool,
 }
 
 /// A slot of a lab, which is free again when this goes.
@@ -145,7 +154,7 @@ impl<'a> Labs<'a> {
         refused: &[(String, String)],
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Slot<'a>, NoPlace> {
-        let tried: Vec<String> = self.tried(key).into_iter().map(|attempt| attempt.lab).collect();
+        let tried: Vec<String> = self.tried(key).into_iter().map(|tried| tried.attempt.lab).collect();
         let mut usable = Vec::new();
         let mut reasons = Vec::new();
         for (order, lab) in board.labs.iter().enumerate() {
@@ -224,13 +233,13 @@ impl<'a> Labs<'a> {
     }
 
     /// What was tried in this run and came to no outcome.
-    pub(super) fn tried(&self, key: &Digest) -> Vec<Attempt> {
+    pub(super) fn tried(&self, key: &Digest) -> Vec<Tried> {
         let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
         tried.get(key).cloned().unwrap_or_default()
     }
 
-    pub(super) fn has_tried(&self, key: &Digest, attempt: Attempt) {
-        self.tried.lock().unwrap_or_else(PoisonError::into_inner).entry(*key).or_default().push(attempt);
+    pub(super) fn has_tried(&self, key: &Digest, tried: Tried) {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).entry(*key).or_default().push(tried);
     }
 
     /// What the user wants of jobs at labs, now that they interrupt.

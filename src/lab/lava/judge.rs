@@ -5,7 +5,7 @@
 //! that it tells at which stage the job broke off: `login-action` of level `2.2.1` failed in the second one, the boot. What
 //! failed before the first has no level (`validate`).
 //!
-//! - A kernel that hangs: kind `Job`, `login-action timed out after 39 seconds`, in the boot.
+//! - A kernel that hangs: kind `Job`, `login-action timed out after 39 seconds` or `wait for prompt timed out`, in the boot.
 //! - One that panics and stays so: kind `Job`, in the boot, the panic as the message, and `kernel-messages` failed. One that
 //!   reboots at once is not seen as a panic by LAVA, but as one that hangs.
 //! - No file, or a wrong checksum: kind `Job`, in the deployment.
@@ -53,6 +53,9 @@ pub enum Verdict {
     Pass,
     /// It did not boot, or something that it tested failed.
     Fail,
+    /// A time limit ended the boot or the tests. Only a second job that ends like this makes it a failure: a device or a
+    /// lab may have been slow.
+    TimedOut,
     /// The lab failed, or nobody can tell: nothing is known of the kernel.
     Infra,
     /// Somebody cancelled it, so that nothing is known of the kernel.
@@ -158,6 +161,12 @@ fn incomplete(job: &Job, results: &Results) -> (Verdict, String) {
         (_, Some(Stage::Boot | Stage::Test)) if panicked => {
             (Verdict::Fail, format!("the kernel panicked: {said}"))
         }
+        ("Job" | "Test", Some(Stage::Boot)) if timed_out(&said) => {
+            (Verdict::TimedOut, format!("the kernel did not boot in time: {said}"))
+        }
+        ("Job" | "Test", Some(Stage::Test)) if timed_out(&said) => {
+            (Verdict::TimedOut, format!("the tests did not end in time: {said}"))
+        }
         ("Job" | "Test", Some(Stage::Boot)) => (Verdict::Fail, format!("the kernel did not boot: {said}")),
         ("Job" | "Test", Some(Stage::Test)) => {
             (Verdict::Fail, format!("the tests did not run to their end: {said}"))
@@ -173,6 +182,11 @@ fn incomplete(job: &Job, results: &Results) -> (Verdict, String) {
             (Verdict::Infra, format!("the lab broke it off{stage}, with an error of kind {kind}: {said}"))
         }
     }
+}
+
+/// Whether LAVA's message says that a time limit ended an action.
+fn timed_out(message: &str) -> bool {
+    message.contains(" timed out")
 }
 
 /// At which stage a job broke off: that of the last of its actions that failed.

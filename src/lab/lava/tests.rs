@@ -46,17 +46,17 @@ fn every_end_of_a_job_has_its_verdict() {
         ("test-fails", Verdict::Fail, "1 test case failed: 0_smoke/expected-fail"),
         ("nothing-reported", Verdict::Fail, "it booted, and its tests reported nothing"),
         ("panic", Verdict::Fail, "the kernel panicked: Kernel panic - not syncing: sysrq triggered crash"),
-        ("panic-reboots", Verdict::Fail, "the kernel did not boot: login-action timed out after 39 seconds"),
-        ("hang", Verdict::Fail, "the kernel did not boot: wait for prompt timed out"),
+        ("panic-reboots", Verdict::TimedOut, "the kernel did not boot in time: login-action timed out after 39 seconds"),
+        ("hang", Verdict::TimedOut, "the kernel did not boot in time: wait for prompt timed out"),
         (
             "test-hangs",
-            Verdict::Fail,
-            "the tests did not run to their end: lava-test-shell timed out after 15 seconds",
+            Verdict::TimedOut,
+            "the tests did not end in time: lava-test-shell timed out after 15 seconds",
         ),
         (
             "test-panics",
-            Verdict::Fail,
-            "the tests did not run to their end: lava-test-shell timed out after 20 seconds",
+            Verdict::TimedOut,
+            "the tests did not end in time: lava-test-shell timed out after 20 seconds",
         ),
         (
             "no-kernel",
