@@ -4,10 +4,8 @@
 //! each of them.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -16,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::path::HostPathError;
 use crate::digest::{Digest, Domain, Hasher};
-use crate::source::{FileDigests, Kind, SourceError};
+use crate::source::{FileDigests, SourceError};
 
 /// Paths of the host and what is there.
 ///
@@ -99,18 +97,6 @@ fn directory(path: &Path, files: &FileDigests) -> Result<Digest, SourceError> {
     for mode in tree.permissions() {
         hasher.number(mode.into());
     }
-    let mut dir = |dir: &Path| {
-        // One that can't be looked at could not be walked either.
-        let mode = fs::metadata(dir).map_or(0, |metadata| metadata.permissions().mode() & 0o777);
-        hasher.number(mode.into());
-    };
-    dir(path);
-    tree.each(|below, kind| {
-        if let Kind::Dir { .. } = kind {
-            dir(&path.join(OsStr::from_bytes(below)));
-        }
-        ControlFlow::<()>::Continue(())
-    });
     Ok(hasher.finish())
 }
 

@@ -96,7 +96,7 @@ impl ToolIdentity {
 /// The beginning of a question's key.
 pub(super) fn question(what: &str, dirs: &[PathBuf]) -> Hasher {
     let mut key = Hasher::new(Domain::Tool);
-    key.text("survey 2").text(what).number(dirs.len() as u64);
+    key.text("survey 3").text(what).number(dirs.len() as u64);
     for dir in dirs {
         key.bytes(dir.as_os_str().as_bytes());
     }
@@ -106,9 +106,9 @@ pub(super) fn question(what: &str, dirs: &[PathBuf]) -> Hasher {
 /// Adds a program to a question's key.
 pub(super) fn identify(program: &Path, files: &FileDigests, key: &mut Hasher) -> Result<(), ToolError> {
     let failed = |source| ToolError::Unreadable { path: program.to_owned(), source };
-    let real = program.canonicalize().map_err(failed)?;
-    key.bytes(program.as_os_str().as_bytes()).bytes(real.as_os_str().as_bytes());
-    key.digest(&files.digest(&real).map_err(failed)?);
+    // Links on the way are part of the answer, which holds for as long as they lead where they led.
+    key.bytes(program.as_os_str().as_bytes());
+    key.digest(&files.digest(program).map_err(failed)?);
     Ok(())
 }
 

@@ -213,17 +213,17 @@ impl Snapshot {
         self.find_bytes(path)?.1.map(|node| node.listing())
     }
 
-    /// The permissions of every file below the root, in the order of names. They are no part of the tree's digest, and count
-    /// where files are read by another user than theirs.
+    /// The permissions of the root and of every file and directory below it, in an order that the names alone decide. They
+    /// are no part of the tree's digest, and count where files are read by another user than their owner.
     pub fn permissions(&self) -> impl Iterator<Item = u32> {
         let mut nodes = vec![&self.tree.top];
-        std::iter::from_fn(move || {
+        let below = std::iter::from_fn(move || {
             let node = nodes.pop()?;
             nodes.extend(&node.children);
-            Some(node.records.iter().filter(|record| matches!(record.body, Body::File(_))))
-        })
-        .flatten()
-        .map(|record| record.stat.mode & 0o777)
+            Some(node.records.iter().filter(|record| matches!(record.body, Body::File(_) | Body::Dir)))
+        });
+        let below = below.flatten().map(|record| record.stat.mode & 0o777);
+        std::iter::once(self.tree.stat.mode & 0o777).chain(below)
     }
 
     /// When a file or link was last modified, as its file system says; `None` for directories, and where there is
