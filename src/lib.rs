@@ -23,3 +23,4 @@ pub mod shell;
 pub mod source;
 pub mod spec;
 pub mod store;
+pub mod text;

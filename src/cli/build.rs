@@ -22,7 +22,7 @@ use crate::exec::event::{Event, Sink, Summary};
 use crate::exec::{Cancel, Ended, Goal, Options, execute};
 use crate::graph::Graph;
 use crate::kinds::AllKinds;
-use crate::kinds::lava::{Labs, OnInterrupt};
+use crate::kinds::lava_job::{Labs, OnInterrupt};
 use crate::plan::{estimate, plan};
 use crate::remote::Remotes;
 use crate::report::{self, Bars, JsonLines, Lines};

@@ -4,7 +4,7 @@ use super::exit::{Exit, Failure};
 use super::labs::labs;
 use super::project::Project;
 use super::terminal::{Terminal, outln};
-use crate::kinds::lava::OnInterrupt;
+use crate::kinds::lava_job::OnInterrupt;
 use crate::lab::lava::JobId;
 use crate::store::Submission;
 
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
 }
 
 /// Cancels a job, and says what became of it.
-fn cancel(labs: &crate::kinds::lava::Labs<'_>, submission: &Submission) -> Result<&'static str, String> {
+fn cancel(labs: &crate::kinds::lava_job::Labs<'_>, submission: &Submission) -> Result<&'static str, String> {
     let lava = labs.client(&submission.lab).ok_or("graph.ron no longer names the lab")??;
     let jobs = match submission.job {
         Some(job) => vec![JobId(job)],

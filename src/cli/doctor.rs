@@ -19,7 +19,7 @@ use crate::exec::sandbox::{FIRST_ID, Means, Probe, Sandbox, means_of_limits, pro
 use crate::exec::trace::Tracer;
 use crate::graph::expand;
 use crate::host::{ToolError, ToolIdentity, library, package_of};
-use crate::kinds::matching::{look_up, symbols};
+use crate::kinds::match_boards::{look_up, symbols};
 use crate::plan::Tracing;
 use crate::report::{Style, UndefinedSymbol};
 use crate::source::FileDigests;

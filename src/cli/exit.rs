@@ -9,6 +9,7 @@ use crate::host::ToolError;
 use crate::plan::PlanError;
 use crate::source::SourceError;
 use crate::store::StoreError;
+use crate::text::error_chain;
 
 /// What the exit code says. Documented in the README; the numbers do not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +84,7 @@ impl Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let help = error.help();
-        Self { help, ..Self::new(Exit::Environment, chain(&error)) }
+        Self { help, ..Self::new(Exit::Environment, error_chain(&error)) }
     }
 }
 
@@ -99,14 +100,15 @@ impl From<PlanError> for Failure {
             PlanError::Store(error) => error.into(),
             PlanError::Expand(error) => error.into(),
             PlanError::Tool { source: ToolError::Missing { .. }, .. } => {
-                Self::new(Exit::Environment, chain(&error)).help("`kiln doctor` lists all that is missing")
+                Self::new(Exit::Environment, error_chain(&error))
+                    .help("`kiln doctor` lists all that is missing")
             }
             PlanError::Source { source: SourceError::Missing { .. }, .. } => {
-                Self::new(Exit::Environment, chain(&error))
+                Self::new(Exit::Environment, error_chain(&error))
                     .help("put the tree there, or correct its path in graph.ron")
             }
-            PlanError::Unusable { .. } => Self::new(Exit::BuildFailed, chain(&error)),
-            _ => Self::new(Exit::Environment, chain(&error)),
+            PlanError::Unusable { .. } => Self::new(Exit::BuildFailed, error_chain(&error)),
+            _ => Self::new(Exit::Environment, error_chain(&error)),
         }
     }
 }
@@ -119,18 +121,4 @@ impl From<ExecError> for Failure {
             ExecError::Tokens(_) => Self::new(Exit::Environment, error),
         }
     }
-}
-
-/// An error with its causes, as far as they add something.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -10,7 +10,7 @@ use super::remotes::tell;
 use super::terminal::{Terminal, out};
 use crate::graph::Input;
 use crate::kinds::AllKinds;
-use crate::kinds::lava::{Draft, draft};
+use crate::kinds::lava_job::{Draft, draft};
 use crate::plan::plan;
 use crate::spec::model::Kind;
 use crate::store::Artifact;

@@ -7,7 +7,7 @@ use super::exit::{Exit, Failure};
 use super::project::load_spec;
 use super::remotes::secret;
 use super::terminal::{Terminal, out};
-use crate::kinds::lava::{Labs, OnInterrupt};
+use crate::kinds::lava_job::{Labs, OnInterrupt};
 use crate::lab::lava::Token;
 use crate::lab::publish::Publisher;
 use crate::report;
@@ -28,10 +28,10 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     let wanted = |lab: &str| args.labs.is_empty() || args.labs.iter().any(|wanted| wanted == lab);
     let labs = labs(&spec, || OnInterrupt::Leave);
-    let looked_at: Vec<_> = labs.looked_at().filter(|(lab, _)| wanted(lab)).collect();
-    let unusable = looked_at.iter().any(|(_, surveyed)| surveyed.is_err());
-    let unheard = labs.unheard();
-    out!("{}", report::labs(&spec, &looked_at, &unheard, &wanted, terminal.out));
+    let inventories: Vec<_> = labs.inventories().filter(|(lab, _)| wanted(lab)).collect();
+    let unusable = inventories.iter().any(|(_, surveyed)| surveyed.is_err());
+    let without_events = labs.without_events();
+    out!("{}", report::labs(&spec, &inventories, &without_events, &wanted, terminal.out));
     Ok(if unusable { Exit::Environment } else { Exit::Done })
 }
 

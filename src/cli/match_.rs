@@ -10,7 +10,7 @@ use super::format::Format;
 use super::project::load_spec;
 use super::terminal::{Terminal, out, outln};
 use super::trees::trees;
-use crate::kinds::matching::{Answer, Lookup, ask, look_up};
+use crate::kinds::match_boards::{ConfigMatches, Lookup, look_up, match_config};
 use crate::report::{self, Matched, UndefinedSymbol};
 use crate::spec::model::Spec;
 
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     };
     let bytes =
         read(&args.file).map_err(|error| Failure::new(Exit::Spec, format!("can't read {file}: {error}")))?;
-    let Answer { symbols, problems, boards, unmentioned } = ask(&spec, &args.board, &bytes);
+    let ConfigMatches { symbols, problems, boards, unmentioned } = match_config(&spec, &args.board, &bytes);
     if symbols == 0 {
         let help = if bytes.starts_with(b"\x1f\x8b") {
             "it is compressed: `zcat FILE | kiln match -`"

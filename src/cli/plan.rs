@@ -11,7 +11,7 @@ use super::remotes::tell;
 use super::terminal::{Terminal, out, outln};
 use crate::graph::Graph;
 use crate::kinds::AllKinds;
-use crate::kinds::matching::{Meetings, meetings};
+use crate::kinds::match_boards::{MatchCoverage, match_coverage};
 use crate::plan::{Plan, World, estimate, plan};
 use crate::remote::Remotes;
 use crate::report::{self, Unmet, UnmetBoard};
@@ -87,7 +87,7 @@ fn show(wanted: &Wanted, format: Format, all: bool, terminal: &Terminal) -> Resu
     match format {
         Format::Text => {
             out!("{}", report::plan_text(&world, &graph, &plan, &estimate, jobs, all, terminal.out));
-            if let Some(unmet) = meetings(&world, &graph, &plan).map(unmet) {
+            if let Some(unmet) = match_coverage(&world, &graph, &plan).map(unmet) {
                 out!("{}", report::unmet_text(&unmet, terminal.out));
             }
             let held = held_back(&project, &remotes, &plan)?;
@@ -96,7 +96,7 @@ fn show(wanted: &Wanted, format: Format, all: bool, terminal: &Terminal) -> Resu
             }
         }
         Format::Json => {
-            let unmet = meetings(&world, &graph, &plan).map(unmet);
+            let unmet = match_coverage(&world, &graph, &plan).map(unmet);
             outln!("{:#}", report::plan_json(&world, &graph, &plan, &estimate, jobs, unmet.as_ref()));
         }
         Format::Dot => out!("{}", report::dot(&graph, &plan)),
@@ -123,15 +123,15 @@ fn held_back(project: &Project, remotes: &Remotes, plan: &Plan) -> Result<usize,
 }
 
 /// Who meets nobody, for people.
-fn unmet(meetings: Meetings) -> Unmet {
-    let boards = meetings.boards.map(|boards| {
+fn unmet(coverage: MatchCoverage) -> Unmet {
+    let boards = coverage.boards.map(|boards| {
         let board = boards.into_iter().map(|lonely| {
             let (nearest, failing) = lonely.nearest.unzip();
             UnmetBoard { board: lonely.board, nearest, failing }
         });
         board.collect()
     });
-    Unmet { boards, builds: meetings.builds, open: meetings.open }
+    Unmet { boards, builds: coverage.builds, open: coverage.open }
 }
 
 /// `--rerun failed`.

@@ -12,7 +12,7 @@ use super::terminal::{Terminal, out, outln};
 use crate::exec::event::Fetching;
 use crate::exec::{Goal, Options};
 use crate::kinds::AllKinds;
-use crate::kinds::lava::OnInterrupt;
+use crate::kinds::lava_job::OnInterrupt;
 use crate::plan::{Verdict, plan};
 use crate::remote::Remotes;
 use crate::report;

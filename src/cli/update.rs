@@ -7,13 +7,13 @@ use std::time::SystemTime;
 use super::exit::{Exit, Failure};
 use super::project::load_spec;
 use super::terminal::{Terminal, outln};
+use crate::gentoo::download;
 use crate::gentoo::fetch::{FetchError, Mirrors};
 use crate::gentoo::lock::{Change, Lock};
 use crate::gentoo::lock_file;
 use crate::gentoo::names::Stage3;
-use crate::gentoo::obtain;
 use crate::gentoo::signed::Keyring;
-use crate::kinds::locked::takes_ebuilds;
+use crate::kinds::mirrors::takes_ebuilds;
 use crate::kinds::mirrors::{KeysError, keyring, mirrors};
 use crate::spec::model::{Gentoo, Spec};
 use crate::spec::show_size;
@@ -114,14 +114,15 @@ impl<'a> Sources<'a> {
         match (item, ebuild_keys) {
             (Item::Stage3(stage3), _) => {
                 let keys = keys.as_ref().map_err(ToString::to_string)?;
-                let locked = obtain::latest(mirrors, stage3, keys, lock.get(stage3), gentoo.fresh, now);
+                let locked =
+                    download::latest_stage3(mirrors, stage3, keys, lock.get(stage3), gentoo.fresh, now);
                 let locked = locked.map_err(|error| error.to_string())?;
                 let told = format!("{} ({})", locked.date, show_size(locked.size));
                 Ok((told, lock.update(stage3, locked)))
             }
             (Item::Ebuilds, Some(keys)) => {
                 let keys = keys.as_ref().map_err(ToString::to_string)?;
-                let tree = obtain::latest_ebuilds(mirrors, keys, lock.ebuilds(), gentoo.fresh, now);
+                let tree = download::latest_ebuilds(mirrors, keys, lock.ebuilds(), gentoo.fresh, now);
                 let tree = tree.map_err(|error| error.to_string())?;
                 Ok((tree.day.to_string(), lock.update_ebuilds(tree)))
             }

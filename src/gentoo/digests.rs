@@ -1,4 +1,4 @@
-//! What a stage3's tarball holds, by its digests: the file `.DIGESTS` beside it.
+//! The digests of a stage3's tarball: the `.DIGESTS` file next to it.
 //!
 //! ```text
 //! # BLAKE2B HASH
@@ -7,8 +7,8 @@
 //! 98c1...  stage3-arm64-openrc-20250928T170227Z.tar.xz
 //! ```
 //!
-//! The same for the list of contents. Which digest comes first differs from build to build, so that the line before each
-//! says what it is.
+//! The list of contents has such lines as well. The order differs between builds; the comment before each line names the
+//! digest.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha512};
 
 use super::signed::Verified;
 
-/// The digests of a file, both of which its content has to have.
+/// The two digests of a file. A match requires both.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Digests {
     blake2b: [u8; 64],
@@ -26,7 +26,7 @@ pub struct Digests {
 }
 
 impl Digests {
-    /// From hexadecimal digits. `None`: they are none, or too few, or too many.
+    /// Parses hexadecimal digits. `None`: not 128 of them.
     pub fn from_hex(blake2b: &str, sha512: &str) -> Option<Self> {
         Some(Self { blake2b: from_hex(blake2b)?, sha512: from_hex(sha512)? })
     }
@@ -41,7 +41,7 @@ impl Digests {
         hex(&self.sha512)
     }
 
-    /// The digests of a file that a signed text gives. Both have to be there, and once.
+    /// The digests of `file` in a signed text, which must have each exactly once.
     pub fn read(text: &Verified, file: &str) -> Result<Self, DigestsError> {
         let wrong = |problem: &str| DigestsError { file: file.to_owned(), problem: problem.to_owned() };
         let (mut kind, mut blake2b, mut sha512) = ("", None, None);
@@ -50,7 +50,7 @@ impl Digests {
                 kind = comment.trim().strip_suffix(" HASH").unwrap_or("");
                 continue;
             }
-            // Two blanks, or a blank and the star of binary files.
+            // Two spaces, or a space and `*` for binary files.
             let Some((digest, name)) = line.split_once(' ') else { continue };
             if name.trim_start_matches([' ', '*']) != file {
                 continue;
@@ -80,17 +80,17 @@ impl fmt::Debug for Digests {
     }
 }
 
-/// The SHA-512 of a file of which nothing else is known.
+/// The SHA-512 of a file without other known digests.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Sha512Sum([u8; 64]);
 
 impl Sha512Sum {
-    /// From hexadecimal digits. `None`: they are none, or too few, or too many.
+    /// Parses hexadecimal digits. `None`: not 128 of them.
     pub fn from_hex(text: &str) -> Option<Self> {
         from_hex(text).map(Self)
     }
 
-    /// Whether a file with these digests is meant.
+    /// Whether `digests` has this SHA-512.
     pub fn is_of(&self, digests: &Digests) -> bool {
         self.0 == digests.sha512
     }
@@ -108,17 +108,17 @@ impl fmt::Debug for Sha512Sum {
     }
 }
 
-/// A signed text does not give a file's digests.
+/// A signed text lacks valid digests of a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the DIGESTS of {file} are not what they should be: {problem}")]
 pub struct DigestsError {
-    /// Which file's.
+    /// The file.
     pub file: String,
-    /// What is wrong.
+    /// The problem.
     pub problem: String,
 }
 
-/// Takes a file piece by piece, and says its digests and its size.
+/// Computes the digests and the size of the bytes that are written to it.
 #[derive(Clone, Default)]
 pub struct Hashing {
     blake2b: Blake2b512,
@@ -127,17 +127,17 @@ pub struct Hashing {
 }
 
 impl Hashing {
-    /// How much has been written, in bytes.
+    /// The number of bytes written.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The digests of what has been written.
+    /// The digests of the bytes written.
     pub fn finish(self) -> Digests {
         Digests { blake2b: self.blake2b.finalize().into(), sha512: self.sha512.finalize().into() }
     }
 
-    /// The digests of all that a reader still has.
+    /// The digests and the size of the rest of a reader.
     pub fn of(mut reader: impl Read) -> io::Result<(Digests, u64)> {
         let mut hashing = Self::default();
         io::copy(&mut reader, &mut hashing)?;
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_does_not_matter_and_other_files_do_not_either() {
+    fn order_and_other_files_do_not_matter() {
         let contents = format!("{FILE}.CONTENTS.gz");
         let one = text(&[
             ("BLAKE2B", 'b', FILE),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn both_digests_have_to_be_there() {
+    fn both_digests_are_required() {
         let cases = [
             (String::new(), "not named"),
             (text(&[("BLAKE2B", 'b', FILE)]), "SHA512 is missing"),
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_those_of_the_tools() {
+    fn digests_match_published_test_vectors() {
         let (digests, size) = Hashing::of(&b"abc"[..]).unwrap();
         assert_eq!(size, 3);
         // RFC 7693, appendix A, and FIPS 180-4's example.

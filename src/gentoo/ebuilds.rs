@@ -1,4 +1,4 @@
-//! Trees of ebuilds: `snapshots/squashfs/` of a mirror, an image of each day, and a clear-signed list of them.
+//! Ebuild trees: `snapshots/squashfs/` of a mirror has an image for each day and a clear-signed list of them.
 //!
 //! ```text
 //! 1f0c...  gentoo-20250927.lzo.sqfs
@@ -7,44 +7,43 @@
 //! e3d2...  gentoo-current.xz.sqfs
 //! ```
 //!
-//! Lines such as `SHA512 (gentoo-20250928.xz.sqfs) = e3d2...` are read as well. The tree is at the top of an image. Whoever signs
-//! trees does not sign stage3s, and the other way round. The list has no time in it: that of its signature says how old what a
-//! mirror shows is.
+//! BSD-style lines such as `SHA512 (gentoo-20250928.xz.sqfs) = e3d2...` are accepted as well. Trees and stage3s are signed by
+//! different keys. The list has no date; the time of its signature says how old a mirror's state is.
 
 use std::time::{Duration, SystemTime};
 
-use super::dated::Day;
+use super::date::SnapshotDay;
 use super::digests::Sha512Sum;
 use super::latest::{AsOf, LatestError};
 use super::signed::Verified;
 
-/// Where trees are, relative to a mirror's root.
+/// The directory of trees, relative to a mirror's root.
 const TREES: &str = "snapshots/squashfs/";
 
-/// The list's name there.
+/// The name of the list.
 const LIST: &str = "sha512sum.txt";
 
-/// The largest tree there may be, in bytes: Gentoo's has some 60 MB.
+/// The largest accepted image, in bytes: Gentoo's has some 60 MB.
 pub const MAX_SIZE: u64 = 256 << 20;
 
-/// A tree of ebuilds, by its content.
+/// An ebuild tree, identified by content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tree {
-    /// When the list was signed that names it, in seconds since 1970. No older one is believed.
+pub struct EbuildTree {
+    /// When the list that names it was signed, in seconds since 1970. Older lists are refused.
     pub as_of: u64,
-    /// The day it is of.
-    pub day: Day,
-    /// What its image holds.
+    /// Its day.
+    pub day: SnapshotDay,
+    /// The digest of its image.
     pub sha512: Sha512Sum,
 }
 
-impl Tree {
-    /// Where the list is, relative to a mirror's root.
+impl EbuildTree {
+    /// The path of the list, relative to a mirror's root.
     pub fn list() -> String {
         format!("{TREES}{LIST}")
     }
 
-    /// The latest tree of a list.
+    /// The latest tree of a signed list.
     pub fn latest(text: &Verified) -> Result<Self, LatestError> {
         let wrong =
             |problem: &str| LatestError::Format { file: LIST.to_owned(), problem: problem.to_owned() };
@@ -53,8 +52,8 @@ impl Tree {
         let mut latest: Option<Self> = None;
         for (name, digest) in text.text().lines().filter_map(file) {
             let day = name.strip_prefix("gentoo-").and_then(|name| name.strip_suffix(".xz.sqfs"));
-            let day = day.and_then(|day| day.parse::<Day>().ok());
-            // Trees are packed in other ways as well.
+            let day = day.and_then(|day| day.parse::<SnapshotDay>().ok());
+            // The list also has trees with other compressions.
             let Some(day) = day else { continue };
             match &latest {
                 Some(latest) if latest.day > day => {}
@@ -69,17 +68,17 @@ impl Tree {
         latest.ok_or_else(|| wrong("it names no gentoo-YYYYMMDD.xz.sqfs"))
     }
 
-    /// Refuses what is older than what is locked, and what is older than it may be. `None` as the age: however old it is.
+    /// Refuses a tree that is older than the locked one, or than `most`. `None`: any age.
     pub fn is_fresh(
         &self,
         locked: Option<&Self>,
         most: Option<Duration>,
         now: SystemTime,
     ) -> Result<(), LatestError> {
-        fn of(tree: &Tree) -> AsOf<'_, Day> {
+        fn of(tree: &EbuildTree) -> AsOf<'_, SnapshotDay> {
             AsOf { of: &tree.day, written: tree.as_of }
         }
-        // A tree may be made anew on its day.
+        // A tree may be rebuilt on the same day.
         if let Some(locked) = locked
             && self.day == locked.day
             && self.sha512 != locked.sha512
@@ -91,23 +90,23 @@ impl Tree {
         of(self).is_fresh(LIST, locked.map(of), most, now)
     }
 
-    /// Where its image is, relative to a mirror's root.
+    /// The path of its image, relative to a mirror's root.
     pub fn path(&self) -> String {
         format!("{TREES}{}", self.file())
     }
 
-    /// Its image's name there.
+    /// The name of its image.
     fn file(&self) -> String {
         format!("gentoo-{}.xz.sqfs", self.day)
     }
 }
 
-/// Name and digest, of a line of either form that `sha512sum` writes.
+/// The name and the digest of a line in either format of `sha512sum`.
 fn file(line: &str) -> Option<(&str, &str)> {
     if let Some(tagged) = line.strip_prefix("SHA512 (") {
         return tagged.split_once(") = ");
     }
-    // Two blanks, or a blank and the star of binary files.
+    // Two spaces, or a space and `*` for binary files.
     let (digest, name) = line.split_once(' ')?;
     Some((name.trim_start_matches([' ', '*']), digest))
 }
@@ -120,12 +119,12 @@ mod tests {
         lines.iter().map(|(digit, name)| format!("{}  {name}\n", digit.to_string().repeat(128))).collect()
     }
 
-    fn read(text: &str) -> Result<Tree, LatestError> {
-        Tree::latest(&Verified::for_tests(text))
+    fn read(text: &str) -> Result<EbuildTree, LatestError> {
+        EbuildTree::latest(&Verified::for_tests(text))
     }
 
     #[test]
-    fn the_latest_tree_is_taken_and_other_files_are_not() {
+    fn the_latest_tree_is_selected_and_other_files_are_ignored() {
         let text = list(&[
             ('1', "gentoo-20250926.xz.sqfs"),
             ('2', "gentoo-20250928.xz.sqfs"),
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_none_says_so() {
+    fn a_malformed_list_is_refused() {
         let name = "gentoo-20250928.xz.sqfs";
         let cases = [
             (String::new(), "names no gentoo-YYYYMMDD.xz.sqfs"),
@@ -160,15 +159,15 @@ mod tests {
     }
 
     #[test]
-    fn a_list_does_not_go_back_in_time() {
-        let tree = |day: &str, as_of| Tree {
+    fn an_older_list_is_refused() {
+        let tree = |day: &str, as_of| EbuildTree {
             as_of,
             day: day.parse().unwrap(),
             sha512: Sha512Sum::from_hex(&"0".repeat(128)).unwrap(),
         };
         let anew = |as_of| {
             let sha512 = Sha512Sum::from_hex(&"1".repeat(128)).unwrap();
-            Tree { sha512, ..tree("20250928", as_of) }
+            EbuildTree { sha512, ..tree("20250928", as_of) }
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(72);
         let found = tree("20250928", 86_400);

@@ -1,4 +1,4 @@
-//! Which build of a stage3 is the latest: `latest-stage3-NAME.txt`.
+//! The latest build of a stage3: `latest-stage3-NAME.txt` of a mirror.
 //!
 //! ```text
 //! # Latest as of Sun, 28 Sep 2025 17:30:00 +0000
@@ -6,31 +6,31 @@
 //! 20250928T170227Z/stage3-arm64-openrc-20250928T170227Z.tar.xz 311603336
 //! ```
 //!
-//! It is clear-signed, and signed anew whenever releases are sorted, so that its time says how old what a mirror shows is.
+//! The file is clear-signed and renewed regularly, so its time says how old a mirror's state is.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::dated::Date;
-use super::lock::Locked;
+use super::date::BuildDate;
+use super::lock::LockedStage3;
 use super::names::Stage3;
 use super::signed::Verified;
 
-/// The largest stage3 there may be, in bytes: several times those with a desktop.
+/// The largest accepted stage3, in bytes: several times the size of those with a desktop.
 pub const MAX_SIZE: u64 = 8 << 30;
 
-/// Why a `latest` file does not tell which build to take.
+/// Why a `latest` file is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LatestError {
-    /// It is signed, but not what it should be: that of another stage3, perhaps.
+    /// It is signed, but malformed or for another stage3.
     #[error("{file} is not what it should be: {problem}")]
     Format {
         /// The file's name.
         file: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// The mirror is behind what has been seen before, or somebody holds it back.
+    /// It is older than the locked state: the mirror is behind, or a rollback attack.
     #[error(
         "{file} goes back in time: it names that of {found}, and kiln.lock has that of {locked}; \
          use another mirror, or remove the entry from kiln.lock if the older build is wanted"
@@ -38,12 +38,12 @@ pub enum LatestError {
     Back {
         /// The file's name.
         file: String,
-        /// The build it names, or the time it is of.
+        /// The build that it names, or its time.
         found: String,
-        /// What is locked.
+        /// The locked build, or its time.
         locked: String,
     },
-    /// The mirror has not been brought up to date for long.
+    /// It is older than allowed.
     #[error(
         "{file} was signed {days} days ago, and the spec wants one of at most {most} days: \
          the mirror is out of date, or somebody holds it back; use another one"
@@ -51,34 +51,34 @@ pub enum LatestError {
     Stale {
         /// The file's name.
         file: String,
-        /// How old it is.
+        /// Its age.
         days: u64,
-        /// How old it may be.
+        /// The maximum age.
         most: u64,
     },
 }
 
-/// What a `latest` file says.
+/// The content of a `latest` file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Latest {
     stage3: Stage3,
     /// When it was written, in seconds since 1970.
     as_of: u64,
-    date: Date,
+    date: BuildDate,
     path: String,
     size: u64,
 }
 
 impl Latest {
-    /// Reads the file of a stage3. It names that one, and nothing else counts.
+    /// Parses the file of `stage3`, which must name a build of it.
     pub fn read(stage3: &Stage3, text: &Verified) -> Result<Self, LatestError> {
         parse(stage3, text.text()).map_err(|problem| LatestError::Format { file: file(stage3), problem })
     }
 
-    /// Refuses what is older than what is locked, and what is older than it may be. `None` as the age: however old it is.
+    /// Refuses a build that is older than the locked one, or than `most`. `None`: any age.
     pub fn is_fresh(
         &self,
-        locked: Option<&Locked>,
+        locked: Option<&LockedStage3>,
         most: Option<Duration>,
         now: SystemTime,
     ) -> Result<(), LatestError> {
@@ -87,7 +87,7 @@ impl Latest {
         found.is_fresh(&file(&self.stage3), locked, most, now)
     }
 
-    /// Which stage3 this is of.
+    /// The stage3.
     pub fn stage3(&self) -> &Stage3 {
         &self.stage3
     }
@@ -97,12 +97,12 @@ impl Latest {
         self.as_of
     }
 
-    /// When the build began.
-    pub fn date(&self) -> &Date {
+    /// When the build started.
+    pub fn date(&self) -> &BuildDate {
         &self.date
     }
 
-    /// Where the tarball is, relative to [`Stage3::builds`].
+    /// The path of the tarball, relative to [`Stage3::builds`].
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -118,16 +118,16 @@ impl Latest {
     }
 }
 
-/// What a signed text names as the latest, and when that was.
+/// What a signed file names as the latest, and when it was written.
 pub(super) struct AsOf<'a, T> {
-    /// The date of what it names.
+    /// The date of the named build or tree.
     pub of: &'a T,
-    /// When the text was written, in seconds since 1970.
+    /// When the file was written, in seconds since 1970.
     pub written: u64,
 }
 
 impl<T: Ord + fmt::Display> AsOf<'_, T> {
-    /// Refuses what is older than what is locked, and what is older than it may be. `file` is the text's.
+    /// Refuses a state that is older than the locked one, or than `most`. `file`: the name for messages.
     pub fn is_fresh(
         &self,
         file: &str,
@@ -144,7 +144,7 @@ impl<T: Ord + fmt::Display> AsOf<'_, T> {
                     locked: locked.of.to_string(),
                 });
             }
-            // Of the same date, mirrors have texts of different hours.
+            // For one build, mirrors may have files of different hours.
             if self.written < locked.written && self.of != locked.of {
                 return Err(LatestError::Back {
                     file,
@@ -183,7 +183,7 @@ fn parse(stage3: &Stage3, text: &str) -> Result<Latest, String> {
         return Err("it should name one build".to_owned());
     };
     let (path, size) = line.split_once(' ').ok_or("a size is missing")?;
-    let date: Date = path
+    let date: BuildDate = path
         .split_once('/')
         .and_then(|(date, _)| date.parse().ok())
         .ok_or_else(|| format!("{path:?} does not begin with a date"))?;
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_real_one_is_read() {
+    fn a_real_file_is_parsed() {
         let latest = read(TEXT).unwrap();
         assert_eq!(latest.date().as_str(), "20250928T170227Z");
         assert_eq!(latest.path(), "20250928T170227Z/stage3-arm64-openrc-20250928T170227Z.tar.xz");
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_signed_may_still_be_the_wrong_thing() {
+    fn a_signed_file_with_wrong_content_is_refused() {
         let wrong = [
             // Another stage3's file, under this one's name.
             TEXT.replace("arm64", "amd64"),
@@ -245,15 +245,15 @@ mod tests {
     }
 
     #[test]
-    fn time_does_not_go_back() {
+    fn an_older_state_is_refused() {
         let latest = read(TEXT).unwrap();
         let now = SystemTime::UNIX_EPOCH + Duration::from_mins(29_332_410);
-        let mut locked = Locked::for_tests(&latest);
+        let mut locked = LockedStage3::for_tests(&latest);
         assert_eq!(latest.is_fresh(Some(&locked), None, now), Ok(()));
         locked.date = "20250929T000000Z".parse().unwrap();
         let error = latest.is_fresh(Some(&locked), None, now).unwrap_err().to_string();
         assert!(error.contains("goes back in time") && error.contains("20250929T000000Z"), "{error}");
-        locked = Locked::for_tests(&latest);
+        locked = LockedStage3::for_tests(&latest);
         locked.as_of += 1;
         assert_eq!(latest.is_fresh(Some(&locked), None, now), Ok(()), "the same build");
         locked.date = "20250927T000000Z".parse().unwrap();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_that_stands_still_is_seen() {
+    fn a_stale_mirror_is_detected() {
         let latest = read(TEXT).unwrap();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_759_080_600 + 40 * 86_400 + 5);
         let most = |days: u64| Some(Duration::from_secs(days * 86_400));

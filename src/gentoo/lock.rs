@@ -1,4 +1,4 @@
-//! `kiln.lock`: which builds a project takes from mirrors, by content.
+//! `kiln.lock`: the builds that a project takes from mirrors, by content.
 //!
 //! ```text
 //! # What the builds of this project take from mirrors; `kiln update` writes it. Keep it under version control.
@@ -16,40 +16,40 @@
 //! sha512 98c1...
 //! ```
 //!
-//! The tree of ebuilds comes first, then stage3s in the order of their names, so that equal locks are equal texts and merges touch what they change.
+//! The ebuild tree comes first, then stage3s by name: equal locks have equal texts, and merges touch only changed entries.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::dated::Date;
+use super::date::BuildDate;
 use super::digests::{Digests, Sha512Sum};
-use super::ebuilds::Tree;
+use super::ebuilds::EbuildTree;
 use super::latest::{Latest, MAX_SIZE};
 use super::names::Stage3;
 
 const HEAD: &str = "# What the builds of this project take from mirrors; `kiln update` writes it. \
     Keep it under version control.\nversion 1\n";
 
-/// The build of a stage3 that is taken, whatever mirrors call the latest.
+/// The locked build of a stage3, whatever mirrors call the latest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Locked {
-    /// When the `latest` file was written that named it, in seconds since 1970. No older one is believed.
+pub struct LockedStage3 {
+    /// When the `latest` file that named it was written, in seconds since 1970. Older files are refused.
     pub as_of: u64,
-    /// When the build began.
-    pub date: Date,
+    /// When the build started.
+    pub date: BuildDate,
     /// The tarball's size in bytes.
     pub size: u64,
-    /// What it holds.
+    /// The tarball's digests.
     pub digests: Digests,
 }
 
-impl Locked {
-    /// What is locked from now on: what a `latest` file names, with the digests of it.
+impl LockedStage3 {
+    /// Locks the build that a `latest` file names, with its digests.
     pub fn new(latest: &Latest, digests: Digests) -> Self {
         Self { as_of: latest.as_of(), date: latest.date().clone(), size: latest.size(), digests }
     }
 
-    /// Where the tarball is, relative to [`Stage3::builds`].
+    /// The path of the tarball, relative to [`Stage3::builds`].
     pub fn path(&self, stage3: &Stage3) -> String {
         format!("{}/{stage3}-{}.tar.xz", self.date, self.date)
     }
@@ -61,36 +61,36 @@ impl Locked {
     }
 }
 
-/// What a lock file says.
+/// The content of a lock file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
-    ebuilds: Option<Tree>,
-    stage3s: BTreeMap<Stage3, Locked>,
+    ebuilds: Option<EbuildTree>,
+    stage3s: BTreeMap<Stage3, LockedStage3>,
 }
 
-/// A lock file is none. It is written by kiln alone, so that it may have been merged badly.
+/// A malformed lock file, most likely from a bad merge.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}; take an earlier version of the file, or remove it and run `kiln update`")]
 pub struct LockError {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: String,
 }
 
-/// What an update does to an entry.
+/// The effect of an update on an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// There was none.
+    /// It is new.
     New,
-    /// Nothing: the same build is still the latest.
+    /// None: the same build is still the latest.
     Same,
-    /// A later one takes the place of that of this date.
+    /// It replaces the build of this date.
     From(String),
 }
 
 impl Lock {
-    /// Reads a lock file.
+    /// Parses a lock file.
     pub fn parse(text: &str) -> Result<Self, LockError> {
         let mut lines = Lines { lines: text.lines().enumerate().collect(), at: 0 };
         if lines.field("version")? != "1" {
@@ -115,14 +115,14 @@ impl Lock {
         Ok(lock)
     }
 
-    /// The file's text: the same for equal locks.
+    /// The file's text. Equal locks have equal texts.
     pub fn text(&self) -> String {
         let mut text = HEAD.to_owned();
-        if let Some(Tree { as_of, day, sha512 }) = &self.ebuilds {
+        if let Some(EbuildTree { as_of, day, sha512 }) = &self.ebuilds {
             let _ = write!(text, "\nebuilds {day}\nas-of {as_of}\nsha512 {sha512}\n");
         }
         for (stage3, locked) in &self.stage3s {
-            let Locked { as_of, size, digests, .. } = locked;
+            let LockedStage3 { as_of, size, digests, .. } = locked;
             let (path, blake2b, sha512) = (locked.path(stage3), digests.blake2b(), digests.sha512());
             let _ = write!(
                 text,
@@ -133,15 +133,15 @@ impl Lock {
         text
     }
 
-    /// What is locked for a stage3.
-    pub fn get(&self, stage3: &Stage3) -> Option<&Locked> {
+    /// The locked build of a stage3.
+    pub fn get(&self, stage3: &Stage3) -> Option<&LockedStage3> {
         self.stage3s.get(stage3)
     }
 
-    /// Locks a build. That it is not older than what is locked, [`Latest::is_fresh`] has seen to.
-    pub fn update(&mut self, stage3: &Stage3, mut locked: Locked) -> Change {
+    /// Locks a build. The caller has checked [`Latest::is_fresh`].
+    pub fn update(&mut self, stage3: &Stage3, mut locked: LockedStage3) -> Change {
         let before = self.stage3s.get(stage3);
-        // A text of the same build may come from a mirror that is some hours behind.
+        // The file may come from a mirror that is some hours behind.
         locked.as_of = before.map_or(locked.as_of, |before| before.as_of.max(locked.as_of));
         let (date, digests) = (locked.date.clone(), locked.digests.clone());
         match self.stage3s.insert(stage3.clone(), locked) {
@@ -151,13 +151,13 @@ impl Lock {
         }
     }
 
-    /// The tree of ebuilds that is locked.
-    pub fn ebuilds(&self) -> Option<&Tree> {
+    /// The locked ebuild tree.
+    pub fn ebuilds(&self) -> Option<&EbuildTree> {
         self.ebuilds.as_ref()
     }
 
-    /// Locks a tree of ebuilds. That it is not older than what is locked, [`Tree::is_fresh`] has seen to.
-    pub fn update_ebuilds(&mut self, mut tree: Tree) -> Change {
+    /// Locks an ebuild tree. The caller has checked [`EbuildTree::is_fresh`].
+    pub fn update_ebuilds(&mut self, mut tree: EbuildTree) -> Change {
         let change = match &self.ebuilds {
             None => Change::New,
             Some(before) if before.day == tree.day && before.sha512 == tree.sha512 => {
@@ -170,12 +170,12 @@ impl Lock {
         change
     }
 
-    /// Drops stage3s that no spec names any more.
+    /// Removes stage3s that the spec no longer names.
     pub fn keep(&mut self, wanted: impl Fn(&Stage3) -> bool) {
         self.stage3s.retain(|stage3, _| wanted(stage3));
     }
 
-    /// Drops the tree of ebuilds, as no spec asks for one any more.
+    /// Removes the ebuild tree.
     pub fn drop_ebuilds(&mut self) {
         self.ebuilds = None;
     }
@@ -199,14 +199,14 @@ impl<'a> Lines<'a> {
         self.at == self.lines.len()
     }
 
-    /// Whether this is where an entry of a kind begins.
+    /// Whether the next line starts an entry of this kind.
     fn begins(&mut self, kind: &str) -> bool {
         self.skip();
         let line = self.lines.get(self.at).and_then(|(_, line)| line.strip_prefix(kind));
         line.is_some_and(|rest| rest.starts_with(' '))
     }
 
-    /// An error at the line that was read last.
+    /// An error at the last line read.
     fn error(&self, problem: &str) -> LockError {
         LockError { line: self.at.max(1), problem: problem.to_owned() }
     }
@@ -224,16 +224,16 @@ impl<'a> Lines<'a> {
         text.parse().map_err(|_| self.error(&format!("`{name}` is no number")))
     }
 
-    fn tree(&mut self) -> Result<Tree, LockError> {
+    fn tree(&mut self) -> Result<EbuildTree, LockError> {
         let day = self.field("ebuilds")?.parse();
         let day = day.map_err(|()| self.error("`ebuilds` has no day"))?;
         let as_of = self.number("as-of")?;
         let sha512 = Sha512Sum::from_hex(self.field("sha512")?);
         let sha512 = sha512.ok_or_else(|| self.error("a digest is none"))?;
-        Ok(Tree { as_of, day, sha512 })
+        Ok(EbuildTree { as_of, day, sha512 })
     }
 
-    fn locked(&mut self, stage3: &Stage3) -> Result<Locked, LockError> {
+    fn locked(&mut self, stage3: &Stage3) -> Result<LockedStage3, LockError> {
         let as_of = self.number("as-of")?;
         let path = self.field("path")?;
         let date = path.split('/').next().and_then(|date| date.parse().ok());
@@ -244,7 +244,7 @@ impl<'a> Lines<'a> {
         }
         let (blake2b, sha512) = (self.field("blake2b")?, self.field("sha512")?);
         let digests = Digests::from_hex(blake2b, sha512).ok_or_else(|| self.error("a digest is none"))?;
-        let locked = Locked { as_of, date, size, digests };
+        let locked = LockedStage3 { as_of, date, size, digests };
         if locked.path(stage3) == path {
             Ok(locked)
         } else {
@@ -257,13 +257,17 @@ impl<'a> Lines<'a> {
 mod tests {
     use super::*;
 
-    fn locked(date: &str) -> Locked {
+    fn locked(date: &str) -> LockedStage3 {
         let digests = Digests::from_hex(&"ab".repeat(64), &"cd".repeat(64)).unwrap();
-        Locked { as_of: 1_759_080_600, date: date.parse().unwrap(), size: 311_603_336, digests }
+        LockedStage3 { as_of: 1_759_080_600, date: date.parse().unwrap(), size: 311_603_336, digests }
     }
 
-    fn tree(day: &str, as_of: u64) -> Tree {
-        Tree { as_of, day: day.parse().unwrap(), sha512: Sha512Sum::from_hex(&"ef".repeat(64)).unwrap() }
+    fn tree(day: &str, as_of: u64) -> EbuildTree {
+        EbuildTree {
+            as_of,
+            day: day.parse().unwrap(),
+            sha512: Sha512Sum::from_hex(&"ef".repeat(64)).unwrap(),
+        }
     }
 
     fn lock() -> Lock {
@@ -276,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_is_its_text() {
+    fn a_lock_round_trips_through_its_text() {
         let text = lock().text();
         assert_eq!(Lock::parse(&text).as_ref(), Ok(&lock()));
         assert_eq!(Lock::parse(&text).unwrap().text(), text);
@@ -286,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_says_what_it_does() {
+    fn an_update_reports_its_effect() {
         let mut lock = lock();
         let stage3 = Stage3::named("arm64-openrc").unwrap();
         assert_eq!(lock.update(&stage3, locked("20250928T170227Z")), Change::Same);
@@ -302,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_of_ebuilds_is_updated_like_a_build() {
+    fn an_ebuild_tree_is_updated_like_a_build() {
         let mut lock = lock();
         assert_eq!(lock.update_ebuilds(tree("20250928", 1_759_000_000)), Change::Same);
         assert_eq!(lock.ebuilds().unwrap().as_of, 1_759_104_000, "the later text of the same tree");
@@ -313,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spoiled_lock_says_where() {
+    fn a_malformed_lock_names_the_line() {
         let text = lock().text();
         let cases = [
             ("", "", 1, "`version` is missing"),
@@ -346,7 +350,7 @@ mod tests {
         let merged = text.replacen("size", "<<<<<<< ours\nsize", 1);
         assert!(Lock::parse(&merged).is_err());
         for end in 0..text.len() {
-            // Cut anywhere: an error, or a lock of fewer entries.
+            // A truncated file is an error or a lock with fewer entries.
             let _ = Lock::parse(&text[..end]);
         }
     }

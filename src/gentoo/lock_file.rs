@@ -1,4 +1,4 @@
-//! The file in which a project keeps its lock.
+//! Reads and writes the project's lock file.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -6,34 +6,34 @@ use std::path::{Path, PathBuf};
 
 use super::lock::{Lock, LockError};
 
-/// Its name, beside `graph.ron`.
+/// Its name, next to `graph.ron`.
 pub const NAME: &str = "kiln.lock";
 
-/// The largest that is read, in bytes: an entry has some 500.
+/// The largest file that is read, in bytes: an entry has some 500.
 const MAX: u64 = 1 << 20;
 
-/// Why a lock can't be read or kept.
+/// Why a lock file can't be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LockFileError {
-    /// The file system.
+    /// A file operation failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What failed.
+        /// The cause.
         source: io::Error,
     },
-    /// It is no lock.
+    /// It is malformed.
     #[error("{}, {source}", path.display())]
     Lock {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         source: LockError,
     },
 }
 
-/// What a project has locked: nothing, where there is no such file. `root` is its directory.
+/// Reads the lock of the project in `root`. A missing file is an empty lock.
 pub fn read(root: &Path) -> Result<Lock, LockFileError> {
     let path = root.join(NAME);
     let mut text = String::new();
@@ -44,7 +44,7 @@ pub fn read(root: &Path) -> Result<Lock, LockFileError> {
     }
 }
 
-/// Keeps a lock in one step: whoever reads sees the one before or this one.
+/// Replaces the lock file atomically.
 pub fn write(root: &Path, lock: &Lock) -> Result<(), LockFileError> {
     let path = root.join(NAME);
     let temporary = root.join(format!(".{NAME}.{}.tmp", std::process::id()));
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_comes_back_and_a_spoiled_one_is_named() {
+    fn a_lock_round_trips_and_a_malformed_one_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path()).unwrap(), Lock::default());
         write(dir.path(), &Lock::default()).unwrap();

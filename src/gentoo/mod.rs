@@ -1,7 +1,8 @@
-//! Roots of Gentoo, from a mirror to a mounted image.
+//! Gentoo's formats and mirrors: stage3s, ebuild trees, signatures, the lock file, images, Portage.
 
-pub mod dated;
+pub mod date;
 pub mod digests;
+pub mod download;
 pub mod ebuilds;
 pub mod fetch;
 pub mod image;
@@ -9,7 +10,6 @@ pub mod latest;
 pub mod lock;
 pub mod lock_file;
 pub mod names;
-pub mod obtain;
 pub mod portage;
 pub mod signed;
 

@@ -1,13 +1,13 @@
-//! What Gentoo's mirrors call their stage3 tarballs.
+//! The names of Gentoo's stage3 tarballs.
 //!
-//! A stage3 lies in a directory of its family of machines, and is called after a subarchitecture, a variant and an init
-//! system: `releases/arm/autobuilds/.../stage3-armv7a_hardfp_musl-hardened-openrc-DATE.tar.xz`. How the parts are joined
-//! differs from family to family, so all that exist are listed here, as of Gentoo's release scripts of June 2026
-//! (`tools/catalyst-auto-*.conf` and the specs they name).
+//! A stage3 is in the directory of its architecture and named after a subarchitecture, a variant and an init system:
+//! `releases/arm/autobuilds/.../stage3-armv7a_hardfp_musl-hardened-openrc-DATE.tar.xz`. The parts are joined differently for
+//! each architecture, so this file lists all names, as of Gentoo's release scripts of June 2026
+//! (`tools/catalyst-auto-*.conf` and the specs that they name).
 
 use std::fmt;
 
-/// A stage3 that mirrors have: which directory it lies in, and what it is called.
+/// A stage3 on the mirrors: its directory and its name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stage3 {
     dir: String,
@@ -15,12 +15,12 @@ pub struct Stage3 {
 }
 
 impl Stage3 {
-    /// The stage3 of a whole name, such as `arm64-musl-openrc`.
+    /// The stage3 of a full name, such as `arm64-musl-openrc`.
     pub fn named(name: &str) -> Result<Self, NameError> {
         if let Some(found) = Self::all().find(|found| found.name == name) {
             return Ok(found);
         }
-        // Of a subarchitecture that there is, all that exist are told.
+        // For a known subarchitecture, name all its stage3s.
         let is_of = |row: &&Row| {
             name.strip_prefix(row.arch).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']))
         };
@@ -37,27 +37,27 @@ impl Stage3 {
         })
     }
 
-    /// All that there are.
+    /// All stage3s.
     pub fn all() -> impl Iterator<Item = Self> {
         TABLE.iter().flat_map(Row::all)
     }
 
-    /// The name that tells it from others, without `stage3-` and date: `amd64-hardened-openrc`.
+    /// The unique name, without `stage3-` and date: `amd64-hardened-openrc`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The family's directory below a mirror's `releases/`.
+    /// The architecture's directory below a mirror's `releases/`.
     pub fn dir(&self) -> &str {
         &self.dir
     }
 
-    /// Where its builds are, relative to a mirror's root, with a slash at the end.
+    /// The directory of its builds, relative to a mirror's root, with a trailing slash.
     pub fn builds(&self) -> String {
         format!("releases/{}/autobuilds/", self.dir)
     }
 
-    /// The machine whose programs are in it, as qemu-user calls it.
+    /// The machine of its programs, in the words of qemu-user.
     pub fn machine(&self) -> &'static str {
         let arch = self.name.split(['-', '.']).next().unwrap_or_default();
         match (&*self.dir, arch) {
@@ -83,7 +83,7 @@ impl Stage3 {
         }
     }
 
-    /// Whether a processor of the kind that this kiln was compiled for runs its programs as they are.
+    /// Whether the processor that kiln was compiled for runs its programs natively.
     pub fn is_native(&self) -> bool {
         let native: &[&str] = if cfg!(target_arch = "x86_64") {
             &["x86_64", "i386"]
@@ -95,13 +95,13 @@ impl Stage3 {
         native.contains(&self.machine())
     }
 
-    /// The file that says which build is the latest, relative to a mirror's root.
+    /// The path of the file that names the latest build, relative to a mirror's root.
     pub fn latest(&self) -> String {
         format!("{}latest-stage3-{}.txt", self.builds(), self.name)
     }
 }
 
-/// The compiler of a multilib stage3 is one of the n32 ABI.
+/// The machine of a mips stage3. The compiler of a multilib stage3 targets the n32 ABI.
 fn of_mips(arch: &str) -> &'static str {
     let little = arch.starts_with("mipsel");
     match (arch.contains("n64"), arch.contains("mips3") || arch.contains("mipsel3")) {
@@ -123,25 +123,25 @@ impl fmt::Display for Stage3 {
 /// There is no such stage3.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// No family has a subarchitecture of that name.
+    /// There is no such subarchitecture.
     #[error("Gentoo has no stage3 for {arch}; there are: {}", near.join(", "))]
     Arch {
-        /// What was asked for.
+        /// The requested name.
         arch: String,
-        /// Those that may have been meant, or all.
+        /// Similar names, or all.
         near: Vec<String>,
     },
-    /// The subarchitecture that a name begins with is there, but not that name.
+    /// The subarchitecture exists, but has no stage3 of that name.
     #[error("Gentoo has no stage3 {name}; there are: {}", existing.join(", "))]
     Name {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// Names of those that exist for it.
+        /// Its stage3s.
         existing: Vec<String>,
     },
 }
 
-/// The subarchitectures whose name begins alike, or all of them.
+/// The subarchitectures with a common prefix, or all of them.
 fn near(arch: &str) -> Vec<String> {
     let mut all: Vec<_> = TABLE.iter().map(|row| row.arch.to_owned()).collect();
     all.dedup();
@@ -150,20 +150,20 @@ fn near(arch: &str) -> Vec<String> {
     if near.is_empty() { all } else { near }
 }
 
-/// A subarchitecture and the variants that it comes in.
+/// A subarchitecture and its variants.
 struct Row {
     dir: &'static str,
     arch: &'static str,
-    /// What joins `musl` to the subarchitecture's name.
+    /// The separator between the subarchitecture and `musl`.
     musl: char,
-    /// Variants with both init systems: words in the order of the name, joined by `-`.
+    /// Variants that exist for both init systems, as in the name.
     both: &'static [&'static str],
-    /// Variants with `OpenRC` alone.
+    /// Variants that exist for `OpenRC` only.
     openrc: &'static [&'static str],
 }
 
 impl Row {
-    /// Each of its variants.
+    /// Its stage3s.
     fn all(&self) -> impl Iterator<Item = Stage3> {
         let both = self.both.iter().flat_map(|words| [(*words, "openrc"), (*words, "systemd")]);
         let openrc = self.openrc.iter().map(|words| (*words, "openrc"));
@@ -175,7 +175,7 @@ impl Row {
         let arch = self.arch;
         match words {
             "" => format!("{arch}-{init}"),
-            // The one word that stands behind.
+            // The only variant after the init system.
             "splitusr" => format!("{arch}-{init}-{words}"),
             _ if words.starts_with("musl") => format!("{arch}{}{words}-{init}", self.musl),
             _ => format!("{arch}-{words}-{init}"),
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_says_what_is() {
+    fn an_unknown_name_lists_existing_ones() {
         let error = Stage3::named("arm64-hardened-openrc").unwrap_err().to_string();
         assert!(error.contains("arm64-musl-hardened-openrc") && !error.contains("armv7"), "{error}");
         let error = Stage3::named("i686-musl-systemd").unwrap_err().to_string();
@@ -314,14 +314,14 @@ mod tests {
     }
 
     #[test]
-    fn no_name_stands_for_two_and_each_is_found_by_its_own() {
+    fn names_are_unique_and_resolve_to_themselves() {
         let all: Vec<_> = Stage3::all().collect();
         let names: BTreeSet<_> = all.iter().map(Stage3::name).collect();
         assert_eq!(names.len(), all.len());
         for stage3 in &all {
             assert_eq!(Stage3::named(stage3.name()).as_ref(), Ok(stage3));
         }
-        // Counted in the release scripts.
+        // The count in the release scripts.
         assert_eq!(all.len(), 179);
     }
 }

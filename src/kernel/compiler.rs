@@ -1,6 +1,6 @@
-//! Compilers as a kernel tree sees them: which one is refused, and which can't make its code.
+//! Compilers that a kernel tree rejects, and compilers for another architecture.
 
-/// What Kconfig and its scripts say of tools that they refuse: scripts/Kconfig.include, scripts/cc-version.sh,
+/// Messages with which Kconfig and its scripts reject tools: scripts/Kconfig.include, scripts/cc-version.sh,
 /// scripts/as-version.sh and scripts/ld-version.sh.
 const REFUSALS: [&str; 7] = [
     "is too old.",
@@ -12,8 +12,8 @@ const REFUSALS: [&str; 7] = [
     "linker is not supported",
 ];
 
-/// kbuild's `ARCH`, and how the first words of the GNU triples begin that name compilers for it. One compiler may make
-/// code for both widths, so these are families.
+/// kbuild's `ARCH`, and prefixes of the GNU triples of its compilers. One compiler may target both word sizes, so these are
+/// families.
 const FAMILIES: [(&str, &[&str]); 26] = [
     ("alpha", &["alpha"]),
     ("arc", &["arc"]),
@@ -43,7 +43,7 @@ const FAMILIES: [(&str, &[&str]); 26] = [
     ("xtensa", &["xtensa"]),
 ];
 
-/// What a log says of a tool that the tree refuses, in the tree's own words.
+/// The messages of a log about a rejected tool, in the tree's words.
 pub fn refusal(log: &[String]) -> Option<String> {
     // `***   Your GCC version:`, `***   Minimum GCC version:`
     let version = |line: &str| line.starts_with("*** ") && line.contains(" version:");
@@ -60,8 +60,7 @@ pub fn refusal(log: &[String]) -> Option<String> {
     (!words.is_empty()).then(|| words.join("; "))
 }
 
-/// Whether a compiler that makes code for `machine`, as `gcc -dumpmachine` has it, can't make any for `arch`. Of an
-/// arch that is not known here nothing is claimed.
+/// Whether a compiler for `machine`, as printed by `gcc -dumpmachine`, can't target `arch`. `false` for unknown arches.
 pub fn is_foreign(machine: &str, arch: &str) -> bool {
     let family = FAMILIES.iter().find(|(name, _)| *name == arch);
     family.is_some_and(|(_, machines)| !machines.iter().any(|begin| machine.starts_with(begin)))
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_tree_refuses_is_told_in_its_words() {
+    fn rejections_are_reported_in_the_trees_words() {
         let log = "  HOSTCC  scripts/basic/fixdep\n***\n*** C compiler is too old.\n***   Your GCC version:    4.9.2\n\
             ***   Minimum GCC version: 5.1.0\n***\n\
             scripts/Kconfig.include:44: Sorry, this C compiler is not supported.\n\

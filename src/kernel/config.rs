@@ -1,4 +1,4 @@
-//! Reads `.config` files: what a kernel build was really given.
+//! Parses `.config` files.
 
 #[cfg(test)]
 mod tests;
@@ -10,13 +10,13 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use super::predicate::{Lookup, unquote};
 
-/// How many problems of one file are kept; a file of garbage has as many as it has lines.
+/// The number of problems that are kept: a file of garbage has one for each line.
 const MAX_PROBLEMS: usize = 100;
 
-/// How much of an unreadable line or value a problem quotes.
+/// The length of a quoted line or value in a problem.
 const MAX_QUOTE: usize = 60;
 
-/// A `.config`, borrowed from its bytes.
+/// A parsed `.config`, borrowed from its bytes.
 #[derive(Clone, Debug, Default)]
 pub struct KConfig<'a> {
     symbols: HashMap<&'a [u8], Setting<'a>, BuildHasherDefault<SymbolHasher>>,
@@ -46,23 +46,23 @@ pub enum Value<'a> {
     Text(Cow<'a, str>),
 }
 
-/// Something in a `.config` that Kconfig would not write.
+/// A line of a `.config` that Kconfig would not write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigProblem {
     /// The line, counted from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The problem.
     pub kind: ConfigProblemKind,
 }
 
-/// What is wrong with a line of a `.config`.
+/// The problem with a line of a `.config`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigProblemKind {
     /// The symbol was set before; this line counts.
     Duplicate {
         /// The symbol.
         symbol: String,
-        /// Where it was set before.
+        /// The earlier line.
         before: usize,
     },
     /// Neither a setting, nor a comment, nor blank.
@@ -77,9 +77,9 @@ pub enum ConfigProblemKind {
         /// The beginning of the value.
         value: String,
     },
-    /// More problems than are worth a line each, from this line on.
+    /// More problems than are kept, from this line on.
     More {
-        /// How many.
+        /// Their number.
         count: usize,
     },
 }
@@ -104,7 +104,7 @@ impl fmt::Display for ConfigProblemKind {
 }
 
 impl<'a> KConfig<'a> {
-    /// Reads a `.config`. Whatever can be understood is, the rest is reported.
+    /// Parses a `.config`. Lines that can't be parsed are reported as problems.
     pub fn parse(bytes: &'a [u8]) -> (Self, Vec<ConfigProblem>) {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let mut config = Self::default();
@@ -143,22 +143,22 @@ impl<'a> KConfig<'a> {
         self.raw(symbol).and_then(read_value).unwrap_or(Value::Unset)
     }
 
-    /// A symbol's value as the file writes it; `n` where it says `is not set`, `None` where it says nothing.
+    /// A symbol's value as the file writes it: `n` for `is not set`, `None` if the symbol is absent.
     pub fn raw(&self, symbol: &str) -> Option<&'a [u8]> {
         self.symbols.get(symbol.as_bytes()).map(|setting| setting.raw)
     }
 
-    /// How many symbols the file names, set or not.
+    /// The number of symbols in the file, set or not.
     pub fn len(&self) -> usize {
         self.symbols.len()
     }
 
-    /// Whether it names none.
+    /// Whether the file has no symbols.
     pub fn is_empty(&self) -> bool {
         self.symbols.is_empty()
     }
 
-    /// Of these symbols those that are set, with their values as written: all that a predicate over them can see.
+    /// The set ones of these symbols, with their values as written: all that a predicate over them depends on.
     pub fn projection<'s>(&self, symbols: impl IntoIterator<Item = &'s str>) -> BTreeMap<String, String> {
         let set = |symbol: &&str| self.raw(symbol).is_some_and(|raw| raw != b"n");
         let pair = |symbol: &str| Some((symbol.to_owned(), self.value(symbol)?.into_owned()));
@@ -263,8 +263,8 @@ impl Problems {
     }
 }
 
-/// A hasher for symbols: eight bytes a step, because a `.config` has thousands of them and the standard library's
-/// hasher would take most of the time. Nobody gains from feeding it collisions but a slower build of their own.
+/// A hasher for symbols that processes eight bytes a step: with the standard library's hasher, hashing would take most of the
+/// parsing time. Crafted collisions would only slow down their author's own build.
 #[derive(Clone, Copy, Default)]
 struct SymbolHasher(u64);
 
@@ -293,7 +293,7 @@ impl Hasher for SymbolHasher {
     }
 
     fn finish(&self) -> u64 {
-        // The table takes its bits from both ends; a multiplication leaves the low ones weak.
+        // The table uses bits from both ends; a multiplication leaves the low ones weak.
         self.0 ^ (self.0 >> 32)
     }
 }

@@ -1,19 +1,18 @@
-//! Reads kbuild's own records: which files of the source the making of an output directory read.
+//! Reads kbuild's dependency records: the source files that a build in an output directory read.
 //!
-//! kbuild keeps, for each target that a command made, a file `.TARGET.cmd` beside it: the command, and where a compiler
-//! or fixdep told, the files that were read (`scripts/Kbuild.include`, `scripts/basic/fixdep.c`). Kconfig writes the
-//! files it read to `include/config/auto.conf.cmd`. What scripts and make itself read is in none of them: the records
-//! are a part of the truth, never more than it.
+//! For each target, kbuild writes `.TARGET.cmd` with the command and, if a compiler or fixdep reported them, the files that
+//! it read (`scripts/Kbuild.include`, `scripts/basic/fixdep.c`). Kconfig writes the files that it read to
+//! `include/config/auto.conf.cmd`. The records lack what scripts and make itself read: they are never complete.
 
 mod cover;
 mod incbin;
 mod makefile;
 mod names;
+mod real_paths;
 mod settings;
 mod stateful;
 #[cfg(test)]
 mod tests;
-mod tree;
 mod uses;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -27,36 +26,35 @@ pub use stateful::stateful;
 pub use uses::Use;
 
 use names::{Format, Origin, each_name};
-use tree::Tree;
+use real_paths::SourceTree;
 
-/// Where Kconfig says which files it read, below the output directory.
+/// Kconfig's list of files, relative to the output directory.
 const OF_KCONFIG: &str = "include/config/auto.conf.cmd";
 
-/// What kbuild includes of a directory that it visits.
+/// The files that kbuild includes in each visited directory.
 const MAKEFILES: [&str; 2] = ["Makefile", "Kbuild"];
 
-/// What kbuild's records in an output directory say was read of the source.
+/// The source files that the records of an output directory name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Records {
-    /// Files, relative to the source, by their real paths: no `..`, no symbolic link on the way.
+    /// Files by their real paths relative to the source, without `..` and symbolic links.
     pub files: BTreeSet<Vec<u8>>,
-    /// Directories of the source in which make was or a file was read, with all above them; `""` is the root. Their
-    /// Makefiles are among the files.
+    /// Source directories that make visited or from which a file was read, with their parents; `""` is the root. Their Makefiles
+    /// are among the files.
     pub dirs: BTreeSet<Vec<u8>>,
-    /// Names of lists that the source has no file of: in a kept O= lie records of what was built once and is no more.
-    /// Plain paths, without `..`.
+    /// Listed names without a file in the source, as plain paths: an incremental O= has records of targets that are no longer
+    /// built.
     pub gone: BTreeSet<Vec<u8>>,
-    /// Names that a record has relative to a directory that it does not tell, and that are found neither beside it nor
-    /// above: `DIRECTORY OF THE RECORD/NAME`. Programs below `tools/` are built like that; who trusts the records must
-    /// have those directories from elsewhere.
+    /// Names relative to an unknown directory that are found neither next to the record nor above it, as `DIRECTORY OF THE
+    /// RECORD/NAME`. Programs below `tools/` have such records; callers must cover these directories otherwise.
     pub unplaced: BTreeSet<Vec<u8>>,
-    /// Records that could not be read, or name what can't be in the source, and why.
+    /// Records that could not be parsed or name impossible paths, and why.
     pub unreadable: Vec<(PathBuf, String)>,
-    /// What each file that a record names was used for.
+    /// The use of each named file.
     uses: BTreeMap<Vec<u8>, Use>,
 }
 
-/// Why there are no records.
+/// Why the records can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum KbuildError {
     /// The output directory can't be searched.
@@ -67,7 +65,7 @@ pub enum KbuildError {
         /// Why.
         source: io::Error,
     },
-    /// Nothing there was made by kbuild.
+    /// The directory has no records of kbuild.
     #[error("no records of kbuild's below {}: is it the O= of a kernel build that has ended?", path.display())]
     None {
         /// The output directory.
@@ -75,8 +73,8 @@ pub enum KbuildError {
     },
 }
 
-/// Reads the records below `out`, made by a build that saw its source at `source_inside`. `source` is that tree as it
-/// can be reached now: symbolic links are followed there, and Makefiles of visited directories are looked for.
+/// Reads the records below `out` of a build that had its source at `source_inside`. `source` is where that tree is now: it
+/// is used to resolve symbolic links and to find Makefiles.
 pub fn records(out: &Path, source_inside: &Path, source: &Path) -> Result<Records, KbuildError> {
     let found = search(out)?;
     if found.is_empty() {
@@ -85,7 +83,7 @@ pub fn records(out: &Path, source_inside: &Path, source: &Path) -> Result<Record
     let mut reading = Reading {
         out,
         prefix: prefix(source_inside),
-        tree: Tree::new(source, source_inside),
+        tree: SourceTree::new(source, source_inside),
         seen: HashSet::new(),
         used_for: None,
         dirs: BTreeSet::from([Vec::new()]),
@@ -106,7 +104,7 @@ fn search(out: &Path) -> Result<Vec<PathBuf>, KbuildError> {
         let failed = |source| KbuildError::Search { path: path.clone(), source };
         for entry in fs::read_dir(&path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            // A symbolic link is none of kbuild's records: `source` leads to the whole tree.
+            // Do not follow symbolic links: `source` is a link to the whole tree.
             let kind = entry.file_type().map_err(failed)?;
             let (name, below) = (entry.file_name(), dir.join(entry.file_name()));
             if kind.is_dir() {
@@ -120,12 +118,12 @@ fn search(out: &Path) -> Result<Vec<PathBuf>, KbuildError> {
     Ok(found)
 }
 
-/// `.TARGET.cmd`; `.TARGET.d` is what is left where a compiler's list was not taken up in one.
+/// Whether a name is `.TARGET.cmd`, or `.TARGET.d`: a compiler's list that was not merged into one.
 fn is_record(name: &[u8]) -> bool {
     name.starts_with(b".") && (name.ends_with(b".cmd") || name.ends_with(b".d"))
 }
 
-/// The source as names begin with it.
+/// The source path with a trailing slash, as a prefix of names.
 fn prefix(source: &Path) -> Vec<u8> {
     let mut prefix = source.as_os_str().as_bytes().to_vec();
     while prefix.last() == Some(&b'/') {
@@ -138,12 +136,12 @@ fn prefix(source: &Path) -> Vec<u8> {
 struct Reading<'a> {
     out: &'a Path,
     prefix: Vec<u8>,
-    tree: Tree<'a>,
-    /// Absolute names that were looked at before: a few thousand headers are in hundreds of records each.
+    tree: SourceTree<'a>,
+    /// Absolute names that were processed before: a few thousand headers are in hundreds of records each.
     seen: HashSet<(Origin, Option<Use>, Vec<u8>)>,
-    /// What the record at hand says of the files in it: `None` where it says nothing of how they are used.
+    /// The use of files in the current record, if the record tells.
     used_for: Option<Use>,
-    /// Directories of the source that make visited, without their ancestors.
+    /// Source directories that make visited, without their parents.
     dirs: BTreeSet<Vec<u8>>,
     records: Records,
 }
@@ -156,7 +154,7 @@ impl Reading<'_> {
         };
         let dir = record.parent().unwrap_or(Path::new("")).as_os_str().as_bytes();
         let of_kconfig = record == Path::new(OF_KCONFIG);
-        // Something was made in here, so make was told how by the directory of that name.
+        // A target in this directory means that make visited the source directory of the same name.
         if !of_kconfig && self.tree.is_dir(dir) {
             self.dirs.insert(dir.to_vec());
         }
@@ -165,7 +163,7 @@ impl Reading<'_> {
         self.used_for = uses::of_record(record, &bytes);
         let prefix = std::mem::take(&mut self.prefix);
         each_name(&bytes, format, &prefix, |name| {
-            // Of Kconfig's files the names are relative to the source, and make has no business where they are.
+            // Kconfig's names are relative to the source, and their directories were not visited by make.
             if of_kconfig && name.origin == Origin::List && !name.text.starts_with(b"/") {
                 self.absolute(record, Origin::Kconfig, name.text);
             } else if let Some(below) = name.text.strip_prefix(prefix.as_slice()) {
@@ -180,7 +178,7 @@ impl Reading<'_> {
 
     /// A name below the source.
     fn absolute(&mut self, record: &Path, origin: Origin, below: &[u8]) {
-        // What a compilation read is in its list; options of its command may name what it did not.
+        // The list of a compilation is complete; its command line may name files that it did not read.
         let used_for = self.used_for.filter(|used| origin != Origin::Command || *used != Use::Compiled);
         if !self.seen.insert((origin, used_for, below.to_vec())) {
             return;
@@ -190,7 +188,7 @@ impl Reading<'_> {
                 self.records.files.insert(file);
             }
             (Some(file), _) => self.add(file, used_for),
-            // A word of a command may be anything, a directory for example.
+            // A word of a command need not be a file.
             (None, Origin::Command) => {}
             (None, Origin::List | Origin::Kconfig) if is_plain(below) => {
                 self.records.gone.insert(below.to_vec());
@@ -202,7 +200,7 @@ impl Reading<'_> {
         }
     }
 
-    /// A name relative to the directory in which a program below `tools/` was built: the record's, or one above.
+    /// A name relative to the directory in which a program below `tools/` was built: the record's directory or one above it.
     fn relative(&mut self, dir: &[u8], name: &[u8]) {
         let mut base = Some(dir);
         while let Some(at) = base {
@@ -245,7 +243,7 @@ impl Reading<'_> {
     }
 }
 
-/// Whether a path names nothing but what is below, whatever links there may be.
+/// Whether a path has no empty, `.` or `..` components.
 fn is_plain(path: &[u8]) -> bool {
     path.split(|byte| *byte == b'/').all(|name| !matches!(name, b"" | b"." | b".."))
 }
@@ -255,7 +253,7 @@ fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() }
 }
 
-/// The directory above, `""` for what is in the root; the root has none.
+/// The parent directory; `""` for entries of the root, `None` for the root.
 fn parent(path: &[u8]) -> Option<&[u8]> {
     if path.is_empty() {
         return None;

@@ -1,8 +1,8 @@
-//! Reads the Kconfig files of a tree: which symbols there are, on what each depends, and why one is not as asked.
+//! Parses the Kconfig files of a tree: the symbols, their dependencies, and why a symbol does not have a wanted value.
 //!
-//! The language is that of `Documentation/kbuild/kconfig-language.rst` and `kconfig-macro-language.rst`. Nothing is
-//! run: what a macro asks of a compiler is unknown here, and expressions with it have three values. What is not
-//! understood is left out and counted, as a new kernel may have words that this reader does not know.
+//! The language is that of `Documentation/kbuild/kconfig-language.rst` and `kconfig-macro-language.rst`. Macros that run
+//! programs are not executed: their values are unknown, and expressions with them use three-valued logic. Lines that can't be
+//! parsed are skipped and counted, as newer kernels may have new keywords.
 
 mod defined;
 mod explain;
@@ -26,11 +26,11 @@ pub use expr::Expr;
 
 use super::config::KConfig;
 
-/// What the Kconfig files of a tree say.
+/// The parsed Kconfig files of a tree.
 #[derive(Debug, Default)]
 pub struct Kconfig {
     symbols: HashMap<String, Symbol>,
-    /// Of each symbol, those that select it.
+    /// Symbol -> the symbols that select it.
     selected_by: HashMap<String, Vec<Select>>,
     /// The members of each choice.
     choices: Vec<Vec<String>>,
@@ -38,12 +38,12 @@ pub struct Kconfig {
     skipped: Skipped,
 }
 
-/// A symbol that some Kconfig file defines.
+/// A defined symbol.
 #[derive(Debug, Default)]
 pub struct Symbol {
-    /// Its type; `None` where no definition gives one.
+    /// Its type; `None` if no definition has one.
     pub ty: Option<SymbolType>,
-    /// All places that define it; most symbols have one.
+    /// Its definitions; most symbols have one.
     pub definitions: Vec<Definition>,
 }
 
@@ -54,7 +54,7 @@ pub enum SymbolType {
     Bool,
     /// `y`, `m` or `n`.
     Tristate,
-    /// A text.
+    /// A string.
     Text,
     /// A decimal number.
     Int,
@@ -69,15 +69,15 @@ pub struct Definition {
     pub file: Arc<Path>,
     /// The line, counted from 1.
     pub line: usize,
-    /// All that must hold: the entry's own `depends on`, and those of the menus, ifs and choices around it.
+    /// All dependencies: its own `depends on`, and those of the enclosing menus, ifs and choices.
     pub depends: Vec<Arc<Expr>>,
-    /// What must hold besides for the user to be asked; `None` where the user never is.
+    /// The condition of its prompt; `None` if it has no prompt.
     pub prompt: Option<Vec<Arc<Expr>>>,
-    /// What it is where the user does not say.
+    /// Its defaults.
     pub defaults: Vec<DefaultValue>,
-    /// Its limits, and when they hold.
+    /// Its ranges.
     ranges: Vec<Range>,
-    /// The choice it is a member of.
+    /// The choice that it is a member of.
     choice: Option<usize>,
 }
 
@@ -86,7 +86,7 @@ pub struct Definition {
 pub struct DefaultValue {
     /// The value.
     pub value: Expr,
-    /// When it holds.
+    /// Its condition.
     pub condition: Option<Arc<Expr>>,
 }
 
@@ -103,19 +103,19 @@ struct Select {
     condition: Option<Arc<Expr>>,
 }
 
-/// What of the files was left out.
+/// The skipped lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skipped {
-    /// How many lines.
+    /// Their number.
     pub lines: usize,
     /// The first of them: `FILE:LINE: what`.
     pub first: Vec<String>,
 }
 
-/// Why Kconfig files can't be read.
+/// Why the Kconfig files can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum KconfigError {
-    /// The file that all begins with.
+    /// The top file can't be read.
     #[error("can't read {}: {source}", path.display())]
     Root {
         /// The file.
@@ -126,8 +126,8 @@ pub enum KconfigError {
 }
 
 impl Kconfig {
-    /// Reads `Kconfig` of a tree and all that it sources. `vars` are environment variables that the files use:
-    /// `SRCARCH` decides which architecture's are read.
+    /// Reads `Kconfig` of a tree and all files that it sources. `vars` are the environment variables that the files use: `SRCARCH`
+    /// selects the architecture.
     pub fn read(tree: &Path, vars: &[(String, String)]) -> Result<Self, KconfigError> {
         read::read(tree, vars)
     }
@@ -142,24 +142,24 @@ impl Kconfig {
         self.symbols.iter().map(|(name, symbol)| (name.as_str(), symbol))
     }
 
-    /// How many files were read.
+    /// The number of files read.
     pub fn files(&self) -> usize {
         self.files
     }
 
-    /// What was left out.
+    /// The skipped lines.
     pub fn skipped(&self) -> &Skipped {
         &self.skipped
     }
 
-    /// Why a symbol is not `wanted` (written as in a `.config`, `n` for not set) in a final `.config`. `None` where
-    /// nothing in the files forbids it.
+    /// Why a symbol is not `wanted` (written as in a `.config`, `n` for not set) in a final `.config`. `None` if the files do not
+    /// forbid it.
     pub fn explain(&self, symbol: &str, wanted: &str, config: &KConfig<'_>) -> Option<Reason> {
         explain::Explainer::new(self, config).explain(symbol, wanted)
     }
 }
 
-/// The environment variables that decide what Kconfig files say, for kbuild's `ARCH=` (as the top Makefile has it).
+/// The environment variables of Kconfig for kbuild's `ARCH=`, as in the top Makefile.
 pub fn variables(arch: &str) -> Vec<(String, String)> {
     let directory = match arch {
         "i386" | "x86_64" => "x86",

@@ -1,12 +1,11 @@
-//! Which boards can boot a kernel: those whose predicate its final `.config` satisfies, and no other criterion.
+//! Matches boards: a board can boot a kernel if the final `.config` satisfies its predicate. There is no other criterion.
 
 use super::predicate::{Lookup, Predicate};
 
-/// For each board, in the order given: `Ok` if the configuration can boot it, else the part of the board's predicate
-/// that fails, with the values found.
+/// For each board, in order: `Ok`, or the failing part of its predicate with the values found.
 ///
-/// `config` is a whole `.config` or a [projection](super::config::KConfig::projection) of it onto the predicates'
-/// symbols: the answer is the same.
+/// `config` is a whole `.config` or its [projection](super::config::KConfig::projection) onto the predicates' symbols, with
+/// the same result.
 pub fn match_boards<'a>(
     config: &dyn Lookup,
     boards: &[(&'a str, &Predicate)],
@@ -14,7 +13,7 @@ pub fn match_boards<'a>(
     boards.iter().map(|(name, requires)| (*name, requires.failing(config).map_or(Ok(()), Err))).collect()
 }
 
-/// The boards that can boot a configuration, in the order given: the same answer where nobody asks for the reasons.
+/// The boards that can boot a configuration, in order.
 pub fn boots<'a>(config: &dyn Lookup, boards: &[(&'a str, &Predicate)]) -> impl Iterator<Item = &'a str> {
     boards.iter().filter(|(_, requires)| requires.eval(config)).map(|(name, _)| *name)
 }

@@ -1,6 +1,6 @@
 //! Warnings and errors in the log of a kernel build.
 //!
-//! | who | how it says so |
+//! | program | format |
 //! | --- | --- |
 //! | gcc, clang, as | `FILE:LINE:COLUMN: warning: TEXT [-Wflag]`, `error`, `fatal error`; the column may be missing |
 //! | dtc | `FILE:LINE.COLUMN-LINE.COLUMN: Warning (check): TEXT` |
@@ -8,66 +8,66 @@
 //! | Kconfig | `FILE:LINE:warning: TEXT` |
 //! | make | `make[2]: *** TEXT.  Stop.`, `FILE:LINE: *** TEXT.  Stop.` |
 //!
-//! A header's warning appears once for each file that includes it: the same at the same place is one, with a count.
+//! A header's warning appears once for each file that includes it: equal messages at one location are one, with a count.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
 use serde::Serialize;
 
-/// How many different messages are kept; all are counted.
+/// The number of distinct messages that are kept. All are counted.
 const MAX_KEPT: usize = 10_000;
 
-/// No compiler's line is longer; of what is, only the beginning is read.
+/// The longest parsed line, in bytes. The rest of a longer line is ignored.
 const MAX_LINE: u64 = 64 * 1024;
 
-/// How bad it is.
+/// Its severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
-    /// The build went on.
+    /// A warning.
     Warning,
-    /// It did not.
+    /// An error.
     Error,
 }
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Message {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// Where: relative to the source tree, if it lies there.
+    /// The file, relative to the source tree if it is inside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Which line of it, counted from 1.
+    /// The line, counted from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
-    /// What it says.
+    /// The text.
     pub text: String,
 }
 
 /// The messages of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Messages {
-    /// How many different warnings there are.
+    /// The number of distinct warnings.
     pub warnings: u64,
-    /// How many different errors.
+    /// The number of distinct errors.
     pub errors: u64,
-    /// In the order in which they came first, and how often each came.
+    /// The messages with their counts, in the order of their first occurrence.
     pub messages: Vec<Counted>,
 }
 
-/// A message, and how often it came.
+/// A message with its count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Counted {
     /// The message.
     #[serde(flatten)]
     pub message: Message,
-    /// How often.
+    /// The number of occurrences.
     pub count: u64,
 }
 
-/// Reads a log. `trees` are prefixes that are taken off paths: where source trees are for the steps.
+/// Parses a log. `trees` are the prefixes to remove from paths: the source trees inside the sandbox.
 pub fn read(mut log: impl BufRead, trees: &[String]) -> io::Result<Messages> {
     let mut found = Messages::default();
     let mut kept: HashMap<Message, usize> = HashMap::new();
@@ -98,7 +98,7 @@ pub fn read(mut log: impl BufRead, trees: &[String]) -> io::Result<Messages> {
 
 fn of_line(line: &str, trees: &[String]) -> Option<Message> {
     let line = line.trim_end();
-    // That a recipe failed is said once more by each make above it; why, by the program that failed.
+    // Each make above a failed recipe repeats the failure; the failed program prints the reason.
     if let Some((before, text)) = line.split_once("*** ") {
         let (file, line) = place(before.trim_end().strip_suffix(':').unwrap_or_default());
         let says_why = !text.starts_with('[') && !text.starts_with("Waiting for unfinished jobs");
@@ -116,7 +116,7 @@ fn of_line(line: &str, trees: &[String]) -> Option<Message> {
     }
     let (before, severity, text) = split(line)?;
     let (file, number) = place(before);
-    // `make: warning:` and `ld: warning:` have a program where others have a file.
+    // `make: warning:` and `ld: warning:` name a program instead of a file.
     Some(Message {
         severity,
         file: number.and(Some(relative(file, trees))),
@@ -125,7 +125,7 @@ fn of_line(line: &str, trees: &[String]) -> Option<Message> {
     })
 }
 
-/// What stands before the first word for how bad it is, that word, and what follows.
+/// Splits a line at its first severity word.
 fn split(line: &str) -> Option<(&str, Severity, &str)> {
     const WORDS: [(&str, Severity); 5] = [
         (": fatal error: ", Severity::Error),
@@ -136,14 +136,14 @@ fn split(line: &str) -> Option<(&str, Severity, &str)> {
     ];
     let found = WORDS.iter().filter_map(|&(word, severity)| Some((line.find(word)?, word, severity)));
     let (at, word, severity) = found.min_by_key(|(at, ..)| *at)?;
-    // What dtc checked for is in the parentheses.
+    // The parentheses hold the name of dtc's check.
     let from = at + word.trim_end_matches('(').len();
     let before = &line[..at];
-    // A sentence is no place.
+    // A sentence is no location.
     (!before.is_empty() && !before.contains([' ', '\t'])).then_some((before, severity, &line[from..]))
 }
 
-/// `FILE:LINE`, `FILE:LINE:COLUMN`, `FILE:LINE.COLUMN-LINE.COLUMN`, or something without a line.
+/// Parses `FILE:LINE`, `FILE:LINE:COLUMN`, `FILE:LINE.COLUMN-LINE.COLUMN`, or a text without a line.
 fn place(text: &str) -> (&str, Option<u64>) {
     let digits = |text: &str| text.split(['.', '-']).next().and_then(|line| line.parse().ok());
     let Some((rest, last)) = text.rsplit_once(':') else { return (text, None) };

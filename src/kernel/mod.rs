@@ -1,14 +1,13 @@
-//! Kernel knowledge: `.config` files and what they were asked to be, Kconfig files, CONFIG predicates, kbuild's
-//! records, and which settings make builds unrepeatable.
+//! Kernel knowledge: `.config` and Kconfig files, CONFIG predicates, kbuild's records, log messages, unrepeatable settings.
 
-pub mod asked;
 pub mod compiler;
 pub mod config;
+pub mod host_paths;
 pub mod kbuild;
 pub mod kconfig;
 pub mod matching;
 pub mod messages;
-pub mod outside;
+pub mod missing_target;
 pub mod predicate;
 pub mod repeatable;
-pub mod targets;
+pub mod unmet_settings;

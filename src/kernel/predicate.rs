@@ -1,4 +1,4 @@
-//! Predicates over CONFIG symbols: what a board needs of a kernel's final `.config`.
+//! Predicates over CONFIG symbols: the conditions of a board on a kernel's final `.config`.
 //!
 //! ```text
 //! X86_64 && SERIAL_8250_CONSOLE && (VIRTIO_BLK || SATA_AHCI=m) && !(NR_CPUS<2) && LOCALVERSION="-ci"
@@ -6,15 +6,15 @@
 //!
 //! | text | holds if the symbol is |
 //! | --- | --- |
-//! | `A`, `A=y` | built in; a module does not count, because nothing can load it before the root is there |
+//! | `A`, `A=y` | built in; a module does not count, as it can't be loaded before the root is mounted |
 //! | `A=m` | a module |
 //! | `A=n` | not set |
-//! | `A=5`, `A=0x10` | that number, however it is written |
-//! | `A="text"` | that text |
+//! | `A=5`, `A=0x10` | that number, in any notation |
+//! | `A="text"` | that string |
 //! | `A!=...` | anything else, unset included |
 //! | `A<5`, `<=`, `>`, `>=` | a number in that relation; unset is in none |
 //!
-//! `!`, `&&` and `||` bind in this order; parentheses group. A `CONFIG_` before a symbol changes nothing.
+//! `!`, `&&` and `||` bind in this order; parentheses group. A prefix `CONFIG_` is ignored.
 
 mod blame;
 mod parse;
@@ -47,7 +47,7 @@ impl Lookup for BTreeMap<String, String> {
     }
 }
 
-/// Never `All` right in `All`, nor `Any` right in `Any`, nor either with less than two items: one text, one value.
+/// Normalised: no `All` directly in `All`, no `Any` directly in `Any`, and at least two items in each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Expr {
     Not(Box<Expr>),
@@ -87,7 +87,7 @@ enum Constant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Number {
     value: i128,
-    /// Only how it is printed.
+    /// Only affects printing.
     hex: bool,
 }
 
@@ -106,27 +106,27 @@ impl Predicate {
         symbols
     }
 
-    /// Whether it holds.
+    /// Whether a configuration satisfies it.
     pub fn eval(&self, config: &dyn Lookup) -> bool {
         self.root.eval(config)
     }
 
-    /// What of it does not hold, each part with the value that the symbol has, as in
+    /// The failing part, each comparison with the symbol's value, as in
     /// `SERIAL_8250_CONSOLE=y (is m) && (VIRTIO_BLK=y (is not set) || SATA_AHCI=y (is m))`.
-    /// `None` if it holds.
+    /// `None` if the predicate is satisfied.
     pub fn failing(&self, config: &dyn Lookup) -> Option<String> {
         blame::failing(&self.root, config)
     }
 
-    /// How many of its comparisons, at the least, would have to come out otherwise for it to hold; 0 if it does.
+    /// The smallest number of comparisons that must change to satisfy it; 0 if it is satisfied.
     pub fn lacking(&self, config: &dyn Lookup) -> usize {
         blame::lacking(&self.root, config)
     }
 
-    /// Whether some values of the symbols that `known` gives `None` for could make it hold, the others being as
-    /// `known` says (written as in a `.config`, `n` for not set).
+    /// Whether it can be satisfied by some values of the symbols for which `known` returns `None`. `known` returns values as in a
+    /// `.config`, `n` for not set.
     ///
-    /// `false` is a proof. `true` may also mean that a proof would take too long to find.
+    /// `false` is proven. `true` may also mean that the search was too long.
     pub fn possible(&self, known: &dyn Fn(&str) -> Option<String>) -> bool {
         possible::possible(&self.root, known)
     }
@@ -152,7 +152,7 @@ impl Expr {
 }
 
 impl Test {
-    /// Whether it holds for a symbol that a `.config` gives this value.
+    /// Whether it holds for this value of the symbol.
     fn holds(&self, value: Option<&str>) -> bool {
         match self.op {
             Op::Eq => self.constant.equals(value),
@@ -184,7 +184,7 @@ impl Constant {
 }
 
 impl Number {
-    /// Reads what Kconfig reads: decimal with an optional minus sign, or hexadecimal after `0x`.
+    /// Parses a number like Kconfig: decimal with an optional minus sign, or hexadecimal after `0x`.
     fn read(text: &str) -> Option<Self> {
         let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
         let (digits, radix) = hex.map_or((text, 10), |digits| (digits, 16));
@@ -198,7 +198,7 @@ impl Number {
     }
 }
 
-/// The text of a value in quotes; `None` if it is not in quotes.
+/// The text of a quoted value; `None` if it is not quoted.
 pub(super) fn unquote(value: &str) -> Option<Cow<'_, str>> {
     let inner = value.strip_prefix('"')?.strip_suffix('"')?;
     if !inner.contains('\\') {
@@ -212,7 +212,7 @@ pub(super) fn unquote(value: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(text))
 }
 
-/// A text as a `.config` writes it.
+/// Quotes a string as in a `.config`.
 fn quote(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
@@ -227,7 +227,7 @@ impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Not(inner) => match &**inner {
-                // `!A=m` could be read as `(!A)=m`, so the parser does not take it either.
+                // `!A=m` could mean `(!A)=m`, so the parser refuses it as well.
                 Self::Test(test) if !test.is_bare() => write!(f, "!({test})"),
                 Self::All(_) | Self::Any(_) => write!(f, "!({inner})"),
                 _ => write!(f, "!{inner}"),

@@ -1,44 +1,44 @@
-//! Settings by which equal inputs make other kernels, and what mends them.
+//! Settings that make builds unrepeatable, and how to fix them.
 //!
-//! Found in `Documentation/kbuild/reproducible-builds.rst` and in the tree itself: whatever reads random numbers, the
-//! clock, the processor, or the permissions and times of files. docs/rules.md has the same table.
+//! Sources: `Documentation/kbuild/reproducible-builds.rst` and the kernel tree, for everything that reads random numbers, the
+//! clock, the processor, or permissions and times of files. docs/rules.md has the same table.
 
 use super::config::{KConfig, Value};
 
-/// The key that kbuild generates where there is none.
+/// The key that kbuild generates if there is none.
 const GENERATED_KEY: &str = "certs/signing_key.pem";
 
-/// The first release of pahole, as `PAHOLE_VERSION` has it, that writes BTF with several threads in one order.
+/// The first pahole version, as in `PAHOLE_VERSION`, whose threads write BTF in a fixed order.
 const PAHOLE_IN_ORDER: i64 = 129;
 
-/// The first that the kernel's scripts run with several threads.
+/// The first pahole version that the kernel's scripts run with several threads.
 const PAHOLE_PARALLEL: i64 = 122;
 
-/// Where steps see inputs that are copies with fixed permissions, owners and times.
+/// The inputs directory inside the sandbox: copies with fixed permissions, owners and times.
 const INPUTS: &str = "/kiln/in/";
 
-/// A setting that makes builds differ.
+/// A setting that makes a build unrepeatable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unrepeatable {
     /// The symbol, without `CONFIG_`.
     pub symbol: &'static str,
-    /// What differs.
+    /// The reason.
     pub why: &'static str,
-    /// What to set instead.
-    pub mend: &'static str,
+    /// How to fix it.
+    pub fix: &'static str,
 }
 
-/// What there is to know of a build beside its `.config`.
+/// Facts about a build besides its `.config`.
 #[derive(Clone, Copy, Debug)]
-pub struct Circumstances<'a> {
+pub struct BuildFacts<'a> {
     /// Make variables, `NAME=VALUE`.
     pub make: &'a [String],
-    /// Where the source tree is for the steps. Its files are shown as they are.
+    /// The source tree inside the sandbox. Its files are mounted with their own metadata.
     pub source: &'a str,
 }
 
 struct Row {
-    found: fn(&KConfig<'_>, Circumstances<'_>) -> bool,
+    found: fn(&KConfig<'_>, BuildFacts<'_>) -> bool,
     what: Unrepeatable,
 }
 
@@ -48,7 +48,7 @@ const TABLE: [Row; 7] = [
         what: Unrepeatable {
             symbol: "MODULE_SIG_KEY",
             why: "every build from nothing generates another key, and the kernel holds its certificate",
-            mend: "give the build a key of `module_keys` and set MODULE_SIG_KEY=\"/kiln/in/module_key\", or set \
+            fix: "give the build a key of `module_keys` and set MODULE_SIG_KEY=\"/kiln/in/module_key\", or set \
                    MODULE_SIG_KEY=\"\" and MODULE_SIG_ALL=n",
         },
     },
@@ -57,40 +57,40 @@ const TABLE: [Row; 7] = [
         what: Unrepeatable {
             symbol: "RANDSTRUCT",
             why: "every build from nothing draws another seed for the layout of structures",
-            mend: "set RANDSTRUCT_NONE=y (GCC_PLUGIN_RANDSTRUCT=n before Linux 6.0)",
+            fix: "set RANDSTRUCT_NONE=y (GCC_PLUGIN_RANDSTRUCT=n before Linux 6.0)",
         },
     },
     Row {
-        found: |config, of| is_set(config, "GCC_PLUGIN_LATENT_ENTROPY") && !has_random_seed(of),
+        found: |config, facts| is_set(config, "GCC_PLUGIN_LATENT_ENTROPY") && !has_random_seed(facts),
         what: Unrepeatable {
             symbol: "GCC_PLUGIN_LATENT_ENTROPY",
             why: "the plugin takes random numbers from the machine that builds",
-            mend: "set GCC_PLUGIN_LATENT_ENTROPY=n, or give the toolchain `make: [\"KCFLAGS=-frandom-seed=1\"]`",
+            fix: "set GCC_PLUGIN_LATENT_ENTROPY=n, or give the toolchain `make: [\"KCFLAGS=-frandom-seed=1\"]`",
         },
     },
     Row {
-        found: |config, of| {
-            is_set(config, "GCOV_KERNEL") && is_set(config, "CC_IS_GCC") && !has_random_seed(of)
+        found: |config, facts| {
+            is_set(config, "GCOV_KERNEL") && is_set(config, "CC_IS_GCC") && !has_random_seed(facts)
         },
         what: Unrepeatable {
             symbol: "GCOV_KERNEL",
             why: "gcc marks each object with the time of the day",
-            mend: "set GCOV_KERNEL=n, or give the toolchain `make: [\"KCFLAGS=-frandom-seed=1\"]`",
+            fix: "set GCOV_KERNEL=n, or give the toolchain `make: [\"KCFLAGS=-frandom-seed=1\"]`",
         },
     },
     Row {
-        found: |config, of| {
+        found: |config, facts| {
             let parallel = PAHOLE_PARALLEL..PAHOLE_IN_ORDER;
             let pahole =
                 matches!(config.get("PAHOLE_VERSION"), Value::Int(version) if parallel.contains(&version));
             is_set(config, "DEBUG_INFO_BTF")
                 && pahole
-                && !of.make.iter().any(|set| set.starts_with("PAHOLE_FLAGS="))
+                && !facts.make.iter().any(|set| set.starts_with("PAHOLE_FLAGS="))
         },
         what: Unrepeatable {
             symbol: "DEBUG_INFO_BTF",
             why: "this pahole writes types in the order in which its threads end",
-            mend: "use pahole 1.29 or later, or give the toolchain `make: [\"PAHOLE_FLAGS=..\"]` without `-j`",
+            fix: "use pahole 1.29 or later, or give the toolchain `make: [\"PAHOLE_FLAGS=..\"]` without `-j`",
         },
     },
     Row {
@@ -102,31 +102,31 @@ const TABLE: [Row; 7] = [
         what: Unrepeatable {
             symbol: "X86_NATIVE_CPU",
             why: "the compiler makes code for the processor that it runs on",
-            mend: "set X86_NATIVE_CPU=n (MNATIVE_INTEL=n, MNATIVE_AMD=n) and choose a processor by name",
+            fix: "set X86_NATIVE_CPU=n (MNATIVE_INTEL=n, MNATIVE_AMD=n) and choose a processor by name",
         },
     },
     Row {
-        found: |config, of| {
+        found: |config, facts| {
             let sources = text(config, "INITRAMFS_SOURCE").unwrap_or_default();
             let sources: Vec<&str> = sources.split_ascii_whitespace().collect();
             let packed = matches!(sources[..], [one] if is_archive(one));
-            !packed && !sources.iter().all(|source| is_copy(source, of.source))
+            !packed && !sources.iter().all(|source| is_copy(source, facts.source))
         },
         what: Unrepeatable {
             symbol: "INITRAMFS_SOURCE",
             why: "permissions, owners and times of files of the source tree get into the image",
-            mend: "make them an input of the kernel's rule, `\"rootfs\": File(\"..\")`, and set \
+            fix: "make them an input of the kernel's rule, `\"rootfs\": File(\"..\")`, and set \
                    INITRAMFS_SOURCE=\"/kiln/in/rootfs\", or name a .cpio archive",
         },
     },
 ];
 
-/// The settings of a final `.config` by which equal inputs make other kernels.
-pub fn unrepeatable(config: &KConfig<'_>, of: Circumstances<'_>) -> Vec<Unrepeatable> {
-    TABLE.iter().filter(|row| (row.found)(config, of)).map(|row| row.what.clone()).collect()
+/// The unrepeatable settings of a final `.config`.
+pub fn unrepeatable(config: &KConfig<'_>, facts: BuildFacts<'_>) -> Vec<Unrepeatable> {
+    TABLE.iter().filter(|row| (row.found)(config, facts)).map(|row| row.what.clone()).collect()
 }
 
-/// Whether modules are to be signed by a PKCS#11 token: what it holds is in no key, and steps can't reach it.
+/// Whether modules are signed with a PKCS#11 token, which no action key covers and steps can't access.
 pub fn needs_token(config: &KConfig<'_>) -> bool {
     text(config, "MODULE_SIG_KEY").is_some_and(|key| key.starts_with("pkcs11:"))
 }
@@ -142,11 +142,11 @@ fn text(config: &KConfig<'_>, symbol: &str) -> Option<String> {
     }
 }
 
-fn has_random_seed(of: Circumstances<'_>) -> bool {
-    of.make.iter().any(|set| set.contains("-frandom-seed="))
+fn has_random_seed(facts: BuildFacts<'_>) -> bool {
+    facts.make.iter().any(|set| set.contains("-frandom-seed="))
 }
 
-/// Whether kbuild takes the file as it is: by its name, as usr/Makefile does.
+/// Whether kbuild uses the file as an archive: by its name, like usr/Makefile.
 fn is_archive(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.strip_suffix(".cpio").is_some() || name.contains(".cpio.")
@@ -165,8 +165,8 @@ mod tests {
         let (config, problems) = KConfig::parse(config.as_bytes());
         assert!(problems.is_empty(), "{problems:?}");
         let make: Vec<String> = make.iter().map(|set| (*set).to_owned()).collect();
-        let of = Circumstances { make: &make, source: "/kiln/in/source" };
-        unrepeatable(&config, of).iter().map(|found| found.symbol).collect()
+        let facts = BuildFacts { make: &make, source: "/kiln/in/source" };
+        unrepeatable(&config, facts).iter().map(|found| found.symbol).collect()
     }
 
     #[test]

@@ -1,15 +1,12 @@
 //! The kinds of rules that need logic rather than a command, joined to the phases that run them.
 
-mod binpkg;
-mod boot;
-mod coming;
 mod config;
-mod held;
-pub mod lava;
-pub mod locked;
-pub mod matching;
+mod kbuild_records;
+pub mod lava_job;
+pub mod match_boards;
 pub mod mirrors;
-mod records;
+mod packages;
+mod qemu_job;
 mod stage3;
 
 use std::collections::HashSet;
@@ -24,13 +21,13 @@ use crate::kernel::messages;
 use crate::plan::{Inputs, PlanError, Projected, Projection};
 use crate::spec::model::{Kind, Spec};
 
-use binpkg::Packages;
-use boot::Boot;
 use config::Configured;
-use lava::{Labs, Lava};
-use locked::ProjectLock;
-use matching::Matching;
-use records::Kbuild;
+use kbuild_records::KbuildRecords;
+use lava_job::{Labs, Lava};
+use match_boards::Matching;
+use mirrors::ProjectLock;
+use packages::Packages;
+use qemu_job::Boot;
 use stage3::Stage3s;
 
 /// All kinds, for one spec.
@@ -75,7 +72,7 @@ impl Kinds for AllKinds<'_> {
     }
 
     fn records(&self) -> &dyn Records {
-        &Kbuild
+        &KbuildRecords
     }
 
     fn messages(&self, log: &Path, trees: &[String]) -> io::Result<Messages> {
@@ -93,10 +90,10 @@ impl Projection for AllKinds<'_> {
     fn project(&self, action: &Action, inputs: &dyn Inputs) -> Result<Projected, PlanError> {
         match action.rule.rule.kind {
             Kind::Match => {
-                let fields = self.matching.projection(&inputs.read(matching::CONFIG)?);
-                Ok(Projected { fields, inputs: HashSet::from([matching::CONFIG.to_owned()]) })
+                let fields = self.matching.projection(&inputs.read(match_boards::CONFIG)?);
+                Ok(Projected { fields, inputs: HashSet::from([match_boards::CONFIG.to_owned()]) })
             }
-            Kind::Lava => lava::projection(action, inputs),
+            Kind::Lava => lava_job::projection(action, inputs),
             Kind::Stage3 => self.stage3s.projection(action),
             Kind::Binpkg => self.packages.projection(action),
             Kind::Command | Kind::Config | Kind::Job => Ok(Projected::default()),

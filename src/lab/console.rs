@@ -1,7 +1,7 @@
-//! Watches a kernel's console until it is clear how the boot went.
+//! Watches a kernel's console until the result of the boot is known.
 //!
-//! [`Console`] is a state machine: bytes and the time go in, a verdict comes out. It never looks at a clock, so its
-//! tests never wait. [`watch`] drives it from a pipe.
+//! [`Console`] is a state machine: bytes and the current time go in, a verdict comes out. It reads no clock, so its tests need
+//! no waiting. [`watch`] drives it from a pipe.
 
 #[cfg(test)]
 mod tests;
@@ -16,23 +16,23 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
-use self::text::{Plain, Programs};
+use self::text::{EscapeFilter, ProgramOutput};
 
-/// How much of a line is kept. A longer one is read in pieces that overlap.
+/// The longest line that is kept, in bytes. Longer ones are processed in overlapping parts.
 const MAX_LINE: usize = 4096;
 
-/// How many characters of a line a verdict quotes.
+/// The longest quote of a line in a verdict, in characters.
 const MAX_QUOTE: usize = 500;
 
-/// How long to go on reading after a panic or an oops: what comes then says where it happened.
+/// How long to continue reading after a panic or an oops, for the stack trace.
 const AFTERMATH: Duration = Duration::from_secs(2);
 
-/// What the kernel prints when it gives up.
+/// The kernel's panic message.
 const PANIC: &str = "Kernel panic - not syncing";
 
-/// What the kernel prints when it has hurt itself but may go on.
+/// The kernel's messages for errors after which it may continue.
 const OOPSES: [&str; 7] = [
-    // Most architectures, each with more words around it; `[#1]` counts and is the one thing that riscv has.
+    // Most architectures. riscv only prints the counter `[#1]`.
     "Oops:",
     "[#1]",
     "Internal error:",
@@ -43,21 +43,21 @@ const OOPSES: [&str; 7] = [
     "BUG: ",
 ];
 
-/// How a line ends that asks for a user's name.
+/// The end of a login prompt.
 const LOGIN: &str = "login:";
 
-/// How long nothing may follow a login prompt until it is taken for one.
+/// A line counts as a login prompt if nothing follows it for this long.
 const PROMPT: Duration = Duration::from_secs(2);
 
-/// How often whoever watches looks around.
+/// The interval of calls of `look` in [`watch`].
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What a boot has to come to.
+/// What a boot must print to pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Awaited {
-    /// A text of the test's own.
+    /// The test's marker.
     Marker,
-    /// A line that ends in `login:`, with nothing after it.
+    /// A line that ends with `login:`.
     Login,
 }
 
@@ -70,43 +70,43 @@ impl fmt::Display for Awaited {
     }
 }
 
-/// How a boot went.
+/// The result of a boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConsoleVerdict {
-    /// What was awaited appeared.
+    /// The awaited text appeared.
     Passed {
-        /// What it was.
+        /// The awaited text.
         awaited: Awaited,
-        /// Time from the start.
+        /// The time since the start.
         after: Duration,
     },
-    /// The kernel gave up.
+    /// The kernel panicked.
     Panic {
-        /// The line that says so.
+        /// The panic message.
         line: String,
     },
-    /// The kernel hurt itself; whether it went on does not matter.
+    /// The kernel printed an error, whether it continued or not.
     Oops {
-        /// The first line that says so.
+        /// The first such line.
         line: String,
     },
-    /// The user space asks who is there: it is not the one that prints the marker, or it did not run the test.
+    /// A login prompt appeared instead of the marker: the user space is not that of the test, or did not run it.
     Login {
         /// The prompt.
         line: String,
     },
-    /// Time was up. By itself that says nothing of the kernel: the machine may have had too little time.
+    /// The time limit passed. By itself this says nothing of the kernel: the host may be too busy.
     TimeUp {
-        /// What did not appear.
+        /// The awaited text.
         awaited: Awaited,
-        /// The last line that was printed; empty where there was none.
+        /// The last printed line, or empty.
         last_line: String,
-        /// Since when nothing was printed.
+        /// How long nothing was printed.
         silent: Duration,
     },
-    /// The machine ended before what was awaited appeared.
+    /// The machine ended before the awaited text appeared.
     Ended {
-        /// What that is.
+        /// The awaited text.
         awaited: Awaited,
     },
 }
@@ -144,34 +144,34 @@ pub struct Console {
     marker: Vec<u8>,
     started: Instant,
     deadline: Instant,
-    plain: Plain,
-    programs: Programs,
-    /// The line of programs so far, or its last part: kernel messages in the middle of it are left out.
+    escapes: EscapeFilter,
+    programs: ProgramOutput,
+    /// The current line of program output, without kernel messages inside it, or its last part.
     program_line: Vec<u8>,
-    /// When anything was last printed.
+    /// When the last text was printed.
     heard: Instant,
-    /// The kernel's clock and ours at its first and at its last message.
+    /// The kernel's and the host's time at the first and at the last kernel message.
     clocks: Option<((Duration, Instant), (Duration, Instant))>,
-    /// The line so far, or its last part.
+    /// The current line, or its last part.
     line: Vec<u8>,
-    /// How much of `line` was searched for the marker.
+    /// The part of `line` that was searched for the marker, in bytes.
     searched: usize,
     last_line: String,
-    /// Since when the line ends like a login prompt.
+    /// Since when the line ends with a login prompt.
     prompt: Option<Instant>,
     fault: Option<ConsoleVerdict>,
     verdict: Option<ConsoleVerdict>,
 }
 
 impl Console {
-    /// Starts watching for `marker`, which may appear anywhere in a line; for a login prompt where it is empty.
+    /// Watches for `marker` anywhere in a line, or for a login prompt if `marker` is empty.
     pub fn new(marker: &str, time_limit: Duration, now: Instant) -> Self {
         Self {
             marker: marker.as_bytes().to_vec(),
             started: now,
             deadline: now + time_limit,
-            plain: Plain::default(),
-            programs: Programs::default(),
+            escapes: EscapeFilter::default(),
+            programs: ProgramOutput::default(),
             program_line: Vec::new(),
             heard: now,
             clocks: None,
@@ -184,7 +184,7 @@ impl Console {
         }
     }
 
-    /// When [`tick`](Self::tick) has to be called if nothing is printed until then.
+    /// When [`tick`](Self::tick) must be called if nothing is printed before.
     pub fn deadline(&self) -> Instant {
         self.prompt.map_or(self.deadline, |since| self.deadline.min(since + PROMPT))
     }
@@ -193,19 +193,19 @@ impl Console {
         if self.marker.is_empty() { Awaited::Login } else { Awaited::Marker }
     }
 
-    /// How long the kernel printed messages, by its own clock and by ours.
+    /// How long the kernel printed messages, by its own clock and by the host's.
     pub fn clocks(&self) -> Option<(Duration, Duration)> {
         let (first, last) = self.clocks?;
         Some((last.0.saturating_sub(first.0), last.1 - first.1))
     }
 
-    /// Takes what was printed. Once there is a verdict it stays.
+    /// Processes printed bytes. A verdict is final.
     pub fn feed(&mut self, bytes: &[u8], now: Instant) -> Option<&ConsoleVerdict> {
-        let text = self.plain.take(bytes);
+        let text = self.escapes.take(bytes);
         if text.iter().any(|byte| !byte.is_ascii_whitespace()) {
             self.heard = now;
         }
-        // Carriage returns end lines too: consoles send `\r\n` and `\r\r\n`, and some programs rewrite their line.
+        // Carriage returns end lines as well: consoles send `\r\n` and `\r\r\n`, and some programs rewrite their line.
         for piece in text.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             if self.verdict.is_some() {
                 break;
@@ -213,7 +213,7 @@ impl Console {
             self.take(piece, now);
             let printed = self.programs.take(piece);
             if !printed.is_empty() {
-                self.take_of_programs(&printed, now);
+                self.take_program_output(&printed, now);
             }
             if let Some(stamp) = self.programs.stamp() {
                 let at = (stamp, now);
@@ -224,7 +224,7 @@ impl Console {
         self.tick(now)
     }
 
-    /// Lets time pass.
+    /// Updates the verdict for the current time.
     pub fn tick(&mut self, now: Instant) -> Option<&ConsoleVerdict> {
         if self.verdict.is_some() {
             return self.verdict.as_ref();
@@ -246,7 +246,7 @@ impl Console {
         self.verdict.as_ref()
     }
 
-    /// The machine has ended, and all it printed was fed.
+    /// The verdict after the machine has ended and all its output was fed.
     pub fn finish(&mut self, now: Instant) -> ConsoleVerdict {
         self.end_line(now);
         self.verdict
@@ -275,12 +275,12 @@ impl Console {
         }
     }
 
-    /// What is kept of a line that is too long, so that nothing is torn apart: more than any text that is looked for.
+    /// The part of a long line that is kept, in bytes: longer than any searched text, so that none is split.
     fn overlap(&self) -> usize {
         self.marker.len().max(128)
     }
 
-    /// Looks before the line ends: a program may print the marker and never end its line.
+    /// Searches before the line ends: a program may print the marker without a newline.
     fn look_for_marker(&mut self, now: Instant) {
         let from = self.searched.saturating_sub(self.marker.len());
         self.searched = self.line.len();
@@ -288,8 +288,8 @@ impl Console {
         self.found_marker(fault_in(&self.line[..from + at]).is_some(), now);
     }
 
-    /// After an oops a marker is worth nothing, even in the oops' own line: nobody promised that the kernel ends its line
-    /// before a program prints.
+    /// A marker after an oops does not count, even in the line of the oops: the kernel may not have ended its line before the
+    /// program printed.
     fn found_marker(&mut self, behind_fault: bool, now: Instant) {
         if self.verdict.is_none() && self.fault.is_none() && !behind_fault {
             let (awaited, after) = (self.awaited(), now - self.started);
@@ -297,8 +297,8 @@ impl Console {
         }
     }
 
-    /// Takes what programs printed, kernel messages left out: a marker or a prompt that one of them has torn is whole here.
-    fn take_of_programs(&mut self, printed: &[u8], now: Instant) {
+    /// Processes program output without kernel messages, so that a marker or prompt that a message interrupts is found.
+    fn take_program_output(&mut self, printed: &[u8], now: Instant) {
         for piece in printed.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let ends = matches!(piece.last(), Some(b'\n' | b'\r'));
             let from = self.program_line.len().saturating_sub(self.marker.len());
@@ -313,10 +313,10 @@ impl Console {
                 self.program_line.drain(..surplus);
             }
         }
-        // A prompt is the one line that no one ends. What a program prints after it shows that it was none.
+        // A prompt is a line without an end. Later output shows that it was no prompt.
         let is_prompt =
             self.fault.is_none() && self.program_line.trim_ascii_end().ends_with(LOGIN.as_bytes());
-        // A fault in the very line is judged at its end.
+        // A fault in this line is judged at its end.
         self.prompt = (is_prompt && fault_in(&self.program_line).is_none()).then_some(now);
     }
 
@@ -345,7 +345,7 @@ fn fault_in(line: &[u8]) -> Option<ConsoleVerdict> {
     if contains(line, PANIC.as_bytes()) {
         return Some(ConsoleVerdict::Panic { line: readable(line) });
     }
-    // `DEBUG: ` is no bug.
+    // `DEBUG: ` is not `BUG: `.
     let starts = |at: usize| at == 0 || !line[at - 1].is_ascii_alphanumeric();
     let oops = |sign: &str| (0..line.len()).any(|at| line[at..].starts_with(sign.as_bytes()) && starts(at));
     OOPSES.iter().any(|sign| oops(sign)).then(|| ConsoleVerdict::Oops { line: readable(line) })
@@ -356,20 +356,19 @@ fn contains(text: &[u8], wanted: &[u8]) -> bool {
 }
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    // A window must not be empty, and an empty marker is in no line.
+    // `windows` panics for size 0; an empty marker matches nothing.
     if wanted.is_empty() { None } else { text.windows(wanted.len()).position(|window| window == wanted) }
 }
 
-/// A line as people can read it: valid UTF-8, without control characters, of bearable length.
+/// A printable line: valid UTF-8, without control characters, at most [`MAX_QUOTE`] characters.
 fn readable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     text.trim().chars().filter(|char| !char.is_control()).take(MAX_QUOTE).collect()
 }
 
-/// Watches `source` until there is a verdict, and copies all that is read to `log`. `look` is called about once a
-/// second.
+/// Watches `source` until there is a verdict, copies its bytes to `log`, and calls `look` about once a second.
 ///
-/// A `source` that ends is a machine that ended. The caller stops the machine afterwards.
+/// The end of `source` is the end of the machine. The caller stops the machine afterwards.
 pub fn watch(
     source: &mut (impl Read + AsFd),
     console: &mut Console,
@@ -378,7 +377,7 @@ pub fn watch(
 ) -> io::Result<ConsoleVerdict> {
     let mut buffer = [0; 8192];
     loop {
-        // One more than the whole milliseconds: to wake up early would be to spin.
+        // Round up: waking early would spin.
         look();
         let wait = console.deadline().saturating_duration_since(Instant::now()).min(LOOK).as_millis() + 1;
         let wait = PollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX));

@@ -1,8 +1,8 @@
-//! Job definitions: a template of the project, filled in with where the lab finds what it boots, and with what only kiln knows.
+//! Renders LAVA job definitions from the project's templates.
 //!
-//! A template is [Jinja](https://docs.rs/minijinja), and comes to a YAML mapping: a LAVA job without its name. What kiln sets in
-//! it is set afterwards, in the mapping, so that no template can forget it. The result has a stable order: equal jobs are equal
-//! texts. What a template may use is in `docs/lava.md`.
+//! A template is [Jinja](https://docs.rs/minijinja) and renders to a YAML mapping: a LAVA job without its name. kiln then sets
+//! its own keys in the mapping, so that no template can omit them. Keys are sorted: equal jobs have equal texts.
+//! `docs/lava.md` lists the variables of templates.
 
 mod error;
 mod template;
@@ -14,40 +14,40 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-pub use error::{DefinitionError, Place};
+pub use error::{DefinitionError, Location};
 
 /// A template of the project.
 #[derive(Clone, Copy, Debug)]
 pub struct Template<'a> {
-    /// Where it is, for messages.
+    /// Its path, for messages.
     pub file: &'a str,
-    /// What it says.
+    /// Its text.
     pub text: &'a str,
 }
 
-/// Something that the lab fetches.
+/// A file that the lab fetches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Content {
-    /// Where from.
+    /// Its URL.
     pub url: String,
-    /// What it must hash to, in hex.
+    /// Its SHA-256, in hex.
     pub sha256: String,
-    /// How it is packed, by LAVA's word (`gz`, `xz`, `zstd`); none for what is not.
+    /// Its compression in LAVA's words (`gz`, `xz`, `zstd`), if any.
     pub compression: Option<&'static str>,
 }
 
-/// What a template can use. What is not there is none, and a template may ask for that.
+/// The variables of a template. Absent files are `none`, which a template may test.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Variables {
     /// The kernel.
     pub image: Content,
-    /// Its device tree, of a board that has one.
+    /// The board's device tree, if it has one.
     pub dtb: Option<Content>,
-    /// Its modules, packed as a root file system has them.
+    /// The modules, packed as in a root file system.
     pub modules: Option<Content>,
     /// The user space.
     pub rootfs: Option<Content>,
-    /// The board's attributes: texts and lists of texts.
+    /// The board's attributes: strings and lists of strings.
     pub board: BTreeMap<String, Value>,
     /// The board's device type.
     pub device_type: String,
@@ -55,52 +55,52 @@ pub struct Variables {
     pub test: TestVariables,
 }
 
-/// What a template can use of a test.
+/// The variables of a test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TestVariables {
-    /// What the boot has to come to, as LAVA's `prompts`, made by [`prompt`]: empty where the definitions tell. LAVA waits for
-    /// one of them twice, the second time after an empty line.
+    /// The texts that end the boot, as LAVA's `prompts`, made by [`prompt`]. Empty for tests with definitions. LAVA waits for one
+    /// of them twice, the second time after an empty line.
     pub prompts: Vec<String>,
-    /// As LAVA's `definitions`, made by [`inline`] and [`git`]: empty for a boot test.
+    /// LAVA's `definitions`, made by [`inline`] and [`git`]. Empty for a boot test.
     pub definitions: Vec<Value>,
-    /// How long the boot, or the definitions, may take.
+    /// The time limit of the boot or the definitions, in seconds.
     pub seconds: u64,
 }
 
-/// Who sees a job.
+/// Who may see a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Visibility {
     /// Everybody.
     Public,
-    /// Whoever submits it, and those who run the lab.
+    /// The submitter and the lab's administrators.
     Personal,
     /// The members of a group.
     Group(String),
 }
 
-/// What kiln sets, whatever the template says.
+/// The values that kiln sets.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// By which the job is found again.
+    /// The unique name of the job.
     pub job_name: String,
     /// From 0 to 100.
     pub priority: u32,
-    /// Who sees it.
+    /// Who may see it.
     pub visibility: Visibility,
-    /// Tags that a device must have. Those of the template are added.
+    /// Tags that a device must have, in addition to the template's.
     pub tags: Vec<String>,
-    /// What the job is of. Added to the template's.
+    /// Metadata in addition to the template's.
     pub metadata: BTreeMap<String, String>,
-    /// How long it may wait for a device.
+    /// The queue timeout.
     pub queue: Duration,
-    /// How long all of it may take, where the template does not say.
+    /// The job timeout, unless the template sets one.
     pub job: Duration,
 }
 
-/// What a template must leave to kiln.
-const OURS: [&str; 4] = ["device_type", "job_name", "priority", "visibility"];
+/// Keys that only kiln may set.
+const RESERVED: [&str; 4] = ["device_type", "job_name", "priority", "visibility"];
 
-/// The definition, as YAML.
+/// Renders the definition as YAML.
 pub fn render(
     template: Template<'_>,
     variables: &Variables,
@@ -108,16 +108,16 @@ pub fn render(
 ) -> Result<String, DefinitionError> {
     let filled = template::fill(template, variables)?;
     let mut job = yaml::mapping(template.file, &filled)?;
-    for key in OURS {
+    for key in RESERVED {
         if job.contains_key(key) {
-            return Err(DefinitionError::Ours { file: template.file.to_owned(), key: key.to_owned() });
+            return Err(DefinitionError::Reserved { file: template.file.to_owned(), key: key.to_owned() });
         }
     }
     set(&mut job, template.file, &variables.device_type, settings)?;
     yaml::write(&Value::Object(job))
 }
 
-/// Sets what kiln sets.
+/// Sets kiln's keys.
 fn set(
     job: &mut Map<String, Value>,
     file: &str,
@@ -156,14 +156,14 @@ fn set(
     metadata.extend(settings.metadata.iter().map(|(name, value)| (name.clone(), json!(value))));
     let timeouts = part(job, "timeouts").ok_or_else(|| wrong("timeouts", "a mapping"))?;
     if timeouts.contains_key("queue") {
-        return Err(DefinitionError::Ours { file: file.to_owned(), key: "timeouts.queue".to_owned() });
+        return Err(DefinitionError::Reserved { file: file.to_owned(), key: "timeouts.queue".to_owned() });
     }
     timeouts.insert("queue".to_owned(), time(settings.queue));
     timeouts.entry("job").or_insert_with(|| time(settings.job));
     Ok(())
 }
 
-/// A part of the job that is a mapping, made where it is not there; `None` where it is something else.
+/// A nested mapping of the job, created if absent; `None` if the key has another type.
 fn part<'j>(job: &'j mut Map<String, Value>, key: &str) -> Option<&'j mut Map<String, Value>> {
     match job.entry(key).or_insert_with(|| json!({})) {
         Value::Object(part) => Some(part),
@@ -175,12 +175,12 @@ fn part<'j>(job: &'j mut Map<String, Value>, key: &str) -> Option<&'j mut Map<St
     }
 }
 
-/// A duration as LAVA has it: whole seconds, and at least one.
+/// A duration in LAVA's form: whole seconds, at least one.
 fn time(duration: Duration) -> Value {
     json!({"seconds": duration.as_secs().max(1)})
 }
 
-/// A test definition that is sent with the job, from the text of its file, with values for the parameters that it declares.
+/// A test definition that is sent with the job, with values for its declared parameters.
 pub fn inline(
     name: &str,
     file: &str,
@@ -193,7 +193,7 @@ pub fn inline(
     if !definition.get("run").is_some_and(Value::is_object) {
         return Err(shape("run", "a mapping, with the `steps` of the test"));
     }
-    // LAVA wants these, and they say nothing that is not known.
+    // LAVA requires these keys.
     let metadata = part(&mut definition, "metadata").ok_or_else(|| shape("metadata", "a mapping"))?;
     for (key, value) in [("name", name), ("description", name), ("format", "Lava-Test Test Definition 1.0")] {
         metadata.entry(key).or_insert_with(|| json!(value));
@@ -212,8 +212,8 @@ pub fn inline(
     }))
 }
 
-/// The parameters of a definition, taken out of it, as steps of the shell that set them. LAVA would do the same, but of what is sent
-/// with a job its two schemas allow for no parameters that both know.
+/// Replaces the parameters of a definition by shell steps that set them. LAVA does the same, but its two schemas do not agree
+/// on a key for the parameters of inline definitions.
 fn assignments(
     definition: &mut Map<String, Value>,
     file: &str,
@@ -255,7 +255,7 @@ fn assignments(
     Ok(declared.iter().map(|(param, value)| json!(format!("{param}='{}'", quoted(value)))).collect())
 }
 
-/// A test definition that the lab fetches, at a commit.
+/// A test definition that the lab fetches from git at a commit.
 pub fn git(name: &str, url: &str, rev: &str, path: &str, params: &BTreeMap<String, String>) -> Value {
     let mut entry = json!({"from": "git", "name": name, "path": path, "repository": url, "revision": rev});
     if !params.is_empty() {
@@ -264,7 +264,7 @@ pub fn git(name: &str, url: &str, rev: &str, path: &str, params: &BTreeMap<Strin
     entry
 }
 
-/// A text as one of LAVA's prompts, which are regular expressions.
+/// A text as a LAVA prompt, which is a regular expression.
 pub fn prompt(text: &str) -> String {
     let mut prompt = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! Labs: where kernels are booted. The local one is QEMU; others are LAVA servers.
+//! Labs boot kernels: QEMU on this machine, or LAVA servers.
 
 pub mod console;
 pub mod definition;

@@ -1,8 +1,7 @@
-//! Files for labs to fetch: `DIR/SHA256/NAME` of a directory that a web server serves.
+//! Publishes files for labs to fetch: `DIR/SHA256/NAME` in a directory that a web server serves.
 //!
-//! The digest in the path makes an address mean one content for ever, so that a job which waits in a queue gets what it was made
-//! for. A file is linked from where it lies if nothing can be written through the link, and is copied otherwise. Two that publish
-//! the same at once both succeed.
+//! The digest in the path makes every URL immutable, so a queued job fetches the files that it was made for. A file is
+//! hard-linked if it is not writable, and copied otherwise. Concurrent publications of one file both succeed.
 
 mod check;
 mod error;
@@ -18,10 +17,10 @@ use sha2::{Digest as _, Sha256};
 
 pub use error::{PublishError, Unserved};
 
-/// What is held while something is published, so that nothing is swept meanwhile.
+/// The lock file: shared while publishing, exclusive while sweeping.
 const LOCK: &str = ".lock";
 
-/// How temporary files begin. No web server shows files that begin with a dot, if it is set up with care.
+/// The prefix of temporary files. Web servers are usually configured to hide dot files.
 const TEMPORARY: &str = ".new-";
 
 /// A directory that a web server serves.
@@ -33,17 +32,17 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A directory, and its address as labs see it. Nothing is looked at.
+    /// A directory and its URL as labs see it. Accesses no file.
     pub fn new(dir: &Path, url: &str) -> Self {
         Self { dir: dir.to_owned(), url: format!("{}/", url.trim_end_matches('/')) }
     }
 
-    /// The address that a file has once it is published.
+    /// The URL of a published file.
     pub fn url(&self, sha256: &str, name: &str) -> String {
         format!("{}{sha256}/{name}", self.url)
     }
 
-    /// Publishes a file of that size and digest under a name, and tells its address.
+    /// Publishes a file with this size and digest under a name, and returns its URL.
     pub fn put(&self, file: &Path, size: u64, sha256: &str, name: &str) -> Result<String, PublishError> {
         if !is_digest(sha256) || !is_name(name) {
             return Err(PublishError::Name { name: format!("{sha256}/{name}") });
@@ -52,7 +51,7 @@ impl Publisher {
         let _lock = self.lock(File::lock_shared)?;
         let dir = self.dir.join(sha256);
         make_dir(&dir)?;
-        // What a sweep goes by. Not the file's own time: that may be the one of what it is linked to.
+        // A sweep uses the directory's time: the file's time is that of the linked file.
         touch(&dir)?;
         let to = dir.join(name);
         if !is_there(&to, file, size, sha256) {
@@ -61,7 +60,7 @@ impl Publisher {
         Ok(self.url(sha256, name))
     }
 
-    /// Whether what was published is to be had at its address: asked here, as a lab will ask.
+    /// Checks that a published file is served at its URL, with a request from this machine.
     pub fn check(&self, url: &str, size: u64, timeout: Duration) -> Result<(), PublishError> {
         check::check(url, size, timeout).map_err(|why| PublishError::Unserved {
             url: url.to_owned(),
@@ -70,8 +69,8 @@ impl Publisher {
         })
     }
 
-    /// Takes away what nobody has published for so long, and tells how many files that was. A directory that is not there has
-    /// none, and what kiln did not put there stays.
+    /// Removes files that have not been published for `age`, and returns their number. Files of others stay; a missing directory
+    /// has none.
     pub fn sweep(&self, age: Duration, now: SystemTime) -> Result<usize, PublishError> {
         if !self.dir.is_dir() {
             return Ok(0);
@@ -97,7 +96,7 @@ impl Publisher {
         Ok(swept)
     }
 
-    /// Takes the lock. Where the file system has none, it has to do without.
+    /// Takes the lock, if the file system supports locks.
     fn lock(&self, take: fn(&File) -> io::Result<()>) -> Result<File, PublishError> {
         let path = self.dir.join(LOCK);
         let file = File::options().read(true).append(true).create(true).open(&path).map_err(at(&path))?;
@@ -117,14 +116,14 @@ fn is_digest(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether a name is the same in a path and in an address.
+/// Whether a name needs no escapes in a URL.
 fn is_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with('.')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-+,@=".contains(&byte))
 }
 
-/// A directory that everybody may look into, whatever the umask: a web server is another user.
+/// Makes a world-readable directory, whatever the umask: the web server runs as another user.
 fn make_dir(dir: &Path) -> Result<(), PublishError> {
     if dir.is_dir() {
         return Ok(());
@@ -137,7 +136,7 @@ fn touch(dir: &Path) -> Result<(), PublishError> {
     File::open(dir).and_then(|dir| dir.set_modified(SystemTime::now())).map_err(at(dir))
 }
 
-/// Whether a file is published already: as a link to the very same, or as a copy that is still right.
+/// Whether a file is published already, as a link to the same inode or as an intact copy.
 fn is_there(to: &Path, file: &Path, size: u64, sha256: &str) -> bool {
     let Ok(there) = fs::symlink_metadata(to) else { return false };
     if !(there.is_file() && there.len() == size && is_safe(&there)) {
@@ -148,26 +147,26 @@ fn is_there(to: &Path, file: &Path, size: u64, sha256: &str) -> bool {
         .is_ok_and(|mut to| copy(&mut to, &mut io::sink()).is_ok_and(|(_, is)| is == sha256))
 }
 
-/// Whether a file can be read by all and written by none.
+/// Whether a file is world-readable and not writable.
 fn is_safe(stat: &fs::Metadata) -> bool {
     stat.mode() & 0o222 == 0 && stat.mode() & 0o444 == 0o444
 }
 
-/// Puts a file in its place, in one step, replacing what is there.
+/// Puts a file in place atomically.
 fn place(from: &Path, size: u64, sha256: &str, to: &Path) -> Result<(), PublishError> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let temporary = to.with_file_name(format!("{TEMPORARY}{}-{number}", std::process::id()));
-    // One of an earlier process of that id.
+    // A left-over of an earlier process with the same id.
     let _ = fs::remove_file(&temporary);
     let placed =
         fill(from, size, sha256, &temporary).and_then(|()| fs::rename(&temporary, to).map_err(at(to)));
-    // A rename to a link of the same file leaves both.
+    // A rename onto a link to the same inode leaves both.
     let _ = fs::remove_file(&temporary);
     placed
 }
 
-/// Makes `to` hold the content, as a link or as a copy, and sees that it is the right one.
+/// Creates `to` as a link or as a copy, and verifies its content.
 fn fill(from: &Path, size: u64, sha256: &str, to: &Path) -> Result<(), PublishError> {
     let mut source = File::open(from).map_err(at(from))?;
     let stat = source.metadata().map_err(at(from))?;
@@ -187,7 +186,7 @@ fn fill(from: &Path, size: u64, sha256: &str, to: &Path) -> Result<(), PublishEr
     Err(PublishError::Content { path: from.to_owned(), expected: sha256.to_owned(), found: is })
 }
 
-/// Copies, and tells how much it was and what it hashes to.
+/// Copies, and returns the size and the digest.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<(u64, String)> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];

@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-/// What is booted, and on what machine.
+/// A boot: the machine and its kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Boot<'a> {
-    /// `qemu-system-...`
+    /// The program: `qemu-system-...`.
     pub program: &'a str,
-    /// Arguments that make the machine: `-M pc -m 128`.
+    /// Arguments that define the machine: `-M pc -m 128`.
     pub args: &'a [String],
     /// The kernel image.
     pub kernel: &'a Path,
@@ -21,8 +21,8 @@ pub struct Boot<'a> {
 impl Boot<'_> {
     /// The argument vector, program first.
     ///
-    /// The console comes on standard output; there is no display, no monitor and, because of `-nodefaults`, no
-    /// network card and no other device that the board did not ask for. A restart of the guest ends QEMU.
+    /// The console is standard output. There is no display, no monitor and, because of `-nodefaults`, no network card or other
+    /// device that the board does not declare. A restart of the guest ends QEMU.
     pub fn argv(&self) -> Vec<OsString> {
         let mut argv = vec![OsString::from(self.program)];
         argv.extend(self.args.iter().map(OsString::from));
@@ -42,7 +42,7 @@ impl Boot<'_> {
 mod tests {
     use super::*;
 
-    /// QEMU gives every machine a network card that reaches out, unless it is told not to.
+    /// By default, QEMU gives every machine a network card with access to the host's network.
     #[test]
     fn a_guest_has_no_network_unless_its_board_asks() {
         let argv = |args: &[&str]| {

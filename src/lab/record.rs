@@ -1,60 +1,60 @@
-//! `results.json`: what came of a job at a lab, for reports. docs/results.md describes it.
+//! `results.json`: the results of a LAVA job, for reports. docs/results.md describes the format.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The version of the format. It rises when a field changes its meaning or goes.
+/// The version of the format. It increases when a field changes its meaning or is removed.
 pub const VERSION: u32 = 1;
 
-/// What came of a job.
+/// The results of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Record {
     /// [`VERSION`] of the kiln that wrote it.
     pub version: u32,
-    /// The lab, as the project calls it.
+    /// The lab's name in the project.
     pub lab: String,
-    /// The job's number there.
+    /// The job's number at the lab.
     pub job: u64,
-    /// Its page, for people.
+    /// The URL of its web page.
     pub page: String,
-    /// What it ran on.
+    /// The device that it ran on.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub device: Option<String>,
-    /// LAVA's word for the kind of that.
+    /// LAVA's device type.
     pub device_type: String,
     /// `pass` or `fail`.
     pub outcome: String,
-    /// In a sentence.
+    /// The outcome in a sentence.
     pub message: String,
-    /// When it was handed over.
+    /// When it was submitted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub submitted: Option<Timestamp>,
-    /// When a device began with it.
+    /// When a device started it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub started: Option<Timestamp>,
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ended: Option<Timestamp>,
-    /// Earlier tries of the same run, which a lab or a device kept from an outcome.
+    /// Earlier attempts of the same run without an outcome.
     pub attempts: Vec<Attempt>,
-    /// What was tested.
+    /// Its test suites.
     pub suites: Vec<Suite>,
 }
 
-/// A try that came to no outcome.
+/// An attempt without an outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Attempt {
     /// The lab.
     pub lab: String,
-    /// The job's number there, where it came to one.
+    /// The job's number at the lab, if one was created.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub job: Option<u64>,
-    /// What it ran on.
+    /// The device that it ran on.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub device: Option<String>,
-    /// Why it came to nothing.
+    /// Why it has no outcome.
     pub message: String,
 }
 
@@ -62,9 +62,9 @@ pub struct Attempt {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Suite {
-    /// Its name at the lab: `0_smoke`; `lava` is what the lab itself tells of the job.
+    /// Its name at the lab: `0_smoke`; `lava` has the lab's own cases.
     pub name: String,
-    /// Its cases, in the order in which they ended.
+    /// Its cases, in the order of their ends.
     pub cases: Vec<Case>,
 }
 
@@ -76,13 +76,13 @@ pub struct Case {
     pub name: String,
     /// `pass`, `fail`, `skip` or `unknown`.
     pub result: String,
-    /// What it measured.
+    /// Its measurement.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub measurement: Option<f64>,
-    /// In what unit.
+    /// The unit of the measurement.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unit: Option<String>,
-    /// Why a fail of it does not count.
+    /// Why its fail does not count.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub skipped: Option<String>,
 }

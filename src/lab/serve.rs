@@ -1,7 +1,7 @@
-//! A web server for small set-ups: the files of one directory, and nothing else of the machine.
+//! A web server for the files of one directory, for small installations.
 //!
-//! There are no listings, no files that begin with a dot, and no links that lead out of the directory. HEAD and ranges are
-//! understood, as downloads are begun again in the middle.
+//! It serves no listings, no files that start with a dot, and no links out of the directory. HEAD and range requests are
+//! supported, so that downloads can be resumed.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -23,30 +23,30 @@ use tower_http::services::fs::ServeFileSystemResponseBody;
 /// A file, or nothing.
 type Body = Either<ServeFileSystemResponseBody, Empty<Bytes>>;
 
-/// How many are served at once. Others wait.
-const AT_ONCE: usize = 128;
+/// The number of concurrent connections. Others wait.
+const MAX_CONNECTIONS: usize = 128;
 
-/// How long a client may take to say what it wants.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a client may take to send its request header.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A server that has its port and serves nobody yet.
+/// A server that is bound to its port and not serving yet.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     site: Site,
 }
 
-/// What is served.
+/// The served directory.
 #[derive(Clone, Debug)]
 struct Site {
-    /// Without links in its own path.
+    /// Its canonical path.
     dir: PathBuf,
-    /// What every path begins with, such as `/kiln`; empty for none.
+    /// The URL path prefix, such as `/kiln`, or empty.
     prefix: String,
 }
 
 impl Server {
-    /// Takes the port. The directory must be there. `prefix` is the path of its address: what is at `PREFIX/x` is `DIR/x`.
+    /// Binds the port. The directory must exist. `PREFIX/x` serves `DIR/x`.
     pub fn bind(dir: &Path, prefix: &str, address: SocketAddr) -> io::Result<Self> {
         let dir = dir.canonicalize()?;
         let listener = TcpListener::bind(address)?;
@@ -54,12 +54,12 @@ impl Server {
         Ok(Self { listener, site: Site { dir, prefix: prefix.trim_end_matches('/').to_owned() } })
     }
 
-    /// Where it listens: with the port that it was given, where none was asked for.
+    /// The bound address, with the actual port if 0 was requested.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves, until the process ends or something is wrong with the port.
+    /// Serves until the process ends or the listener fails.
     pub fn run(self) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(accept(self.listener, self.site))
@@ -68,11 +68,11 @@ impl Server {
 
 async fn accept(listener: TcpListener, site: Site) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let permit = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
         let Ok((stream, _)) = listener.accept().await else {
-            // A client that went before its turn, or no more open files: others are served on.
+            // The client disconnected, or there are too many open files: continue with others.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
@@ -84,8 +84,8 @@ async fn accept(listener: TcpListener, site: Site) -> io::Result<()> {
                 async move { site.answer(request).await }
             });
             let mut connection = http1::Builder::new();
-            connection.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-            // What goes wrong with one client is nothing to the others.
+            connection.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+            // An error of one client does not affect the others.
             let _ = connection.serve_connection(TokioIo::new(stream), service).await;
         });
     }
@@ -103,8 +103,7 @@ impl Site {
         Ok(files.try_call(request).await?.map(Either::Left))
     }
 
-    /// The path below the directory that an address means, if it is one of a file that is to be had. Names that would have to be
-    /// escaped are none of ours.
+    /// The relative path of the file that a URL path names, if it may be served. kiln publishes no names that need escapes.
     fn file<'p>(&self, path: &'p str) -> Option<&'p str> {
         let path = path.strip_prefix(self.prefix.as_str())?.strip_prefix('/')?;
         let plain =

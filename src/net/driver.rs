@@ -30,7 +30,7 @@ impl Driver {
         Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Waits for a call. What it waits for in turn has bounds of its own: see [`super::Pace`].
+    /// Waits for a call. What it waits for in turn has bounds of its own: see [`super::StallGuard`].
     pub fn wait<F: Future>(&self, call: F) -> F::Output {
         self.handle.block_on(call)
     }

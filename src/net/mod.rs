@@ -1,12 +1,9 @@
-//! What every client of a server needs, whatever the two talk of: a thread that drives its connections, bounds on how long
-//! it waits, and texts of others made fit to be shown.
+//! Shared by every network client: a thread that drives connections, bounds on waiting, and TLS set-up.
 
 mod driver;
-mod pace;
-mod said;
-mod trust;
+mod stall_guard;
+mod tls;
 
 pub use driver::Driver;
-pub use pace::{Late, Pace};
-pub use said::{chain, plain, said};
-pub use trust::{disbelief, is_loopback, provide_cryptography};
+pub use stall_guard::{Stall, StallGuard};
+pub use tls::{certificate_error, install_crypto_provider, is_loopback};

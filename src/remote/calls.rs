@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task;
 
 use super::RemoteError;
-use crate::net::{Driver, Pace};
+use crate::net::{Driver, StallGuard};
 
 /// How much of a file is sent at once.
 const PIECE: usize = 256 << 10;
@@ -57,7 +57,7 @@ impl Calls {
         let unseen = Duration::from_millis(bytes.saturating_mul(1000) / LEAST_PACE_UNSEEN);
         // gRPC's are large, and would be copied into each of those around them.
         let step = Box::pin(step);
-        Ok(Pace::new(self.timeout.saturating_add(unseen), LEAST_PACE).in_time(step).await?)
+        Ok(StallGuard::new(self.timeout.saturating_add(unseen), LEAST_PACE).in_time(step).await?)
     }
 
     /// Starts a request whose body is what `from` yields, and feeds it until the request has an outcome. A server may
@@ -73,7 +73,7 @@ impl Calls {
     {
         let (pieces, body) = mpsc::channel(PIECES);
         let mut request = Request(task::spawn(request(Body(body))));
-        let mut pace = self.pace();
+        let mut guard = self.guard();
         loop {
             let mut piece = vec![0; PIECE];
             let read = match fill(from, &mut piece) {
@@ -92,7 +92,7 @@ impl Calls {
                 }
                 room.as_mut().poll(context).map(Step::Room)
             });
-            match pace.in_time(step).await? {
+            match guard.in_time(step).await? {
                 Step::Room(Ok(room)) => room.send(Ok(Bytes::from(piece))),
                 // Nobody reads the body any more: the outcome is on its way.
                 Step::Room(Err(_)) => break,
@@ -102,15 +102,15 @@ impl Calls {
             if read == 0 {
                 break;
             }
-            pace.moved(read);
+            guard.add(read);
         }
         drop(pieces);
         ended(self.in_time(&mut request.0).await?)
     }
 
     /// The bounds of a transfer that begins now.
-    pub(super) fn pace(&self) -> Pace {
-        Pace::new(self.timeout, LEAST_PACE)
+    pub(super) fn guard(&self) -> StallGuard {
+        StallGuard::new(self.timeout, LEAST_PACE)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::net::Late;
+use crate::net::Stall;
 
 /// A request that came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +46,8 @@ impl RemoteError {
     }
 }
 
-impl From<Late> for RemoteError {
-    fn from(late: Late) -> Self {
-        Self::Unreachable(late.to_string())
+impl From<Stall> for RemoteError {
+    fn from(stall: Stall) -> Self {
+        Self::Unreachable(stall.to_string())
     }
 }

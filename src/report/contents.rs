@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
-use super::standing::{Messages, plain};
+use super::standing::Messages;
 use crate::lab::record::{self, Record};
+use crate::text::one_line_marked;
 
 /// So much of a log's end is kept, in bytes. It is what KCIDB takes.
 const TAIL: usize = 16 << 10;
@@ -45,8 +46,8 @@ pub(super) fn read_messages(bytes: &[u8]) -> Option<Messages> {
     let said: Said = serde_json::from_slice(bytes).ok()?;
     let errors = said.messages.iter().filter(|message| message.severity == "error");
     let shown = |message: &SaidOnce| match (&message.file, message.line) {
-        (Some(file), Some(line)) => plain(&format!("{file}:{line}: {}", message.text)),
-        _ => plain(&message.text),
+        (Some(file), Some(line)) => one_line_marked(&format!("{file}:{line}: {}", message.text)),
+        _ => one_line_marked(&message.text),
     };
     let first_errors = errors.take(ERRORS).map(shown).collect();
     Some(Messages { warnings: said.warnings, errors: said.errors, first_errors })

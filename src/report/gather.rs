@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::contents::{read_messages, read_record, tail};
-use super::standing::{Boot, Build, Node, STANDING_VERSION, Standing, State, Tree, plain, stamp};
+use super::standing::{Boot, Build, Node, STANDING_VERSION, Standing, State, Tree, stamp};
 use crate::graph::{Action, Body, Graph, NodeId};
 use crate::lab::record::Record;
 use crate::plan::manifest::{Field, Manifest, What};
 use crate::plan::{Basis, Plan, PlanError, Reason, UnpackedFrom, Verdict, World};
 use crate::spec::model::{Axis, OutputShape, Told};
 use crate::store::{Artifact, NodeRecord, Outcome, Run, StoreError};
+use crate::text::one_line_marked;
 
 /// The output of a boot in which a lab's results are.
 const RESULTS: &str = "results";
@@ -288,8 +289,10 @@ impl Look<'_> {
 fn stale(reasons: &[Reason], said: impl Fn(State, String) -> Node) -> Node {
     match reasons {
         [] | [Reason::NeverRan] => said(State::Unknown, Reason::NeverRan.to_string()),
-        [only] => said(State::Stale, plain(&only.to_string())),
-        [first, rest @ ..] => said(State::Stale, plain(&format!("{first}; and {} more", rest.len()))),
+        [only] => said(State::Stale, one_line_marked(&only.to_string())),
+        [first, rest @ ..] => {
+            said(State::Stale, one_line_marked(&format!("{first}; and {} more", rest.len())))
+        }
     }
 }
 
@@ -310,14 +313,14 @@ fn is_same(run: &Run, basis: Option<&Basis>) -> bool {
 /// What there is to say of a result, in a sentence.
 fn why(node: &Node, results: Option<&Record>) -> Option<String> {
     if let Some(record) = results {
-        return Some(plain(&record.message)).filter(|message| !message.is_empty());
+        return Some(one_line_marked(&record.message)).filter(|message| !message.is_empty());
     }
     match node.state {
         State::Infra => Some("its last run came to no outcome".to_owned()),
         State::Fail => {
             let error = node.messages.as_ref().and_then(|messages| messages.first_errors.first().cloned());
             let end = || node.log_tail.lines().rev().find(|line| !line.trim().is_empty());
-            error.or_else(|| end().map(|line| format!("its log ends with: {}", plain(line.trim()))))
+            error.or_else(|| end().map(|line| format!("its log ends with: {}", one_line_marked(line.trim()))))
         }
         State::Pass | State::Skipped | State::Unknown | State::Stale => None,
     }

@@ -9,8 +9,9 @@ use quick_junit::{
     NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestRerun, TestSuite,
 };
 
-use super::standing::{Boot, Build, Came, Node, Standing, State, plain};
+use super::standing::{Boot, Build, Came, Node, Standing, State};
 use crate::lab::record::{Case, Record};
+use crate::text::one_line_marked;
 
 /// As JUnit XML.
 pub fn junit(standing: &Standing) -> Result<String, SerializeError> {
@@ -124,7 +125,10 @@ fn tested_case(case: &Case, class: &str) -> TestCase {
     junit.set_classname(class);
     if let Some(value) = case.measurement {
         let unit = case.unit.as_deref().unwrap_or_default();
-        junit.add_property(Property::new("measurement", plain(&format!("{value} {unit}")).trim_end()));
+        junit.add_property(Property::new(
+            "measurement",
+            one_line_marked(&format!("{value} {unit}")).trim_end(),
+        ));
         // Of what is measured only a time is one.
         junit.time =
             matches!(unit, "s" | "seconds").then(|| Duration::try_from_secs_f64(value).ok()).flatten();
@@ -137,7 +141,7 @@ fn reruns(record: &Record) -> impl Iterator<Item = TestRerun> {
     record.attempts.iter().map(|attempt| {
         let place = attempt.device.as_ref().unwrap_or(&attempt.lab);
         let mut rerun = TestRerun::new(NonSuccessKind::Error);
-        rerun.set_type("infra").set_message(plain(&format!("{place}: {}", attempt.message)));
+        rerun.set_type("infra").set_message(one_line_marked(&format!("{place}: {}", attempt.message)));
         rerun
     })
 }

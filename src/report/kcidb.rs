@@ -11,8 +11,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::kcidb_names::{Origin, id, is_word, log_url, no_null, test_path, without_index};
-use super::standing::{Boot, Build, Came, Node, Standing, State, Tree, plain};
+use super::standing::{Boot, Build, Came, Node, Standing, State, Tree};
 use crate::lab::record::{Case, Suite};
+use crate::text::one_line_marked;
 
 /// The schema's version.
 const VERSION: (u32, u32) = (5, 3);
@@ -206,7 +207,7 @@ impl<'a> Runs<'a> {
         let (status, comment) = match Came::of(case) {
             Came::Passed => ("PASS", None),
             Came::Failed => ("FAIL", None),
-            Came::Skipped(reason) => ("SKIP", Some(no_null(&plain(&reason)))),
+            Came::Skipped(reason) => ("SKIP", Some(no_null(&one_line_marked(&reason)))),
             Came::Unknown => ("ERROR", None),
         };
         let number = case.measurement.filter(|value| value.is_finite()).map(|value| {
@@ -235,7 +236,7 @@ impl<'a> Runs<'a> {
             id: id(self.origin, &own),
             origin: self.origin.to_string(),
             environment: json!({
-                "comment": no_null(&plain(&format!("board {board}{place}"))),
+                "comment": no_null(&one_line_marked(&format!("board {board}{place}"))),
                 "misc": known(json!({
                     "board": board,
                     "device_type": device_type,

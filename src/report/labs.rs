@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::style::Style;
 use super::table::{Cell, columns};
-use crate::lab::lava::{Availability, Readiness, Surveyed};
+use crate::lab::lava::{Availability, DeviceState, LabInventory};
 use crate::spec::model::{Board, Lab, Project, Spec};
 
-/// Labs that can be asked, each with what it said, or why it is not used. `unheard`: those whose events can't be heard, and why.
+/// Labs that can be asked, each with what it said, or why it is not used. `without_events`: those whose events can't be heard, and why.
 pub fn labs(
     spec: &Spec,
-    looked_at: &[(&str, Result<&Surveyed, String>)],
-    unheard: &[(&str, String)],
+    inventories: &[(&str, Result<&LabInventory, String>)],
+    without_events: &[(&str, String)],
     wanted: &dyn Fn(&str) -> bool,
     style: Style,
 ) -> String {
@@ -22,7 +22,7 @@ pub fn labs(
             text.push_str(&format!("{} {name}: QEMU on this machine, {slots} at once\n", style.good("●")));
         }
     }
-    for (name, surveyed) in looked_at {
+    for (name, surveyed) in inventories {
         match surveyed {
             Err(why) => text.push_str(&format!("{} {name}: {why}\n", style.bad("●"))),
             Ok(surveyed) => {
@@ -31,7 +31,7 @@ pub fn labs(
                     "{} {name}: as {user}, who may submit and is neither staff nor administrator\n",
                     style.good("●")
                 ));
-                if let Some((_, why)) = unheard.iter().find(|(lab, _)| lab == name) {
+                if let Some((_, why)) = without_events.iter().find(|(lab, _)| lab == name) {
                     let warning = style.warn("no events");
                     text.push_str(&format!(
                         "    {warning}: their line {why}; jobs are looked at now and then\n"
@@ -41,7 +41,7 @@ pub fn labs(
             }
         }
     }
-    let boards = boards(project, looked_at, wanted, style);
+    let boards = boards(project, inventories, wanted, style);
     if !boards.is_empty() {
         text.push_str(&format!("\n{boards}"));
     }
@@ -49,7 +49,7 @@ pub fn labs(
 }
 
 /// The devices of the types that boards ask for. Others of the lab are none of ours.
-fn devices(project: &Project, lab: &str, surveyed: &Surveyed, style: Style) -> String {
+fn devices(project: &Project, lab: &str, surveyed: &LabInventory, style: Style) -> String {
     let mut asked: BTreeMap<&str, BTreeSet<Vec<String>>> = BTreeMap::new();
     for (_, board) in of_lab(project, lab) {
         asked.entry(&board.device_type.value).or_default().insert(tags(project, lab, board));
@@ -62,8 +62,10 @@ fn devices(project: &Project, lab: &str, surveyed: &Surveyed, style: Style) -> S
             for (device, readiness) in surveyed.readiness(device_type, &tags) {
                 any = true;
                 let (state, why) = match readiness {
-                    Ok(Readiness::Idle) => (word("idle", style.good("idle")), String::new()),
-                    Ok(Readiness::Busy) => (word("busy", style.warn("busy")), "a job would wait".to_owned()),
+                    Ok(DeviceState::Idle) => (word("idle", style.good("idle")), String::new()),
+                    Ok(DeviceState::Busy) => {
+                        (word("busy", style.warn("busy")), "a job would wait".to_owned())
+                    }
                     Err(why) => (word("refused", style.bad("refused")), why.to_string()),
                 };
                 rows.push(vec![Cell::text(device_type), Cell::text(device), state, Cell::text(why)]);
@@ -86,14 +88,14 @@ fn devices(project: &Project, lab: &str, surveyed: &Surveyed, style: Style) -> S
 /// Each board with what its labs have for it.
 fn boards(
     project: &Project,
-    looked_at: &[(&str, Result<&Surveyed, String>)],
+    inventories: &[(&str, Result<&LabInventory, String>)],
     wanted: &dyn Fn(&str) -> bool,
     style: Style,
 ) -> String {
     let mut rows: Vec<Vec<Cell>> = vec![["BOARD", "LAB", "NOW"].map(Cell::text).into()];
     for (name, board) in &project.boards {
         for lab in board.value.labs.iter().map(|lab| &lab.value).filter(|lab| wanted(lab)) {
-            let Some((_, surveyed)) = looked_at.iter().find(|(name, _)| name == lab) else { continue };
+            let Some((_, surveyed)) = inventories.iter().find(|(name, _)| name == lab) else { continue };
             let now = match surveyed {
                 Err(_) => word("no", style.bad("no")),
                 Ok(surveyed) => {

@@ -310,18 +310,6 @@ pub fn stamp(time: SystemTime) -> Option<Timestamp> {
     Timestamp::try_from(time).ok()?.round(Unit::Millisecond).ok()
 }
 
-/// A text from elsewhere as one line of a terminal: without escapes, and not without end.
-pub fn plain(text: &str) -> String {
-    const MOST: usize = 300;
-    let mut line: String =
-        text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(MOST + 1).collect();
-    if let Some((at, _)) = line.char_indices().nth(MOST) {
-        line.truncate(at);
-        line.push('…');
-    }
-    line
-}
-
 #[expect(clippy::ref_option, reason = "serde's signature")]
 fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     duration.map(|duration| (duration.as_secs_f64() * 1000.0).round() / 1000.0).serialize(serializer)

@@ -1,10 +1,11 @@
 //! Where builds and boots stand, for people.
 
 use super::results::{BootRow, BuildRow, table};
-use super::standing::{Boot, Build, Came, Counts, Node, Standing, State, plain};
+use super::standing::{Boot, Build, Came, Counts, Node, Standing, State};
 use super::style::{Style, duration};
 use super::table::Cell;
 use crate::lab::record::Record;
+use crate::text::one_line_marked;
 
 /// So many skipped cases of a boot are named.
 const NAMED: usize = 5;
@@ -88,7 +89,7 @@ fn boot_row(boot: &Boot, style: Style) -> BootRow {
     remarks.extend(skipped(boot));
     if let Some(record) = &boot.results {
         remarks.extend(tries(record));
-        remarks.extend(Some(plain(&record.page)).filter(|page| !page.is_empty()));
+        remarks.extend(Some(one_line_marked(&record.page)).filter(|page| !page.is_empty()));
     }
     BootRow { board: boot.board.clone(), test: boot.test.clone(), word: word(state, style), remarks }
 }
@@ -103,7 +104,9 @@ fn counts(counts: Counts) -> Vec<String> {
 fn skipped(boot: &Boot) -> Vec<String> {
     let cases = boot.suites().flat_map(|suite| suite.cases.iter().map(move |case| (suite, case)));
     let lines = cases.filter_map(|(suite, case)| match Came::of(case) {
-        Came::Skipped(reason) => Some(plain(&format!("skipped {}/{}: {reason}", suite.name, case.name))),
+        Came::Skipped(reason) => {
+            Some(one_line_marked(&format!("skipped {}/{}: {reason}", suite.name, case.name)))
+        }
         Came::Passed | Came::Failed | Came::Unknown => None,
     });
     let mut lines: Vec<String> = lines.collect();
@@ -125,7 +128,7 @@ fn tries(record: &Record) -> Option<String> {
         let place = attempt.device.as_ref().unwrap_or(&attempt.lab);
         text.push_str(&format!("; {when}: {place}: {}", attempt.message));
     }
-    Some(plain(&text))
+    Some(one_line_marked(&text))
 }
 
 fn word(state: State, style: Style) -> Cell {

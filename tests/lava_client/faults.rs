@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use kiln::lab::lava::{JobId, Lava, LavaError, Submit, Unusable};
+use kiln::lab::lava::{JobId, Lava, LavaError, SubmitError, Unusable};
 
 use crate::fake::{Fake, TOKEN, json, reply, reset};
 
@@ -44,7 +44,7 @@ fn html_with_200_is_no_lab() {
     }
     assert!(matches!(log(&lava), LavaError::Unexpected(_)));
     // It may be a page in front of a lab that took the job.
-    assert!(matches!(lava.submit(DEFINITION), Err(Submit::Unclear(LavaError::Unexpected(_)))));
+    assert!(matches!(lava.submit(DEFINITION), Err(SubmitError::Unconfirmed(LavaError::Unexpected(_)))));
     assert!(matches!(survey(&lava), Unusable::Unexpected(_)));
 }
 
@@ -55,7 +55,7 @@ fn nothing_is_no_answer() {
     for (call, error) in every_call(&lava) {
         assert!(matches!(error, LavaError::Unexpected(_)), "{call}: {error}");
     }
-    assert!(matches!(lava.submit(DEFINITION), Err(Submit::Unclear(_))));
+    assert!(matches!(lava.submit(DEFINITION), Err(SubmitError::Unconfirmed(_))));
     assert!(matches!(survey(&lava), Unusable::Unexpected(_)));
 }
 
@@ -86,7 +86,7 @@ fn a_redirect_is_never_followed() {
             assert!(matches!(error, LavaError::Unexpected(_)), "{call}: {error}");
         }
         assert!(matches!(log(&lava), LavaError::Unexpected(_)));
-        assert!(matches!(lava.submit(DEFINITION), Err(Submit::Refused(_))));
+        assert!(matches!(lava.submit(DEFINITION), Err(SubmitError::Refused(_))));
         let Unusable::Unexpected(text) = survey(&lava) else { panic!("{status}") };
         assert!(text.contains("elsewhere"), "{text}");
     }
@@ -102,7 +102,7 @@ fn one_that_answers_500_has_failed() {
         assert!(error.may_pass(), "{call}");
     }
     assert!(matches!(log(&lava), LavaError::Failed(_)));
-    assert!(matches!(lava.submit(DEFINITION), Err(Submit::Unclear(LavaError::Failed(_)))));
+    assert!(matches!(lava.submit(DEFINITION), Err(SubmitError::Unconfirmed(LavaError::Failed(_)))));
     assert!(matches!(survey(&lava), Unusable::Unexpected(_)));
 }
 
@@ -119,7 +119,7 @@ fn a_byte_now_and_then_is_too_slow() {
         assert!(matches!(error, LavaError::Slow(_)), "{call}: {error}");
     }
     assert!(matches!(log(&lava), LavaError::Slow(_)));
-    assert!(matches!(lava.submit(DEFINITION), Err(Submit::Unclear(LavaError::Slow(_)))));
+    assert!(matches!(lava.submit(DEFINITION), Err(SubmitError::Unconfirmed(LavaError::Slow(_)))));
     assert!(matches!(survey(&lava), Unusable::Slow(_)));
 }
 
@@ -131,7 +131,7 @@ fn one_that_says_nothing_is_too_slow() {
         assert!(matches!(error, LavaError::Slow(_)), "{call}: {error}");
     }
     assert!(matches!(log(&lava), LavaError::Slow(_)));
-    assert!(matches!(lava.submit(DEFINITION), Err(Submit::Unclear(LavaError::Slow(_)))));
+    assert!(matches!(lava.submit(DEFINITION), Err(SubmitError::Unconfirmed(LavaError::Slow(_)))));
     // Whoever asks may be more hasty still.
     let lava = fake.client();
     let state = lava.survey(Duration::from_millis(500)).state;
@@ -158,7 +158,7 @@ fn a_job_may_be_there_when_the_connection_breaks_after_it_was_sent() {
         reset(stream);
     });
     match fake.client().submit(DEFINITION) {
-        Err(Submit::Unclear(LavaError::Unreachable(_))) => {}
+        Err(SubmitError::Unconfirmed(LavaError::Unreachable(_))) => {}
         other => panic!("{other:?}"),
     }
     assert_eq!(fake.seen().len(), 1, "it is not sent again");
@@ -177,7 +177,7 @@ fn no_job_is_there_when_there_was_no_connection() {
             "{call}: {error}"
         );
     }
-    assert!(matches!(lava.submit(DEFINITION), Err(Submit::NotSent(LavaError::Unreachable(_)))));
+    assert!(matches!(lava.submit(DEFINITION), Err(SubmitError::NotSent(LavaError::Unreachable(_)))));
     assert!(matches!(survey(&lava), Unusable::Unreachable(_)));
 }
 
@@ -187,7 +187,7 @@ fn no_job_is_there_when_encryption_could_not_be_agreed_on() {
     let mut settings = fake.settings(Duration::from_secs(10));
     settings.url = settings.url.replace("http:", "https:");
     let lava = Lava::new("plain", settings).unwrap();
-    assert!(matches!(lava.submit(DEFINITION), Err(Submit::NotSent(_))));
+    assert!(matches!(lava.submit(DEFINITION), Err(SubmitError::NotSent(_))));
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn a_job_whose_number_does_not_come_may_be_there() {
     for answer in [r#"{"message":"ok"}"#, r#"{"job_ids":[]}"#, r#"{"job_ids":[1,2]}"#, r#"{"job_ids":["x"]}"#]
     {
         let fake = Fake::start(move |_, stream| reply(stream, 201, "application/json", answer.as_bytes()));
-        assert!(matches!(fake.client().submit(DEFINITION), Err(Submit::Unclear(_))), "{answer}");
+        assert!(matches!(fake.client().submit(DEFINITION), Err(SubmitError::Unconfirmed(_))), "{answer}");
     }
     let fake = Fake::start(|_, stream| reply(stream, 201, "application/json", br#"{"job_ids":[7]}"#));
     assert_eq!(fake.client().submit(DEFINITION).unwrap(), JobId(7));

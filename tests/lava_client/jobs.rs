@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use kiln::lab::lava::{Events, Health, JobId, LavaError, State, Submit, Verdict};
+use kiln::lab::lava::{Events, Health, JobId, LavaError, State, SubmitError, Verdict};
 
 use crate::definitions::{Definition, Files};
 use crate::lab::{Lab, PATIENCE, ended, log, verdict};
@@ -45,7 +45,7 @@ fn what_is_refused_makes_no_job() {
     let name = fresh("refused");
     let good = Definition::new(&name, &files);
     let refused = |definition: &str| match lava.submit(definition) {
-        Err(Submit::Refused(LavaError::Invalid(why))) => why,
+        Err(SubmitError::Refused(LavaError::Invalid(why))) => why,
         other => panic!("{other:?}"),
     };
     let nowhere = good.clone().with(|definition| definition.device_type = "nowhere".to_owned());
@@ -56,7 +56,7 @@ fn what_is_refused_makes_no_job() {
 
     // A tag that the lab has never heard of breaks it, and nobody could tell from that alone.
     let tagged = good.with(|definition| definition.more = "tags: [nowhere]".to_owned());
-    assert!(matches!(lava.submit(&tagged.text()), Err(Submit::Unclear(LavaError::Failed(_)))));
+    assert!(matches!(lava.submit(&tagged.text()), Err(SubmitError::Unconfirmed(LavaError::Failed(_)))));
     assert_eq!(lab.script(&["jobs", "submitter", &name]), "0");
     assert_eq!(lava.find(&name, SystemTime::now()).unwrap(), []);
 }

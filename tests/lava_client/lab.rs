@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kiln::lab::lava::{Job, JobId, Judged, Lava, Results, Settings, State, Token, judge};
+use kiln::lab::lava::{Job, JobId, Judgement, Lava, Results, Settings, State, Token, judge};
 
 /// How long a job may take. Machines that run tests are busy, and QEMU has no KVM.
 pub const PATIENCE: Duration = Duration::from_mins(8);
@@ -84,7 +84,7 @@ pub fn ended(lava: &Lava, id: JobId) -> (Job, Results) {
 }
 
 /// What came of a job, once it has ended.
-pub fn verdict(lava: &Lava, id: JobId) -> Judged {
+pub fn verdict(lava: &Lava, id: JobId) -> Judgement {
     let (job, results) = ended(lava, id);
     judge(&job, &results, &[], jiff::civil::date(2026, 11, 22))
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use kiln::lab::lava::{Events, LavaError, Submit, Unusable, Verdict};
+use kiln::lab::lava::{Events, LavaError, SubmitError, Unusable, Verdict};
 
 use crate::definitions::{Definition, Files};
 use crate::lab::{Lab, verdict};
@@ -45,7 +45,7 @@ fn a_job_goes_on_while_its_lab_is_away() {
     gone(lava.log(id, &mut Vec::new()));
     gone(lava.find("kiln-outage", began).map(drop));
     gone(lava.validate(&definition));
-    assert!(matches!(lava.submit(&definition), Err(Submit::NotSent(LavaError::Unreachable(_)))));
+    assert!(matches!(lava.submit(&definition), Err(SubmitError::NotSent(LavaError::Unreachable(_)))));
     assert!(matches!(lava.survey(Duration::from_mins(1)).state, Err(Unusable::Unreachable(_))));
     assert!(!events.wait(id, Duration::from_millis(1)) || !events.wait(id, Duration::from_millis(1)));
     drop(stopped);

@@ -3,13 +3,15 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use kiln::lab::lava::{Availability, Lava, LavaError, Refusal, Surveyed, Token, Unusable, Why};
+use kiln::lab::lava::{
+    Availability, LabInventory, Lava, LavaError, Token, Unavailable, UnavailableReason, Unusable,
+};
 
 use crate::lab::Lab;
 
 const WITHIN: Duration = Duration::from_mins(1);
 
-fn survey(lava: &Lava) -> Result<Surveyed, Unusable> {
+fn survey(lava: &Lava) -> Result<LabInventory, Unusable> {
     lava.survey(WITHIN).state
 }
 
@@ -68,7 +70,7 @@ fn whether_we_administer_a_device_is_told() {
 /// Why there is nothing, as the user reads it.
 fn refusals(availability: Availability) -> Vec<String> {
     let Availability::None(refusals) = availability else { panic!("{availability:?}") };
-    let text = |refusal: &Refusal| match &refusal.device {
+    let text = |refusal: &Unavailable| match &refusal.device {
         Some(device) => format!("{device}: {}", refusal.why),
         None => refusal.why.to_string(),
     };
@@ -140,6 +142,9 @@ fn what_there_is_to_boot_on_is_what_would_run_a_job() {
 fn a_reason_is_typed() {
     let lab = Lab::take();
     let surveyed = survey(&lab.client("submitter")).unwrap();
-    let expected = Refusal { device: Some("aarch64-1".to_owned()), why: Why::Health("Bad".to_owned()) };
+    let expected = Unavailable {
+        device: Some("aarch64-1".to_owned()),
+        why: UnavailableReason::Health("Bad".to_owned()),
+    };
     assert_eq!(surveyed.availability("qemu-aarch64", &[]), Availability::None(vec![expected]));
 }

@@ -7,7 +7,7 @@ use nix::unistd::geteuid;
 use super::{Finding, State, of_tool};
 use crate::exec::sandbox::{Probe, Sandbox, probe_images};
 use crate::host::binfmt::{self, BinfmtError, Fault, Machine};
-use crate::kinds::locked::unlocked;
+use crate::kinds::mirrors::unlocked;
 use crate::spec::model::Spec;
 
 /// What there is for roots; it is needed where the project has any.

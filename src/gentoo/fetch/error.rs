@@ -1,38 +1,38 @@
-//! What can go wrong with mirrors, and what of it may pass.
+//! Errors of downloads from mirrors, and which of them are temporary.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::net::Late;
+use crate::net::Stall;
 
-/// Why something did not come.
+/// Why a download failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// A mirror's address is none.
+    /// A mirror's address is invalid.
     #[error("the mirror {address:?} can't be used: {problem}")]
     Address {
-        /// As it was written, without what may be secret.
+        /// The address, without possible secrets.
         address: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// No mirror has it as it should be.
+    /// No mirror has a valid copy.
     #[error("no mirror gives {path}: {}", problems.join("; "))]
     Mirrors {
-        /// What was asked for, relative to a mirror's root.
+        /// The requested path, relative to a mirror's root.
         path: String,
-        /// What each of them did, the first first.
+        /// The error of each mirror, in order.
         problems: Vec<String>,
     },
-    /// It can't be kept here.
+    /// A local file operation failed.
     #[error("{}: {source}", path.display())]
     Local {
         /// The file.
         path: PathBuf,
-        /// What failed.
+        /// The cause.
         source: io::Error,
     },
-    /// Whoever watched ended it. What has come is kept for the next time.
+    /// The caller stopped it. The partial file is kept.
     #[error("it was cancelled")]
     Cancelled,
 }
@@ -42,71 +42,71 @@ impl FetchError {
         Self::Local { path: path.to_owned(), source }
     }
 
-    pub(super) fn mirrors(path: &str, problems: Vec<Noted>) -> Self {
+    pub(super) fn mirrors(path: &str, problems: Vec<MirrorFailure>) -> Self {
         let problems = problems.into_iter().map(|(_, mirror, problem)| format!("{mirror}: {problem}"));
         Self::Mirrors { path: path.to_owned(), problems: problems.collect() }
     }
 }
 
-/// What a mirror did.
+/// Why a mirror failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MirrorProblem {
-    /// It was not reached.
+    /// It can't be reached.
     #[error("it can't be reached: {0}")]
     Unreachable(String),
-    /// Nothing came for as long.
+    /// It sent nothing for this many seconds.
     #[error("nothing came for {0} s")]
     Silent(u64),
-    /// What comes, comes too slowly.
+    /// It is slower than this many bytes a second.
     #[error("it is slower than {0} bytes a second")]
     Slow(u64),
-    /// The connection ended early.
+    /// The connection ended after this many bytes.
     #[error("the connection broke off after {0} bytes")]
     BrokeOff(u64),
-    /// It does not have it. Mirrors keep the last few builds.
+    /// It does not have the file. Mirrors keep the last few builds.
     #[error(
         "it does not have the file (mirrors keep the last few builds and trees: `kiln update` takes later ones)"
     )]
     Missing,
-    /// It sends us elsewhere.
+    /// It redirects.
     #[error("it redirects to {0}, which is not followed: name that mirror if it is one")]
     Redirect(String),
-    /// Another answer than those expected.
+    /// An unexpected status.
     #[error("it answers {0}")]
     Status(u16),
-    /// A page for people, from a portal or an error handler.
+    /// An HTML page, from a portal or an error handler.
     #[error("it answers with a page (text/html) instead of the file")]
     Page,
     /// It has a file of another size.
     #[error("its file has {found} bytes where there should be {wanted}")]
     Size {
-        /// What it announces.
+        /// The announced size.
         found: u64,
-        /// What there should be.
+        /// The expected size.
         wanted: u64,
     },
-    /// It sends more than it announced, or than anybody reads.
+    /// It sends more than the expected size, or than the limit.
     #[error("it sends more than {0} bytes")]
     TooMuch(u64),
-    /// An answer that makes no sense.
+    /// A malformed response.
     #[error("{0}")]
-    Nonsense(&'static str),
-    /// What came is not what it should be.
+    Malformed(&'static str),
+    /// The content is invalid.
     #[error("{0}")]
     Content(String),
 }
 
-impl From<Late> for MirrorProblem {
-    fn from(late: Late) -> Self {
-        match late {
-            Late::Silent(time) => Self::Silent(time.as_secs()),
-            Late::Slow(pace) => Self::Slow(pace),
+impl From<Stall> for MirrorProblem {
+    fn from(stall: Stall) -> Self {
+        match stall {
+            Stall::Silent(time) => Self::Silent(time.as_secs()),
+            Stall::Slow(rate) => Self::Slow(rate),
         }
     }
 }
 
 impl MirrorProblem {
-    /// Whether another try may help.
+    /// Whether the error is temporary.
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Silent(_) | Self::BrokeOff(_) => true,
@@ -116,11 +116,11 @@ impl MirrorProblem {
     }
 }
 
-/// A mirror by its place in the list and its address, and its last problem.
-pub(super) type Noted = (usize, String, MirrorProblem);
+/// The index and the address of a mirror, with its last problem.
+pub(super) type MirrorFailure = (usize, String, MirrorProblem);
 
-/// Notes a mirror's problem in place of an earlier one.
-pub(super) fn note(problems: &mut Vec<Noted>, index: usize, mirror: &str, problem: MirrorProblem) {
+/// Records a mirror's problem in place of an earlier one.
+pub(super) fn note(problems: &mut Vec<MirrorFailure>, index: usize, mirror: &str, problem: MirrorProblem) {
     match problems.iter_mut().find(|(other, ..)| *other == index) {
         Some(noted) => noted.2 = problem,
         None => problems.push((index, mirror.to_owned(), problem)),

@@ -1,11 +1,11 @@
-//! Texts and large files from mirrors.
+//! Downloads small texts and large files from mirrors.
 //!
-//! A mirror may be gone, slow, behind, or not what it says. So each has its turn, nothing is waited for without a bound, no
-//! redirect is followed, and what comes is believed for its digests or its signature alone. A file that breaks off is gone
-//! on with, on the same mirror or on the next, in this run or in a later one.
+//! A mirror may be unreachable, slow, outdated or hostile. So mirrors are tried in turn, every wait is bounded, redirects are
+//! not followed, and content is only trusted for its digest or signature. An interrupted download is resumed, from the same
+//! mirror or the next one, in the same run or a later one.
 
 mod error;
-mod part;
+mod partial_file;
 mod transfer;
 
 use std::fs;
@@ -18,72 +18,73 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
 use super::digests::{Digests, Hashing, Sha512Sum};
-use crate::net::{Driver, Pace, chain, is_loopback, provide_cryptography};
+use crate::net::{Driver, StallGuard, install_crypto_provider, is_loopback};
+use crate::text::error_chain;
 
 pub use error::{FetchError, MirrorProblem};
 
-use part::Part;
+use partial_file::PartialFile;
 use transfer::{Stop, Transfer};
 
-/// How often all mirrors have their turn.
+/// The number of rounds over all mirrors.
 const ROUNDS: usize = 2;
 
-/// How long to wait before the second round.
+/// The wait between rounds.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How often a mirror that breaks off is gone on with at once, as long as each time brings something.
-const BREAKS: usize = 20;
+/// How often an interrupted download is resumed at once from the same mirror, if each attempt makes progress.
+const MAX_RESUMES: usize = 20;
 
-/// How patient we are with a mirror.
+/// The limits of a transfer.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// How long it may take to answer, and to send more of an answer.
-    pub standstill: Duration,
-    /// The least that a transfer must come to on the whole, in bytes a second.
-    pub pace: u64,
+pub struct TransferLimits {
+    /// How long a mirror may take to answer or to send more data.
+    pub timeout: Duration,
+    /// The minimum overall rate, in bytes a second.
+    pub min_rate: u64,
 }
 
-impl Patience {
-    /// The bounds of an answer that is asked for now.
-    fn pace(self) -> Pace {
-        Pace::new(self.standstill, self.pace)
+impl TransferLimits {
+    /// A guard for a transfer that starts now.
+    fn guard(self) -> StallGuard {
+        StallGuard::new(self.timeout, self.min_rate)
     }
 }
 
-impl Default for Patience {
+impl Default for TransferLimits {
     fn default() -> Self {
-        Self { standstill: Duration::from_secs(30), pace: 16 << 10 }
+        Self { timeout: Duration::from_secs(30), min_rate: 16 << 10 }
     }
 }
 
-/// A large file, by what is known of it before it is there.
+/// What is known of a large file before its download.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// Its size, and two digests.
+pub enum ExpectedFile {
+    /// Its size and two digests.
     Sized {
         /// In bytes.
         size: u64,
-        /// Both of which its content has to have.
+        /// Its digests.
         digests: Digests,
     },
-    /// One digest, and nothing of its size.
+    /// One digest, and no size.
     Bounded {
-        /// As much as is taken, in bytes.
+        /// The largest accepted size, in bytes.
         most: u64,
-        /// Of its content.
+        /// Its digest.
         sha512: Sha512Sum,
     },
 }
 
-impl Wanted {
-    /// The most that it can have, in bytes.
+impl ExpectedFile {
+    /// Its largest possible size, in bytes.
     fn most(&self) -> u64 {
         match self {
             Self::Sized { size: most, .. } | Self::Bounded { most, .. } => *most,
         }
     }
 
-    /// Its size in bytes, if that is known.
+    /// Its size in bytes, if known.
     fn size(&self) -> Option<u64> {
         match self {
             Self::Sized { size, .. } => Some(*size),
@@ -91,7 +92,7 @@ impl Wanted {
         }
     }
 
-    /// Whether this is it.
+    /// Whether content with these digests is the file.
     fn is(&self, digests: &Digests) -> bool {
         match self {
             Self::Sized { digests: wanted, .. } => wanted == digests,
@@ -100,26 +101,26 @@ impl Wanted {
     }
 }
 
-/// How far a file has come.
+/// The progress of a download.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<'a> {
-    /// Which mirror it comes from.
+    /// The current mirror.
     pub mirror: &'a str,
-    /// Bytes that are there, those of earlier runs included.
+    /// Bytes present, including those of earlier runs.
     pub done: u64,
 }
 
-/// Is told how far a file has come, and may end it.
+/// Receives the progress of a download and may stop it.
 pub type Watch<'a> = &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>;
 
-/// Mirrors of the same files, in the order in which they are asked.
+/// Mirrors of the same files, in the order in which they are tried.
 pub struct Mirrors {
     mirrors: Vec<Mirror>,
-    patience: Patience,
+    limits: TransferLimits,
     driver: Driver,
 }
 
-/// One of them.
+/// One mirror.
 struct Mirror {
     /// Ends with a slash.
     base: Url,
@@ -127,24 +128,24 @@ struct Mirror {
 }
 
 impl Mirrors {
-    /// The mirrors at these addresses, none of which is asked yet.
+    /// The mirrors at these addresses. Sends no request.
     pub fn new<'a>(
         addresses: impl IntoIterator<Item = &'a str>,
-        patience: Patience,
+        limits: TransferLimits,
     ) -> Result<Self, FetchError> {
         let mirrors: Vec<_> =
-            addresses.into_iter().map(|address| Mirror::new(address, patience)).collect::<Result<_, _>>()?;
+            addresses.into_iter().map(|address| Mirror::new(address, limits)).collect::<Result<_, _>>()?;
         if mirrors.is_empty() {
             let problem = "no mirror is named".to_owned();
             return Err(FetchError::Address { address: String::new(), problem });
         }
         let driver =
             Driver::new("kiln-mirrors").map_err(|source| FetchError::local(Path::new("."), source))?;
-        Ok(Self { mirrors, patience, driver })
+        Ok(Self { mirrors, limits, driver })
     }
 
-    /// Gets a text of at most `most` bytes, and has it read: the first mirror whose text can be read counts. What `read`
-    /// says of another goes into the error.
+    /// Downloads a text of at most `most` bytes and parses it with `read`. Returns the value of the first mirror whose text
+    /// parses; errors of `read` become part of the error.
     pub fn text<T>(
         &self,
         path: &str,
@@ -155,7 +156,7 @@ impl Mirrors {
         for round in 0..ROUNDS {
             for (index, mirror) in self.mirrors.iter().enumerate() {
                 let got = mirror.at(path).and_then(|url| {
-                    let transfer = Transfer { client: &mirror.client, url, patience: self.patience };
+                    let transfer = Transfer { client: &mirror.client, url, limits: self.limits };
                     self.driver.wait(transfer.text(most))
                 });
                 let problem = match got.map(|bytes| read(&bytes)) {
@@ -173,23 +174,22 @@ impl Mirrors {
         Err(FetchError::mirrors(path, problems))
     }
 
-    /// Gets a file, and puts it at `to` when it is whole and has its digests. Nothing is done if it is there already: what is
-    /// there under that name came by this way.
+    /// Downloads a file, and moves it to `to` once it is complete and has the expected digests. A file at `to` that still has
+    /// them is not downloaded again.
     ///
-    /// What comes is written to what `start` makes as well, from the file's first byte on, so that a signature can be
-    /// checked meanwhile; `start` is called again where a transfer has to begin anew. The one that has seen the whole file
-    /// is given back, also where the file was there.
+    /// All bytes are also written to a sink from `start`, from the first byte on, so that a signature can be checked on the way.
+    /// `start` is called again where a transfer restarts. Returns the sink that received the whole file.
     pub fn file<S: Write>(
         &self,
         path: &str,
-        wanted: &Wanted,
+        wanted: &ExpectedFile,
         to: &Path,
         mut start: impl FnMut() -> S,
         watch: Watch<'_>,
     ) -> Result<S, FetchError> {
         let local = |source| FetchError::local(to, source);
-        // Another process may be getting the same file.
-        let mut part = Part::open(to).map_err(local)?;
+        // Another process may be downloading the same file.
+        let mut part = PartialFile::open(to).map_err(local)?;
         if let Some(sink) = reread(to, wanted, start(), &mut part).map_err(local)? {
             return Ok(sink);
         }
@@ -212,13 +212,13 @@ impl Mirrors {
         Err(FetchError::mirrors(path, problems))
     }
 
-    /// Gets a file from one mirror, going on as long as it brings something.
+    /// Downloads a file from one mirror, and resumes as long as the mirror makes progress.
     fn file_from<S: Write>(
         &self,
         mirror: &Mirror,
         path: &str,
-        wanted: &Wanted,
-        part: &mut Part,
+        wanted: &ExpectedFile,
+        part: &mut PartialFile,
         start: &mut impl FnMut() -> S,
         watch: Watch<'_>,
     ) -> Result<Result<S, MirrorProblem>, FetchError> {
@@ -228,23 +228,23 @@ impl Mirrors {
         };
         let mut restart = || Sink { hashing: Hashing::default(), other: start() };
         let base = mirror.base.as_str();
-        let mut told = |done| watch(Progress { mirror: base, done });
-        // What is there counts as well: it is read once more.
+        let mut progress = |done| watch(Progress { mirror: base, done });
+        // The partial file counts as well: feed it to the sink.
         let mut sink = restart();
         part.replay(wanted.most(), &mut sink).map_err(|error| part.local(error))?;
         if wanted.is(&sink.hashing.clone().finish()) {
-            // It was whole, and has not been put in its place.
+            // It was complete, but not yet moved to its place.
             return Ok(Ok(sink.other));
         }
         let mut is_resumed = sink.hashing.size() > 0;
         let mut breaks = 0;
         loop {
             let before = sink.hashing.size();
-            let transfer = Transfer { client: &mirror.client, url: url.clone(), patience: self.patience };
-            let came = self.driver.wait(transfer.file(wanted, part, &mut sink, &mut restart, &mut told));
+            let transfer = Transfer { client: &mirror.client, url: url.clone(), limits: self.limits };
+            let came = self.driver.wait(transfer.file(wanted, part, &mut sink, &mut restart, &mut progress));
             match came {
                 Ok(()) => {}
-                // All of it is there, whatever became of the connection.
+                // The file is complete, whatever happened to the connection.
                 Err(Stop::Mirror(problem))
                     if problem.may_pass() && wanted.is(&sink.hashing.clone().finish()) => {}
                 Err(Stop::Mirror(problem)) => {
@@ -252,7 +252,7 @@ impl Mirrors {
                         part.clear().map_err(|error| part.local(error))?;
                     }
                     breaks += 1;
-                    if problem.may_pass() && sink.hashing.size() > before && breaks < BREAKS {
+                    if problem.may_pass() && sink.hashing.size() > before && breaks < MAX_RESUMES {
                         continue;
                     }
                     return Ok(Err(problem));
@@ -268,23 +268,28 @@ impl Mirrors {
                 let problem = "what came has other digests than it should have";
                 return Ok(Err(MirrorProblem::Content(problem.to_owned())));
             }
-            // What was there before may have been wrong: once more from the start, for the mirror's sake.
+            // The resumed part may have been wrong: retry this mirror from the start.
             is_resumed = false;
             sink = restart();
         }
     }
 }
 
-/// How much of a file is here from earlier runs, in bytes.
-pub fn is_here(to: &Path) -> u64 {
-    [to.to_owned(), part::path(to)]
+/// How much of a file is on disk from earlier runs, in bytes.
+pub fn bytes_on_disk(to: &Path) -> u64 {
+    [to.to_owned(), partial_file::path(to)]
         .iter()
         .find_map(|path| fs::metadata(path).ok())
         .map_or(0, |stat| stat.len())
 }
 
-/// Has a file seen that is there. One that has changed since it came is none.
-fn reread<S: Write>(path: &Path, wanted: &Wanted, other: S, part: &mut Part) -> io::Result<Option<S>> {
+/// Feeds the file at `path` to `other` if it has the expected digests. Removes it otherwise.
+fn reread<S: Write>(
+    path: &Path,
+    wanted: &ExpectedFile,
+    other: S,
+    part: &mut PartialFile,
+) -> io::Result<Option<S>> {
     let mut file = match fs::File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
@@ -299,7 +304,7 @@ fn reread<S: Write>(path: &Path, wanted: &Wanted, other: S, part: &mut Part) -> 
     Ok(None)
 }
 
-/// Where a file's bytes go, besides to disk.
+/// Receives a file's bytes, besides the disk.
 struct Sink<S> {
     hashing: Hashing,
     other: S,
@@ -318,9 +323,9 @@ impl<S: Write> Write for Sink<S> {
 }
 
 impl Mirror {
-    fn new(address: &str, patience: Patience) -> Result<Self, FetchError> {
+    fn new(address: &str, limits: TransferLimits) -> Result<Self, FetchError> {
         let wrong = |problem: &str| FetchError::Address {
-            // What stands before an @ may be a password.
+            // The part before @ may be a password.
             address: address.rsplit('@').next().unwrap_or_default().to_owned(),
             problem: problem.to_owned(),
         };
@@ -336,7 +341,7 @@ impl Mirror {
         }
         let path = format!("{}/", base.path().trim_end_matches('/'));
         base.set_path(&path);
-        let client = client(&base, patience).map_err(|error| wrong(&chain(&error)))?;
+        let client = client(&base, limits).map_err(|error| wrong(&error_chain(&error)))?;
         Ok(Self { base, client })
     }
 
@@ -348,11 +353,11 @@ impl Mirror {
     }
 }
 
-fn client(base: &Url, patience: Patience) -> reqwest::Result<Client> {
-    provide_cryptography();
+fn client(base: &Url, limits: TransferLimits) -> reqwest::Result<Client> {
+    install_crypto_provider();
     let builder = || {
         let builder = Client::builder()
-            .connect_timeout(patience.standstill)
+            .connect_timeout(limits.timeout)
             .redirect(Policy::none())
             .referer(false)
             .user_agent(concat!("kiln/", env!("CARGO_PKG_VERSION")));
@@ -360,7 +365,7 @@ fn client(base: &Url, patience: Patience) -> reqwest::Result<Client> {
     };
     let built = builder().build();
     if base.scheme() == "http" {
-        // A machine without authorities can do without them here.
+        // http needs no certificate authorities, so a machine without any will do.
         return built.or_else(|_| builder().tls_certs_only(std::iter::empty()).build());
     }
     built

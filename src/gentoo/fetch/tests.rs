@@ -13,19 +13,19 @@ use crate::gentoo::tests::{Fake, Nginx};
 const PATH: &str = "releases/amd64/autobuilds/20250928T170227Z/stage3.tar.xz";
 
 /// No test waits for as long unless something is wrong.
-const PATIENT: Patience = Patience { standstill: Duration::from_mins(1), pace: 1000 };
+const PATIENT: TransferLimits = TransferLimits { timeout: Duration::from_mins(1), min_rate: 1000 };
 
 /// For servers that are not worth waiting for.
-const IMPATIENT: Patience = Patience { standstill: Duration::from_secs(3), pace: 1000 };
+const IMPATIENT: TransferLimits = TransferLimits { timeout: Duration::from_secs(3), min_rate: 1000 };
 
 fn content() -> Vec<u8> {
     // Large enough to come in many pieces.
     (0..3_000_000_u32).map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect()
 }
 
-fn wanted(content: &[u8]) -> Wanted {
+fn wanted(content: &[u8]) -> ExpectedFile {
     let (digests, size) = Hashing::of(content).unwrap();
-    Wanted::Sized { size, digests }
+    ExpectedFile::Sized { size, digests }
 }
 
 /// nginx with the file in it.
@@ -58,8 +58,8 @@ impl Place {
         self.get_with(mirrors, PATIENT)
     }
 
-    fn get_with(&self, mirrors: &[&str], patience: Patience) -> Result<(), FetchError> {
-        let mirrors = Mirrors::new(mirrors.iter().copied(), patience).unwrap();
+    fn get_with(&self, mirrors: &[&str], limits: TransferLimits) -> Result<(), FetchError> {
+        let mirrors = Mirrors::new(mirrors.iter().copied(), limits).unwrap();
         let seen = mirrors
             .file(PATH, &wanted(&content()), &self.to(), Vec::new, &mut |_| ControlFlow::Continue(()))?;
         assert!(seen == content(), "{} bytes were seen", seen.len());
@@ -254,7 +254,7 @@ fn a_file_of_unknown_size_comes_by_its_digest() {
     let (digests, _) = Hashing::of(&*content()).unwrap();
     let sha512 = Sha512Sum::from_hex(&digests.sha512()).unwrap();
     let get = |place: &Place, most, mirrors: &[&str]| {
-        let wanted = Wanted::Bounded { most, sha512: sha512.clone() };
+        let wanted = ExpectedFile::Bounded { most, sha512: sha512.clone() };
         let mirrors = Mirrors::new(mirrors.iter().copied(), PATIENT).unwrap();
         let got = mirrors.file(PATH, &wanted, &place.to(), Vec::new, &mut |_| ControlFlow::Continue(()));
         assert!(got.is_err() || fs::read(place.to()).unwrap() == content());

@@ -1,4 +1,4 @@
-//! One request to one mirror.
+//! A request to one mirror.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -10,15 +10,16 @@ use reqwest::header::{
 use reqwest::{Client, Response, StatusCode, Url};
 
 use super::error::MirrorProblem;
-use super::part::Part;
-use super::{Patience, Wanted};
-use crate::net::{Pace, chain, plain};
+use super::partial_file::PartialFile;
+use super::{ExpectedFile, TransferLimits};
+use crate::net::StallGuard;
+use crate::text::{error_chain, one_line};
 
-/// What is asked of whom.
+/// A request to one mirror.
 pub(super) struct Transfer<'a> {
     pub client: &'a Client,
     pub url: Url,
-    pub patience: Patience,
+    pub limits: TransferLimits,
 }
 
 /// Why a transfer ended early.
@@ -35,7 +36,7 @@ impl From<MirrorProblem> for Stop {
 }
 
 impl Transfer<'_> {
-    /// A small file as a whole.
+    /// Downloads a small file.
     pub async fn text(&self, most: u64) -> Result<Vec<u8>, MirrorProblem> {
         let mut answer = self.ask(HeaderMap::new()).await?;
         if answer.status() != StatusCode::OK {
@@ -45,9 +46,9 @@ impl Transfer<'_> {
         if length(&answer).is_some_and(|length| length > most) {
             return Err(MirrorProblem::TooMuch(most));
         }
-        let mut pace = self.patience.pace();
+        let mut guard = self.limits.guard();
         let mut bytes = Vec::new();
-        while let Some(piece) = next(&mut pace, &mut answer).await? {
+        while let Some(piece) = next(&mut guard, &mut answer).await? {
             bytes.extend_from_slice(&piece);
             if bytes.len() as u64 > most {
                 return Err(MirrorProblem::TooMuch(most));
@@ -56,15 +57,15 @@ impl Transfer<'_> {
         Ok(bytes)
     }
 
-    /// What is missing of a file. `sink` has seen the part that is there; where the mirror begins anew, a new
-    /// one takes its place.
-    pub async fn file<S: Write + Seen>(
+    /// Downloads the missing rest of a file. `sink` has received the present part; where the mirror restarts the file, a new
+    /// sink replaces it.
+    pub async fn file<S: Write + BytesSeen>(
         &self,
-        wanted: &Wanted,
-        part: &mut Part,
+        wanted: &ExpectedFile,
+        part: &mut PartialFile,
         sink: &mut S,
         restart: &mut impl FnMut() -> S,
-        told: &mut impl FnMut(u64) -> ControlFlow<()>,
+        progress: &mut impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<(), Stop> {
         let mut whole = wanted.size();
         if whole == Some(sink.seen()) {
@@ -72,7 +73,7 @@ impl Transfer<'_> {
         }
         let mut answer = self.ask_from(sink.seen(), part).await?;
         if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            // Its file is shorter than what is there of ours: one of the two is wrong.
+            // The mirror's file is shorter than the partial file: one of them is wrong.
             part.clear().map_err(Stop::Local)?;
             *sink = restart();
             answer = self.ask_from(0, part).await?;
@@ -90,22 +91,21 @@ impl Transfer<'_> {
             }
             StatusCode::PARTIAL_CONTENT => {
                 let range = content_range(&answer)
-                    .ok_or(MirrorProblem::Nonsense("it sends a part without saying which"))?;
+                    .ok_or(MirrorProblem::Malformed("it sends a part without saying which"))?;
                 if range.0 != sink.seen() {
-                    return Err(MirrorProblem::Nonsense("it sends another part than was asked for").into());
+                    return Err(MirrorProblem::Malformed("it sends another part than was asked for").into());
                 }
                 fits(range.1, wanted)?;
                 whole = whole.or(range.1);
             }
             _ => return Err(refused(&answer).into()),
         }
-        let mark = header(&answer, &ETAG).filter(|mark| !mark.starts_with("W/"));
-        part.came_from(self.url.as_str(), mark.as_deref()).map_err(Stop::Local)?;
-        let mut pace = self.patience.pace();
+        let etag = header(&answer, &ETAG).filter(|etag| !etag.starts_with("W/"));
+        part.set_origin(self.url.as_str(), etag.as_deref()).map_err(Stop::Local)?;
+        let mut guard = self.limits.guard();
         loop {
-            // Once all of it is there, the connection may end as it likes; but an answer without an announced length may
-            // go on for ever.
-            let piece = match next(&mut pace, &mut answer).await {
+            // A complete file needs no proper end of the connection. Without an announced length the response may be endless.
+            let piece = match next(&mut guard, &mut answer).await {
                 Ok(Some(piece)) => piece,
                 Err(_) if whole == Some(sink.seen()) => return Ok(()),
                 Ok(None) if whole.is_none_or(|size| size == sink.seen()) => return Ok(()),
@@ -117,23 +117,22 @@ impl Transfer<'_> {
             }
             part.append(&piece).map_err(Stop::Local)?;
             sink.write_all(&piece).map_err(Stop::Local)?;
-            if told(sink.seen()).is_break() {
+            if progress(sink.seen()).is_break() {
                 return Err(Stop::Cancelled);
             }
         }
     }
 
-    async fn ask_from(&self, offset: u64, part: &Part) -> Result<Response, MirrorProblem> {
+    async fn ask_from(&self, offset: u64, part: &PartialFile) -> Result<Response, MirrorProblem> {
         let mut headers = HeaderMap::new();
         if offset > 0 {
             let range = format!("bytes={offset}-").parse();
-            headers.insert(RANGE, range.map_err(|_| MirrorProblem::Nonsense("a range can't be asked for"))?);
-            // A mirror that has given us some of it says by its mark whether it still has the same; another goes on
-            // with its own, and the digests tell.
-            if let Some(mark) = part.mark(self.url.as_str()).filter(|mark| !mark.is_empty())
-                && let Ok(mark) = mark.parse()
+            headers.insert(RANGE, range.map_err(|_| MirrorProblem::Malformed("a range can't be asked for"))?);
+            // The ETag lets the same mirror restart a changed file. On another mirror the digests detect a difference.
+            if let Some(etag) = part.etag(self.url.as_str()).filter(|etag| !etag.is_empty())
+                && let Ok(etag) = etag.parse()
             {
-                headers.insert(IF_RANGE, mark);
+                headers.insert(IF_RANGE, etag);
             }
         }
         self.ask(headers).await
@@ -141,26 +140,26 @@ impl Transfer<'_> {
 
     async fn ask(&self, headers: HeaderMap) -> Result<Response, MirrorProblem> {
         let request = self.client.get(self.url.clone()).headers(headers).send();
-        let answer = self.patience.pace().in_time(request).await?;
-        answer.map_err(|error| MirrorProblem::Unreachable(chain(&error.without_url())))
+        let answer = self.limits.guard().in_time(request).await?;
+        answer.map_err(|error| MirrorProblem::Unreachable(error_chain(&error.without_url())))
     }
 }
 
-/// How many bytes something has been written.
-pub(super) trait Seen {
+/// A sink that counts its bytes.
+pub(super) trait BytesSeen {
     fn seen(&self) -> u64;
 }
 
-impl<S> Seen for super::Sink<S> {
+impl<S> BytesSeen for super::Sink<S> {
     fn seen(&self) -> u64 {
         self.hashing.size()
     }
 }
 
-/// More of an answer; nothing behind its end.
-async fn next(pace: &mut Pace, answer: &mut Response) -> Result<Option<Bytes>, MirrorProblem> {
-    let piece = pace.in_time(answer.chunk()).await?.map_err(|_| MirrorProblem::BrokeOff(pace.so_far()))?;
-    pace.moved(piece.as_ref().map_or(0, Bytes::len));
+/// The next chunk of a response, or `None` at its end.
+async fn next(guard: &mut StallGuard, answer: &mut Response) -> Result<Option<Bytes>, MirrorProblem> {
+    let piece = guard.in_time(answer.chunk()).await?.map_err(|_| MirrorProblem::BrokeOff(guard.bytes()))?;
+    guard.add(piece.as_ref().map_or(0, Bytes::len));
     Ok(piece)
 }
 
@@ -168,19 +167,21 @@ fn refused(answer: &Response) -> MirrorProblem {
     match answer.status() {
         StatusCode::NOT_FOUND | StatusCode::GONE => MirrorProblem::Missing,
         status if status.is_redirection() => {
-            MirrorProblem::Redirect(plain(&header(answer, &LOCATION).unwrap_or_default()))
+            MirrorProblem::Redirect(one_line(&header(answer, &LOCATION).unwrap_or_default()))
         }
         status => MirrorProblem::Status(status.as_u16()),
     }
 }
 
-/// Whether what a mirror announces can be the file.
-fn fits(announced: Option<u64>, wanted: &Wanted) -> Result<(), MirrorProblem> {
+/// Checks an announced size against the expected file.
+fn fits(announced: Option<u64>, wanted: &ExpectedFile) -> Result<(), MirrorProblem> {
     match (announced, wanted) {
-        (Some(found), Wanted::Sized { size, .. }) if found != *size => {
+        (Some(found), ExpectedFile::Sized { size, .. }) if found != *size => {
             Err(MirrorProblem::Size { found, wanted: *size })
         }
-        (Some(found), Wanted::Bounded { most, .. }) if found > *most => Err(MirrorProblem::TooMuch(*most)),
+        (Some(found), ExpectedFile::Bounded { most, .. }) if found > *most => {
+            Err(MirrorProblem::TooMuch(*most))
+        }
         _ => Ok(()),
     }
 }
@@ -194,7 +195,7 @@ fn length(answer: &Response) -> Option<u64> {
     header(answer, &CONTENT_LENGTH)?.parse().ok()
 }
 
-/// Where the part begins that an answer holds, and how long the whole is if it says so.
+/// The offset of a partial response, and the total size if given.
 fn content_range(answer: &Response) -> Option<(u64, Option<u64>)> {
     let range = header(answer, &CONTENT_RANGE)?;
     let (range, whole) = range.strip_prefix("bytes ")?.split_once('/')?;

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use tar::{Archive, EntryType, PaxExtensions};
 
-use super::archive::{ArchiveError, bad};
+use super::limits::{ArchiveError, bad};
 
 /// The largest header that extends an entry, in bytes: some attributes, and two names.
 const MAX_HEADER: u64 = 1 << 20;

@@ -1,8 +1,7 @@
-//! A stage3's tarball as an image, without a tree between the two.
+//! Converts a stage3's tarball to an image, without unpacking it to disk.
 //!
-//! The archive passes by here on its way to the program that packs it, and each entry is looked at: what no
-//! stage3 holds is refused. Nothing is made on the host but the image, so that owners, device nodes and capabilities are
-//! right without any privilege, and packing goes on while the archive is decompressed, which is what takes the time.
+//! The archive is piped to mksquashfs, and each entry is checked on the way: entries that no stage3 has are refused. As
+//! nothing is unpacked, owners, device nodes and capabilities are right without privileges.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -10,34 +9,33 @@ use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Stdio};
 
-use super::archive::{ArchiveError, Contents, Limits, bad};
+use super::decompress::{ChunkReader, decompressed};
 use super::entry::{Entries, Entry, Kind};
+use super::limits::{ArchiveError, ArchiveTotals, Limits, bad};
 use super::pack::{command, finish, temporary};
-use super::stream::{Stages, decompressed};
 use super::{ImageError, root_time};
 
-/// How much may come before the root's own entry, in bytes: its headers.
+/// The most bytes before the end of the root's own entry: its extension headers.
 const MAX_HEAD: usize = 2 << 20;
 
-/// Why a tarball could not be made into an image.
+/// Why a tarball could not be converted.
 #[derive(Debug, thiserror::Error)]
 pub enum FromTarError {
-    /// The tarball's fault.
+    /// The tarball is bad.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// This machine's.
+    /// Making the image failed on this machine.
     #[error(transparent)]
     Image(#[from] ImageError),
 }
 
-/// Packs what a `.tar.xz` holds as an image at `to`. The same archive gives the same image. Nothing is at `to` before it is
-/// whole.
+/// Packs the content of a `.tar.xz` as an image at `to`, which appears when it is complete. Equal archives give equal images.
 pub fn from_tar_xz(
     archive: impl Read + Send,
     to: &Path,
     limits: Limits,
     processors: usize,
-) -> Result<Contents, FromTarError> {
+) -> Result<ArchiveTotals, FromTarError> {
     let temporary = temporary(to);
     let packed = decompressed(archive, |stream| run(stream, &temporary, limits, processors));
     let kept = packed.and_then(|contents| {
@@ -51,7 +49,12 @@ pub fn from_tar_xz(
     kept
 }
 
-fn run(mut stream: Stages, to: &Path, limits: Limits, processors: usize) -> Result<Contents, FromTarError> {
+fn run(
+    mut stream: ChunkReader,
+    to: &Path,
+    limits: Limits,
+    processors: usize,
+) -> Result<ArchiveTotals, FromTarError> {
     let (head, [mode, uid, gid, time]) = root(&mut stream)?;
     let mut packer = command(Path::new("-"), to, processors);
     packer.args(["-tar", "-root-mode", &format!("{mode:o}"), "-root-uid", &uid.to_string()]);
@@ -61,7 +64,7 @@ fn run(mut stream: Stages, to: &Path, limits: Limits, processors: usize) -> Resu
     let mut child = packer.spawn().map_err(failed)?;
     let input = child.stdin.take().expect("it is piped");
     let said = child.stderr.take().expect("it is piped");
-    // Its words are read meanwhile, as it would wait for a reader.
+    // Drain stderr, so that the program can't block on it.
     let said = std::thread::spawn(move || {
         let mut text = Vec::new();
         let _ = said.take(1 << 20).read_to_end(&mut text);
@@ -73,7 +76,7 @@ fn run(mut stream: Stages, to: &Path, limits: Limits, processors: usize) -> Resu
     }
     let status = child.wait().map_err(failed)?;
     let said = said.join().unwrap_or_default();
-    // Where the program ended early, that is why the walk could not go on.
+    // A program that ended early is the cause of a broken pipe.
     match walked {
         Ok(contents) => {
             finish(Path::new("the tarball"), status, &said)?;
@@ -91,9 +94,9 @@ fn run(mut stream: Stages, to: &Path, limits: Limits, processors: usize) -> Resu
     }
 }
 
-/// Mode, owner, group and time of the root's directory, which tar has as the first entry and the program leaves out; and
-/// what has been read of the stream.
-fn root(stream: &mut Stages) -> Result<(Vec<u8>, [i64; 4]), ArchiveError> {
+/// Mode, owner, group and time of the root directory, and the bytes read so far. The root is tar's first entry, which
+/// mksquashfs ignores.
+fn root(stream: &mut ChunkReader) -> Result<(Vec<u8>, [i64; 4]), ArchiveError> {
     let mut head = Head { from: stream, held: Vec::new() };
     let mut archive = tar::Archive::new(&mut head);
     let mut entries = Entries::new(&mut archive).map_err(ArchiveError::Archive)?;
@@ -106,9 +109,9 @@ fn root(stream: &mut Stages) -> Result<(Vec<u8>, [i64; 4]), ArchiveError> {
     Ok((head.held, attributes))
 }
 
-/// What is read is kept.
+/// Keeps the bytes that are read.
 struct Head<'a> {
-    from: &'a mut Stages,
+    from: &'a mut ChunkReader,
     held: Vec<u8>,
 }
 
@@ -124,7 +127,7 @@ impl Read for Head<'_> {
     }
 }
 
-/// What is read is handed on.
+/// Copies the bytes that are read to the packer.
 struct Tee<R> {
     from: R,
     to: Option<ChildStdin>,
@@ -140,10 +143,10 @@ impl<R: Read> Read for Tee<R> {
     }
 }
 
-fn walk<R: Read>(mut tee: Tee<R>, limits: Limits) -> Result<Contents, ArchiveError> {
+fn walk<R: Read>(mut tee: Tee<R>, limits: Limits) -> Result<ArchiveTotals, ArchiveError> {
     let mut archive = tar::Archive::new(&mut tee);
     let mut entries = Entries::new(&mut archive).map_err(ArchiveError::Archive)?;
-    let (mut seen, mut done, mut buffer) = (HashMap::new(), Contents::default(), vec![0; 256 << 10]);
+    let (mut seen, mut done, mut buffer) = (HashMap::new(), ArchiveTotals::default(), vec![0; 256 << 10]);
     while let Some(mut entry) = entries.next()? {
         done.count(&entry, limits)?;
         fits(&entry, &seen)?;
@@ -157,8 +160,8 @@ fn walk<R: Read>(mut tee: Tee<R>, limits: Limits) -> Result<Contents, ArchiveErr
         }
         seen.insert(entry.path, entry.kind == Kind::Directory);
     }
-    // Behind the end of the archive, pixz, which Gentoo packs with, has an index of it. That is read, so that the file is known to
-    // be whole, and packed by nobody: the program has ended by then, or will.
+    // Gentoo compresses with pixz, which appends an index after the end of the archive. Read it to verify that the file is
+    // complete, but do not send it to the packer.
     tee.to = None;
     let mut rest = vec![0; 64 << 10];
     loop {
@@ -170,7 +173,7 @@ fn walk<R: Read>(mut tee: Tee<R>, limits: Limits) -> Result<Contents, ArchiveErr
     }
 }
 
-/// Whether an entry is where it could be in a tree: below directories, and once.
+/// Refuses entries below non-directories, duplicates, and hard links without a target.
 fn fits(entry: &Entry<'_>, seen: &HashMap<PathBuf, bool>) -> Result<(), ArchiveError> {
     let bad = |problem: &str| Err(bad(&entry.name, problem));
     for above in entry.path.ancestors().skip(1) {

@@ -1,54 +1,53 @@
-//! Roots as read-only images, in layers, so that a new package costs what it holds.
+//! Roots as layers of read-only squashfs images.
 //!
-//! An image is squashfs, which every kernel reads and which packs devices, capabilities, and what an overlay leaves of a
-//! removed file (a whiteout). The base is a stage3; each delta is the upper directory of an overlay in which packages were
-//! installed.
+//! squashfs keeps device nodes, capabilities, and overlayfs whiteouts. The base layer is a stage3. A second layer is the
+//! upper directory of an overlay in which packages were installed, so an added package costs only its own size.
 
-mod archive;
+mod decompress;
 mod entry;
-mod fed;
 mod from_tar;
+mod image_writer;
+mod limits;
 mod pack;
 mod root_time;
-mod stream;
 
-pub use archive::{ArchiveError, Contents, Limits};
-pub use fed::Fed;
 pub use from_tar::{FromTarError, from_tar_xz};
+pub use image_writer::ImageWriter;
+pub use limits::{ArchiveError, ArchiveTotals, Limits};
 pub use pack::packer;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why an image can't be made.
+/// Why an image could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// A program that kiln needs.
+    /// A required program could not be run.
     #[error("{program} can't be run: {source}; install {package}")]
     Program {
-        /// Which one.
+        /// The program.
         program: &'static str,
-        /// What failed.
+        /// The cause.
         source: io::Error,
-        /// Where it comes from.
+        /// The package that has it.
         package: &'static str,
     },
-    /// Packing failed, for want of room most often.
+    /// Packing failed, most often because the disk is full.
     #[error("packing {} failed: {message}", tree.display())]
     Pack {
-        /// What was to be packed.
+        /// The packed tree.
         tree: PathBuf,
-        /// The end of what the program said.
+        /// The end of the program's output.
         message: String,
     },
-    /// The kernel, or a file system.
+    /// A file operation failed.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
-        /// On what.
+        /// The file.
         path: PathBuf,
-        /// How the kernel answered.
+        /// The cause.
         source: io::Error,
     },
 }

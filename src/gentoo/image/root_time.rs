@@ -1,28 +1,29 @@
-//! The time of an image's own directory, set where the program that makes images of archives does not.
+//! Sets the modification time of an image's root directory.
 //!
-//! mksquashfs 4.5 ignores `-root-time` for archives and takes the time of the day, so that no two images would be equal. The
-//! place is known: the superblock says which inode is the root's, and the table of inodes is left uncompressed for this.
+//! mksquashfs 4.5 ignores `-root-time` for archives and uses the current time, so equal archives would give different images.
+//! The superblock names the root inode, and the inode table is stored uncompressed for this purpose.
 //! (Format: `Documentation/filesystems/squashfs.rst` and `fs/squashfs/squashfs_fs.h` of Linux.)
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-/// "hsqs", little-endian, at the start of an image.
+/// The magic number of squashfs, "hsqs", little-endian.
 const MAGIC: u32 = 0x7371_7368;
 
-/// Where the superblock has the root's inode, and where the table of inodes begins.
+/// Offsets in the superblock: the reference of the root inode, and the start of the inode table.
 const ROOT_INODE: u64 = 32;
 const INODE_TABLE: u64 = 64;
 
-/// Tables are cut in blocks of this size, each behind two bytes that say how long it is, with this bit if it is as it is.
+/// Tables consist of blocks of this size. Each has a two-byte header with its stored length and this bit if it is
+/// uncompressed.
 const BLOCK: u64 = 8192;
 const UNCOMPRESSED: u16 = 1 << 15;
 
-/// The time in an inode: behind type, mode, owner and group.
+/// The offset of the time in an inode, after type, mode, owner and group.
 const TIME: u64 = 8;
 
-/// Sets it, in seconds since 1970.
+/// Sets the time of the root directory, in seconds since 1970.
 pub(super) fn set(image: &File, time: u32) -> io::Result<()> {
     let unknown = || io::Error::other("the image is not as mksquashfs makes them");
     let number = |at| {

@@ -1,4 +1,4 @@
-//! The account that builds in a root.
+//! The build account of a root.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -8,54 +8,54 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
 
-/// The largest of the files that accounts are in, in bytes.
+/// The largest account file that is edited, in bytes.
 const MAX_FILE: u64 = 4 << 20;
 
-/// Somebody without any rights, of the same id in every root, so that what is built can be read outside.
+/// An unprivileged account with the same id in every root, so that its files are readable outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// What programs call it.
+    /// Its name.
     pub name: String,
-    /// Its number, and that of its group.
+    /// Its user and group id.
     pub id: u32,
 }
 
-/// An account can't be made in a root.
+/// Why an account can't be made in a root.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
-    /// Its name or its number is another's.
+    /// Its name or its id is taken.
     #[error("{file} has the {what} {value} for something else already; take another in the spec")]
     Taken {
-        /// Which file.
+        /// The file.
         file: &'static str,
-        /// Name or number.
+        /// `name` or `number`.
         what: &'static str,
-        /// The name or the number.
+        /// The value.
         value: String,
     },
-    /// No account can be so called, or have that number.
+    /// The name or the id is invalid.
     #[error("no account can be called {name:?} with the number {id}")]
     Invalid {
         /// Its name.
         name: String,
-        /// Its number.
+        /// Its id.
         id: u32,
     },
-    /// A file of the root's.
+    /// A file operation in the root failed.
     #[error("{} in the root: {source}", path.display())]
     Io {
-        /// Which one, as the root has it.
+        /// The path inside the root.
         path: PathBuf,
-        /// What failed.
+        /// The cause.
         source: io::Error,
     },
 }
 
 impl Account {
-    /// Makes the account and its home in a root, which [`Install::steps`](super::Install::steps) give to it: who is not root
-    /// can do that in there alone. Nothing is done where it is there already.
+    /// Makes the account and its home in a root, unless it exists. [`Install::steps`](super::Install::steps) change the owner of
+    /// the home, which an ordinary user can only do inside the sandbox.
     ///
-    /// Names are resolved as the root would: a link in it to anywhere stays in it.
+    /// Paths are resolved inside the root: links can't lead out.
     pub fn make(&self, root: &Path) -> Result<(), AccountError> {
         let Self { name, id } = self;
         let is_name = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
@@ -71,7 +71,7 @@ impl Account {
             root.edit("etc/group", |text| self.add(text, "/etc/group", &format!("{name}:x:{id}:")))?;
         let line = format!("{name}:x:{id}:{id}::/home/{name}:/bin/sh");
         let passwd = root.edit("etc/passwd", |text| self.add(text, "/etc/passwd", &line))?;
-        // No password, and so no way in; and no day, as another day would make another root.
+        // No password, so no login. No day, as it would make the image depend on the date.
         root.edit("etc/shadow", |text| Ok(self.add_shadow(text)))?;
         if group || passwd {
             root.home(self)?;
@@ -79,7 +79,7 @@ impl Account {
         Ok(())
     }
 
-    /// The text with a line more. `None`: it is there.
+    /// The text with the line added. `None`: the account exists.
     fn add(&self, text: &str, file: &'static str, line: &str) -> Result<Option<String>, AccountError> {
         for other in text.lines() {
             let mut fields = other.split(':');
@@ -109,7 +109,7 @@ fn appended(text: &str, line: &str) -> String {
     format!("{text}{end}{line}\n")
 }
 
-/// A root, seen as those see it that are in it.
+/// A root whose paths are resolved inside it.
 struct Root(std::os::fd::OwnedFd);
 
 impl Root {
@@ -120,12 +120,12 @@ impl Root {
 
     fn at(&self, path: &str, flags: OFlag) -> nix::Result<File> {
         let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-        // A pipe or a device in the place of a file is not waited for.
+        // Do not block on a pipe or device in place of a file.
         let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         openat2(&self.0, path, OpenHow::new().flags(flags).resolve(resolve)).map(File::from)
     }
 
-    /// Changes a file, and says whether it has been.
+    /// Edits a file. Returns whether it changed.
     fn edit(
         &self,
         path: &'static str,
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_numbers_of_others_are_left_to_them() {
+    fn taken_names_and_ids_are_refused() {
         let root = root();
         let error = buildbot(250).make(root.path()).unwrap_err().to_string();
         assert!(error.contains("/etc/group has the number 250"), "{error}");
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_does_not_lead_out() {
+    fn links_do_not_lead_out_of_a_root() {
         let (root, outside) = (root(), tempfile::tempdir().unwrap());
         let victim = outside.path().join("group");
         fs::write(&victim, "host:x:0:\n").unwrap();

@@ -1,61 +1,63 @@
-//! What an emerge that failed says of why, told from what Portage 3.0 prints.
+//! Parses the output of a failed emerge (Portage 3.0).
 
-/// As many lines of a build log as are shown.
+use crate::text::without_escapes;
+
+/// The number of build log lines in [`Failure::tail`].
 const SHOWN: usize = 20;
 
-/// The longest line of them that is shown whole, in characters.
+/// The longest line that is shown in full, in characters.
 const WIDTH: usize = 300;
 
 /// Why packages could not be installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The package, by category, name and version, if it is known.
+    /// The package, by category, name and version, if known.
     pub package: Option<String>,
-    /// What went wrong.
+    /// The cause.
     pub kind: FailureKind,
-    /// The end of what was said before it went wrong.
+    /// The output before the error.
     pub tail: Vec<String>,
 }
 
-/// What can go wrong.
+/// The cause of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FailureKind {
-    /// Making it failed.
+    /// A build phase failed.
     Phase {
-        /// Where: `compile`, `configure`, `install`, ...
+        /// The phase: `compile`, `configure`, `install`, ...
         phase: String,
-        /// What the package's own recipe says of it, if anything.
+        /// The ebuild's message, if any.
         why: Option<String>,
     },
-    /// A binary package is not what the index says: it has been put aside, and the next run makes it anew.
+    /// A binary package does not match the index. It was moved away; the next run rebuilds it.
     Tampered {
-        /// Its file in the root.
+        /// Its path in the root.
         file: String,
     },
-    /// A binary package has no signature that counts.
+    /// A binary package has no valid signature.
     Signature,
-    /// The root's profile leads nowhere: there is no tree of ebuilds, or another one.
+    /// The root's profile is a dangling link: the ebuild tree is missing or does not fit.
     NoProfile,
     /// There is no such package.
     NoPackage {
-        /// What was asked for.
+        /// The requested atom.
         atom: String,
     },
-    /// What a package is made from is not there, and could not be fetched.
+    /// A source of a package is missing and could not be fetched.
     NotFetched {
-        /// A file of it.
+        /// The file.
         file: String,
     },
-    /// There is no room.
+    /// The disk is full.
     NoRoom,
-    /// Something else.
+    /// Any other error.
     Other,
 }
 
 impl Failure {
-    /// Reads what emerge has said.
+    /// Parses emerge's output.
     pub fn read(output: &str) -> Self {
-        let output = plain(output);
+        let output = without_escapes(output);
         let lines: Vec<&str> = output.lines().collect();
         let find = |what: &str| lines.iter().position(|line| line.contains(what));
         let package = lines.iter().find_map(|line| {
@@ -92,7 +94,7 @@ impl Failure {
         Self { package, kind, tail }
     }
 
-    /// What to do about it.
+    /// What to do next.
     pub fn help(&self) -> &'static str {
         match self.kind {
             FailureKind::Phase { .. } => {
@@ -125,34 +127,16 @@ fn phase(line: &str) -> Option<String> {
     rest.split_once(" phase)").map(|(phase, _)| phase.to_owned())
 }
 
-/// ` *   emake failed`, in the line that comes next.
+/// ` *   emake failed`, in the following line.
 fn reason(line: &str) -> Option<String> {
     let said = line.trim_start().strip_prefix('*')?.trim();
     let is_any = !said.is_empty() && said != "(no error message)";
     is_any.then(|| said.chars().take(WIDTH).collect())
 }
 
-/// What emerge repeats while it works.
+/// Whether a line only reports progress.
 fn is_progress(line: &str) -> bool {
     line.trim().is_empty() || line.starts_with(">>> Jobs: ") || line.starts_with("openpty failed")
-}
-
-/// The text without what colours it or steers a terminal.
-fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' if chars.peek() == Some(&'[') => {
-                while chars.next().is_some_and(|c| !('@'..='~').contains(&c) || c == '[') {}
-            }
-            '\r' => plain.push('\n'),
-            '\n' | '\t' => plain.push(c),
-            c if c.is_control() => {}
-            c => plain.push(c),
-        }
-    }
-    plain
 }
 
 #[cfg(test)]
@@ -179,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn other_failures_are_told_apart() {
+    fn other_failures_are_distinguished() {
         let tampered = ">>> Failed to emerge sys-devel/bc-1, Log file:\n!!! Digest verification failed:\n\
             !!! /var/cache/binpkgs/sys-devel/bc/bc-1-1.gpkg.tar\n!!! Reason: Failed on SHA1 verification\n";
         let file = "/var/cache/binpkgs/sys-devel/bc/bc-1-1.gpkg.tar".to_owned();

@@ -1,4 +1,4 @@
-//! Binary packages in the format GPKG (GLEP 78): whether one holds what its manifest says, and who signed that.
+//! Verifies binary packages in the GPKG format (GLEP 78): content against the manifest, and signatures.
 //!
 //! ```text
 //! bc-1.07.1-r6-1/gpkg-1                   empty, and the first
@@ -7,8 +7,8 @@
 //! bc-1.07.1-r6-1/Manifest                 clear-signed if the others are signed
 //! ```
 //!
-//! The manifest has a line for each of the others: `DATA image.tar.zst 1234 SHA512 98c1... BLAKE2B 2f4b...`. The rules are
-//! Portage's own (`gpkg.py`): one directory, no name twice, all that is there in the manifest and the other way round.
+//! The manifest has a line for each other member: `DATA image.tar.zst 1234 SHA512 98c1... BLAKE2B 2f4b...`. The rules are
+//! those of Portage (`gpkg.py`): one directory, unique names, and exactly the members of the manifest.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -22,24 +22,24 @@ use crate::gentoo::signed::{Check, Keyring, SignatureError, Signer};
 /// The largest manifest or signature, in bytes.
 const MAX_SMALL: u64 = 1 << 20;
 
-/// The most members that a package may have: those above, and a few that later versions add.
+/// The largest number of members: those above, and a few that later versions may add.
 const MAX_MEMBERS: usize = 32;
 
-/// Why a package is not used.
+/// Why a package is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum GpkgError {
-    /// It is not what a package is.
+    /// It is malformed or does not match its manifest.
     #[error("the package is damaged or has been changed: {problem}")]
     Wrong {
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// Its signature does not count.
+    /// A signature is invalid.
     #[error("the package's {member}: {source}")]
     Signature {
-        /// What the signature is of.
+        /// The signed member.
         member: String,
-        /// Why it does not count.
+        /// Why it is invalid.
         source: SignatureError,
     },
     /// It can't be read.
@@ -47,18 +47,18 @@ pub enum GpkgError {
     Io(#[from] io::Error),
 }
 
-/// A package that holds what its manifest says.
+/// A verified package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     /// Its directory: name, version and build.
     pub name: String,
-    /// Who signed it, where that was asked for.
+    /// The signer, if keys were given.
     pub signer: Option<Signer>,
     /// Its members by name.
     pub members: BTreeMap<String, (u64, Digests)>,
 }
 
-/// Checks a package. With keys, the manifest and each member have to be signed by one of them.
+/// Verifies a package. With keys, the manifest and each member must be signed by one of them.
 pub fn check(
     package: &mut (impl Read + io::Seek),
     keys: Option<&Keyring>,
@@ -95,12 +95,12 @@ pub fn check(
     Ok(Checked { name, signer, members })
 }
 
-/// What a first pass finds.
+/// The result of the first pass.
 struct Walked {
     name: String,
-    /// All but the manifest.
+    /// All members except the manifest.
     members: BTreeMap<String, (u64, Digests)>,
-    /// Manifest and signatures.
+    /// The manifest and the signatures.
     small: BTreeMap<String, Vec<u8>>,
 }
 
@@ -162,7 +162,7 @@ fn walk(package: &mut impl Read) -> Result<Walked, GpkgError> {
     Ok(Walked { name, members, small })
 }
 
-/// A second pass over those that have a signature, which stands behind them.
+/// The second pass: checks each member against its signature, which follows it in the archive.
 fn check_signatures(
     package: &mut impl Read,
     small: &BTreeMap<String, Vec<u8>>,
@@ -192,7 +192,7 @@ fn is_signature(member: &str) -> bool {
     member.rsplit_once('.').is_some_and(|(_, ending)| ending == "sig")
 }
 
-/// A manifest as it is, or out of the signature that nobody has asked to have checked.
+/// The text of a manifest. A clear-sign signature around it is ignored.
 fn unsigned(manifest: &[u8]) -> Result<String, GpkgError> {
     let text = std::str::from_utf8(manifest).map_err(|_| wrong("its manifest is no text"))?;
     let Some(signed) = text.strip_prefix("-----BEGIN PGP SIGNED MESSAGE-----") else {
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
     use crate::gentoo::tests::Home;
 
-    /// A package of these members, with a manifest of all of them, which a change may spoil.
+    /// A package with these members and a manifest, which `change` may alter.
     fn package(members: &[(&str, &[u8])], change: impl Fn(String) -> String) -> Vec<u8> {
         let mut manifest = String::new();
         for (name, content) in members {
@@ -273,19 +273,19 @@ mod tests {
     }
 
     #[test]
-    fn a_package_is_what_its_manifest_says() {
+    fn a_package_that_matches_its_manifest_is_accepted() {
         let checked = check_bytes(package(&MEMBERS, |manifest| manifest)).unwrap();
         assert_eq!((&*checked.name, checked.members.len(), checked.signer), ("p-1-1", 3, None));
         assert_eq!(checked.members["image.tar.zst"].0, 18);
     }
 
     #[test]
-    fn tampered_packages_are_not_used() {
+    fn tampered_packages_are_refused() {
         let good = package(&MEMBERS, |manifest| manifest);
         for at in (0..good.len()).filter(|&at| good[at] != 0).step_by(7) {
             let mut flipped = good.clone();
             flipped[at] ^= 1;
-            // What is not flipped in names and content is padding of the headers: owners and times, which nobody reads.
+            // The other bytes are header fields that are not read: owners and times.
             if let Ok(checked) = check_bytes(flipped) {
                 assert_eq!(checked.members, check_bytes(good.clone()).unwrap().members, "{at}");
             }
@@ -315,7 +315,7 @@ mod tests {
         }
     }
 
-    /// A package whose members and manifest are signed.
+    /// A package with signed members and manifest.
     fn signed(home: &Home, change: impl Fn(&mut Vec<(String, Vec<u8>)>)) -> Vec<u8> {
         let mut members: Vec<(String, Vec<u8>)> = Vec::new();
         for (name, content) in MEMBERS {
@@ -331,13 +331,13 @@ mod tests {
     }
 
     #[test]
-    fn with_keys_all_of_a_package_has_to_be_signed() {
+    fn with_keys_every_member_must_be_signed() {
         let (home, other) = (Home::new(), Home::new());
         let keys = home.ring();
         let with_keys = |bytes: Vec<u8>| check(&mut Cursor::new(bytes), Some(&keys), SystemTime::now());
         let good = signed(&home, |_| {});
         assert_eq!(with_keys(good.clone()).unwrap().signer.unwrap().primary, home.primary);
-        // Without keys, a signed one is as good as any.
+        // Without keys, signatures are ignored.
         assert_eq!(check_bytes(good).unwrap().signer, None);
 
         let refused = |bytes: Vec<u8>, problem: &str| {

@@ -1,8 +1,7 @@
-//! What has to run in a root so that packages are in it, as data: whoever has a sandbox runs it.
+//! The commands and the environment that install packages in a root. The caller runs them in a sandbox.
 //!
-//! Portage is told everything by its environment and its arguments; the root's own configuration stays as the stage3 has it.
-//! The account that builds kernels is written here rather than made by `useradd`, which would run under emulation and
-//! would note the day on which it ran.
+//! Portage is configured by environment and arguments only; the root's configuration stays as in the stage3. The build account
+//! is written directly, as `useradd` would run under emulation and record the current day.
 
 mod account;
 mod failure;
@@ -12,64 +11,63 @@ pub mod packages;
 pub use account::{Account, AccountError};
 pub use failure::{Failure, FailureKind};
 
-/// What a stage3 gets besides the account: `bc` and the library that the kernel's build needs.
+/// The packages that a stage3 gets by default: `bc` and libelf, which kernel builds need.
 pub const PACKAGES: [&str; 2] = ["sys-devel/bc", "virtual/libelf"];
 
-/// Where binary packages are in a root.
+/// The directory of binary packages in a root.
 pub const BINARY_PACKAGES: &str = "/var/cache/binpkgs";
 
-/// Where what packages are made from is in a root.
+/// The directory of package sources in a root.
 pub const SOURCES: &str = "/var/cache/distfiles";
 
-/// Where the tree of ebuilds is in a root, which its profile is a part of.
+/// The ebuild tree in a root. It contains the root's profile.
 pub const EBUILDS: &str = "/var/db/repos/gentoo";
 
-/// What says which servers of binary packages a stage3 would ask.
+/// The stage3's configuration of binary package servers.
 pub const BINHOSTS: &str = "/etc/portage/binrepos.conf";
 
-/// What is left of an installation that no image needs: logs with times in them, and what Portage has computed.
+/// Removes what an installation leaves behind and no image needs: logs with timestamps, and Portage's caches.
 const LEFT_OVER: &str = "rm -rf /var/log/emerge.log /var/log/emerge-fetch.log /var/log/portage/* /var/cache/edb/* /var/cache/ldconfig/aux-cache /var/tmp/portage; \
     [ -s /etc/resolv.conf ] || rm -f /etc/resolv.conf";
 
-/// Whether a root's programs run as they are, or under qemu-user.
+/// Whether a root's programs run natively or under qemu-user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Machine {
-    /// The processor runs them.
+    /// Natively.
     Native,
-    /// `binfmt_misc` has them run by qemu-user.
+    /// Under qemu-user, through `binfmt_misc`.
     Emulated,
 }
 
-/// What packages to install, and how.
+/// An installation of packages.
 #[derive(Debug, Clone)]
 pub struct Install {
-    /// Atoms of packages, each as emerge takes it.
+    /// Package atoms.
     pub packages: Vec<String>,
-    /// Whether the root is of another architecture.
+    /// How the root's programs run.
     pub machine: Machine,
-    /// The account that the root has been given.
+    /// The build account of the root.
     pub account: Account,
-    /// Servers of binary packages, if any are to be asked.
+    /// Binary package servers.
     pub binhosts: Vec<String>,
-    /// Mirrors of what packages are made from.
+    /// Mirrors of package sources.
     pub mirrors: Vec<String>,
-    /// Whether packages that had to be made here are kept as binary ones.
+    /// Whether packages that are built here are kept as binary packages.
     pub keep: bool,
-    /// How many processes a compilation may have.
+    /// The number of parallel compiler processes.
     pub jobs: usize,
 }
 
-/// A package's name is none.
+/// An invalid package atom.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{atom:?} is no package: write category/name, such as sys-devel/bc")]
 pub struct AtomError {
-    /// What was written.
+    /// The text.
     pub atom: String,
 }
 
 impl Install {
-    /// What gets all that servers have of it: binary packages, and what others are made from. It takes a network; that it
-    /// fails may mean that something is not there, or that nothing is.
+    /// The command that fetches binary packages and sources. Needs a network. It fails if anything is missing.
     pub fn fetch(&self) -> Result<Vec<String>, AtomError> {
         let mut options = vec!["--fetchonly"];
         if !self.binhosts.is_empty() {
@@ -78,10 +76,10 @@ impl Install {
         self.emerge(&options)
     }
 
-    /// What runs then, one after the other, each if the one before went well. It takes no network.
+    /// The commands that install the packages, in order. They need no network.
     ///
-    /// Packages that are there as they should be are left alone; of the others, binary ones are used where they fit.
-    /// What is left over is removed by the root's own `rm`, for which a link in the root leads nowhere else.
+    /// Installed packages are left alone; for the others, binary packages are used where they fit. The root's own `rm` does the
+    /// clean-up, so that links are resolved inside the root.
     pub fn steps(&self) -> Result<[Vec<String>; 3], AtomError> {
         let Account { name, id } = &self.account;
         let give = format!("[ ! -d \"$1\" ] || chown {id}:{id} \"$1\"");
@@ -95,14 +93,14 @@ impl Install {
         for atom in &self.packages {
             is_atom(atom).then_some(()).ok_or_else(|| AtomError { atom: atom.clone() })?;
         }
-        // It wants one at least.
+        // emerge needs at least one atom.
         if self.packages.is_empty() {
             return Ok(vec!["true".to_owned()]);
         }
         let always = [
             "--usepkg",
             "--noreplace",
-            // Other flags, other package.
+            // A package with other USE flags is another package.
             "--binpkg-respect-use=y",
             "--color=n",
             "--nospinner",
@@ -114,7 +112,7 @@ impl Install {
         Ok(words.chain(self.packages.iter().cloned()).collect())
     }
 
-    /// All of the environment of what runs.
+    /// The environment of all commands.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         let jobs = self.jobs.max(1);
         let mut env = vec![
@@ -124,13 +122,13 @@ impl Install {
             ("TZ", "UTC".to_owned()),
             ("TERM", "dumb".to_owned()),
             ("NO_COLOR", "1".to_owned()),
-            // The same, for the helpers that packages are made with.
+            // The same for ebuild helpers.
             ("NOCOLOR", "true".to_owned()),
             ("PKGDIR", BINARY_PACKAGES.to_owned()),
             ("DISTDIR", SOURCES.to_owned()),
             ("MAKEOPTS", format!("-j{jobs}")),
             ("FEATURES", self.features().to_owned()),
-            // Nobody is there to merge configuration files.
+            // Configuration files are not merged interactively.
             ("CONFIG_PROTECT", "-*".to_owned()),
             ("GENTOO_MIRRORS", self.mirrors.join(" ")),
         ];
@@ -140,9 +138,9 @@ impl Install {
         env
     }
 
-    /// Namespaces are ours to make, and can't be made by programs that qemu-user runs; nor does Portage's own sandbox work
-    /// there. An index of packages may tell of some that are not used any more. Who signed a package has been looked at, where it
-    /// matters: Portage would go by a gpg and a keyring that the root may not have. What other features the root has stays.
+    /// Changes to Portage's features. kiln creates the namespaces, and neither namespaces nor Portage's sandbox work under
+    /// qemu-user. The package index may list removed packages. kiln verifies signatures itself, as the root may lack gpg and
+    /// keys. Other features of the root stay.
     fn features(&self) -> &'static str {
         match self.machine {
             Machine::Native => {
@@ -155,7 +153,7 @@ impl Install {
     }
 }
 
-/// Whether emerge takes it for a package and for nothing else: it could be an option, a file or a set.
+/// Whether emerge parses it as a package, and not as an option, a file or a set.
 pub fn is_atom(atom: &str) -> bool {
     let operator = atom.trim_start_matches(['=', '<', '>', '~']);
     let part = |part: &str| {

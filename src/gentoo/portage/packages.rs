@@ -1,4 +1,4 @@
-//! The index of a directory or a server of binary packages, `Packages`: what is there, and what it was made for.
+//! `Packages`: the index of a directory or server of binary packages.
 //!
 //! ```text
 //! ARCH: amd64
@@ -12,57 +12,58 @@
 //! SIZE: 20480
 //! ```
 //!
-//! The index is not signed and its digests are weak: it says what to look for. What a package holds, its own manifest says.
+//! The index is unsigned and its digests are weak, so it only serves to find packages. A package's content is verified by
+//! its own manifest.
 
 use std::collections::BTreeMap;
 
 /// The largest index that is read, in bytes.
 pub const MAX_INDEX: usize = 64 << 20;
 
-/// What is left out where a package has it like the others, with what it is then: from Portage's `bintree`.
+/// Fields that a package inherits from the index header, with their defaults: from Portage's `bintree`.
 const DEFAULTS: [(&str, &str); 3] = [("SLOT", "0"), ("USE", ""), ("BUILD_ID", "")];
 
-/// What a package was made for: it serves a root whose fields are the same.
+/// What a package was built for. It fits a root with the same values.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
     /// Category, name and version.
     pub cpv: String,
     /// Gentoo's name of the architecture.
     pub arch: String,
-    /// The compiler's name of the machine. Empty: the index does not say.
+    /// The machine triple. Empty: not in the index.
     pub chost: String,
-    /// The flags it was built with, in order.
+    /// Its USE flags, sorted.
     pub uses: Vec<String>,
-    /// The profile. Empty: the index does not say.
+    /// The profile. Empty: not in the index.
     pub profile: String,
-    /// The repository its recipe is from.
+    /// The repository of its ebuild.
     pub repo: String,
 }
 
-/// A package of an index.
+/// A package in an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
-    /// What it was made for.
+    /// What it was built for.
     pub identity: Identity,
-    /// Which build of the same version it is.
+    /// The number of the build of this version.
     pub build: String,
-    /// Where its file is, relative to the index.
+    /// The path of its file, relative to the index.
     pub path: String,
     /// The file's size in bytes.
     pub size: u64,
 }
 
-/// An index that can't be read.
+/// A malformed index.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the index of packages can't be read: line {line}: {problem}")]
 pub struct IndexError {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The problem.
     pub problem: &'static str,
 }
 
-/// Reads an index.
+/// Parses an index.
 pub fn parse(text: &str) -> Result<Vec<Package>, IndexError> {
     if text.len() > MAX_INDEX {
         return Err(IndexError { line: 1, problem: "it is larger than any is" });
@@ -107,7 +108,7 @@ fn package(
     }
     let size = needed("SIZE", "the package has no size")?.parse();
     let size = size.map_err(|_| IndexError { line, problem: "the package's size is no number" })?;
-    // The header's USE is that of the host that made the index, and says nothing of a package.
+    // The header's USE is that of the host that wrote the index, not of any package.
     let mut uses: Vec<_> = own("USE").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
     uses.sort();
     uses.dedup();
@@ -123,8 +124,7 @@ fn package(
 }
 
 impl Identity {
-    /// What makes it another package than the one that is wanted, if anything does. What an index does not say is not held
-    /// against it.
+    /// The first difference to the wanted identity, if any. Empty fields match anything.
     pub fn differs(&self, wanted: &Self) -> Option<String> {
         let texts = [
             ("version", &self.cpv, &wanted.cpv),
@@ -155,7 +155,7 @@ mod tests {
         CHOST: i686-pc-linux-gnu\nCPV: virtual/libelf-3-r1\nPATH: virtual/libelf/libelf-3-r1-2.gpkg.tar\nREPO: local\nSIZE: 10\n";
 
     #[test]
-    fn packages_have_what_the_header_says_unless_they_say_otherwise() {
+    fn packages_inherit_header_fields() {
         let packages = parse(INDEX).unwrap();
         assert_eq!(packages.len(), 2);
         let bc = &packages[0];
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_that_was_made_for_something_else_says_why() {
+    fn a_mismatch_names_the_difference() {
         let wanted = parse(INDEX).unwrap()[0].identity.clone();
         assert_eq!(wanted.differs(&wanted), None);
         let other = |change: &dyn Fn(&mut Identity)| {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spoiled_index_says_where() {
+    fn a_malformed_index_names_the_line() {
         let cases = [
             (INDEX.replace("CPV: sys-devel", "CPX: sys-devel"), 9),
             (INDEX.replace("SIZE: 20480", "SIZE: many"), 9),

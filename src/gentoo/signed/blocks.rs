@@ -1,4 +1,4 @@
-//! Keys and signatures out of files.
+//! Parses files of OpenPGP keys and signatures.
 
 use std::io::{BufReader, Read};
 
@@ -11,25 +11,25 @@ use pgp::types::Tag;
 use super::MAX_TEXT;
 use super::certificate::Certificate;
 
-/// The largest file of keys, in bytes. The one of all of Gentoo's release keys has less than 100 kB.
+/// The largest key file, in bytes. The file of all Gentoo release keys has less than 100 kB.
 const MAX_KEYS: usize = 16 << 20;
 
 const BEGIN: &[u8] = b"-----BEGIN PGP ";
 const BEGIN_KEY: &[u8] = b"-----BEGIN PGP PUBLIC KEY BLOCK-----";
 const END_KEY: &[u8] = b"-----END PGP PUBLIC KEY BLOCK-----";
 
-/// As much of a library's message as is shown: some hold all that they could not read.
+/// The length of a shown library message, in characters: some contain all unparsed input.
 const SHOWN: usize = 160;
 
-/// Armor is unpacked up to the size of what we take.
+/// Armor options with a size limit.
 pub(super) fn dearmor() -> DearmorOptions {
     DearmorOptions::new().set_limit(MAX_TEXT)
 }
 
 /// All keys of a file, each once.
 ///
-/// rPGP reads the first armored block alone and knows revocations only where the format has them; people append blocks, and
-/// `gpg --gen-revoke` makes one of nothing but a revocation. So the packets are sorted here.
+/// rPGP only reads the first armored block, and revocations only inside a key. Files may have several blocks, and
+/// `gpg --gen-revoke` writes a block with nothing but a revocation. So this function groups the packets itself.
 pub(super) fn certificates(file: &[u8]) -> Result<Vec<Certificate>, String> {
     if file.len() > MAX_KEYS {
         return Err(format!("they have more than {MAX_KEYS} bytes"));
@@ -55,7 +55,7 @@ pub(super) fn certificates(file: &[u8]) -> Result<Vec<Certificate>, String> {
         let key = SignedPublicKey::from_packets(own.peekable())
             .next()
             .ok_or("a key has no content")?
-            .map_err(|error| said(&error))?;
+            .map_err(|error| parse_problem(&error))?;
         let certificate = Certificate::new(key, revocations.clone());
         match certificates.iter_mut().find(|known| known.pin() == certificate.pin()) {
             Some(known) => known.merge(certificate),
@@ -84,26 +84,26 @@ pub(super) fn signatures(file: &[u8]) -> Result<Vec<Signature>, String> {
         .collect()
 }
 
-/// What the library says, short and on one line.
-pub(super) fn said(error: &Error) -> String {
+/// The library's message, short and on one line.
+pub(super) fn parse_problem(error: &Error) -> String {
     error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect()
 }
 
 fn unarmored(block: &[u8], limit: usize) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut dearmor = Dearmor::with_options(BufReader::new(block), DearmorOptions::new().set_limit(limit));
-    dearmor.read_to_end(&mut bytes).map_err(|error| said(&error.into()))?;
+    dearmor.read_to_end(&mut bytes).map_err(|error| parse_problem(&error.into()))?;
     Ok(bytes)
 }
 
-/// All packets. Kinds that rPGP does not know are left out, as the format wants it.
+/// All packets. Unknown kinds are skipped, as the format requires.
 fn parse(bytes: &[u8]) -> Result<Vec<Packet>, String> {
     let mut packets = Vec::new();
     for packet in PacketParser::new(bytes) {
         match packet {
             Ok(packet) => packets.push(packet),
             Err(Error::Unsupported { .. }) => {}
-            Err(error) => return Err(said(&error)),
+            Err(error) => return Err(parse_problem(&error)),
         }
     }
     Ok(packets)

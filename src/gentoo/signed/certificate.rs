@@ -1,4 +1,4 @@
-//! One pinned key with its subkeys, and whether they may sign.
+//! A pinned key with its subkeys, and whether they may sign.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -10,7 +10,7 @@ use pgp::types::{KeyDetails, KeyVersion, SignedUser, Tag};
 use super::Pin;
 use super::policy::{ends, is_strong, made, shown};
 
-/// What is wrong with a key that may well have signed.
+/// Why a key may not sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyProblem {
     /// It has expired.
@@ -19,15 +19,15 @@ pub enum KeyProblem {
     PrimaryExpired(SystemTime),
     /// It, or its primary key, has been revoked.
     Revoked,
-    /// Nothing that counts says what it is for: no signature of its own, or none that is not forgeable or out of date.
+    /// It has no valid self-signature that states its usage.
     NoSelfSignature,
-    /// Nothing that counts binds it to the primary key.
+    /// It has no valid binding to the primary key.
     NotBound,
-    /// It is not for signing.
+    /// It is not a signing key.
     NotForSigning,
-    /// It does not confirm that it belongs to the primary key, which could be anybody's then.
+    /// It lacks the back-signature that confirms the binding; anybody could claim it without one.
     NotConfirmed,
-    /// Others could make its signatures.
+    /// Its kind or size is weak: its signatures can be forged.
     Weak,
 }
 
@@ -55,7 +55,7 @@ impl fmt::Display for KeyProblem {
     }
 }
 
-/// A primary key, what it says of itself and of its subkeys, and revocations that may be its own.
+/// A primary key with its self-signatures, subkeys, and possible revocations.
 #[derive(Debug)]
 pub(super) struct Certificate {
     key: SignedPublicKey,
@@ -93,7 +93,7 @@ impl Certificate {
         Pin::of(&self.key.primary_key)
     }
 
-    /// Takes in what another copy of the same key says. Of all signatures, the newest counts.
+    /// Adds the signatures of another copy of the same key. The newest signature counts.
     pub fn merge(&mut self, other: Self) {
         let (ours, theirs) = (&mut self.key, other.key);
         ours.details.direct_signatures.extend(theirs.details.direct_signatures);
@@ -112,7 +112,7 @@ impl Certificate {
         }
     }
 
-    /// The key that a signature says made it. Whether that is so is not looked at.
+    /// The key that a signature claims as its issuer. Not verified.
     pub fn component(&self, signature: &Signature) -> Option<Component<'_>> {
         let (fingerprints, ids) = (signature.issuer_fingerprint(), signature.issuer_key_id());
         let named = |key: &dyn KeyDetails| {
@@ -128,7 +128,7 @@ impl Certificate {
         self.key.public_subkeys.iter().find(|subkey| named(&subkey.key)).map(Component::Subkey)
     }
 
-    /// Whether signatures of one of its keys count now.
+    /// Whether one of its keys may sign now.
     pub fn may_sign(&self, component: &Component<'_>, now: SystemTime) -> Result<(), KeyProblem> {
         let primary = &self.key.primary_key;
         if !matches!(primary.version(), KeyVersion::V4 | KeyVersion::V6)
@@ -136,7 +136,7 @@ impl Certificate {
         {
             return Err(KeyProblem::Weak);
         }
-        // Over whatever digest, for whatever reason, and at whatever time: whoever revokes wants no more of it.
+        // Any revocation counts, whatever its digest, reason or time.
         if self.revocations.iter().any(|revocation| {
             revocation.typ() == Some(SignatureType::KeyRevocation) && revocation.verify_key(primary).is_ok()
         }) {
@@ -147,7 +147,7 @@ impl Certificate {
             return Err(KeyProblem::NoSelfSignature);
         }
         let primary_made: SystemTime = primary.created_at().into();
-        // Where the two kinds differ, the one that ends first counts.
+        // The earlier of the two expiry times counts.
         let ended = own.iter().filter_map(|own| ends(primary_made, own.key_expiration_time()));
         if let Some(ended) = ended.filter(|end| *end <= now).min() {
             return Err(match component {
@@ -194,7 +194,7 @@ impl Certificate {
         if confirmed { Ok(()) } else { Err(KeyProblem::NotConfirmed) }
     }
 
-    /// What the primary key says of itself: the newest signature on the key, and the newest on a name.
+    /// The newest self-signature on the primary key and the newest one on a user id.
     fn own_signatures(&self, now: SystemTime) -> Vec<&Signature> {
         let primary = &self.key.primary_key;
         let primary_made = primary.created_at().into();
@@ -213,7 +213,7 @@ impl Certificate {
     }
 }
 
-/// Whether the key has taken back that a name is its own, after it last said so.
+/// Whether a user id was revoked after its last certification.
 fn is_revoked(primary: &PublicKey, user: &SignedUser) -> bool {
     let own = || {
         user.signatures
@@ -225,7 +225,7 @@ fn is_revoked(primary: &PublicKey, user: &SignedUser) -> bool {
     own().any(|(revokes, at)| revokes && Some(at) >= said)
 }
 
-/// The newest signature of those that count by themselves.
+/// The newest valid signature.
 fn newest<'a>(
     signatures: impl Iterator<Item = &'a Signature>,
     key_made: SystemTime,

@@ -1,4 +1,4 @@
-//! A file and its detached signature, while the file passes by.
+//! Checks a file against its detached signature as the file is read.
 
 use std::io::{self, Write};
 
@@ -8,9 +8,9 @@ use pgp::types::VerifyingKey as _;
 use sha2::digest::DynDigest;
 
 use super::certificate::Component;
-use super::{Counting, Pin, SignatureError, Signer};
+use super::{Candidate, Pin, SignatureError, Signer};
 
-/// Checks what is written to it. Who may sign has been looked at before; whether they did, [`Check::finish`] says.
+/// Checks the bytes that are written to it. The keys were checked before; [`Check::finish`] verifies the signature.
 pub struct Check {
     /// Never empty.
     hashing: Vec<Hashing>,
@@ -21,7 +21,7 @@ impl Check {
         Self { hashing }
     }
 
-    /// Who signed what has been written.
+    /// The signer of the bytes written.
     pub fn finish(self) -> Result<Signer, SignatureError> {
         let mut wrong = None;
         for hashing in self.hashing {
@@ -47,7 +47,7 @@ impl Write for Check {
     }
 }
 
-/// One signature, its key, and the digest of what has passed by.
+/// One signature, its key, and the digest of the bytes so far.
 pub(super) struct Hashing {
     signature: Signature,
     key: Key,
@@ -61,8 +61,8 @@ enum Key {
 }
 
 impl Hashing {
-    /// `None` if it is no signature of a file.
-    pub fn begin(Counting { signature, component, signer }: Counting<'_>) -> Option<Self> {
+    /// `None` if it is not a signature of a file.
+    pub fn begin(Candidate { signature, component, signer }: Candidate<'_>) -> Option<Self> {
         let config = signature.config().filter(|config| config.typ == SignatureType::Binary)?;
         let mut hasher = config.hash_alg.new_hasher().ok()?;
         if let SignatureVersionSpecific::V6 { salt } = &config.version_specific {

@@ -1,12 +1,11 @@
-//! What somebody signed: texts and files, checked against keys that are pinned by the fingerprints of their primary keys.
+//! Verifies OpenPGP signatures of texts and files against pinned primary keys.
 //!
-//! Who reads a signed text reads [`Verified`], which only a check makes, so that nothing but what the signature covers can
-//! be believed: text in front of the block or behind it is no part of it. A signature counts if all of this holds *now*:
-//! the key or the subkey is bound to a pinned primary key, is meant for signing, has neither expired nor been revoked for
-//! whatever reason, and everything on the way from the primary key to the text is signed over SHA-2 or SHA-3.
+//! A signed text is only readable as [`Verified`], which only a check constructs, so text outside the signed block is never
+//! used. A signature is valid if *now* the key is bound to a pinned primary key, is a signing key, and is neither expired nor
+//! revoked for any reason, and every signature from the primary key to the content uses SHA-2 or SHA-3.
 //!
-//! Cryptography and formats are rPGP's (the crate `pgp`), what counts is decided here. (sequoia-openpgp brings a policy, but
-//! its licence is not one of those that this project links, and its parser is generated at each build.)
+//! rPGP (the crate `pgp`) implements cryptography and formats; this module implements the policy. (sequoia-openpgp has a
+//! policy, but its licence is not accepted here, and its parser is generated at each build.)
 
 mod blocks;
 mod certificate;
@@ -29,13 +28,13 @@ pub use policy::Flaw;
 use certificate::{Certificate, Component};
 use check::Hashing;
 
-/// The largest signed text or signature that is looked at, in bytes. Mirrors' texts have a few kilobytes.
+/// The largest signed text or signature, in bytes. Mirrors' texts have a few kilobytes.
 pub const MAX_TEXT: usize = 1 << 20;
 
-/// How many signatures of one thing are looked at.
+/// The number of signatures that are checked.
 const MAX_SIGNATURES: usize = 16;
 
-/// The fingerprint of a primary key, whole.
+/// The full fingerprint of a primary key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pin(String);
 
@@ -48,7 +47,7 @@ impl Pin {
 impl FromStr for Pin {
     type Err = KeyringError;
 
-    /// Hexadecimal digits, in groups or not.
+    /// Parses hexadecimal digits, grouped or not.
     fn from_str(text: &str) -> Result<Self, KeyringError> {
         let hex: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
         let hex = hex.strip_prefix("0x").unwrap_or(&hex).to_uppercase();
@@ -66,85 +65,85 @@ impl fmt::Display for Pin {
     }
 }
 
-/// Why there are no keys to check with.
+/// Why a keyring can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
-    /// Something else than a whole fingerprint. Short ones can be had by whoever tries often enough.
+    /// Not a full fingerprint. Short key ids can be forged.
     #[error("{text:?} is no fingerprint of a key: write all its 40 (or 64) hexadecimal digits")]
     Pin {
-        /// What was written.
+        /// The text.
         text: String,
     },
-    /// Nothing is pinned, so that nothing could ever be believed.
+    /// No key is pinned, so no signature could be valid.
     #[error("no key is pinned: name the fingerprint of the primary key that may sign")]
     NoPin,
-    /// The file of keys can't be read as one.
+    /// The key file is malformed.
     #[error("the keys can't be read: {message}")]
     Keys {
-        /// What is wrong with them.
+        /// The problem.
         message: String,
     },
-    /// A pinned key is not among them.
+    /// A pinned key is missing from the file.
     #[error("there is no key {pin} among the keys (there are: {}); add it, or pin another", found.join(", "))]
     Missing {
-        /// The key that is pinned.
+        /// The pinned key.
         pin: Pin,
-        /// Primary keys that are there.
+        /// The primary keys in the file.
         found: Vec<String>,
     },
 }
 
-/// Why a signature does not count.
+/// Why a signature is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
-    /// No signed text, or no signature.
+    /// There is no signed text or no signature.
     #[error("it is not signed as it should be: {problem}")]
     NotSigned {
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// Somebody signed it who is not pinned.
+    /// The signer is not pinned.
     #[error("it is signed by {}, which is none of the pinned keys nor a part of one", issuers.join(", "))]
     Unknown {
-        /// Fingerprints or IDs of the keys that signed it.
+        /// Fingerprints or IDs of the signing keys.
         issuers: Vec<String>,
     },
-    /// The right key, but not what it signed.
+    /// A pinned key's signature does not match the content.
     #[error("the signature of key {key} does not fit: what was signed, or the signature, has been changed")]
     Wrong {
-        /// The key that is said to have signed.
+        /// The claimed key.
         key: Pin,
     },
-    /// The right key, but it does not count.
+    /// A pinned key that may not sign.
     #[error("it is signed by key {key}, {problem}")]
     Key {
         /// The key that signed.
         key: Pin,
-        /// What is wrong with it.
+        /// The problem.
         problem: KeyProblem,
     },
-    /// The right key, but the signature does not count.
+    /// A pinned key's signature that is invalid by itself.
     #[error("the signature of key {key} {flaw}")]
     Flawed {
         /// The key that signed.
         key: Pin,
-        /// What is wrong with the signature.
+        /// Why.
         flaw: Flaw,
     },
 }
 
-/// Who signed something, and when.
+/// The signer and the time of a signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer {
-    /// The primary key, which is pinned.
+    /// The pinned primary key.
     pub primary: Pin,
-    /// The key that made the signature: the primary key, or a subkey of it.
+    /// The signing key: the primary key or one of its subkeys.
     pub key: Pin,
-    /// When the signature says that it was made.
+    /// The time in the signature.
     pub made: SystemTime,
 }
 
-/// A text as it was signed. Lines end with `\n`, and have no blanks at their ends, as these are not signed.
+/// A verified text. Lines end with `\n`; trailing spaces are removed, as they are not signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     text: String,
@@ -152,12 +151,12 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// What was signed, and no more than that.
+    /// The signed text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// A text that nobody signed.
+    /// An unsigned text.
     #[cfg(test)]
     pub(super) fn for_tests(text: &str) -> Self {
         let key = Pin("0".repeat(40));
@@ -165,21 +164,21 @@ impl Verified {
         Self { text: text.to_owned(), signer }
     }
 
-    /// Who signed it.
+    /// Its signer.
     pub fn signer(&self) -> &Signer {
         &self.signer
     }
 }
 
-/// Keys that may sign.
+/// The pinned keys.
 #[derive(Debug)]
 pub struct Keyring {
     certificates: Vec<Certificate>,
 }
 
 impl Keyring {
-    /// The pinned keys out of a file of keys, armored (one block or several) or binary. Other keys in it are left out;
-    /// revocations count wherever they stand.
+    /// Loads the pinned keys from a key file, armored (one or more blocks) or binary. Other keys are ignored; revocations count
+    /// wherever they are in the file.
     pub fn new(keys: &[u8], pins: &[Pin]) -> Result<Self, KeyringError> {
         if pins.is_empty() {
             return Err(KeyringError::NoPin);
@@ -196,18 +195,18 @@ impl Keyring {
         Ok(Self { certificates })
     }
 
-    /// The text of a clear-signed message, if a pinned key signed it.
+    /// Verifies a clear-signed message and returns its text.
     pub fn text(&self, message: &[u8], now: SystemTime) -> Result<Verified, SignatureError> {
         let not_signed = |problem: String| SignatureError::NotSigned { problem };
         if message.len() > MAX_TEXT {
             return Err(not_signed(format!("it has more than {MAX_TEXT} bytes")));
         }
         let (message, _) = CleartextSignedMessage::from_armor_buf(message, blocks::dearmor())
-            .map_err(|error| not_signed(blocks::said(&error)))?;
+            .map_err(|error| not_signed(blocks::parse_problem(&error)))?;
         let text = message.signed_text();
-        let (counting, why_not) = self.counting(message.signatures(), now);
+        let (candidates, why_not) = self.candidates(message.signatures(), now);
         let mut wrong = None;
-        for Counting { signature, component, signer } in counting {
+        for Candidate { signature, component, signer } in candidates {
             let fits = signature.typ() == Some(SignatureType::Text)
                 && match component {
                     Component::Primary(key) => signature.verify(key, text.as_bytes()).is_ok(),
@@ -221,7 +220,7 @@ impl Keyring {
         Err(wrong.unwrap_or(why_not))
     }
 
-    /// Starts the check of a file against its detached signature. The check is written the file, and then says.
+    /// Starts the check of a file against its detached signature. The caller writes the file to the [`Check`].
     pub fn file(&self, signature: &[u8], now: SystemTime) -> Result<Check, SignatureError> {
         if signature.len() > MAX_TEXT {
             let problem = format!("the signature has more than {MAX_TEXT} bytes");
@@ -229,18 +228,18 @@ impl Keyring {
         }
         let signatures =
             blocks::signatures(signature).map_err(|problem| SignatureError::NotSigned { problem })?;
-        let (counting, why_not) = self.counting(&signatures, now);
-        let hashing: Vec<_> = counting.into_iter().filter_map(Hashing::begin).collect();
+        let (candidates, why_not) = self.candidates(&signatures, now);
+        let hashing: Vec<_> = candidates.into_iter().filter_map(Hashing::begin).collect();
         if hashing.is_empty() { Err(why_not) } else { Ok(Check::new(hashing)) }
     }
 
-    /// Those signatures that count if they fit; and if none does, why the others can't.
-    fn counting<'a>(
+    /// The signatures whose keys and fields are valid, and the error to report if none of them matches the content.
+    fn candidates<'a>(
         &'a self,
         signatures: &'a [Signature],
         now: SystemTime,
-    ) -> (Vec<Counting<'a>>, SignatureError) {
-        let mut counting = Vec::new();
+    ) -> (Vec<Candidate<'a>>, SignatureError) {
+        let mut candidates = Vec::new();
         let mut bad = None;
         let mut issuers = Vec::new();
         for signature in signatures.iter().take(MAX_SIGNATURES) {
@@ -262,18 +261,18 @@ impl Keyring {
                 }
                 Ok(made) => {
                     let signer = Signer { primary: certificate.pin(), key, made };
-                    counting.push(Counting { signature, component, signer });
+                    candidates.push(Candidate { signature, component, signer });
                 }
             }
         }
         let none = || SignatureError::NotSigned { problem: "there is no fitting signature in it".to_owned() };
         let unknown = || if issuers.is_empty() { none() } else { SignatureError::Unknown { issuers } };
-        (counting, bad.unwrap_or_else(unknown))
+        (candidates, bad.unwrap_or_else(unknown))
     }
 }
 
-/// A signature that counts if it fits.
-struct Counting<'a> {
+/// A signature that is valid if it matches the content.
+struct Candidate<'a> {
     signature: &'a Signature,
     component: Component<'a>,
     signer: Signer,

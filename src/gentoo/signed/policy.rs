@@ -1,4 +1,4 @@
-//! What makes a signature count, whatever it is over.
+//! The rules for valid signatures, independent of the signed content.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -8,13 +8,13 @@ use pgp::packet::{Signature, SignatureVersion, SubpacketData};
 use pgp::ser::Serialize as _;
 use pgp::types::PublicParams;
 
-/// How far the clock of whoever signed may be ahead of ours.
+/// How far the signer's clock may be ahead of this machine's.
 const AHEAD: Duration = Duration::from_mins(30);
 
-/// What is wrong with a signature that may well be whose it says it is.
+/// Why a signature of a known key is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flaw {
-    /// It is over a digest that can be made to collide.
+    /// Its digest algorithm is weak.
     Digest(String),
     /// It was made in the future.
     Future(SystemTime),
@@ -22,7 +22,7 @@ pub enum Flaw {
     BeforeKey,
     /// It has expired.
     Expired(SystemTime),
-    /// It is of a kind that is not understood.
+    /// Its version or one of its conditions is not supported.
     Kind(&'static str),
 }
 
@@ -42,12 +42,12 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// A time for people: to the second, in UTC.
+/// A time for messages: to the second, in UTC.
 pub(super) fn shown(time: SystemTime) -> String {
     jiff::Timestamp::try_from(time).map_or_else(|_| "an unknown time".to_owned(), |time| time.to_string())
 }
 
-/// When a signature was made, if it counts by itself: the key is not looked at, nor whether it fits.
+/// When a signature was made, if its own fields are valid. Neither the key nor the signed content is checked.
 pub(super) fn made(signature: &Signature, key_made: SystemTime, now: SystemTime) -> Result<SystemTime, Flaw> {
     use HashAlgorithm::{Sha3_256, Sha3_512, Sha256, Sha384, Sha512};
     let (Some(config), Some(digest)) = (signature.config(), signature.hash_alg()) else {
@@ -83,16 +83,16 @@ pub(super) fn made(signature: &Signature, key_made: SystemTime, now: SystemTime)
     Ok(made)
 }
 
-/// When something ends that lasts so long. Zero is for ever.
+/// The end of a validity period. Zero means no end.
 pub(super) fn ends(start: SystemTime, length: Option<pgp::types::Duration>) -> Option<SystemTime> {
     let length: Duration = length?.into();
     (!length.is_zero()).then(|| start + length)
 }
 
-/// Whether nobody but its owner can make a key's signatures.
+/// Whether a key's kind and size are strong enough.
 pub(super) fn is_strong(key: &PublicParams) -> bool {
     match key {
-        // Its first number is the modulus, and begins with how many bits that has.
+        // The first number is the modulus, which starts with its length in bits.
         PublicParams::RSA(_) => {
             key.to_bytes().is_ok_and(|bytes| bytes.get(..2) >= Some(&2048_u16.to_be_bytes()))
         }
@@ -100,12 +100,12 @@ pub(super) fn is_strong(key: &PublicParams) -> bool {
         | PublicParams::EdDSALegacy(_)
         | PublicParams::Ed25519(_)
         | PublicParams::Ed448(_) => true,
-        // DSA is out of use: the keys that are left have 1,024 bits.
+        // DSA is obsolete; remaining keys have 1,024 bits.
         _ => false,
     }
 }
 
-/// Who says to have made a signature.
+/// The claimed issuer of a signature.
 pub(super) fn issuer(signature: &Signature) -> String {
     let fingerprint = signature.issuer_fingerprint().first().map(ToString::to_string);
     let issuer = fingerprint.or_else(|| signature.issuer_key_id().first().map(ToString::to_string));

@@ -1,10 +1,9 @@
-//! What has to count of a source tree for a build of which there are kbuild's records.
+//! A superset of the source files that a build read, derived from kbuild's records.
 //!
-//! The records name what compilers read and what commands name. They leave out what make includes, what scripts open,
-//! what the assembler takes by `.incbin`, and all of which make only asks whether it is there. So more counts than they
-//! name, by rules that follow how kbuild is used:
+//! The records have the files that compilers read and that commands name. They lack what make includes, what scripts open,
+//! what the assembler reads by `.incbin`, and files whose existence make only tests. These rules add them:
 //!
-//! | left out | what counts for it |
+//! | missing | added |
 //! | --- | --- |
 //! | makefiles | `Makefile` and `Kbuild` of every directory that was visited, may have been entered (`subdir-y`, `include`), or belongs to the built arch |
 //! | tables, linker scripts, scripts | all files of visited directories that no compiler reads |
@@ -14,7 +13,7 @@
 //! | `.incbin` | the files that are named where it stands |
 //! | values of the configuration that are paths | that file, or that directory, whole |
 //!
-//! `tests/kbuild_cover.rs` holds this to what fanotify sees of real builds.
+//! `tests/kbuild_cover.rs` compares the result with fanotify's events in real builds.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -28,34 +27,34 @@ use super::makefile::Makefile;
 use super::settings::{SETTINGS, Settings};
 use super::{MAKEFILES, Records, join, parent};
 
-/// What counts.
+/// The covered files and directories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cover {
-    /// Files, of which none is below one of the trees.
+    /// Files, none of them below one of `trees`.
     pub files: BTreeSet<Vec<u8>>,
-    /// Directories of which the names count.
+    /// Directories whose entry names count.
     pub dirs: BTreeSet<Vec<u8>>,
-    /// Directories that count whole.
+    /// Directories that count with all their content.
     pub trees: BTreeSet<Vec<u8>>,
 }
 
-/// Why it is not known what counts.
+/// Why the cover is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum CoverError {
     /// A file or directory can't be read.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The build read what there is no record of, and no rule for.
+    /// The build read a file that neither a record nor a rule covers.
     #[error("{0}")]
     Unknown(String),
 }
 
-/// Directories of programs that run during a build, and of what is packed by them.
+/// Directories of programs that run during a build, and of the data that they pack.
 const TREES: [&str; 11] = [
     "scripts",
     "certs",
@@ -70,19 +69,19 @@ const TREES: [&str; 11] = [
     "tools/scripts",
 ];
 
-/// Options with which headers are made or packed whole, by whom no record tells.
+/// Options that process all headers without records.
 const OF_HEADERS: [&str; 3] = ["CONFIG_IKHEADERS", "CONFIG_HEADERS_INSTALL", "CONFIG_UAPI_HEADER_TEST"];
 
-/// An option with which every document that a comment names is looked for.
+/// An option that looks for every document that a comment names.
 const OF_DOCUMENTS: &str = "CONFIG_WARN_MISSING_DOCUMENTS";
 
-/// An option whose files may name more files.
+/// An option whose files may name further files.
 const OF_LISTS: &str = "CONFIG_INITRAMFS_SOURCE";
 
-/// What is compiled, and so in the records, or is read by people alone: ends of names.
+/// Suffixes of files that are compiled, and thus in the records, or that no build reads.
 const NOT_BESIDE: [&str; 9] = [".c", ".h", ".S", ".dts", ".dtsi", ".dtso", ".rs", ".rst", ".gitignore"];
 
-/// Files of the root that are for people, and for tools that people use.
+/// Files of the root directory that no build reads.
 const FOR_PEOPLE: [&str; 12] = [
     "COPYING",
     "CREDITS",
@@ -98,10 +97,10 @@ const FOR_PEOPLE: [&str; 12] = [
     ".rustfmt.toml",
 ];
 
-/// Where directories are no parts of the build: headers, of which the records tell, and documents.
+/// Directories without parts of the build: headers, which the records have, and documents.
 const NO_PARTS: [&str; 3] = ["include", "Documentation", "tools"];
 
-/// What of `source` counts for a build in `out` that saw it at `inside` and has these records.
+/// The cover of a build in `out` with these records. `inside`: the source path in the build; `source`: its current path.
 pub fn cover(records: &Records, out: &Path, inside: &Path, source: &Path) -> Result<Cover, CoverError> {
     let settings =
         Settings::read(out).map_err(|source| CoverError::Io { path: out.join(SETTINGS), source })?;
@@ -126,13 +125,13 @@ pub fn cover(records: &Records, out: &Path, inside: &Path, source: &Path) -> Res
     Ok(covering.finish())
 }
 
-/// The arches that were built for.
+/// The arches of the build.
 fn archs(records: &Records) -> BTreeSet<&[u8]> {
     let below = records.dirs.iter().filter_map(|dir| dir.strip_prefix(b"arch/"));
     below.filter(|arch| !arch.is_empty() && !arch.contains(&b'/')).collect()
 }
 
-/// Directories that count whole for any build, and for one with these settings.
+/// Directories that count whole for every build, or because of these settings.
 fn trees(records: &Records, settings: &Settings) -> Result<Vec<Vec<u8>>, CoverError> {
     let archs = archs(records);
     let in_archs = |dir: &str| -> Vec<Vec<u8>> {
@@ -155,7 +154,7 @@ fn trees(records: &Records, settings: &Settings) -> Result<Vec<Vec<u8>>, CoverEr
     Ok(trees)
 }
 
-/// Words of values of the configuration, each of which may be a path.
+/// Words of the configuration's values that may be paths.
 fn named_by(settings: &Settings) -> impl Iterator<Item = &str> {
     settings.values().flat_map(str::split_ascii_whitespace)
 }
@@ -166,7 +165,7 @@ struct Covering<'a> {
 }
 
 impl Covering<'_> {
-    /// A directory in which make was, or from which files were read.
+    /// Covers a directory that make visited or from which files were read.
     fn enter(&mut self, dir: &[u8]) -> Result<(), CoverError> {
         if !self.cover.dirs.insert(dir.to_vec()) || self.in_tree(dir) {
             return Ok(());
@@ -198,7 +197,7 @@ impl Covering<'_> {
             && !NO_PARTS.iter().any(|name| name.as_bytes() == top);
         for below in below {
             let has_makefile = self.has_makefile(&below);
-            // What the root's enters is among the trees.
+            // Directories that the root's makefile enters are among the trees.
             if has_makefile && enters && !dir.is_empty() {
                 self.enter(&below)?;
             } else if !has_makefile && has_parts && !is_headers(&below) && !self.cover.dirs.contains(&below) {
@@ -208,7 +207,7 @@ impl Covering<'_> {
         Ok(())
     }
 
-    /// All makefiles at and below a directory. Those of an arch call each other by paths that only make can work out.
+    /// Covers all makefiles in and below a directory: those of an arch include each other by computed paths.
     fn makefiles_below(&mut self, dir: &[u8]) -> Result<(), CoverError> {
         let mut dirs = vec![dir.to_vec()];
         while let Some(dir) = dirs.pop() {
@@ -229,7 +228,7 @@ impl Covering<'_> {
         Ok(())
     }
 
-    /// A path that something names: a file, or a directory that was not visited.
+    /// Covers a named path: a file, or a directory that was not visited.
     fn name(&mut self, path: &[u8]) {
         let Some(path) = plain(path) else { return };
         match self.at(&path).symlink_metadata() {
@@ -246,7 +245,7 @@ impl Covering<'_> {
         }
     }
 
-    /// Leaves out what trees have anyway, and adds the names of all directories on the way.
+    /// Removes entries below `trees`, and adds all parent directories.
     fn finish(mut self) -> Cover {
         let trees = self.cover.trees.clone();
         let covered = |path: &[u8]| above(path).any(|dir| trees.contains(dir));
@@ -304,7 +303,7 @@ impl Covering<'_> {
     }
 }
 
-/// Whether a file of a visited directory counts although no record names it: neither compiled nor for people.
+/// Whether a file of a visited directory counts without a record.
 fn is_beside(dir: &[u8], name: &[u8]) -> bool {
     let left_out = NOT_BESIDE.iter().any(|end| name.ends_with(end.as_bytes()))
         || name.starts_with(b"Kconfig")
@@ -313,17 +312,17 @@ fn is_beside(dir: &[u8], name: &[u8]) -> bool {
     !left_out
 }
 
-/// Whether a directory is one of headers by its name: those that are read are in the records.
+/// Whether a directory has headers by its name: the records have those that were read.
 fn is_headers(dir: &[u8]) -> bool {
     dir.rsplit(|&byte| byte == b'/').next() == Some(b"include")
 }
 
-/// The directories above a path, without the root itself unless the path is in it.
+/// The parent directories of a path; the root only if the path is directly in it.
 fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(parent(path), |dir| parent(dir))
 }
 
-/// A path without `.` and `..`; `None` where it does not stay in the tree, or is its root.
+/// A path without `.` and `..`; `None` if it leaves the tree or is its root.
 fn plain(path: &[u8]) -> Option<Vec<u8>> {
     let mut names: Vec<&[u8]> = Vec::new();
     for name in path.split(|&byte| byte == b'/') {

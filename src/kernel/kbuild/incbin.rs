@@ -1,4 +1,4 @@
-//! Files that the assembler takes as they are, by `.incbin`: the compiler's lists don't have them.
+//! Files that the assembler includes with `.incbin`, which compilers' dependency lists lack.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -11,16 +11,16 @@ use memchr::memmem;
 use super::cover::CoverError;
 use super::{join, parent, prefix};
 
-/// A file of the source that is taken so.
+/// An included source file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Incbin {
     pub(super) path: Vec<u8>,
 }
 
-/// Sources in which it may stand, by the ends of names.
+/// Suffixes of files that may have `.incbin`.
 const SOURCES: [&[u8]; 4] = [b".S", b".s", b".c", b".h"];
 
-/// Looks in the files of the source that were read, and in assembly that was made in the output directory.
+/// Searches the source files that were read, and generated assembly in the output directory.
 pub(super) fn search(
     out: &Path,
     inside: &Path,
@@ -46,7 +46,7 @@ pub(super) fn search(
             let below = text.strip_prefix(prefix.as_slice());
             let named =
                 below.map_or_else(|| vec![text.to_vec(), join(dir, text)], |below| vec![below.to_vec()]);
-            // What was made is told by what it was made from.
+            // A generated file is covered by its own sources.
             if below.is_some() || !out.join(OsStr::from_bytes(text)).exists() {
                 found.extend(named.into_iter().map(|path| Incbin { path }));
             }
@@ -56,14 +56,14 @@ pub(super) fn search(
     for path in files.iter().filter(|path| SOURCES.iter().any(|end| path.ends_with(end))) {
         look(source, path)?;
     }
-    for path in made(out)? {
+    for path in generated(out)? {
         look(out, &path)?;
     }
     Ok(found)
 }
 
-/// Assembly that was made.
-fn made(out: &Path) -> Result<Vec<Vec<u8>>, CoverError> {
+/// Generated assembly files.
+fn generated(out: &Path) -> Result<Vec<Vec<u8>>, CoverError> {
     let mut found = Vec::new();
     let mut dirs = vec![Vec::new()];
     while let Some(dir) = dirs.pop() {
@@ -83,8 +83,8 @@ fn made(out: &Path) -> Result<Vec<Vec<u8>>, CoverError> {
     Ok(found)
 }
 
-/// The texts between quotes of a file. One of them is the path, also where that is a macro's; those of a C string have a
-/// backslash in front of each quote.
+/// The quoted texts of a file. One of them is the path, even if a macro defines it. In C strings a backslash precedes each
+/// quote.
 fn texts(text: &[u8]) -> Vec<&[u8]> {
     let lines = text.split(|&byte| byte == b'\n').filter(|line| memmem::find(line, b"#include").is_none());
     let parts = lines.flat_map(|line| line.split(|&byte| byte == b'"').skip(1));

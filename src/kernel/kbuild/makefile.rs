@@ -1,4 +1,4 @@
-//! What the text of a makefile tells of what make reads because of it.
+//! Finds what make reads because of a makefile.
 
 /// A makefile of a directory.
 pub(super) struct Makefile<'a> {
@@ -6,7 +6,7 @@ pub(super) struct Makefile<'a> {
     pub(super) dir: &'a [u8],
 }
 
-/// The variables with which paths of the source begin, and whether they mean the directory of the makefile.
+/// Variables at the start of source paths, and whether each is the makefile's directory.
 const ROOTS: [(&[u8], bool); 8] = [
     (b"$(srctree)/$(src)/", true),
     (b"$(srctree)/$(obj)/", true),
@@ -18,11 +18,11 @@ const ROOTS: [(&[u8], bool); 8] = [
     (b"$(objtree)/", false),
 ];
 
-/// What ends the part of a path that is known.
+/// Characters that end the literal part of a path.
 const ENDS: &[u8] = b" \t\n\\$%*?[]{}()|;:,&<>=\"'`#";
 
 impl Makefile<'_> {
-    /// Whether make may enter directories below by it, or include their makefiles, and leave no record there.
+    /// Whether make may enter subdirectories or include their makefiles because of it without a record.
     pub(super) fn enters_directories(&self) -> bool {
         self.lines().any(|line| {
             let line = line.trim_ascii_start();
@@ -36,7 +36,7 @@ impl Makefile<'_> {
         })
     }
 
-    /// The paths of the source that it names, as far as they are plain text: `..` may be in them.
+    /// The literal source paths that it names, which may contain `..`.
     pub(super) fn named(&self) -> Vec<Vec<u8>> {
         self.lines().flat_map(|line| self.named_in(line)).collect()
     }
@@ -52,7 +52,7 @@ impl Makefile<'_> {
             };
             let path = &rest[root.len()..];
             let end = path.iter().position(|byte| ENDS.contains(byte)).unwrap_or(path.len());
-            // What comes behind is not known: what counts is the directory.
+            // The rest is unknown, so the directory counts.
             let is_cut = path.get(end).is_some_and(|byte| b"$%*?[".contains(byte));
             let known = &path[..end];
             let known = match known.iter().rposition(|&byte| byte == b'/') {
@@ -60,7 +60,7 @@ impl Makefile<'_> {
                 None if is_cut => &known[..0],
                 _ => known,
             };
-            // Where headers are looked for: those that were found are in the records.
+            // Include paths: headers that were found are in the records.
             let is_searched = line[..at].trim_ascii_end().ends_with(b"-I");
             if !is_searched && !known.is_empty() {
                 found.push(if is_here { [self.dir, b"/", known].concat() } else { known.to_vec() });
@@ -75,7 +75,7 @@ impl Makefile<'_> {
     }
 }
 
-/// Whether it names directories, and not flags for what is in them.
+/// Whether it assigns directories, not flags for their files.
 fn enters(line: &[u8]) -> bool {
     line.strip_prefix(b"subdir-")
         .is_some_and(|rest| !rest.starts_with(b"ccflags") && !rest.starts_with(b"asflags"))

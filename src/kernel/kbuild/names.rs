@@ -1,44 +1,43 @@
-//! The names of files in one record.
+//! Parses the file names of one record.
 
-/// A name as a record has it.
+/// A name in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Name<'a> {
     pub(super) text: &'a [u8],
     pub(super) origin: Origin,
-    /// Whether the target that it belongs to has an absolute name. kbuild's own targets are relative to O=, and so are
-    /// the names in their lists; the build system of `tools/` has absolute targets, and names relative to wherever
-    /// make was.
+    /// Whether its target has an absolute name. kbuild's targets and their lists are relative to O=; the build system of `tools/`
+    /// has absolute targets, with names relative to make's working directory.
     of_absolute: bool,
 }
 
-/// Where in a record a name stands.
+/// The part of a record that a name is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Origin {
-    /// In a list of files that were read.
+    /// A list of files that were read.
     List,
-    /// In Kconfig's own list.
+    /// Kconfig's list.
     Kconfig,
-    /// In a command: a file, if there is one of that name.
+    /// A command: a file if one of that name exists.
     Command,
 }
 
 impl Name<'_> {
-    /// Whether it is relative to a directory that the record does not tell.
+    /// Whether it is relative to an unknown directory.
     pub(super) fn is_relative_to_unknown(&self) -> bool {
         self.of_absolute && self.origin == Origin::List && !self.text.starts_with(b"/")
     }
 }
 
-/// How a record is written.
+/// The format of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// Assignments to make's variables: `source_TARGET := FILE`, `deps_TARGET := FILES`, `cmd_TARGET := COMMAND`.
     Assignments,
-    /// A rule, as a compiler writes it: `TARGET: FILES`.
+    /// A make rule from a compiler: `TARGET: FILES`.
     Rule,
 }
 
-/// Calls `found` with each name. Of commands, only words with `prefix` in them count.
+/// Calls `found` with each name. In commands, only words that contain `prefix` count.
 pub(super) fn each_name(record: &[u8], format: Format, prefix: &[u8], mut found: impl FnMut(Name<'_>)) {
     let (mut in_list, mut of_absolute) = (false, false);
     for line in record.split(|byte| *byte == b'\n') {
@@ -64,7 +63,7 @@ pub(super) fn each_name(record: &[u8], format: Format, prefix: &[u8], mut found:
     }
 }
 
-/// The target and the rest of a line that begins a list.
+/// The target and the rest of a line that starts a list.
 fn listed(line: &[u8], format: Format) -> Option<(&[u8], &[u8])> {
     match format {
         Format::Assignments => {
@@ -75,13 +74,13 @@ fn listed(line: &[u8], format: Format) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// The words of a list. `$(wildcard include/config/X)` is no file of the source.
+/// The words of a list. `$(wildcard include/config/X)` is no source file.
 fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let plain = if text.trim_ascii_start().starts_with(b"$(") { &[] } else { text };
     plain.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
 
-/// The words of a command from where they have the prefix on: `-include/src/a.h` has one, as has `--file=/src/b`.
+/// The words of a command, each from its occurrence of the prefix on: as in `-include/src/a.h` and `--file=/src/b`.
 fn words_below<'a>(text: &'a [u8], prefix: &[u8]) -> impl Iterator<Item = &'a [u8]> {
     let ends = |byte: &u8| byte.is_ascii_whitespace() || b"\"'`;:,()|&<>=\\$".contains(byte);
     let mut rest = text;

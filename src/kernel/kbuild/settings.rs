@@ -1,30 +1,30 @@
-//! The settings that a build goes by: `include/config/auto.conf`, as `scripts/kconfig/confdata.c` writes it.
+//! A build's settings: `include/config/auto.conf`, as `scripts/kconfig/confdata.c` writes it.
 //!
-//! Linux before 5.17 puts strings in quotes there, and later ones do not. An option that is off has no line.
+//! Linux before 5.17 quotes strings, later versions do not. An option that is off has no line.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Where they are, below the output directory.
+/// The file, relative to the output directory.
 pub(super) const SETTINGS: &str = "include/config/auto.conf";
 
 /// The settings of a build.
 pub(super) struct Settings(String);
 
 impl Settings {
-    /// Those of the build in `out`.
+    /// Reads the settings of the build in `out`.
     pub(super) fn read(out: &Path) -> io::Result<Self> {
         fs::read_to_string(out.join(SETTINGS)).map(Self)
     }
 
-    /// The value of an option, less its quotes; `None` where it is off or empty.
+    /// The value of an option without quotes; `None` if it is off or empty.
     pub(super) fn value(&self, option: &str) -> Option<&str> {
         let (_, value) = self.all().find(|(name, _)| *name == option)?;
         (!matches!(value, "" | "n")).then_some(value)
     }
 
-    /// All values, less their quotes.
+    /// All values without quotes.
     pub(super) fn values(&self) -> impl Iterator<Item = &str> {
         self.all().map(|(_, value)| value)
     }

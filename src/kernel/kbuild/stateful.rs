@@ -1,11 +1,11 @@
-//! Configurations whose builds take in what lies in their output directory.
+//! Configurations whose builds use the previous content of their output directory.
 
 use std::io;
 use std::path::Path;
 
 use super::settings::Settings;
 
-/// Settings with which a build packs, or starts from, what an earlier build has left, and how.
+/// Settings that make a build use files of an earlier build, and how.
 const STATEFUL: [(&str, &str); 5] = [
     ("CONFIG_IKHEADERS", "packs all headers that lie in the output directory"),
     ("CONFIG_HEADERS_INSTALL", "installs all headers that lie in the output directory"),
@@ -14,7 +14,7 @@ const STATEFUL: [(&str, &str); 5] = [
     ("CONFIG_INITRAMFS_SOURCE", "packs files with their times"),
 ];
 
-/// The setting, and what it does, for which no build may continue in the output directory `out`. `None`: any may.
+/// A setting, with its effect, that forbids to continue in the output directory `out`; `None`: there is none.
 pub fn stateful(out: &Path) -> io::Result<Option<(&'static str, &'static str)>> {
     let settings = Settings::read(out)?;
     Ok(STATEFUL.into_iter().find(|(name, _)| settings.value(name).is_some()))

@@ -1,33 +1,33 @@
-//! What a build uses a file of the source for, and so whether kbuild makes anew all that depends on it.
+//! What a build uses a source file for, which decides whether kbuild rebuilds everything that depends on it.
 
 use std::path::Path;
 
 use super::{Records, parent};
 
-/// What a build uses a file for. Of several uses the greatest counts.
+/// The use of a file. The greatest of several uses counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Use {
-    /// Only compilations of kernel code read it. Their records name it, so kbuild compiles again what is older.
+    /// Only compilations of kernel code read it. Their records name it, so kbuild recompiles older targets.
     Compiled,
-    /// It is a script, or a program is made from it, that runs during the build.
+    /// It is a script or the source of a program that runs during the build.
     Program,
-    /// Anything else: a table, data, or a header that a command reads which is no compilation.
+    /// Anything else: a table, data, or a header that is read by other commands than compilations.
     Other,
-    /// It says how things are made.
+    /// It is a makefile.
     Makefile,
 }
 
 /// Directories of scripts, and of programs that run during the build.
 const OF_PROGRAMS: [&[u8]; 2] = [b"scripts", b"tools"];
 
-/// What all compilations of kernel code, and of device trees, are told. Host programs are not.
+/// An option of all compilations of kernel code and device trees, but not of host programs.
 const KERNEL_CODE: [&[u8]; 2] = [b"-D__KERNEL__", b"-D__DTS__"];
 
-/// A list that a check leaves, which runs in every build.
+/// The record of a check that runs in every build.
 const OF_A_CHECK: &str = ".missing-syscalls.d";
 
 impl Records {
-    /// What a file is used for. One that no record names was read by something that keeps none.
+    /// The use of a file. A file without a record was read by something that keeps none.
     pub fn used_for(&self, path: &[u8]) -> Use {
         let dir = parent(path).unwrap_or_default();
         if is_makefile(&path[dir.len()..]) {
@@ -40,7 +40,7 @@ impl Records {
     }
 }
 
-/// What a record says of the files that it names. `None`: nothing.
+/// The use of the files that a record names, if the record tells.
 pub(super) fn of_record(record: &Path, text: &[u8]) -> Option<Use> {
     if record.ends_with(super::OF_KCONFIG) || record.file_name().is_some_and(|name| name == OF_A_CHECK) {
         return None;

@@ -1,7 +1,7 @@
-//! Which symbols the Kconfig files of a tree define, for any architecture at all.
+//! Finds the symbols that the Kconfig files of a tree define, for all architectures.
 //!
-//! What Kconfig itself reads depends on the architecture, and a board may be of any. So nothing is followed and nothing
-//! understood here: every file of the tree that is called `Kconfig*` is searched for the lines that begin an entry.
+//! Kconfig reads the files of one architecture, but boards may be of any. So this module parses nothing and follows no
+//! `source`: it searches every file named `Kconfig*` for lines that start an entry.
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,21 +10,21 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-/// How the names of Kconfig files begin.
+/// The prefix of names of Kconfig files.
 const FILE: &str = "Kconfig";
 
-/// Directories of Linux with examples of Kconfig files, whose symbols no kernel has.
+/// Directories of Linux with example Kconfig files, whose symbols no kernel has.
 const EXAMPLES: [&str; 2] = ["Documentation/kbuild", "scripts/kconfig"];
 
-/// The symbols that some Kconfig file of a tree defines.
+/// The defined symbols of a tree.
 #[derive(Debug, Default)]
 pub struct Defined {
     names: HashSet<String>,
 }
 
 impl Defined {
-    /// Searches a tree. Files and directories that can't be read are passed over; that the tree itself can't be is an
-    /// error, and so is a tree without any definition, which is no kernel's.
+    /// Searches a tree. Unreadable files and directories are skipped. An unreadable tree, or one without any definition, is an
+    /// error.
     pub fn scan(tree: &Path) -> io::Result<Self> {
         let files = files(tree)?;
         let read = |path: &PathBuf| fs::read(path).map(|text| names(&text)).unwrap_or_default();
@@ -40,9 +40,9 @@ impl Defined {
         self.names.contains(symbol)
     }
 
-    /// The defined symbol that an undefined one is likely a typo of.
+    /// The defined symbol that an undefined one is likely a typo for.
     pub fn nearest(&self, symbol: &str) -> Option<&str> {
-        // Symbols are long and many begin alike: one edit in four letters is a typo, more is another word.
+        // Symbols are long and share prefixes: up to one edit in four letters is a typo.
         let budget = (symbol.len() / 4).max(1);
         let near = self.names.iter().filter(|name| name.len().abs_diff(symbol.len()) <= budget);
         let distances = near.map(|name| (strsim::osa_distance(symbol, name), name.as_str()));
@@ -50,7 +50,7 @@ impl Defined {
     }
 }
 
-/// All Kconfig files, level by level, so that no depth of directories takes stack.
+/// All Kconfig files, breadth first, without recursion.
 fn files(tree: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = list(tree)?;
     let mut files = Vec::new();
@@ -71,7 +71,7 @@ struct Entry {
     is_dir: bool,
 }
 
-/// The directories and the Kconfig files of a directory. Links are neither: what they lead to is found where it is.
+/// The subdirectories and Kconfig files of a directory. Links are skipped.
 fn list(dir: &Path) -> io::Result<Vec<Entry>> {
     let entry = |entry: fs::DirEntry| {
         let (kind, name) = (entry.file_type().ok()?, entry.file_name());
@@ -83,8 +83,8 @@ fn list(dir: &Path) -> io::Result<Vec<Entry>> {
     Ok(fs::read_dir(dir)?.flatten().filter_map(entry).collect())
 }
 
-/// The names of `config NAME` and `menuconfig NAME`, each alone on its line but for a comment. A help text could have
-/// such a line: then a symbol counts as defined that is not, and nothing is said of it.
+/// The names in lines `config NAME` and `menuconfig NAME`, with an optional comment. A help text may have such a line, which
+/// at worst hides an undefined symbol.
 fn names(text: &[u8]) -> Vec<String> {
     let name = |line: &[u8]| {
         let line = line.trim_ascii_start();

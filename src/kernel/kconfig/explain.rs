@@ -1,4 +1,4 @@
-//! Why a symbol is not as someone wants it.
+//! Explains why a symbol does not have a wanted value.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,61 +8,61 @@ use super::{Definition, Kconfig, Select, SymbolType};
 use crate::kernel::config::KConfig;
 use crate::kernel::predicate::unquote;
 
-/// How far back the unmet dependencies of unmet dependencies are told.
+/// The depth to which unmet dependencies of unmet dependencies are explained.
 const MAX_CHAIN: usize = 8;
 
-/// How many names a list of them has.
+/// The number of names in a list.
 const MAX_NAMES: usize = 6;
 
-/// Why a symbol is not as wanted: what can be said of it, without its name.
+/// Why a symbol does not have a wanted value. The text does not repeat its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// There is no such symbol.
     NoSuchSymbol {
-        /// The symbols whose names are most like it.
+        /// The symbols with the most similar names.
         near: Vec<String>,
     },
-    /// A dependency does not hold.
+    /// A dependency is not met.
     Unmet {
-        /// The part of it that does not, with values.
+        /// The unmet part, with values.
         what: String,
-        /// Where that is one symbol, its name, and why it is not as needed.
+        /// If that is one symbol: its name, and why it lacks the needed value.
         because: Option<(String, Box<Reason>)>,
     },
-    /// The dependencies hold, and what would have the user asked does not.
+    /// The dependencies are met, but the prompt's condition is not.
     NotAsked {
-        /// The part of it that does not, with values.
+        /// The unmet part, with values.
         what: String,
     },
-    /// The user is never asked: other symbols decide.
+    /// It has no prompt: other symbols set it.
     NeverAsked {
-        /// Symbols that select it, the first few.
+        /// The first few symbols that select it.
         by: Vec<String>,
     },
-    /// Other symbols hold it up.
+    /// Other symbols select it.
     Selected {
-        /// Those that do.
+        /// These symbols.
         by: Vec<String>,
     },
-    /// Another member of its choice was taken.
+    /// Another member of its choice is set.
     Chosen {
-        /// That one.
+        /// The other member.
         other: String,
     },
-    /// There are no modules in this kernel.
+    /// The kernel has no modules.
     NoModules,
-    /// It can be no module.
+    /// It can't be a module.
     NoModule,
-    /// It is a number out of its limits.
+    /// It is a number out of its range.
     OutOfRange {
-        /// The least it may be.
+        /// The lower bound.
         low: String,
-        /// The most it may be.
+        /// The upper bound.
         high: String,
     },
-    /// It hangs on what only a run of Kconfig can tell.
+    /// It depends on something that only Kconfig can evaluate.
     Untold {
-        /// That, as written.
+        /// The text of it.
         what: String,
     },
 }
@@ -83,7 +83,7 @@ impl Values for Explainer<'_> {
             (_, None) => match self.kconfig.symbol(word).map(|symbol| symbol.ty) {
                 Some(Some(SymbolType::Text | SymbolType::Int | SymbolType::Hex)) => String::new(),
                 Some(_) => "n".to_owned(),
-                // A constant, a number; or a symbol that nobody defines, which Kconfig takes for its own name.
+                // A constant, a number, or an undefined symbol, which Kconfig treats as its own name.
                 None => word.to_owned(),
             },
         }
@@ -115,14 +115,14 @@ impl<'a> Explainer<'a> {
         if wanted == "m" && !self.modules() {
             return Some(Reason::NoModules);
         }
-        // A module is enough for what is no tristate itself.
+        // For a symbol that is no tristate, `m` is enough.
         let need = if symbol.ty == Some(SymbolType::Tristate) && wants == Tristate::Yes {
             Tristate::Yes
         } else {
             Tristate::Module
         };
         let definitions = &symbol.definitions;
-        // What is not there is as unset as can be.
+        // An undefined symbol is unset.
         if (!logical || wants != Tristate::No)
             && let Some(unmet) =
                 self.least(definitions, need, |definition| Some(definition.depends.as_slice()))
@@ -152,7 +152,7 @@ impl<'a> Explainer<'a> {
         })
     }
 
-    /// Of the definitions that one whose conditions lack least, and what they lack; `None` if one lacks nothing.
+    /// The definition with the fewest unmet conditions, and these conditions; `None` if one has none.
     fn least<'e>(
         &self,
         definitions: &'e [Definition],
@@ -192,7 +192,7 @@ impl<'a> Explainer<'a> {
         Reason::Unmet { what: self.told(&unmet, need), because }
     }
 
-    /// What does not hold, with values.
+    /// The unmet part of an expression, with values.
     fn told(&self, unmet: &[&Expr], need: Tristate) -> String {
         match unmet {
             [Expr::Symbol(symbol)] => format!("{symbol}, which is {}", self.shown(symbol)),
@@ -231,7 +231,7 @@ impl<'a> Explainer<'a> {
         if matches!(expr, Expr::Any(_)) { format!("({told})") } else { told }
     }
 
-    /// A symbol's value for people.
+    /// A symbol's value, for messages.
     fn shown(&self, symbol: &str) -> String {
         let constant = matches!(symbol, "y" | "m" | "n");
         if !constant && self.kconfig.symbol(symbol).is_none() && self.config.raw(symbol).is_none() {
@@ -243,14 +243,14 @@ impl<'a> Explainer<'a> {
         }
     }
 
-    /// Whether a `select` keeps a symbol above what is wanted.
+    /// Whether a `select` keeps a symbol above the wanted value.
     fn holds_above(&self, select: &Select, wants: Tristate) -> bool {
         let by = Tristate::read(&self.value(&select.by));
         let condition = select.condition.as_ref().map_or(Some(Tristate::Yes), |expr| expr.eval(self));
         condition.is_some_and(|condition| condition.min(by) > wants)
     }
 
-    /// A choice or a range that keeps it from being what is wanted.
+    /// A choice or a range that excludes the wanted value.
     fn limits(&self, name: &str, definition: &Definition, wanted: &str) -> Option<Reason> {
         if let Some(choice) = definition.choice
             && wanted == "y"
@@ -269,7 +269,7 @@ impl<'a> Explainer<'a> {
         (!inside).then_some(Reason::OutOfRange { low, high })
     }
 
-    /// The names that are most like one that is not there.
+    /// The most similar names to an undefined one.
     fn near(&self, name: &str) -> Vec<String> {
         let budget = (name.len() / 3).max(1);
         let mut near: Vec<(usize, &str)> = self
@@ -309,7 +309,7 @@ impl Reason {
     }
 }
 
-/// What is said of the symbol, as the end of a sentence.
+/// The reason, as the end of a sentence.
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

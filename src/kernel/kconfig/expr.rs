@@ -1,11 +1,11 @@
-//! Expressions over symbols, in Kconfig's logic of three values and one more: not known.
+//! Expressions over symbols, in Kconfig's three-valued logic with an additional value: unknown.
 
 use std::cmp::Ordering;
 use std::fmt;
 
 use super::tokens::Token;
 
-/// How deep parentheses may be nested.
+/// The largest nesting depth of parentheses.
 const MAX_DEPTH: usize = 100;
 
 /// A dependency, a condition or a value.
@@ -13,9 +13,9 @@ const MAX_DEPTH: usize = 100;
 pub enum Expr {
     /// A symbol, or one of the constants `y`, `m` and `n`, or a number.
     Symbol(String),
-    /// A text in quotes.
+    /// A quoted string.
     Text(String),
-    /// What only a run of Kconfig can tell, as written.
+    /// Text that only Kconfig can evaluate.
     Unknown(String),
     /// `!A`
     Not(Box<Expr>),
@@ -23,11 +23,11 @@ pub enum Expr {
     All(Vec<Expr>),
     /// `A || B || ..`
     Any(Vec<Expr>),
-    /// `A=B` and its kin; both are no more than one word.
+    /// A comparison such as `A=B`; each side is one word.
     Compare(&'static str, Box<Expr>, Box<Expr>),
 }
 
-/// A value in Kconfig's logic. `&&` takes the least, `||` the most.
+/// A value in Kconfig's logic. `&&` is the minimum, `||` the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tristate {
     No,
@@ -61,9 +61,9 @@ impl Tristate {
     }
 }
 
-/// What symbols are.
+/// The values of symbols.
 pub(super) trait Values {
-    /// The value of a symbol, or of a constant, as text without quotes.
+    /// The value of a symbol or a constant, without quotes.
     fn value(&self, word: &str) -> String;
 }
 
@@ -75,7 +75,7 @@ impl Expr {
         parser.tokens.is_empty().then_some(expr)
     }
 
-    /// Its value; `None` where that hangs on something unknown.
+    /// Its value; `None` if it depends on something unknown.
     pub(super) fn eval(&self, values: &dyn Values) -> Option<Tristate> {
         match self {
             Self::Symbol(word) => Some(Tristate::read(&values.value(word))),
@@ -103,7 +103,7 @@ impl Expr {
         }
     }
 
-    /// The value of one word as text.
+    /// The value of a word as text.
     pub(super) fn word(&self, values: &dyn Values) -> Option<String> {
         match self {
             Self::Symbol(word) => Some(values.value(word)),
@@ -112,7 +112,7 @@ impl Expr {
         }
     }
 
-    /// Calls `visit` with each symbol it names; constants and numbers are among them.
+    /// Calls `visit` with each symbol, constant and number.
     pub fn each_symbol<'a>(&'a self, visit: &mut dyn FnMut(&'a str)) {
         match self {
             Self::Symbol(word) => visit(word),
@@ -127,7 +127,7 @@ impl Expr {
     }
 }
 
-/// The least or the most of all; one that is at the `end` already decides whatever the unknown ones are.
+/// The minimum or maximum of all. A value equal to `end` decides, whatever the unknown ones are.
 fn decide(
     items: &[Expr],
     values: &dyn Values,
@@ -139,7 +139,7 @@ fn decide(
     pick(known.into_iter()).filter(|value| all || *value == end)
 }
 
-/// As Kconfig reads a number of either type.
+/// Parses a decimal or hexadecimal number like Kconfig.
 pub(super) fn number(text: &str) -> Option<i128> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => i128::from_str_radix(digits, 16).ok(),

@@ -1,4 +1,4 @@
-//! Logical lines: continuations joined, help texts left out.
+//! Logical lines: joins continuations and skips help texts.
 
 /// A logical line with the number of its first line, counted from 1.
 #[derive(Debug, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub(super) struct Line {
     pub(super) text: String,
 }
 
-/// The lines of a file that say something.
+/// The logical lines of a file.
 pub(super) fn lines(file: &str) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut rest = file.lines().enumerate().peekable();
@@ -20,7 +20,7 @@ pub(super) fn lines(file: &str) -> Vec<Line> {
         }
         let word = text.trim();
         if word == "help" || word == "---help---" {
-            // The text goes on as long as lines are indented as its first one is; blank ones are part of it.
+            // A help text continues while lines are indented like its first one, or blank.
             let mut depth = None;
             while let Some((_, line)) = rest.peek() {
                 let here = indent(line);
@@ -42,7 +42,7 @@ pub(super) fn lines(file: &str) -> Vec<Line> {
     lines
 }
 
-/// How far in a line begins, tabs being eight wide; `None` for a blank line.
+/// The indentation of a line, with tabs of eight columns; `None` for a blank line.
 fn indent(line: &str) -> Option<usize> {
     let mut width = 0;
     for char in line.chars() {

@@ -1,14 +1,14 @@
-//! `$(NAME)`: variables that are known, and all else, which is not.
+//! `$(NAME)`: expands known variables; everything else is unknown.
 
 use std::collections::HashMap;
 
-/// How deep variables may stand for other variables.
+/// The largest nesting depth of variables.
 const MAX_DEPTH: usize = 16;
 
-/// How long a variable's value may become: one that holds another twice doubles at each step.
+/// The longest value of a variable, in bytes: a variable that contains another one twice doubles at each step.
 const MAX_LENGTH: usize = 4096;
 
-/// Variables of the environment, and those that the files assign.
+/// Variables of the environment and of the files.
 #[derive(Debug, Default)]
 pub(super) struct Macros {
     values: HashMap<String, String>,
@@ -19,7 +19,7 @@ impl Macros {
         Self { values: vars.iter().cloned().collect() }
     }
 
-    /// Takes up `name = value`, `name := value` or `name += value`; `false` if the line is none of these.
+    /// Processes `name = value`, `name := value` or `name += value`; `false` for other lines.
     pub(super) fn assign(&mut self, line: &str) -> bool {
         let Some(at) = line.find('=') else { return false };
         let (name, value) = (&line[..at], line[at + 1..].trim());
@@ -42,7 +42,7 @@ impl Macros {
         true
     }
 
-    /// A text with its variables filled in; `None` where it has one that is not known, or asks something of a program.
+    /// A text with expanded variables; `None` if one is unknown or runs a program.
     pub(super) fn expand(&self, text: &str) -> Option<String> {
         self.expand_at(text, MAX_DEPTH)
     }
@@ -65,7 +65,7 @@ impl Macros {
     }
 }
 
-/// Where the parenthesis of a text that starts with `$(` is closed.
+/// The position of the closing parenthesis of a text that starts with `$(`.
 pub(super) fn closing(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
     for (at, byte) in text.bytes().enumerate() {

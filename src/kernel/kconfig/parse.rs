@@ -1,4 +1,4 @@
-//! Statements: entries, what surrounds them, and what is said of them.
+//! Parses statements: entries, enclosing blocks, and attributes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use super::read::Sourcing;
 use super::tokens::{Token, tokens};
 use super::{DefaultValue, Definition, Kconfig, Range, Select, SymbolType};
 
-/// How many lines that were left out are kept.
+/// The number of skipped lines that are kept.
 const MAX_SKIPPED: usize = 20;
 
-/// What the lines of all files make.
+/// The parser for the lines of all files.
 pub(super) struct Parser {
     kconfig: Kconfig,
     macros: Macros,
@@ -26,24 +26,24 @@ pub(super) struct Parser {
 struct Block {
     end: &'static str,
     depends: Vec<Arc<Expr>>,
-    /// What the prompts in it need besides.
+    /// The additional condition of prompts inside it.
     visible: Vec<Arc<Expr>>,
     choice: Option<usize>,
 }
 
-/// What attributes belong to.
+/// The owner of attributes.
 #[derive(Debug)]
 enum Current {
     Nothing,
-    /// The last definition of that symbol.
+    /// The last definition of a symbol.
     Entry(String),
     /// The innermost block.
     Block,
-    /// A comment, of which nothing is kept.
+    /// A comment, which is ignored.
     Comment,
 }
 
-/// Where a file began.
+/// The state at the start of a file.
 pub(super) struct Around {
     file: Arc<Path>,
     blocks: usize,
@@ -65,7 +65,7 @@ impl Parser {
         Around { file: std::mem::replace(&mut self.file, Arc::from(file)), blocks: self.blocks.len() }
     }
 
-    /// What a file left open ends with it.
+    /// Closes blocks that a file left open.
     pub(super) fn leave(&mut self, around: Around) {
         self.blocks.truncate(around.blocks);
         self.file = around.file;
@@ -84,9 +84,9 @@ impl Parser {
         }
     }
 
-    /// Takes up a line, and returns the file that it sources.
+    /// Parses a line, and returns the file that it sources.
     pub(super) fn line(&mut self, number: usize, line: &str) -> Option<(String, Sourcing)> {
-        // A macro that stands alone is called for what it does, and we do nothing.
+        // A macro on its own line has only side effects.
         if line.starts_with("$(") || self.macros.assign(line) {
             return None;
         }
@@ -106,7 +106,7 @@ impl Parser {
         None
     }
 
-    /// `None` if it is not understood.
+    /// `None` if the line can't be parsed.
     fn statement(&mut self, number: usize, keyword: &str, rest: &[Token]) -> Option<()> {
         match keyword {
             "config" | "menuconfig" => self.entry(number, rest),
@@ -180,7 +180,7 @@ impl Parser {
             ("default", value) => self.default(Expr::parse(value)?, condition),
             ("depends", [Token::Word(on), needed @ ..]) if on == "on" => {
                 let needed = Expr::parse(needed)?;
-                // `depends on A if B` asks for A only where B is.
+                // `depends on A if B` requires A only if B is set.
                 let needed = match condition {
                     Some(condition) => Expr::Any(vec![Expr::Not(Box::new(Expr::clone(&condition))), needed]),
                     None => needed,
@@ -204,7 +204,7 @@ impl Parser {
                 self.definition()?.ranges.push(Range { low, high, condition });
                 Some(())
             }
-            // They make nothing impossible.
+            // These attributes restrict nothing.
             ("imply" | "option" | "modules" | "optional" | "transitional", _) => Some(()),
             _ => None,
         }
@@ -221,7 +221,7 @@ impl Parser {
                 self.kconfig.symbols.get_mut(name)?.ty.get_or_insert(ty);
                 Some(())
             }
-            // A choice has a type, and its members say it themselves.
+            // The members of a choice declare their types themselves.
             Current::Block => Some(()),
             Current::Nothing | Current::Comment => None,
         }
@@ -268,7 +268,7 @@ fn sourcing(keyword: &str) -> Option<Sourcing> {
     Some(Sourcing { relative, optional })
 }
 
-/// `VALUE if CONDITION`: what is before, and what is after.
+/// Splits `VALUE if CONDITION`.
 fn conditional(tokens: &[Token]) -> Option<(&[Token], Option<Arc<Expr>>)> {
     match tokens.iter().position(|token| matches!(token, Token::Word(word) if word == "if")) {
         Some(at) => Some((&tokens[..at], Some(Arc::new(Expr::parse(&tokens[at + 1..])?)))),

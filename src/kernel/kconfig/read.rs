@@ -1,4 +1,4 @@
-//! Files: which are read, in which order, and how far.
+//! Reads the files of a tree in order, with limits.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -8,21 +8,21 @@ use super::macros::Macros;
 use super::parse::Parser;
 use super::{Kconfig, KconfigError};
 
-/// What all begins with.
+/// The top file.
 const ROOT: &str = "Kconfig";
 
-/// How deep files may source files.
+/// The largest nesting depth of `source`.
 const MAX_DEPTH: usize = 64;
 
-/// How many files are read; Linux has some 1,600. One that sources another twice doubles them at each step.
+/// The largest number of files; Linux has some 1,600. A file that sources another one twice doubles it at each step.
 const MAX_FILES: usize = 50_000;
 
-/// How a file is named by another.
+/// How a file sources another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sourcing {
-    /// `rsource`, `orsource`: from the directory of the file that names it.
+    /// `rsource`, `orsource`: relative to the directory of the sourcing file.
     pub(super) relative: bool,
-    /// `osource`, `orsource`: no mistake if it is not there.
+    /// `osource`, `orsource`: a missing file is no error.
     pub(super) optional: bool,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn read(tree: &Path, vars: &[(String, String)]) -> Result<Kconfig, Kc
 }
 
 fn read_text(path: &Path) -> std::io::Result<String> {
-    // A pipe would keep us for ever.
+    // Reading a pipe could block forever.
     if !fs::metadata(path)?.is_file() {
         return Err(std::io::Error::other("not a file"));
     }
@@ -61,11 +61,11 @@ impl Files<'_> {
         self.parser.leave(around);
     }
 
-    /// Reads a file that another names; `false` if that can't be.
+    /// Reads a sourced file; `false` if that is impossible.
     fn source(&mut self, from: &Path, name: &str, sourcing: Sourcing) -> bool {
         let dir = if sourcing.relative { from.parent().unwrap_or(Path::new("")) } else { Path::new("") };
         let path: PathBuf = dir.join(name);
-        // Nothing outside of the tree is any of its files.
+        // Files outside the tree are not read.
         let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         if !inside || self.depth == MAX_DEPTH || self.parser.files() >= MAX_FILES {
             return false;

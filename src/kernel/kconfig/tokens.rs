@@ -1,4 +1,4 @@
-//! The tokens of a line.
+//! Splits a line into tokens.
 
 use super::macros::{Macros, closing};
 
@@ -7,9 +7,9 @@ use super::macros::{Macros, closing};
 pub(super) enum Token {
     /// A keyword, a symbol, a number or a constant.
     Word(String),
-    /// A text in quotes.
+    /// A quoted string.
     Text(String),
-    /// Something that only a run of Kconfig could tell, as written.
+    /// Text that only Kconfig can evaluate.
     Unknown(String),
     /// `(`
     Open,
@@ -25,7 +25,7 @@ pub(super) enum Token {
     Compare(&'static str),
 }
 
-/// Longer ones first.
+/// Longer operators first.
 const OPERATORS: [(&str, Token); 11] = [
     ("&&", Token::And),
     ("||", Token::Or),
@@ -40,7 +40,7 @@ const OPERATORS: [(&str, Token); 11] = [
     (")", Token::Close),
 ];
 
-/// Splits a line up to its comment. `None` where something is in it that belongs to no token.
+/// Splits a line up to its comment. `None` if a character belongs to no token.
 pub(super) fn tokens(line: &str, macros: &Macros) -> Option<Vec<Token>> {
     let mut tokens = Vec::new();
     let mut rest = line.trim_start();
@@ -70,7 +70,7 @@ pub(super) fn tokens(line: &str, macros: &Macros) -> Option<Vec<Token>> {
     Some(tokens)
 }
 
-/// The text of a quoted string, and how long it is with its quotes.
+/// The text of a quoted string, and its length with the quotes.
 fn quoted(rest: &str, quote: char) -> Option<(String, usize)> {
     let mut text = String::new();
     let mut chars = rest.char_indices().skip(1);
@@ -84,7 +84,7 @@ fn quoted(rest: &str, quote: char) -> Option<(String, usize)> {
     None
 }
 
-/// How long the word at the beginning is. `$(..)` is part of it.
+/// The length of the word at the start, including `$(..)`.
 fn word(rest: &str) -> Option<usize> {
     let mut length = 0;
     while let Some(next) = rest[length..].chars().next() {

@@ -1,13 +1,13 @@
-//! Which parts of a predicate fail: the predicate itself with all that holds left out, `!` pushed down to the
-//! comparisons (so that each can be blamed alone), and each comparison followed by the value that was found.
+//! The failing part of a predicate: satisfied terms are left out, `!` is pushed down to the comparisons, and each comparison
+//! is followed by the actual value.
 
 use super::{Expr, Lookup, Test};
 
 enum Blame {
     Leaf(String),
-    /// All of these must be mended.
+    /// All of these must change.
     Each(Vec<Blame>),
-    /// To mend one of these is enough.
+    /// One of these must change.
     OneOf(Vec<Blame>),
 }
 
@@ -49,7 +49,7 @@ fn leaf(test: &Test, wanted: bool, value: Option<&str>) -> String {
 }
 
 impl Blame {
-    /// How many leaves are the fewest to mend.
+    /// The smallest number of comparisons that must change.
     fn count(&self) -> usize {
         match self {
             Self::Leaf(_) => 1,

@@ -1,21 +1,21 @@
-//! Text to predicate: a recursive descent over bytes, with the place of every mistake.
+//! Parses a predicate by recursive descent over bytes, with the location of each error.
 
 use super::{Constant, Expr, Number, Op, Test};
 
-/// How deep parentheses and `!` may nest. Everything that walks a predicate recurses, so this bounds the stack.
+/// The largest nesting depth of parentheses and `!`. It bounds the stack of all recursive functions on predicates.
 const MAX_DEPTH: usize = 64;
 
-/// Why a text is no predicate, and which of its bytes are to blame.
+/// A parse error with its location.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct PredicateError {
-    /// What is wrong, in one sentence without a full stop.
+    /// The problem, in one sentence without a full stop.
     pub message: String,
-    /// Offset of the first byte to blame.
+    /// The offset of the first wrong byte.
     pub start: usize,
-    /// Offset after the last byte to blame; equal to `start` where something is missing.
+    /// The offset after the last wrong byte; equal to `start` if something is missing.
     pub end: usize,
-    /// What to do instead.
+    /// How to fix it.
     pub help: Option<String>,
 }
 
@@ -100,7 +100,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// What follows a `!` right away: a bare symbol. `start` is where the `!` is.
+    /// Parses the bare symbol after a `!`, which is at `start`.
     fn negated(&mut self, start: usize) -> Result<Expr, PredicateError> {
         let (test, bare) = self.test()?;
         if !bare {
@@ -111,7 +111,7 @@ impl<'a> Parser<'a> {
         Ok(Expr::Test(test))
     }
 
-    /// A comparison, and whether it is a symbol alone.
+    /// Parses a comparison. Also returns whether it is a bare symbol.
     fn test(&mut self) -> Result<(Test, bool), PredicateError> {
         let start = self.at;
         let word = self.word();
@@ -164,7 +164,7 @@ impl<'a> Parser<'a> {
     }
 
     fn op(&mut self) -> Option<Op> {
-        // The longer ones first: `<=` is not `<` and then `=`.
+        // Longer operators first: `<=` is not `<` followed by `=`.
         [Op::Ne, Op::Le, Op::Ge, Op::Eq, Op::Lt, Op::Gt].into_iter().find(|op| self.take(op.text()))
     }
 
@@ -251,7 +251,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Something stands where `&&`, `||` or the end should.
+    /// The error for text in place of `&&`, `||` or the end.
     fn not_an_operator(&self) -> PredicateError {
         let rest = &self.text[self.at..];
         let word: String =
@@ -301,19 +301,19 @@ impl<'a> Parser<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// Blames what was read since `start`.
+    /// An error for the text since `start`.
     fn error_from(&self, start: usize, message: impl Into<String>, help: Option<&str>) -> PredicateError {
         PredicateError { message: message.into(), start, end: self.at, help: help.map(str::to_owned) }
     }
 
-    /// Blames the next `length` bytes.
+    /// An error for the next `length` bytes.
     fn error_here(&self, length: usize, message: impl Into<String>, help: Option<&str>) -> PredicateError {
         let end = self.at + length;
         PredicateError { message: message.into(), start: self.at, end, help: help.map(str::to_owned) }
     }
 }
 
-/// What people from other languages write.
+/// Operators of other languages.
 fn word_for_operator(word: &str) -> Option<&'static str> {
     match word {
         "and" | "AND" => Some("&&"),

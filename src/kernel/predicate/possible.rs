@@ -1,14 +1,14 @@
-//! Can a predicate hold at all, given some of the values?
+//! Whether a predicate can be satisfied, given some of the values.
 //!
-//! A comparison can tell apart only finitely many classes of values: each constant that the predicate compares a
-//! symbol with, what lies between two numbers, any other text, unset. One value of each class stands for all, so
-//! trying these is exact. Three-valued evaluation cuts a branch as soon as the unknown symbols can't matter.
+//! Comparisons only distinguish finitely many classes of values: each constant that the predicate compares a symbol with,
+//! the intervals between numbers, any other string, and unset. Testing one value of each class is exact. Three-valued
+//! evaluation cuts a branch as soon as the unknown symbols can't change the result.
 
 use std::collections::BTreeMap;
 
 use super::{Constant, Expr, Number, Test, quote};
 
-/// Comparisons that may be looked at before giving up: a few milliseconds.
+/// The number of evaluated comparisons before giving up: a few milliseconds.
 const BUDGET: usize = 200_000;
 
 /// `None` for a symbol that is not decided yet.
@@ -24,7 +24,7 @@ pub(super) fn possible(root: &Expr, known: &dyn Fn(&str) -> Option<String>) -> b
         }
     });
     for values in classes.values_mut() {
-        // What a predicate asks for comes first, in its own order: that way lies the answer, if there is one.
+        // Try the predicate's own constants first, in order: most likely they satisfy it.
         let mut seen = std::collections::BTreeSet::new();
         values.retain(|value| seen.insert(value.clone()));
         let other_text = values.iter().map(String::len).max().unwrap_or(0);
@@ -38,7 +38,7 @@ pub(super) fn possible(root: &Expr, known: &dyn Fn(&str) -> Option<String>) -> b
     Search { root, budget: BUDGET }.satisfiable(&open, &mut assignment)
 }
 
-/// Adds a value for every class that this comparison tells apart.
+/// Adds a value for every class that this comparison distinguishes.
 fn represent(test: &Test, values: &mut Vec<String>) {
     match &test.constant {
         Constant::Yes => values.push("y".to_owned()),
@@ -66,7 +66,7 @@ impl<'a> Search<'a> {
             return verdict;
         }
         let Some(((symbol, values), rest)) = open.split_first() else {
-            // Nothing is open, so the evaluation was decided; to say `true` is right in any case.
+            // Not reached, as evaluation is decided without open symbols; `true` is always safe.
             return true;
         };
         for value in values {
@@ -92,7 +92,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// `decisive` if one item is, the opposite if all are, else not known.
+    /// `decisive` if one item is, its opposite if all are, else unknown.
     fn fold(&mut self, items: &[Expr], decisive: bool, assignment: &Assignment<'a>) -> Option<bool> {
         let mut verdict = Some(!decisive);
         for item in items {

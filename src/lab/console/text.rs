@@ -1,33 +1,33 @@
-//! What of a console's bytes is text, and what of the text is the kernel's own.
+//! Filters of console output: removes escape sequences, and separates kernel messages from program output.
 
 use std::time::Duration;
 
-/// The longest time stamp of a kernel message: `[4294967295.999999]`, with room.
+/// The longest time stamp of a kernel message, `[4294967295.999999]`, with a margin.
 const LONGEST_STAMP: usize = 24;
 
-/// Takes escape sequences out of a text that comes in pieces: colours, cursor movements and queries, titles.
+/// Removes escape sequences from a stream: colours, cursor movements, queries, titles.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) enum Plain {
+pub(super) enum EscapeFilter {
     #[default]
     Text,
     /// After ESC.
     Escape,
-    /// After ESC and a character that one more follows.
+    /// After ESC and a character that needs one more.
     OneMore,
-    /// In a control sequence, which a letter ends.
+    /// In a control sequence, which ends with a letter.
     Control,
-    /// In a string, which BEL or ESC ends.
+    /// In a string, which ends with BEL or ESC.
     String,
 }
 
-impl Plain {
-    /// The text of the next bytes.
+impl EscapeFilter {
+    /// Filters the next bytes.
     pub fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut text = Vec::with_capacity(bytes.len());
         for &byte in bytes {
             *self = match (*self, byte) {
                 (_, 0x1b) => Self::Escape,
-                // A sequence that was cut off does not swallow the next line.
+                // A truncated sequence ends with its line.
                 (_, b'\n' | b'\r') => {
                     text.push(byte);
                     Self::Text
@@ -49,18 +49,18 @@ impl Plain {
     }
 }
 
-/// Takes kernel messages out of a text that comes in pieces. A kernel prints one whole, up to the end of its line,
-/// wherever a program is in its own line: what is left is what programs printed.
+/// Removes kernel messages from a stream, which leaves program output. The kernel prints a message as one complete line, even
+/// in the middle of a program's line.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Programs {
-    /// What may be the beginning of a message.
+pub(super) struct ProgramOutput {
+    /// The possible start of a message.
     held: Vec<u8>,
     in_message: bool,
     stamp: Option<Duration>,
 }
 
-impl Programs {
-    /// What programs printed in the next bytes.
+impl ProgramOutput {
+    /// The program output in the next bytes.
     pub fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut text = Vec::with_capacity(bytes.len());
         for &byte in bytes {
@@ -77,7 +77,7 @@ impl Programs {
                     self.held.clear();
                 }
                 Stamp::None => {
-                    // It may begin with this very byte.
+                    // This byte may start a message.
                     let kept = usize::from(byte == b'[');
                     let text_until = self.held.len() - kept;
                     text.extend(self.held.drain(..text_until));
@@ -87,7 +87,7 @@ impl Programs {
         text
     }
 
-    /// The time of the kernel's own clock in its last message.
+    /// The kernel's time in its last message.
     pub const fn stamp(&self) -> Option<Duration> {
         self.stamp
     }
@@ -99,7 +99,7 @@ enum Stamp {
     Whole(Duration),
 }
 
-/// Whether a text is the time stamp that a kernel message begins with: `[   12.345678]`.
+/// Whether a text is, or starts, the time stamp of a kernel message: `[   12.345678]`.
 fn stamp(text: &[u8]) -> Stamp {
     let Some((b'[', rest)) = text.split_first() else { return Stamp::None };
     if text.len() > LONGEST_STAMP {
@@ -130,7 +130,7 @@ fn stamp(text: &[u8]) -> Stamp {
 mod tests {
     use super::*;
 
-    /// In pieces of every size, as they come over a pipe.
+    /// Runs `take` with chunks of every size.
     fn in_pieces(text: &str, mut take: impl FnMut(usize) -> Vec<u8>) {
         let whole = take(text.len());
         for size in 1..text.len() {
@@ -141,7 +141,7 @@ mod tests {
     fn plain(text: &str) -> String {
         let mut found = Vec::new();
         in_pieces(text, |size| {
-            let mut plain = Plain::default();
+            let mut plain = EscapeFilter::default();
             found = text.as_bytes().chunks(size.max(1)).flat_map(|piece| plain.take(piece)).collect();
             found.clone()
         });
@@ -151,7 +151,7 @@ mod tests {
     fn programs(text: &str) -> String {
         let mut found = Vec::new();
         in_pieces(text, |size| {
-            let mut programs = Programs::default();
+            let mut programs = ProgramOutput::default();
             found = text.as_bytes().chunks(size.max(1)).flat_map(|piece| programs.take(piece)).collect();
             found.clone()
         });
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn escape_sequences_are_no_text() {
+    fn escape_sequences_are_removed() {
         for (text, expected) in [
             ("\x1b[1;32mOK\x1b[0m", "OK"),
             ("login: \x1b[6n", "login: "),
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn kernel_messages_are_taken_out_of_what_programs_print() {
+    fn kernel_messages_are_removed_from_program_output() {
         for (text, expected) in [
             ("[    1.234567] usb 1-1: new\nKILN-OK\n", "KILN-OK\n"),
             ("KILN-[   12.345678] usb 1-1: new\r\nBOOT-[   12.345679] a\r\n[   12.4] b\nOK", "KILN-BOOT-OK"),
@@ -186,7 +186,7 @@ mod tests {
         ] {
             assert_eq!(programs(text), expected, "{text:?}");
         }
-        let mut all = Programs::default();
+        let mut all = ProgramOutput::default();
         all.take(b"[    1.5] a\n[    2.25] b\n");
         assert_eq!(all.stamp(), Some(Duration::from_millis(2250)));
     }

@@ -1,19 +1,19 @@
-//! Why a job definition can't be made.
+//! Why a job definition can't be rendered.
 
 use std::fmt;
 
-/// Why a job definition can't be made.
+/// Why a job definition can't be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DefinitionError {
-    /// The template can't be read, or can't be filled in.
-    #[error("{place}\n  {message}")]
+    /// The template can't be parsed or rendered.
+    #[error("{location}\n  {message}")]
     Template {
         /// Where.
-        place: Place,
+        location: Location,
         /// Why.
         message: String,
     },
-    /// The template does not use something that the job has: it would be fetched for nothing, or not tested at all.
+    /// The template does not use a variable of the job: a file would be published for nothing, or a test would not run.
     #[error(
         "{file} does not use {}: write it where it belongs, or take it out of the board or the rule",
         names.join(", ")
@@ -24,33 +24,33 @@ pub enum DefinitionError {
         /// The variables.
         names: Vec<String>,
     },
-    /// What the template came to is no YAML.
-    #[error("{place}\n  not YAML: {message}")]
+    /// The rendered text is not YAML.
+    #[error("{location}\n  not YAML: {message}")]
     Yaml {
-        /// Where, in the text that it came to.
-        place: Place,
+        /// Where, in the rendered text.
+        location: Location,
         /// Why.
         message: String,
     },
-    /// What should be a mapping is not.
+    /// A text is not a mapping.
     #[error("{file} is {found}, and not a mapping such as `actions: [..]`")]
     NotAMapping {
         /// The template, or the file of a test definition.
         file: String,
-        /// What it is.
+        /// Its actual type.
         found: &'static str,
     },
-    /// A key has a value of another kind than is needed.
+    /// A key has a value of the wrong type.
     #[error("{file}: `{key}` must be {expected}")]
     Shape {
         /// The template, or the file of a test definition.
         file: String,
         /// The key.
         key: String,
-        /// What it must be.
+        /// The expected type.
         expected: &'static str,
     },
-    /// A test definition has no parameter of that name.
+    /// A test definition does not declare a parameter.
     #[error("{file} has no parameter `{param}`: name it there under `params`, with its default")]
     Parameter {
         /// The file of the definition.
@@ -58,47 +58,47 @@ pub enum DefinitionError {
         /// The name.
         param: String,
     },
-    /// The template sets what kiln sets.
+    /// The template sets a reserved key.
     #[error("{file} sets `{key}`, which kiln sets from graph.ron: take it out")]
-    Ours {
+    Reserved {
         /// The template.
         file: String,
         /// The key.
         key: String,
     },
-    /// The template comes to more than a job can be.
+    /// The rendered text is too large.
     #[error("{file} comes to more than {limit} bytes")]
     TooLarge {
         /// The template.
         file: String,
-        /// How much it may come to.
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// The definition can't be written.
+    /// The definition can't be written as YAML.
     #[error("a job definition can't be written as YAML: {0}")]
     Unwritable(String),
 }
 
-/// A place in a text.
+/// A location in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The file, or what else the text is.
+pub struct Location {
+    /// The file, or a description of the text.
     pub file: String,
-    /// From 1; 0 where nothing tells.
+    /// The line, from 1; 0 if unknown.
     pub line: usize,
-    /// Where in the line it begins, in characters from 0.
+    /// The column, in characters from 0.
     pub column: usize,
-    /// How many characters of the line it has; 0 where nothing tells.
+    /// The length in characters; 0 if unknown.
     pub width: usize,
     /// The line.
     pub text: String,
 }
 
-/// The longest line that is shown, in characters.
+/// The longest shown line, in characters.
 const SHOWN: usize = 160;
 
-impl Place {
-    /// A range of bytes in a text, of which the first line is shown.
+impl Location {
+    /// The location of a byte range. The first line is shown.
     pub(super) fn of_range(file: &str, text: &str, range: std::ops::Range<usize>) -> Self {
         let start = text.floor_char_boundary(range.start);
         let end = text.floor_char_boundary(range.end).max(start);
@@ -113,7 +113,7 @@ impl Place {
         }
     }
 
-    /// A line of a text, from 1, and the column where that is known, from 0.
+    /// The location of a line, from 1, and a column, from 0, if known.
     pub(super) fn of_line(file: &str, text: &str, line: usize, column: Option<usize>) -> Self {
         let shown = line.checked_sub(1).and_then(|index| text.lines().nth(index)).unwrap_or_default();
         let width = usize::from(column.is_some());
@@ -127,7 +127,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, column, width, text } = self;
         if *line == 0 {

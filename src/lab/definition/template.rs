@@ -7,16 +7,16 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 
-use super::error::{DefinitionError, Place};
+use super::error::{DefinitionError, Location};
 use super::{Template, Variables};
 
-/// How many steps a template may take. One that writes a thousand definitions takes some ten thousand.
+/// The evaluation steps of a template. A template with a thousand definitions takes some ten thousand.
 const FUEL: u64 = 1_000_000;
 
-/// How many bytes it may come to.
+/// The largest rendered text, in bytes.
 const LIMIT: usize = 1 << 20;
 
-/// What a template comes to.
+/// Renders a template.
 pub(super) fn fill(template: Template<'_>, variables: &Variables) -> Result<String, DefinitionError> {
     let failed = |error: Error| failed(template, &error);
     let mut environment = Environment::new();
@@ -24,7 +24,7 @@ pub(super) fn fill(template: Template<'_>, variables: &Variables) -> Result<Stri
     environment.set_fuel(Some(FUEL));
     environment.set_debug(true);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
-    // A block has a line of its own, and leaves nothing of it.
+    // A block on a line of its own leaves no empty line.
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?;
     environment.set_syntax(syntax);
     let parsed = environment.template_from_named_str(template.file, template.text).map_err(failed)?;
@@ -45,7 +45,7 @@ pub(super) fn fill(template: Template<'_>, variables: &Variables) -> Result<Stri
     Ok(String::from_utf8_lossy(&filled.0).into_owned())
 }
 
-/// Variables that a template may come to use and that there are none of. Filling in would find those alone that it comes by.
+/// Reports unknown variables in all branches. Rendering would only find those in the branches that are taken.
 fn unknown(
     template: Template<'_>,
     variables: &Variables,
@@ -56,9 +56,9 @@ fn unknown(
         let mut value = Some(&offered);
         for part in name.split('.') {
             value = match value {
-                // What is none today may have a part tomorrow: a kernel without modules, a board without a device tree.
+                // An absent variable may have attributes in other jobs: a kernel without modules, a board without a device tree.
                 Some(value) if value.is_null() => return false,
-                // Methods of texts and lists.
+                // Methods of strings and lists.
                 Some(value) if !value.is_object() => return false,
                 Some(value) => value.get(part),
                 None => None,
@@ -68,14 +68,14 @@ fn unknown(
         value.is_none() && !name.starts_with("board.")
     });
     let Some(name) = missing else { return Ok(()) };
-    let place = match find_word(template.text, name) {
-        Some(at) => Place::of_range(template.file, template.text, at..at + name.len()),
-        None => Place::of_line(template.file, template.text, 0, None),
+    let location = match find_word(template.text, name) {
+        Some(at) => Location::of_range(template.file, template.text, at..at + name.len()),
+        None => Location::of_line(template.file, template.text, 0, None),
     };
-    Err(DefinitionError::Template { place, message: format!("there is no variable `{name}`") })
+    Err(DefinitionError::Template { location, message: format!("there is no variable `{name}`") })
 }
 
-/// What the job has and the template never asks for.
+/// The variables of the job that the template does not use.
 fn unused(
     template: Template<'_>,
     variables: &Variables,
@@ -91,7 +91,7 @@ fn unused(
     ];
     let content = content.into_iter().filter(|(_, there)| *there).map(|(name, _)| name.to_owned());
     let attributes = variables.board.keys().map(|name| format!("board.{name}"));
-    // Whoever takes the whole takes its parts.
+    // Using a variable uses its attributes.
     let is_used = |name: &str| used.contains(name) || used.contains(root(name)) || uses_below(used, name);
     let names: Vec<String> = content.chain(attributes).filter(|name| !is_used(name)).collect();
     if names.is_empty() {
@@ -100,7 +100,7 @@ fn unused(
     Err(DefinitionError::Unused { file: template.file.to_owned(), names })
 }
 
-/// Whether a part of a variable, or a method of it, is used.
+/// Whether an attribute or a method of a variable is used.
 fn uses_below(used: &BTreeSet<String>, name: &str) -> bool {
     used.iter().any(|used| used.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
@@ -109,7 +109,7 @@ fn root(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
 
-/// Where a name stands in a text, as a word of its own.
+/// The position of a name as a whole word.
 fn find_word(text: &str, name: &str) -> Option<usize> {
     let part_of_word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
     text.match_indices(name).map(|(at, _)| at).find(|&at| {
@@ -120,9 +120,9 @@ fn find_word(text: &str, name: &str) -> Option<usize> {
 }
 
 fn failed(template: Template<'_>, error: &Error) -> DefinitionError {
-    let place = match (error.range(), error.line()) {
-        (Some(range), _) => Place::of_range(template.file, template.text, range),
-        (None, line) => Place::of_line(template.file, template.text, line.unwrap_or(0), None),
+    let location = match (error.range(), error.line()) {
+        (Some(range), _) => Location::of_range(template.file, template.text, range),
+        (None, line) => Location::of_line(template.file, template.text, line.unwrap_or(0), None),
     };
     let message = match (error.kind(), error.detail()) {
         (ErrorKind::OutOfFuel, _) => {
@@ -132,10 +132,10 @@ fn failed(template: Template<'_>, error: &Error) -> DefinitionError {
         (kind, None) => kind.to_string(),
         (kind, Some(detail)) => format!("{kind}: {detail}"),
     };
-    DefinitionError::Template { place, message }
+    DefinitionError::Template { location, message }
 }
 
-/// Takes no more than a job can be.
+/// A writer that fails above [`LIMIT`].
 struct Bounded(Vec<u8>);
 
 impl Write for Bounded {

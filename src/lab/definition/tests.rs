@@ -205,7 +205,7 @@ fn what_it_comes_to_must_be_one_mapping_with_each_key_once() {
 
 #[test]
 fn what_kiln_sets_is_not_the_templates_to_set() {
-    for key in OURS {
+    for key in RESERVED {
         let error = fails(&with(&format!("{key}: x\n")));
         assert_eq!(
             error,

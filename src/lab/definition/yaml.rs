@@ -5,18 +5,18 @@ use serde_json::{Map, Value};
 use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Options, alias_limits, budget, options, ser_options};
 
-use super::error::{DefinitionError, Place};
+use super::error::{DefinitionError, Location};
 
-/// A text that must be one mapping.
+/// Parses a text that must be one mapping.
 pub(super) fn mapping(file: &str, text: &str) -> Result<Map<String, Value>, DefinitionError> {
     let value: Value = serde_saphyr::from_str_with_options(text, bounds()).map_err(|error| {
         let at = error.location();
         let line = at.map_or(0, |at| usize::try_from(at.line()).unwrap_or(0));
         let column = at.and_then(|at| usize::try_from(at.column()).ok()?.checked_sub(1));
         let message = error.without_snippet().to_string();
-        // What else it says is the place again.
+        // The rest of the message repeats the location.
         let message = message.lines().next().unwrap_or_default().trim().to_owned();
-        DefinitionError::Yaml { place: Place::of_line(file, text, line, column), message }
+        DefinitionError::Yaml { location: Location::of_line(file, text, line, column), message }
     })?;
     let found = match value {
         Value::Object(mapping) => return Ok(mapping),
@@ -27,15 +27,15 @@ pub(super) fn mapping(file: &str, text: &str) -> Result<Map<String, Value>, Defi
     Err(DefinitionError::NotAMapping { file: file.to_owned(), found })
 }
 
-/// A value as YAML that readers of either version take for the same. Mappings are sorted by key.
+/// A value as YAML that YAML 1.1 and 1.2 parsers read alike. Mappings are sorted by key.
 pub(super) fn write(value: &Value) -> Result<String, DefinitionError> {
-    // Long texts stay on their line: commands are read by people who copy them.
+    // Long strings stay on one line, so that commands can be copied.
     let options = ser_options! { folded_wrap_chars: 1 << 20 };
     serde_saphyr::to_string_with_options(&sorted(value), options)
         .map_err(|error| DefinitionError::Unwritable(error.to_string()))
 }
 
-/// The value with all its keys in order, whatever order the maps of JSON keep.
+/// The value with sorted keys.
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
@@ -60,7 +60,7 @@ fn bounds() -> Options {
             max_total_scalar_bytes: 4 << 20,
         },
         alias_limits: alias_limits! { max_total_replayed_events: 20_000, max_replay_stack_depth: 16 },
-        // Of two, the reader takes one: which was meant?
+        // A repeated key is a mistake.
         duplicate_keys: DuplicateKeyPolicy::Error,
         legacy_octal_numbers: true,
     }

@@ -1,52 +1,52 @@
-//! Whether a lab has something to boot on.
+//! Whether a lab has a usable device.
 //!
-//! LAVA takes jobs for devices that will never run them: whatever is Bad, in maintenance, or hangs on a dead worker. Such a
-//! job would wait for ever, so that it is decided here by what LAVA's scheduler goes by.
+//! LAVA accepts jobs for devices that are bad, in maintenance, or on a dead worker; such jobs wait forever. So this module
+//! applies the rules of LAVA's scheduler before a job is submitted.
 
-use super::Surveyed;
+use super::LabInventory;
 
-/// What there is for a device type and a set of tags.
+/// The availability of a device type with a set of tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Availability {
     /// These devices are free.
     Now(Vec<String>),
-    /// These are usable, and all of them busy.
+    /// These devices are usable, but all are busy.
     Queued(Vec<String>),
     /// There is none, for these reasons.
-    None(Vec<Refusal>),
+    None(Vec<Unavailable>),
 }
 
-/// Why something can't be booted on.
+/// Why a device or a device type is unavailable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The device; none where it is about all of them.
+pub struct Unavailable {
+    /// The device; `None` for the whole type.
     pub device: Option<String>,
-    /// Why not.
-    pub why: Why,
+    /// The reason.
+    pub why: UnavailableReason,
 }
 
-/// Whether a usable device is free.
+/// The state of a usable device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Readiness {
-    /// It is.
+pub enum DeviceState {
+    /// It is free.
     Idle,
     /// Another job has it.
     Busy,
 }
 
-/// A reason.
+/// A reason for unavailability.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Why {
-    /// The lab has no such type, or does not show it to us.
+pub enum UnavailableReason {
+    /// The lab has no such type, or does not show it to this user.
     #[error("no device type {0}")]
     NoType(String),
     /// No job starts on a type that is not displayed.
     #[error("the device type {0} is not displayed")]
     Hidden(String),
-    /// Nobody has ever used the tag at this lab.
+    /// The lab has no such tag.
     #[error("no tag {0}")]
     NoTag(String),
-    /// The type has no device that we see.
+    /// The type has no visible device.
     #[error("no device of type {0}")]
     NoDevice(String),
     /// It is not Good. Unknown is not proven: a health check may be what it waits for.
@@ -73,32 +73,32 @@ pub enum Why {
     State(String),
 }
 
-impl Surveyed {
+impl LabInventory {
     /// What there is for a device type with all of these tags.
     pub fn availability(&self, device_type: &str, tags: &[String]) -> Availability {
         let mut refusals = Vec::new();
         let mut refuse = |device: Option<&str>, why| {
-            refusals.push(Refusal { device: device.map(str::to_owned), why });
+            refusals.push(Unavailable { device: device.map(str::to_owned), why });
         };
         match self.types.get(device_type) {
-            None => refuse(None, Why::NoType(device_type.to_owned())),
-            Some(false) => refuse(None, Why::Hidden(device_type.to_owned())),
+            None => refuse(None, UnavailableReason::NoType(device_type.to_owned())),
+            Some(false) => refuse(None, UnavailableReason::Hidden(device_type.to_owned())),
             Some(true) => {}
         }
         for tag in tags.iter().filter(|tag| !self.tags.contains(tag)) {
-            refuse(None, Why::NoTag(tag.clone()));
+            refuse(None, UnavailableReason::NoTag(tag.clone()));
         }
         let (mut now, mut later, mut devices) = (Vec::new(), Vec::new(), 0);
         for (name, readiness) in self.readiness(device_type, tags) {
             devices += 1;
             match readiness {
-                Ok(Readiness::Idle) => now.push(name.to_owned()),
-                Ok(Readiness::Busy) => later.push(name.to_owned()),
+                Ok(DeviceState::Idle) => now.push(name.to_owned()),
+                Ok(DeviceState::Busy) => later.push(name.to_owned()),
                 Err(why) => refuse(Some(name), why),
             }
         }
         if devices == 0 && self.types.contains_key(device_type) {
-            refuse(None, Why::NoDevice(device_type.to_owned()));
+            refuse(None, UnavailableReason::NoDevice(device_type.to_owned()));
         }
         let about_all = refusals.iter().any(|refusal| refusal.device.is_none());
         match (about_all, now.is_empty(), later.is_empty()) {
@@ -113,28 +113,32 @@ impl Surveyed {
         &self,
         device_type: &str,
         tags: &[String],
-    ) -> impl Iterator<Item = (&str, Result<Readiness, Why>)> {
+    ) -> impl Iterator<Item = (&str, Result<DeviceState, UnavailableReason>)> {
         let of_type = self.devices.iter().filter(move |(_, device)| device.device_type == device_type);
         of_type.map(move |(name, device)| (&**name, self.ready(device, tags)))
     }
 
-    fn ready(&self, device: &super::Device, tags: &[String]) -> Result<Readiness, Why> {
+    fn ready(&self, device: &super::Device, tags: &[String]) -> Result<DeviceState, UnavailableReason> {
         if device.health != "Good" {
-            return Err(Why::Health(device.health.clone()));
+            return Err(UnavailableReason::Health(device.health.clone()));
         }
         let lacks: Vec<String> = tags.iter().filter(|tag| !device.tags.contains(tag)).cloned().collect();
         if !lacks.is_empty() {
-            return Err(Why::Tags(lacks));
+            return Err(UnavailableReason::Tags(lacks));
         }
-        let name = device.worker.clone().ok_or(Why::NoWorker)?;
-        let worker = self.workers.get(&name).ok_or(Why::NoWorker)?;
+        let name = device.worker.clone().ok_or(UnavailableReason::NoWorker)?;
+        let worker = self.workers.get(&name).ok_or(UnavailableReason::NoWorker)?;
         if worker.state != "Online" || worker.health != "Active" {
-            return Err(Why::Worker { name, state: worker.state.clone(), health: worker.health.clone() });
+            return Err(UnavailableReason::Worker {
+                name,
+                state: worker.state.clone(),
+                health: worker.health.clone(),
+            });
         }
         match &*device.state {
-            "Idle" => Ok(Readiness::Idle),
-            "Reserved" | "Running" => Ok(Readiness::Busy),
-            other => Err(Why::State(other.to_owned())),
+            "Idle" => Ok(DeviceState::Idle),
+            "Reserved" | "Running" => Ok(DeviceState::Busy),
+            other => Err(UnavailableReason::State(other.to_owned())),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How a lab is reached, and what lets us in.
+//! Validates a lab's settings and builds its HTTP client.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,15 +8,16 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder, Url};
 
 use super::{LavaError, Settings, Token};
-use crate::net::{chain, is_loopback, provide_cryptography};
+use crate::net::{install_crypto_provider, is_loopback};
+use crate::text::error_chain;
 
-/// How long a connection is kept that nothing is asked over. Short, as web servers in front of a LAVA close theirs after a
-/// second or two: a submission that meets such an end could not be told from one that arrived.
+/// How long an idle connection is kept. Web servers in front of LAVA close idle connections after a second or two; a
+/// submission over a closing connection could not be distinguished from one that arrived.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// The lab's address, with the slash that makes it one to start from.
+/// The lab's base URL, with a trailing slash.
 pub(super) fn base(address: &str) -> Result<Url, LavaError> {
-    let wrong = |why: &str| mistake(format!("{address:?} is no address of a lab: {why}"));
+    let wrong = |why: &str| settings_error(format!("{address:?} is no address of a lab: {why}"));
     let mut url = Url::parse(address).map_err(|error| wrong(&error.to_string()))?;
     match url.scheme() {
         "https" => {}
@@ -25,7 +26,7 @@ pub(super) fn base(address: &str) -> Result<Url, LavaError> {
         _ => return Err(wrong("it begins with https:// (or http:// on this machine)")),
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(mistake("an address of a lab holds no user and no password".to_owned()));
+        return Err(settings_error("an address of a lab holds no user and no password".to_owned()));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(wrong("it ends before any ? and #"));
@@ -35,9 +36,9 @@ pub(super) fn base(address: &str) -> Result<Url, LavaError> {
     Ok(url)
 }
 
-/// A client that believes what the settings say, and follows nothing.
+/// A client that trusts the authorities of the settings and follows no redirects.
 pub(super) fn client(url: &Url, settings: &Settings) -> Result<Client, LavaError> {
-    provide_cryptography();
+    install_crypto_provider();
     let begin = || {
         let builder = Client::builder()
             .connect_timeout(settings.timeout)
@@ -49,39 +50,39 @@ pub(super) fn client(url: &Url, settings: &Settings) -> Result<Client, LavaError
     };
     let built = match &settings.ca {
         Some(ca) => {
-            let wrong = |error| mistake(format!("{}: {}", ca.display(), chain(&error)));
+            let wrong = |error| settings_error(format!("{}: {}", ca.display(), error_chain(&error)));
             let certificates = Certificate::from_pem_bundle(&read(ca)?).map_err(wrong)?;
             begin().tls_certs_only(certificates).build()
         }
-        // Without encryption a machine without authorities will do.
-        None if url.scheme() == "http" => begin().build().or_else(|_| believes_nobody(begin())),
+        // http needs no certificate authorities, so a machine without any will do.
+        None if url.scheme() == "http" => begin().build().or_else(|_| trust_nobody(begin())),
         None => begin().build(),
     };
-    built.map_err(|error| mistake(format!("no client for {url}: {}", chain(&error))))
+    built.map_err(|error| settings_error(format!("no client for {url}: {}", error_chain(&error))))
 }
 
-fn believes_nobody(builder: ClientBuilder) -> reqwest::Result<Client> {
+fn trust_nobody(builder: ClientBuilder) -> reqwest::Result<Client> {
     builder.tls_certs_only(std::iter::empty()).build()
 }
 
-/// What a request shows to be let in. LAVA reads the scheme `Token` alone, and takes any other for nobody.
+/// The authorization header. LAVA only accepts the scheme `Token` and treats any other as anonymous.
 pub(super) fn authorization(token: &Token) -> Result<HeaderValue, LavaError> {
     if token.reveal().is_empty() {
-        return Err(mistake("the token is empty".to_owned()));
+        return Err(settings_error("the token is empty".to_owned()));
     }
     let mut value = HeaderValue::try_from(format!("Token {}", token.reveal())).map_err(|_| {
-        mistake("the token holds what no token can: a line break, perhaps, at its end".to_owned())
+        settings_error("the token holds what no token can: a line break, perhaps, at its end".to_owned())
     })?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// The bytes of a file that the settings name.
+/// Reads a file that the settings name.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, LavaError> {
-    std::fs::read(path).map_err(|error| mistake(format!("{}: {error}", path.display())))
+    std::fs::read(path).map_err(|error| settings_error(format!("{}: {error}", path.display())))
 }
 
-pub(super) fn mistake(text: String) -> LavaError {
+pub(super) fn settings_error(text: String) -> LavaError {
     LavaError::Settings(text)
 }
 
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_ends_with_a_slash_and_keeps_where_the_lab_is_mounted() {
+    fn an_address_gets_a_slash_and_keeps_its_path() {
         assert_eq!(base("https://lava.example").unwrap().as_str(), "https://lava.example/");
         assert_eq!(base("https://lava.example/lab//").unwrap().as_str(), "https://lava.example/lab/");
         assert_eq!(base("http://127.0.0.1:28000/").unwrap().as_str(), "http://127.0.0.1:28000/");
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_refused_that_would_tell_the_token_or_is_none() {
+    fn unsafe_and_invalid_addresses_are_refused() {
         for wrong in
             ["http://lava.example/", "ftp://lava.example/", "lava.example", "https://lava.example/?a=b"]
         {
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_sent_as_lava_wants_it_and_shown_to_nobody() {
+    fn a_token_uses_lavas_scheme_and_is_hidden_in_debug_output() {
         let value = authorization(&Token::new("abc".to_owned())).unwrap();
         assert_eq!(value.to_str().unwrap(), "Token abc");
         assert!(!format!("{value:?}").contains("abc"));

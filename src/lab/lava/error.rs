@@ -1,59 +1,59 @@
-//! What can go wrong with a lab, sorted by what can be done about it. Texts never hold a token.
+//! Errors of a lab, classified by how to handle them. Messages never contain a token.
 
 use std::io;
 
-/// A request that came to nothing.
+/// A failed request.
 #[derive(Debug, thiserror::Error)]
 pub enum LavaError {
-    /// No connection, or one that broke off.
+    /// The connection failed or broke.
     #[error("can't be reached: {0}")]
     Unreachable(String),
-    /// It may be another: its certificate is not of an authority that counts, of another name, or no longer good.
+    /// Its certificate is untrusted, expired, or for another name.
     #[error("shows a certificate that is not to be believed: {0}; is `ca` in graph.ron its authority's?")]
     Certificate(String),
-    /// It let us wait.
+    /// It did not answer in time.
     #[error("is too slow: {0}")]
     Slow(String),
-    /// It would not let us.
+    /// It denied access.
     #[error("access denied: {0}")]
     Denied(String),
-    /// The job definition is one that it does not take.
+    /// It rejects the job definition.
     #[error("it does not take the job: {0}")]
     Invalid(String),
-    /// It has no such job, or does not show it to us.
+    /// It has no such job, or does not show it to this user.
     #[error("it has no such job")]
     Gone,
-    /// It failed (5xx), or asks for patience (408, 429).
+    /// It failed (5xx), or asks to retry later (408, 429).
     #[error("it failed: {0}")]
     Failed(String),
-    /// It answered what LAVA does not: HTML, a redirect, something endless. Is the address that of a LAVA?
+    /// Its response is not LAVA's: HTML, a redirect, or endless. The address may be wrong.
     #[error("it does not answer as LAVA does: {0}")]
     Unexpected(String),
-    /// What the project says of the lab can't be followed.
+    /// The project's settings of the lab are invalid.
     #[error("{0}")]
     Settings(String),
-    /// This machine failed: a log could not be written.
+    /// A local operation failed.
     #[error(transparent)]
     Local(io::Error),
 }
 
 impl LavaError {
-    /// Whether another try may do.
+    /// Whether the error is temporary.
     pub const fn may_pass(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Slow(_) | Self::Failed(_))
     }
 }
 
-/// A submission that gave no job, sorted by whether there may be one nevertheless.
+/// A failed submission, classified by whether the lab may have a job nevertheless.
 #[derive(Debug, thiserror::Error)]
-pub enum Submit {
-    /// Nothing was made, and never will be from this definition with these rights.
+pub enum SubmitError {
+    /// No job was created, and retrying would not help.
     #[error("refused: {0}")]
     Refused(LavaError),
-    /// Surely nothing was made; worth trying later.
+    /// No job was created; retrying later may help.
     #[error("not sent: {0}")]
     NotSent(LavaError),
-    /// There may be a job: look for it by its name before you submit again.
+    /// A job may exist: look for it by name before submitting again.
     #[error("nobody knows whether it was submitted: {0}")]
-    Unclear(LavaError),
+    Unconfirmed(LavaError),
 }

@@ -1,8 +1,8 @@
-//! What a lab tells of its jobs by itself, over a websocket. It is a reason to look sooner, and nothing more: nobody has
-//! to prove anything to be on that line, and what is missed on it is found by looking again.
+//! A lab's job events over a websocket. An event only triggers an earlier poll: the websocket is not authenticated, and
+//! missed events are covered by polling.
 //!
-//! A message is a list: topic, number, time, user, and a text that is JSON: `{"job": 21, "state": "Running", ..}`. Seen on
-//! LAVA 2023.01.
+//! A message is a list of topic, number, time, user, and a JSON text such as `{"job": 21, "state": "Running", ..}`, as observed
+//! on LAVA 2023.01.
 
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
@@ -21,68 +21,68 @@ use serde::Deserialize;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{HandshakeError, Message, WebSocket};
 
-use super::connect::mistake;
+use super::connect::settings_error;
 use super::{JobId, LavaError, Settings};
-use crate::net::{chain, disbelief, is_loopback, provide_cryptography};
+use crate::net::{certificate_error, install_crypto_provider, is_loopback};
+use crate::text::error_chain;
 
-/// The largest message that is read. A lab's own have some 500 bytes.
+/// The largest message, in bytes. LAVA's have some 500.
 const MAX_MESSAGE: usize = 64 << 10;
 
-/// How many jobs may have changed without anybody who waited for them. A busy lab tells of everybody's.
+/// The largest number of changed jobs that nobody waits for. A lab reports the jobs of all users.
 const MAX_CHANGED: usize = 10_000;
 
-/// How long to wait before a lost line is taken up again; twice as long each time, up to [`LONGEST`].
+/// The wait before the first reconnection. It doubles each time, up to [`LONGEST`].
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long to wait at most.
+/// The longest wait before a reconnection.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// How long a line may be silent before it counts as lost. Jobs that change are rare at night, but lines get lost without
-/// a word, and to take it up again costs little.
+/// A connection that is silent for this long counts as lost. Connections can break unnoticed, and reconnecting is cheap.
 const SILENCE: Duration = Duration::from_mins(10);
 
-/// A lab's events. Any number of threads may wait for theirs.
+/// A lab's event stream. Several threads may wait for events.
 ///
-/// Its thread ends by itself soon after: nobody waits for it, as it may be looking up a name, which can't be interrupted.
+/// After a drop the listening thread ends on its own. It is not joined, as a name look-up can't be interrupted.
 pub struct Events {
     shared: Arc<Shared>,
 }
 
 struct Shared {
     state: Mutex<State>,
-    /// Something in `state` is new.
+    /// Signals a change of `state`.
     news: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     changed: HashSet<JobId>,
-    /// The line, to break it off.
-    line: Option<TcpStream>,
-    over: bool,
+    /// The connection, to shut it down.
+    stream: Option<TcpStream>,
+    closed: bool,
 }
 
 impl Events {
-    /// Whether a lab's events could be heard now; nothing can be wrong with none.
-    pub fn heard(settings: &Settings) -> Result<(), LavaError> {
-        match Place::new(settings)? {
-            Some(place) => place.connect().and_then(|line| place.shake_hands(line)).map(drop),
+    /// Tries to connect to a lab's event stream. `Ok` for a lab without one.
+    pub fn probe(settings: &Settings) -> Result<(), LavaError> {
+        match Endpoint::new(settings)? {
+            Some(endpoint) => endpoint.connect().and_then(|stream| endpoint.handshake(stream)).map(drop),
             None => Ok(()),
         }
     }
 
-    /// Listens to a lab that has events; none where the settings name no address for them, or one that is none. A line that
-    /// can't be had, or is lost, is tried again while this lives, and meanwhile [`Events::wait`] just waits.
+    /// Listens to a lab's events. `None` if the settings have no valid address of events. Lost connections are re-established
+    /// until this is dropped; [`Events::wait`] just waits meanwhile.
     pub fn open(settings: &Settings) -> Option<Self> {
-        let place = Place::new(settings).ok()??;
+        let endpoint = Endpoint::new(settings).ok()??;
         let shared = Arc::new(Shared { state: Mutex::default(), news: Condvar::new() });
         let listener = shared.clone();
-        let listen = move || listener.listen(&place);
+        let listen = move || listener.listen(&endpoint);
         thread::Builder::new().name("kiln-lava-events".to_owned()).spawn(listen).ok()?;
         Some(Self { shared })
     }
 
-    /// Waits for as long as this, or until the job has changed since somebody waited for it last. Tells whether it has.
+    /// Waits until the job has changed since the last call for it, or until the timeout. Returns whether it has.
     pub fn wait(&self, job: JobId, timeout: Duration) -> bool {
         let end = Instant::now() + timeout;
         let mut state = self.shared.lock();
@@ -102,9 +102,9 @@ impl Events {
 impl Drop for Events {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.over = true;
-        if let Some(line) = state.line.take() {
-            let _ = line.shutdown(Shutdown::Both);
+        state.closed = true;
+        if let Some(stream) = state.stream.take() {
+            let _ = stream.shutdown(Shutdown::Both);
         }
         drop(state);
         self.shared.news.notify_all();
@@ -116,34 +116,34 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Listens until it is over.
-    fn listen(&self, place: &Place) {
+    /// Listens until the stream is closed.
+    fn listen(&self, endpoint: &Endpoint) {
         let mut pause = PAUSE;
-        while !self.lock().over {
-            // What goes wrong here costs a look later.
-            if let Ok(true) = place.connect().and_then(|line| self.hear(place, line)) {
+        while !self.lock().closed {
+            // Errors only delay a poll.
+            if let Ok(true) = endpoint.connect().and_then(|stream| self.read_events(endpoint, stream)) {
                 pause = PAUSE;
             }
             let state = self.lock();
-            let over = |state: &mut State| !state.over;
-            drop(self.news.wait_timeout_while(state, pause, over).unwrap_or_else(PoisonError::into_inner));
+            let open = |state: &mut State| !state.closed;
+            drop(self.news.wait_timeout_while(state, pause, open).unwrap_or_else(PoisonError::into_inner));
             pause = (pause * 2).min(LONGEST);
         }
     }
 
-    /// Hears what comes over a line until it is lost. Tells whether anything did.
-    fn hear(&self, place: &Place, line: TcpStream) -> Result<bool, LavaError> {
+    /// Reads messages until the connection is lost. Returns whether there were any.
+    fn read_events(&self, endpoint: &Endpoint, stream: TcpStream) -> Result<bool, LavaError> {
         {
             let mut state = self.lock();
-            if state.over {
+            if state.closed {
                 return Ok(false);
             }
-            state.line = Some(line.try_clone().map_err(lost)?);
+            state.stream = Some(stream.try_clone().map_err(lost)?);
         }
-        let mut socket = place.shake_hands(line)?;
-        let mut heard = false;
+        let mut socket = endpoint.handshake(stream)?;
+        let mut received = false;
         while let Ok(message) = socket.read() {
-            heard = true;
+            received = true;
             if let Message::Text(text) = message
                 && let Some(job) = job_of(&text)
             {
@@ -156,11 +156,11 @@ impl Shared {
                 self.news.notify_all();
             }
         }
-        Ok(heard)
+        Ok(received)
     }
 }
 
-/// The job that a message is about.
+/// The job of a message.
 fn job_of(message: &str) -> Option<JobId> {
     #[derive(Deserialize)]
     struct Event {
@@ -174,18 +174,18 @@ fn job_of(message: &str) -> Option<JobId> {
     serde_json::from_str::<Event>(&data).ok().map(|event| event.job)
 }
 
-/// Where a lab tells of events.
-struct Place {
+/// The address of a lab's event stream.
+struct Endpoint {
     url: Url,
     /// For `wss://`.
     tls: Option<Arc<ClientConfig>>,
     timeout: Duration,
 }
 
-impl Place {
+impl Endpoint {
     fn new(settings: &Settings) -> Result<Option<Self>, LavaError> {
         let Some(address) = &settings.events else { return Ok(None) };
-        let wrong = |why: &str| mistake(format!("{address:?} is no address of events: {why}"));
+        let wrong = |why: &str| settings_error(format!("{address:?} is no address of events: {why}"));
         let url = Url::parse(address).map_err(|error| wrong(&error.to_string()))?;
         let tls = match url.scheme() {
             "wss" => Some(Arc::new(tls(settings.ca.as_deref())?)),
@@ -202,24 +202,24 @@ impl Place {
         let mut last = io::Error::other("it has no address");
         for address in (host, port).to_socket_addrs().map_err(lost)? {
             match TcpStream::connect_timeout(&address, self.timeout) {
-                Ok(line) => return Ok(line),
+                Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }
         }
         Err(lost(last))
     }
 
-    fn shake_hands(&self, line: TcpStream) -> Result<WebSocket<Box<dyn Stream>>, LavaError> {
-        line.set_read_timeout(Some(self.timeout)).map_err(lost)?;
-        line.set_write_timeout(Some(self.timeout)).map_err(lost)?;
-        let patient = line.try_clone().map_err(lost)?;
+    fn handshake(&self, stream: TcpStream) -> Result<WebSocket<Box<dyn Stream>>, LavaError> {
+        stream.set_read_timeout(Some(self.timeout)).map_err(lost)?;
+        stream.set_write_timeout(Some(self.timeout)).map_err(lost)?;
+        let patient = stream.try_clone().map_err(lost)?;
         let stream: Box<dyn Stream> = match &self.tls {
-            None => Box::new(line),
+            None => Box::new(stream),
             Some(tls) => {
                 let host = self.url.host_str().unwrap_or_default().to_owned();
                 let name = ServerName::try_from(host).map_err(lost)?;
                 let session = ClientConnection::new(tls.clone(), name).map_err(lost)?;
-                Box::new(StreamOwned::new(session, line))
+                Box::new(StreamOwned::new(session, stream))
             }
         };
         let bounds = WebSocketConfig::default()
@@ -227,9 +227,9 @@ impl Place {
             .max_frame_size(Some(MAX_MESSAGE))
             .read_buffer_size(4 << 10)
             .write_buffer_size(0);
-        let shaken = tungstenite::client::client_with_config(self.url.as_str(), stream, Some(bounds));
-        let (socket, _) = shaken.map_err(|error| match &error {
-            HandshakeError::Failure(failure) => not_shaken(failure),
+        let connected = tungstenite::client::client_with_config(self.url.as_str(), stream, Some(bounds));
+        let (socket, _) = connected.map_err(|error| match &error {
+            HandshakeError::Failure(failure) => handshake_error(failure),
             HandshakeError::Interrupted(_) => lost(io::Error::from(io::ErrorKind::TimedOut)),
         })?;
         patient.set_read_timeout(Some(SILENCE)).map_err(lost)?;
@@ -237,19 +237,20 @@ impl Place {
     }
 }
 
-/// What a websocket runs over.
+/// The transport of a websocket.
 trait Stream: Read + Write + Send {}
 
 impl<T: Read + Write + Send> Stream for T {}
 
-/// Believes the authorities of a file, or else the system's.
+/// Trusts the authorities of a file, or the system's.
 fn tls(ca: Option<&Path>) -> Result<ClientConfig, LavaError> {
-    provide_cryptography();
+    install_crypto_provider();
     let Some(ca) = ca else {
         let builder = ClientConfig::builder().with_platform_verifier();
-        return Ok(builder.map_err(|error| mistake(chain(&error)))?.with_no_client_auth());
+        return Ok(builder.map_err(|error| settings_error(error_chain(&error)))?.with_no_client_auth());
     };
-    let wrong = |error: &dyn std::error::Error| mistake(format!("{}: {}", ca.display(), chain(error)));
+    let wrong =
+        |error: &dyn std::error::Error| settings_error(format!("{}: {}", ca.display(), error_chain(error)));
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| wrong(&error))? {
         let certificate = certificate.map_err(|error| wrong(&error))?;
@@ -258,15 +259,15 @@ fn tls(ca: Option<&Path>) -> Result<ClientConfig, LavaError> {
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 
-fn not_shaken(error: &tungstenite::Error) -> LavaError {
-    match disbelief(error) {
+fn handshake_error(error: &tungstenite::Error) -> LavaError {
+    match certificate_error(error) {
         Some(why) => LavaError::Certificate(why),
-        None => LavaError::Unreachable(chain(error)),
+        None => LavaError::Unreachable(error_chain(error)),
     }
 }
 
 fn lost(error: impl std::error::Error) -> LavaError {
-    LavaError::Unreachable(chain(&error))
+    LavaError::Unreachable(error_chain(&error))
 }
 
 #[cfg(test)]
@@ -274,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_tells_which_job_it_is_about() {
+    fn a_message_names_its_job() {
         let message = |topic: &str, data: &str| {
             serde_json::to_string(&(topic, "8291cfe6", "2026-11-22T21:56:02.893244", "submitter", data))
                 .unwrap()

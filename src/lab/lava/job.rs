@@ -1,4 +1,4 @@
-//! One job: where it stands, and what it was asked to do.
+//! A job: its state, and the actions of its definition.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::ask::{Ask, MAX_ANSWER};
+use super::server::{ApiCall, MAX_ANSWER};
 use super::{Lava, LavaError, yaml};
-use crate::net::plain;
+use crate::text::one_line;
 
 /// A job's number at its lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -31,88 +31,88 @@ impl FromStr for JobId {
     }
 }
 
-/// A job as its lab has it.
+/// A job at its lab.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     /// Its number.
     pub id: JobId,
     /// Its name, which LAVA also calls its description.
     pub name: String,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
-    /// What came of it.
+    /// Its result.
     pub health: Health,
-    /// On which device it runs or ran.
+    /// Its device.
     pub device: Option<String>,
     /// When it was submitted.
     pub submitted: Option<Timestamp>,
-    /// When it began to run.
+    /// When it started to run.
     pub started: Option<Timestamp>,
     /// When it ended.
     pub ended: Option<Timestamp>,
-    /// How long it was to wait for a device, where its definition says so.
+    /// The queue timeout of its definition, if any.
     pub queue: Option<Duration>,
-    /// What it was asked to do, in that order. Empty where its definition can't be read.
+    /// The actions of its definition, in order. Empty if the definition can't be parsed.
     pub actions: Vec<Action>,
 }
 
-/// Where a job stands. The names are LAVA's own.
+/// The state of a job, in LAVA's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum State {
     /// It waits for a device.
     Submitted,
-    /// It has a device, and waits for the jobs of its group.
+    /// It has a device and waits for the other jobs of its group.
     Scheduling,
-    /// It has a device, which has not begun yet.
+    /// It has a device, which has not started it yet.
     Scheduled,
     /// It runs.
     Running,
-    /// Somebody cancelled it, and the device has not heard of it yet.
+    /// It is being cancelled.
     Canceling,
     /// It has ended.
     Finished,
 }
 
-/// What came of a job. The names are LAVA's own.
+/// The result of a job, in LAVA's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Health {
     /// It has not ended.
     Unknown,
-    /// It was run to its end: tests may have failed.
+    /// It ran to its end; tests may have failed.
     Complete,
-    /// It broke off.
+    /// It was aborted.
     Incomplete,
-    /// It was cancelled, or waited too long.
+    /// It was cancelled, or its queue timeout passed.
     Canceled,
 }
 
-/// One thing that a job was asked to do.
+/// An action of a job definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Action {
-    /// What it is about.
-    pub stage: Stage,
-    /// Whether it names test definitions, whose cases are to be reported.
+    /// Its phase.
+    pub phase: Phase,
+    /// Whether it has test definitions, which report cases.
     pub defines_tests: bool,
 }
 
-/// What an action is about.
+/// The phase of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Gets files to the device.
+pub enum Phase {
+    /// Deploys files to the device.
     Deploy,
-    /// Boots it.
+    /// Boots the device.
     Boot,
-    /// Runs tests on it.
+    /// Runs tests.
     Test,
     /// Anything else: `command`, `notify`.
     Other,
 }
 
 impl Lava {
-    /// A job of this number. [`LavaError::Gone`] where there is none.
+    /// The job with this number. [`LavaError::Gone`] if there is none.
     pub fn job(&self, id: JobId) -> Result<Job, LavaError> {
-        let ask = Ask::get(&["jobs", &id.to_string()]);
-        let answer = self.calls.wait(self.server.ask(&ask, MAX_ANSWER))?;
+        let call = ApiCall::get(&["jobs", &id.to_string()]);
+        let answer = self.calls.wait(self.server.call(&call, MAX_ANSWER))?;
         if answer.status.as_u16() == 404 {
             return Err(LavaError::Gone);
         }
@@ -123,12 +123,12 @@ impl Lava {
         Ok(job)
     }
 
-    /// Cancels a job. To cancel one that has ended already is no error.
+    /// Cancels a job. Cancelling a finished job is no error.
     ///
-    /// That is a GET in this API. A refusal of it says little (500 for a job that there is not), so the job itself tells.
+    /// The API uses GET for this. Its errors say little (500 for a missing job), so the job's state decides.
     pub fn cancel(&self, id: JobId) -> Result<(), LavaError> {
-        let ask = Ask::get(&["jobs", &id.to_string(), "cancel"]);
-        let answer = self.calls.wait(self.server.ask(&ask, MAX_ANSWER))?;
+        let call = ApiCall::get(&["jobs", &id.to_string(), "cancel"]);
+        let answer = self.calls.wait(self.server.call(&call, MAX_ANSWER))?;
         if answer.status.as_u16() == 200 && answer.read::<Value>()?.get("message").is_some() {
             return Ok(());
         }
@@ -139,7 +139,7 @@ impl Lava {
     }
 }
 
-/// A job as it is told.
+/// The API's job.
 #[derive(Deserialize)]
 pub(super) struct Wire {
     id: JobId,
@@ -159,10 +159,10 @@ impl From<Wire> for Job {
         let definition: Definition = yaml::read(&wire.definition).unwrap_or_default();
         Self {
             id: wire.id,
-            name: plain(&wire.description.unwrap_or_default()),
+            name: one_line(&wire.description.unwrap_or_default()),
             state: wire.state,
             health: wire.health,
-            device: wire.actual_device.map(|name| plain(&name)),
+            device: wire.actual_device.map(|name| one_line(&name)),
             submitted: wire.submit_time,
             started: wire.start_time,
             ended: wire.end_time,
@@ -172,7 +172,7 @@ impl From<Wire> for Job {
     }
 }
 
-/// A job definition, as far as it says how the job went.
+/// The parts of a job definition that are needed to judge the job.
 #[derive(Default, Deserialize)]
 struct Definition {
     #[serde(default)]
@@ -186,7 +186,7 @@ struct Timeouts {
     queue: Option<Timeout>,
 }
 
-/// A time as LAVA writes it: `{minutes: 1, seconds: 30}`.
+/// A duration in LAVA's form: `{minutes: 1, seconds: 30}`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Timeout {
@@ -203,19 +203,19 @@ impl Timeout {
     }
 }
 
-/// An action of a job definition: one key, and what to do.
+/// An action of a job definition: a mapping with one key.
 fn action(action: &Map<String, Value>) -> Action {
     let Some((name, what)) = action.iter().next() else {
-        return Action { stage: Stage::Other, defines_tests: false };
+        return Action { phase: Phase::Other, defines_tests: false };
     };
-    let stage = match name.as_str() {
-        "deploy" => Stage::Deploy,
-        "boot" => Stage::Boot,
-        "test" => Stage::Test,
-        _ => Stage::Other,
+    let phase = match name.as_str() {
+        "deploy" => Phase::Deploy,
+        "boot" => Phase::Boot,
+        "test" => Phase::Test,
+        _ => Phase::Other,
     };
     let definitions = what.get("definitions").and_then(Value::as_array);
-    Action { stage, defines_tests: stage == Stage::Test && definitions.is_some_and(|all| !all.is_empty()) }
+    Action { phase, defines_tests: phase == Phase::Test && definitions.is_some_and(|all| !all.is_empty()) }
 }
 
 #[cfg(test)]
@@ -223,20 +223,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_definition_says_what_there_is_to_do() {
+    fn a_definition_is_parsed() {
         let text = "timeouts: {job: {hours: 1}, queue: {minutes: 1, seconds: 30}}\n\
                     actions:\n- deploy: {to: tmpfs}\n- boot: {method: qemu}\n- test: {definitions: [{name: a}]}\n\
                     - test: {interactive: []}\n- command: {name: off}\n";
         let read: Definition = yaml::read(text).unwrap();
         assert_eq!(read.timeouts.queue.unwrap().total(), Duration::from_secs(90));
         let stages = [
-            (Stage::Deploy, false),
-            (Stage::Boot, false),
-            (Stage::Test, true),
-            (Stage::Test, false),
-            (Stage::Other, false),
+            (Phase::Deploy, false),
+            (Phase::Boot, false),
+            (Phase::Test, true),
+            (Phase::Test, false),
+            (Phase::Other, false),
         ];
         let actions: Vec<_> = read.actions.iter().map(action).collect();
-        assert_eq!(actions, stages.map(|(stage, defines_tests)| Action { stage, defines_tests }));
+        assert_eq!(actions, stages.map(|(phase, defines_tests)| Action { phase, defines_tests }));
     }
 }

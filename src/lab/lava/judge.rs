@@ -1,27 +1,27 @@
-//! What came of a job that has ended.
+//! Judges a finished job.
 //!
-//! Seen on LAVA 2023.01: a job that broke off has a kind of error, and of its own actions all that failed are cases of the
-//! suite `lava`, with their levels. The level begins with the position of one of the actions that the definition lists, so
-//! that it tells at which stage the job broke off: `login-action` of level `2.2.1` failed in the second one, the boot. What
-//! failed before the first has no level (`validate`).
+//! As observed on LAVA 2023.01, an aborted job has an error type, and its failed actions are cases of the suite `lava` with
+//! their levels. The first number of a level is the position of an action in the definition, so it gives the phase in which
+//! the job was aborted: `login-action` with level `2.2.1` failed in the second action, the boot. Failures before the first
+//! action have no level (`validate`).
 //!
-//! - A kernel that hangs: kind `Job`, `login-action timed out after 39 seconds` or `wait for prompt timed out`, in the boot.
-//! - One that panics and stays so: kind `Job`, in the boot, the panic as the message, and `kernel-messages` failed. One that
-//!   reboots at once is not seen as a panic by LAVA, but as one that hangs.
-//! - No file, or a wrong checksum: kind `Job`, in the deployment.
+//! - A kernel hangs: type `Job`, `login-action timed out after 39 seconds` or `wait for prompt timed out`, in the boot.
+//! - A kernel panics and stops: type `Job`, in the boot, with the panic as message and a failed `kernel-messages`. LAVA sees a
+//!   panic with an immediate reboot as a hang.
+//! - A file is missing or has a wrong checksum: type `Job`, in the deployment.
 
 use std::time::Duration;
 
 use jiff::civil::Date;
 
 use super::results::LAVA;
-use super::{Case, CaseResult, Health, Job, Results, Stage, State};
-use crate::net::plain;
+use super::{Case, CaseResult, Health, Job, Phase, Results, State};
+use crate::text::one_line;
 
-/// How many failed cases a message names.
+/// The number of failed cases that a message names.
 const NAMED: usize = 5;
 
-/// How a message of the kernel's begins that has given up.
+/// The prefix of the kernel's panic message.
 const PANIC: &str = "Kernel panic - not syncing";
 
 /// A test case that is known to fail.
@@ -31,13 +31,13 @@ pub struct Skip {
     pub case: String,
     /// Why.
     pub reason: String,
-    /// The last day on which this counts.
+    /// The last day on which the skip applies.
     pub until: Option<Date>,
 }
 
-/// A case that failed, and counts for nothing.
+/// A failed case that a skip covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
+pub struct SkippedCase {
     /// Its suite.
     pub suite: String,
     /// Its name.
@@ -46,37 +46,36 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// What came of it.
+/// The verdict on a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It booted, and what it tested passed.
+    /// It booted, and its tests passed.
     Pass,
-    /// It did not boot, or something that it tested failed.
+    /// It did not boot, or a test failed.
     Fail,
-    /// A time limit ended the boot or the tests. Only a second job that ends like this makes it a failure: a device or a
-    /// lab may have been slow.
+    /// A time limit ended the boot or the tests. Only a second such job is a failure, as a device or a lab may be slow.
     TimedOut,
-    /// The lab failed, or nobody can tell: nothing is known of the kernel.
+    /// The lab failed, or the cause is unknown: nothing is known of the kernel.
     Infra,
-    /// Somebody cancelled it, so that nothing is known of the kernel.
+    /// It was cancelled: nothing is known of the kernel.
     Cancelled,
 }
 
-/// A verdict, and what led to it.
+/// A verdict with its reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judged {
+pub struct Judgement {
     /// The verdict.
     pub verdict: Verdict,
-    /// Why, in a sentence without its full stop.
+    /// The reason, as a sentence without a full stop.
     pub message: String,
-    /// Cases that failed and count for nothing.
-    pub skipped: Vec<Skipped>,
-    /// Skips that would count if their day were not over.
+    /// Failed cases that skips cover.
+    pub skipped: Vec<SkippedCase>,
+    /// Expired skips of failed cases.
     pub expired: Vec<Skip>,
 }
 
-/// What came of a job.
-pub fn judge(job: &Job, results: &Results, skips: &[Skip], today: Date) -> Judged {
+/// Judges a job by its state and its results. `today` decides which skips apply.
+pub fn judge(job: &Job, results: &Results, skips: &[Skip], today: Date) -> Judgement {
     let failed = Failed::sort(results, skips, today);
     let (verdict, message) = match (job.state, job.health) {
         (State::Finished, Health::Complete) => complete(job, results, &failed),
@@ -84,14 +83,14 @@ pub fn judge(job: &Job, results: &Results, skips: &[Skip], today: Date) -> Judge
         (State::Finished, Health::Canceled) => cancelled(job),
         _ => (Verdict::Infra, "it has not ended".to_owned()),
     };
-    Judged { verdict, message, skipped: failed.skipped, expired: failed.expired }
+    Judgement { verdict, message, skipped: failed.skipped, expired: failed.expired }
 }
 
-/// The failed cases, LAVA's own left out.
+/// The failed cases, without LAVA's own.
 struct Failed {
-    /// Those that count, as `SUITE/CASE`.
+    /// Cases without a skip, as `SUITE/CASE`.
     counting: Vec<String>,
-    skipped: Vec<Skipped>,
+    skipped: Vec<SkippedCase>,
     expired: Vec<Skip>,
 }
 
@@ -105,7 +104,7 @@ impl Failed {
                 if let Some(skip) = skips.clone().find(|skip| skip.until.is_none_or(|until| today <= until)) {
                     let reason = skip.reason.clone();
                     let (suite, case) = (suite.name.clone(), case.name.clone());
-                    failed.skipped.push(Skipped { suite, case, reason });
+                    failed.skipped.push(SkippedCase { suite, case, reason });
                     continue;
                 }
                 if let Some(skip) = skips.next()
@@ -149,37 +148,37 @@ fn incomplete(job: &Job, results: &Results) -> (Verdict, String) {
     let Some(fault) = &results.fault else {
         return (Verdict::Infra, "it broke off, and the lab does not say why".to_owned());
     };
-    let stage = stage(job, results);
+    let phase = phase(job, results);
     let said = match fault.message.find(PANIC) {
         Some(panic) => fault.message[panic..].lines().next().unwrap_or_default(),
         None => &fault.message,
     };
-    let said = if said.trim().is_empty() { "no message".to_owned() } else { plain(said) };
+    let said = if said.trim().is_empty() { "no message".to_owned() } else { one_line(said) };
     let panicked = said.starts_with(PANIC);
-    match (&*fault.kind, stage) {
-        // A lab that loses its connection to a kernel that panicked has lost nothing that counts.
-        (_, Some(Stage::Boot | Stage::Test)) if panicked => {
+    match (&*fault.kind, phase) {
+        // If the kernel panicked, a lost connection to the device does not matter.
+        (_, Some(Phase::Boot | Phase::Test)) if panicked => {
             (Verdict::Fail, format!("the kernel panicked: {said}"))
         }
-        ("Job" | "Test", Some(Stage::Boot)) if timed_out(&said) => {
+        ("Job" | "Test", Some(Phase::Boot)) if timed_out(&said) => {
             (Verdict::TimedOut, format!("the kernel did not boot in time: {said}"))
         }
-        ("Job" | "Test", Some(Stage::Test)) if timed_out(&said) => {
+        ("Job" | "Test", Some(Phase::Test)) if timed_out(&said) => {
             (Verdict::TimedOut, format!("the tests did not end in time: {said}"))
         }
-        ("Job" | "Test", Some(Stage::Boot)) => (Verdict::Fail, format!("the kernel did not boot: {said}")),
-        ("Job" | "Test", Some(Stage::Test)) => {
+        ("Job" | "Test", Some(Phase::Boot)) => (Verdict::Fail, format!("the kernel did not boot: {said}")),
+        ("Job" | "Test", Some(Phase::Test)) => {
             (Verdict::Fail, format!("the tests did not run to their end: {said}"))
         }
         ("Canceled", _) => (Verdict::Cancelled, "it was cancelled at the lab".to_owned()),
-        (kind, stage) => {
-            let stage = match stage {
-                Some(Stage::Deploy) => " while it deployed",
-                Some(Stage::Boot) => " while it booted",
-                Some(Stage::Test) => " while it tested",
-                Some(Stage::Other) | None => "",
+        (kind, phase) => {
+            let phase = match phase {
+                Some(Phase::Deploy) => " while it deployed",
+                Some(Phase::Boot) => " while it booted",
+                Some(Phase::Test) => " while it tested",
+                Some(Phase::Other) | None => "",
             };
-            (Verdict::Infra, format!("the lab broke it off{stage}, with an error of kind {kind}: {said}"))
+            (Verdict::Infra, format!("the lab broke it off{phase}, with an error of kind {kind}: {said}"))
         }
     }
 }
@@ -189,15 +188,15 @@ fn timed_out(message: &str) -> bool {
     message.contains(" timed out")
 }
 
-/// At which stage a job broke off: that of the last of its actions that failed.
-fn stage(job: &Job, results: &Results) -> Option<Stage> {
+/// The phase in which a job was aborted: that of its last failed action.
+fn phase(job: &Job, results: &Results) -> Option<Phase> {
     let own = results.suites.iter().filter(|suite| suite.name == LAVA).flat_map(|suite| &suite.cases);
     let failed = own.filter(|case| case.result == CaseResult::Fail);
     let place = failed.filter_map(position).next_back()?;
-    job.actions.get(place.checked_sub(1)?).map(|action| action.stage)
+    job.actions.get(place.checked_sub(1)?).map(|action| action.phase)
 }
 
-/// The position of the action that a case of LAVA's own belongs to, from 1.
+/// The position of a LAVA case's action in the definition, from 1.
 fn position(case: &Case) -> Option<usize> {
     case.level.as_deref()?.split('.').next()?.parse().ok()
 }
@@ -207,7 +206,7 @@ fn cancelled(job: &Job) -> (Verdict, String) {
         (Some(submitted), Some(ended)) => Duration::try_from(ended.duration_since(submitted)).ok(),
         _ => None,
     };
-    // LAVA does not say whether it waited for too long or somebody cancelled it; its times do.
+    // LAVA does not distinguish a queue timeout from a cancellation; the times do.
     if job.device.is_none()
         && let Some(limit) = job.queue
         && waited.is_some_and(|waited| waited >= limit)

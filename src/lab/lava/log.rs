@@ -1,31 +1,30 @@
-//! A job's log as text: the console as it was, and LAVA's own lines with `lava LEVEL: ` before them.
+//! A job's log as text: the console's lines, and LAVA's own lines with the prefix `lava LEVEL: `.
 //!
-//! LAVA keeps it as a list in YAML, each entry on one line: `- {"dt": .., "lvl": .., "msg": ..}`. So it is read line by
-//! line, as it comes: a line that is no such entry is handed on as it is, and none can reach into another.
+//! LAVA stores the log as a YAML list with one entry a line: `- {"dt": .., "lvl": .., "msg": ..}`. It is parsed line by line.
+//! A line that is no entry is passed on unchanged.
 
 use std::io::Write;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ask::{Ask, Streamed};
+use super::server::{ApiCall, Streamed};
 use super::{JobId, Lava, LavaError, yaml};
 
-/// How much of a log is kept, in bytes as the lab sends them, and as they are written.
+/// The largest log, in bytes received and in bytes written.
 const MAX_LOG: u64 = 64 << 20;
 
-/// How long a line may be that is read as an entry. LAVA itself cuts them at a tenth of this.
+/// The longest line that is parsed as an entry, in bytes. LAVA itself cuts lines at a tenth of this.
 const MAX_LINE: usize = 1 << 20;
 
 impl Lava {
-    /// Writes the log of a job: all of it, or its first 64 MiB with a line that says so. One that has none yet has an
-    /// empty one.
+    /// Writes the log of a job, cut at 64 MiB with a line that says so. A job without a log yet has an empty one.
     pub fn log(&self, id: JobId, to: &mut dyn Write) -> Result<(), LavaError> {
-        let ask = Ask::get(&["jobs", &id.to_string(), "logs"]).accepting("*/*");
+        let call = ApiCall::get(&["jobs", &id.to_string(), "logs"]).accepting("*/*");
         let mut text = Text::new(to);
-        let streamed = self.calls.wait(self.server.stream(&ask, |piece| text.take(piece)))?;
+        let streamed = self.calls.wait(self.server.stream(&call, |piece| text.take(piece)))?;
         match streamed {
-            // It may not have begun, or may not be there at all.
+            // The job may not have started, or may not exist.
             Streamed::Refused(404) => self.job(id).map(drop),
             Streamed::Refused(401 | 403) => Err(LavaError::Denied(format!("the log of job {id}"))),
             Streamed::Refused(status @ 500..) => {
@@ -45,12 +44,12 @@ struct Entry {
     msg: Value,
 }
 
-/// Text made of what comes of a log.
+/// Converts a log to text as it arrives.
 struct Text<'a> {
     to: &'a mut dyn Write,
-    /// The line so far.
+    /// The current line.
     line: Vec<u8>,
-    /// Whether its start was written already, as it is too long to be an entry.
+    /// Whether the start of the line was written already, as it is too long to be an entry.
     long: bool,
     read: u64,
     written: u64,
@@ -61,7 +60,7 @@ impl<'a> Text<'a> {
         Self { to, line: Vec::new(), long: false, read: 0, written: 0 }
     }
 
-    /// Takes a piece. `false` where no more is wanted.
+    /// Converts a chunk. `false`: the log is large enough.
     fn take(&mut self, piece: &[u8]) -> Result<bool, LavaError> {
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(part);
@@ -74,7 +73,7 @@ impl<'a> Text<'a> {
         Ok(!self.is_full())
     }
 
-    /// Writes what is left.
+    /// Writes the rest.
     fn end(mut self) -> std::io::Result<()> {
         let full = self.is_full();
         if !self.line.is_empty() && !full {
@@ -90,7 +89,7 @@ impl<'a> Text<'a> {
         self.read >= MAX_LOG || self.written >= MAX_LOG
     }
 
-    /// Writes the line, or as much as there is of it.
+    /// Writes the current line, or the part of it that has arrived.
     fn put(&mut self, goes_on: bool) -> std::io::Result<()> {
         let line = std::mem::take(&mut self.line);
         let entry = if self.long || goes_on { None } else { text(&line) };
@@ -103,11 +102,11 @@ impl<'a> Text<'a> {
     }
 }
 
-/// The text of a line that is an entry.
+/// The text of an entry, or `None` for other lines.
 fn text(line: &[u8]) -> Option<Vec<u8>> {
     let line = String::from_utf8_lossy(line);
     let entry = line.trim_end().strip_prefix("- ")?;
-    // Most entries are JSON as well, which is read ten times as fast.
+    // Most entries are valid JSON, which parses ten times as fast.
     let entry: Entry = serde_json::from_str(entry).ok().or_else(|| yaml::read(entry).ok())?;
     let message = match &entry.msg {
         Value::String(text) => text.clone(),
@@ -116,9 +115,9 @@ fn text(line: &[u8]) -> Option<Vec<u8>> {
     };
     let message = message.trim_end_matches('\n');
     Some(match &*entry.lvl {
-        // What the board itself said, here or on another of its consoles.
+        // The output of the board, on this or another of its consoles.
         "target" | "feedback" => format!("{message}\n").into_bytes(),
-        level => format!("lava {}: {message}\n", crate::net::plain(level)).into_bytes(),
+        level => format!("lava {}: {message}\n", crate::text::one_line(level)).into_bytes(),
     })
 }
 
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_console_is_bare_and_lavas_own_lines_say_so() {
+    fn console_lines_are_bare_and_lavas_lines_have_a_prefix() {
         let log = br#"- {"dt": "2026-11-22T06:04:14.184902", "lvl": "info", "msg": "start: 0 validate"}
 - {"dt": "2026-11-22T06:04:14.2", "lvl": "target", "msg": "\e[32m[    0.000000] Linux \"6.1\"\xE9"}
 - {"dt": "2026-11-22T06:04:14.3", "lvl": "results", "msg": {"case": "validate", "definition": "lava", "result": "pass"}}
@@ -148,13 +147,13 @@ mod tests {
                         lava results: {\"case\":\"validate\",\"definition\":\"lava\",\"result\":\"pass\"}\n\
                         from afar\nlava debug: \n";
         assert_eq!(String::from_utf8(read(&[log])).unwrap(), expected);
-        // However it is cut.
+        // The result does not depend on the chunks.
         let bytes: Vec<&[u8]> = log.chunks(1).collect();
         assert_eq!(String::from_utf8(read(&bytes)).unwrap(), expected);
     }
 
     #[test]
-    fn what_is_no_entry_is_handed_on_as_it_is() {
+    fn lines_that_are_no_entries_are_passed_on() {
         let log = b"no yaml \xff\xfe\n- {\"lvl\": \"target\", \"msg\": \"broken\n- just a text\n- {\"lvl\": \"target\", \"msg\": \"\xff\"}\nend";
         let expected =
             b"no yaml \xff\xfe\n- {\"lvl\": \"target\", \"msg\": \"broken\n- just a text\n\xef\xbf\xbd\nend";
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_stays_a_line() {
+    fn an_alias_bomb_is_passed_on_as_a_line() {
         let bomb = b"- {\"lvl\": &a [&b [x,x,x,x],*b,*b,*b,*b], \"msg\": [*a,*a,*a,*a]}\n";
         assert_eq!(read(&[bomb]), bomb);
         let deep = [b"- ".as_slice(), &b"[".repeat(10_000), b"\n"].concat();
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_a_long_line_nor_a_log_without_end_is_kept_in_memory() {
+    fn memory_use_is_bounded_for_long_lines_and_endless_logs() {
         let mut written = 0;
         let mut count = Count(&mut written);
         let mut text = Text::new(&mut count);

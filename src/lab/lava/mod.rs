@@ -1,22 +1,22 @@
-//! A client for a LAVA lab: who we are there, what there is to boot on, and jobs from their submission to their verdict.
+//! A client for LAVA labs: the token's rights, available devices, and jobs from submission to verdict.
 //!
-//! It speaks the REST API v0.2 (`URL/api/v0.2/`), whose answers were looked at on LAVA 2023.01. That API has traps, each
-//! named where it is stepped around. What a lab answers is bounded in size and in time, no redirect is followed, no
-//! address that it gives is gone to, and the token goes to the lab's own address alone.
+//! It uses the REST API v0.2 (`URL/api/v0.2/`), as observed on LAVA 2023.01. Comments name the API's pitfalls where they are
+//! avoided. Responses are bounded in size and time, redirects and URLs in responses are not followed, and the token is only
+//! sent to the lab's own address.
 
-mod answer;
-mod ask;
 mod availability;
-mod beside;
+mod concurrent;
 mod connect;
 mod error;
 mod events;
-mod find;
+mod find_jobs;
 mod job;
 mod judge;
 mod log;
-mod probes;
+mod permissions;
+mod response;
 mod results;
+mod server;
 mod settings;
 mod submit;
 mod survey;
@@ -24,20 +24,20 @@ mod survey;
 mod tests;
 mod yaml;
 
-pub use availability::{Availability, Readiness, Refusal, Why};
-pub use error::{LavaError, Submit};
+pub use availability::{Availability, DeviceState, Unavailable, UnavailableReason};
+pub use error::{LavaError, SubmitError};
 pub use events::Events;
-pub use job::{Action, Health, Job, JobId, Stage, State};
-pub use judge::{Judged, Skip, Skipped, Verdict, judge};
+pub use job::{Action, Health, Job, JobId, Phase, State};
+pub use judge::{Judgement, Skip, SkippedCase, Verdict, judge};
 pub use results::{Case, CaseResult, Fault, Results, Suite};
 pub use settings::{Settings, Token};
-pub use survey::{Device, Survey, Surveyed, Unusable, Worker, survey_all};
+pub use survey::{Device, LabInventory, Survey, Unusable, Worker, survey_all};
 
-use ask::Server;
+use server::Server;
 
 use crate::net::Driver;
 
-/// One lab. Every method waits for the lab, each for a bounded time, and may be called from any thread.
+/// The client of one lab. Every method blocks for a bounded time and may be called from any thread.
 pub struct Lava {
     name: String,
     calls: Driver,
@@ -45,18 +45,18 @@ pub struct Lava {
 }
 
 impl Lava {
-    /// A lab that people call `name`. Nothing is asked of it yet.
+    /// A client for the lab `name`. Sends no request.
     pub fn new(name: &str, settings: Settings) -> Result<Self, LavaError> {
         let server = Server::new(settings)?;
         Ok(Self { name: name.to_owned(), calls: Driver::new("kiln-lava").map_err(LavaError::Local)?, server })
     }
 
-    /// What people call it.
+    /// The lab's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The page of a job, for people.
+    /// The URL of a job's web page.
     pub fn page(&self, id: JobId) -> String {
         self.server.page(id)
     }

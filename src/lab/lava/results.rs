@@ -1,60 +1,60 @@
-//! What a job reported: suites of test cases, and LAVA's own verdict.
+//! A job's results: suites of test cases, and LAVA's own verdict.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ask::Ask;
+use super::server::ApiCall;
 use super::{JobId, Lava, LavaError, yaml};
-use crate::net::plain;
+use crate::text::one_line;
 
-/// The suite in which LAVA itself reports, one case for each of its actions.
+/// The suite of LAVA's own cases, one for each of its actions.
 pub(super) const LAVA: &str = "lava";
 
-/// Its case for the job as a whole.
+/// Its case for the whole job.
 const JOB: &str = "job";
 
-/// How many cases are asked for at once.
-const AT_ONCE: usize = 500;
+/// The page size of the case list.
+const PAGE_SIZE: usize = 500;
 
-/// As much as is kept of LAVA's message about a job that broke off. A panic comes with all its lines.
+/// The length at which LAVA's message about an aborted job is cut, in characters. A panic comes with all its lines.
 const MAX_MESSAGE: usize = 8 << 10;
 
-/// All that a job reported.
+/// The results of a job.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Results {
-    /// The suites, in the order in which they began.
+    /// The suites, in the order of their starts.
     pub suites: Vec<Suite>,
-    /// Why LAVA broke the job off; nothing where it did not, or does not say.
+    /// Why LAVA aborted the job, if it did and says so.
     pub fault: Option<Fault>,
 }
 
-/// A suite. Its name is that of its definition with its position before it (`0_smoke`); `lava` is LAVA's own.
+/// A suite. Its name is the position and the name of its definition (`0_smoke`); `lava` is LAVA's own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Suite {
     /// Its name.
     pub name: String,
-    /// Its cases, in the order in which they were reported. A name may stand there twice.
+    /// Its cases, in the order of their reports. Names may repeat.
     pub cases: Vec<Case>,
 }
 
 /// A test case.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
-    /// Its name. That of a set that it is part of (`lava-test-set`) is not told by this API.
+    /// Its name. The API does not return its test set (`lava-test-set`).
     pub name: String,
-    /// What came of it.
+    /// Its result.
     pub result: CaseResult,
-    /// What was measured.
+    /// Its measurement.
     pub measurement: Option<f64>,
-    /// The unit of that. Empty where there is none.
+    /// The unit of the measurement, or empty.
     pub unit: String,
-    /// Where an action of LAVA stands: `2.4.1` is below the second of those that the job definition lists.
+    /// The level of a LAVA action: `2.4.1` belongs to the second action of the job definition.
     pub level: Option<String>,
 }
 
-/// What came of a test case. The names are LAVA's own.
+/// The result of a test case, in LAVA's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CaseResult {
@@ -64,30 +64,30 @@ pub enum CaseResult {
     Fail,
     /// It was skipped.
     Skip,
-    /// It began, and nobody knows what came of it.
+    /// It started, and its result is unknown.
     Unknown,
 }
 
-/// Why LAVA broke a job off.
+/// Why LAVA aborted a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// LAVA's kind of error: `Job`, `Test`, `Infrastructure`, `Bug`, `Configuration`, `Canceled`, or another.
     pub kind: String,
-    /// What it says of it: lines of the console, too, as they came.
+    /// LAVA's message, which may include lines of the console.
     pub message: String,
 }
 
 impl Lava {
-    /// What a job reported so far.
+    /// The results of a job so far.
     pub fn results(&self, id: JobId) -> Result<Results, LavaError> {
         let number = id.to_string();
-        let suites = Ask::get(&["jobs", &number, "suites"]).with("ordering", "id");
-        let cases = Ask::get(&["jobs", &number, "tests"]).with("ordering", "id").at_once(AT_ONCE);
+        let suites = ApiCall::get(&["jobs", &number, "suites"]).with("ordering", "id");
+        let cases = ApiCall::get(&["jobs", &number, "tests"]).with("ordering", "id").page_size(PAGE_SIZE);
         let results: Result<Results, LavaError> = self.calls.wait(async {
             let suites = self.server.list(&suites, |_| true).await?;
             Ok(gather(suites, self.server.list(&cases, |_| true).await?))
         });
-        // A job that there is not, or that is not shown to us, looks like one without results.
+        // A missing or hidden job looks like one without results.
         let nothing = match &results {
             Ok(results) => results.suites.is_empty(),
             Err(error) => matches!(error, LavaError::Unexpected(_)),
@@ -99,28 +99,28 @@ impl Lava {
     }
 }
 
-/// A suite as it is told.
+/// The API's suite.
 #[derive(Deserialize)]
 pub(super) struct WireSuite {
     id: u64,
     name: String,
 }
 
-/// A test case as it is told.
+/// The API's test case.
 #[derive(Deserialize)]
 pub(super) struct WireCase {
     id: u64,
     name: String,
     result: CaseResult,
-    /// A decimal number in a text.
+    /// A decimal number as text.
     measurement: Option<String>,
     unit: Option<String>,
-    /// YAML in a text.
+    /// YAML as text.
     metadata: Option<String>,
     suite: u64,
 }
 
-/// What LAVA keeps beside a case of its own.
+/// What LAVA stores with a case of its own.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Metadata {
@@ -129,22 +129,22 @@ struct Metadata {
     error_msg: Option<String>,
 }
 
-/// Puts the cases into their suites.
+/// Sorts the cases into their suites.
 pub(super) fn gather(suites: Vec<WireSuite>, mut cases: Vec<WireCase>) -> Results {
     let mut results = Results::default();
     let mut places: HashMap<u64, usize> = HashMap::new();
     for suite in suites {
         places.entry(suite.id).or_insert_with(|| {
-            results.suites.push(Suite { name: plain(&suite.name), cases: Vec::new() });
+            results.suites.push(Suite { name: one_line(&suite.name), cases: Vec::new() });
             results.suites.len() - 1
         });
     }
     cases.sort_by_key(|case| case.id);
-    // Pages that shift while they are read show a case twice.
+    // A case may be on two pages if the list grows meanwhile.
     cases.dedup_by_key(|case| case.id);
     for case in cases {
         let place = *places.entry(case.suite).or_insert_with(|| {
-            // Its suite began after the suites were read.
+            // Its suite started after the suites were read.
             results.suites.push(Suite { name: format!("suite {}", case.suite), cases: Vec::new() });
             results.suites.len() - 1
         });
@@ -157,14 +157,14 @@ pub(super) fn gather(suites: Vec<WireSuite>, mut cases: Vec<WireCase>) -> Result
         {
             let message = metadata.error_msg.as_deref().unwrap_or_default();
             results.fault =
-                Some(Fault { kind: plain(kind), message: message.chars().take(MAX_MESSAGE).collect() });
+                Some(Fault { kind: one_line(kind), message: message.chars().take(MAX_MESSAGE).collect() });
         }
         suite.cases.push(Case {
-            name: plain(&case.name),
+            name: one_line(&case.name),
             result: case.result,
             measurement: case.measurement.and_then(|number| number.parse().ok()),
-            unit: plain(&case.unit.unwrap_or_default()),
-            level: metadata.level.as_ref().map(|level| plain(&as_text(level))),
+            unit: one_line(&case.unit.unwrap_or_default()),
+            level: metadata.level.as_ref().map(|level| one_line(&as_text(level))),
         });
     }
     results

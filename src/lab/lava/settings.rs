@@ -1,4 +1,4 @@
-//! Where a lab is, and how to get in.
+//! The address and the credentials of a lab.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,34 +6,34 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-/// All that is needed to talk to a lab.
+/// The settings of a lab's client.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Its address, as one would type it into a browser: what stands before `api/v0.2/`. Not encrypted only on loopback.
+    /// Its address, as in a browser, without `api/v0.2/`. http is only accepted for loopback.
     pub url: String,
-    /// Whose token it is. The lab is asked whether that is so.
+    /// The token's user. Verified with the lab.
     pub user: String,
-    /// Shown to the lab to be let in.
+    /// The token.
     pub token: Token,
-    /// How long to wait for an answer, and for more of one.
+    /// How long to wait for a response, and for more of one.
     pub timeout: Duration,
-    /// A PEM file with the authorities to believe, instead of the system's.
+    /// A PEM file with trusted authorities, instead of the system's.
     pub ca: Option<PathBuf>,
-    /// Where it tells of events (`ws://` or `wss://`).
+    /// The address of its event stream (`ws://` or `wss://`).
     pub events: Option<String>,
 }
 
-/// A token of LAVA. It is never shown, and wiped when it is dropped.
+/// A LAVA token. It is never printed, and wiped on drop.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Zeroizing<String>);
 
 impl Token {
-    /// Takes a token in.
+    /// Wraps a token.
     pub fn new(token: String) -> Self {
         Self(Zeroizing::new(token))
     }
 
-    /// The token, for the one who needs it.
+    /// The token's text.
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }

@@ -1,7 +1,7 @@
 //! Validates and submits job definitions.
 //!
-//! What counts is what is left when an answer does not come: whether there is a job then. A connection that was never
-//! made, or broke before the last byte of the request was handed on, has made none; all else is unclear.
+//! If no response arrives, a job may exist. There is none if the connection failed or broke before the last byte of the
+//! request was sent; in all other cases it is unknown.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,21 +15,21 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answer::Answer;
-use super::ask::Ask;
-use super::{JobId, Lava, LavaError, Submit};
+use super::response::Answer;
+use super::server::ApiCall;
+use super::{JobId, Lava, LavaError, SubmitError};
 
-/// What LAVA says of a definition that it would take.
+/// LAVA's message for a valid definition.
 const VALID: &str = "Job valid.";
 
 impl Lava {
-    /// Whether the lab takes a definition: its schema with every key checked. What the job would run on is not looked at.
+    /// Validates a definition against LAVA's strict schema. Devices are not checked.
     ///
-    /// LAVA has another schema for submissions, and neither holds the other: both have to be asked.
+    /// LAVA has another schema for submissions, and neither includes the other, so a submission may still be refused.
     pub fn validate(&self, definition: &str) -> Result<(), LavaError> {
-        let ask = Ask::new(Method::POST, &["jobs", "validate"]);
+        let call = ApiCall::new(Method::POST, &["jobs", "validate"]);
         let body = json!({ "definition": definition, "strict": true }).to_string();
-        let answer = self.calls.wait(self.server.post(&ask, body.into()))?;
+        let answer = self.calls.wait(self.server.post(&call, body.into()))?;
         match answer.status.as_u16() {
             200 => match answer.reason() {
                 Some(message) if message == VALID => Ok(()),
@@ -37,28 +37,28 @@ impl Lava {
                 None => Err(answer.unexpected("neither valid nor invalid")),
             },
             400 => Err(invalid(&answer)),
-            // What is not YAML is a 500 here.
+            // LAVA answers 500 for invalid YAML.
             _ => Err(answer.refusal()),
         }
     }
 
-    /// Submits a job. It is never sent twice: see [`Submit`] for what to do where no number came back.
-    pub fn submit(&self, definition: &str) -> Result<JobId, Submit> {
+    /// Submits a job. The request is never repeated: see [`SubmitError`].
+    pub fn submit(&self, definition: &str) -> Result<JobId, SubmitError> {
         let (body, sent) = Watched::new(json!({ "definition": definition }).to_string());
-        let ask = Ask::new(Method::POST, &["jobs"]);
-        let answer = match self.calls.wait(self.server.post(&ask, reqwest::Body::wrap(body))) {
+        let call = ApiCall::new(Method::POST, &["jobs"]);
+        let answer = match self.calls.wait(self.server.post(&call, reqwest::Body::wrap(body))) {
             Ok(answer) => answer,
-            Err(error) if sent.load(Ordering::Acquire) => return Err(Submit::Unclear(error)),
-            Err(error) => return Err(Submit::NotSent(error)),
+            Err(error) if sent.load(Ordering::Acquire) => return Err(SubmitError::Unconfirmed(error)),
+            Err(error) => return Err(SubmitError::NotSent(error)),
         };
         match answer.status.as_u16() {
-            201 => submitted(&answer).map_err(Submit::Unclear),
-            400 => Err(Submit::Refused(invalid(&answer))),
-            // A web server in front of the lab took it for too much, and the lab never saw it.
-            408 | 425 | 429 => Err(Submit::NotSent(answer.refusal())),
-            300..=499 => Err(Submit::Refused(answer.refusal())),
-            // An unknown tag is a 500 too, but so is what broke after the job was made.
-            _ => Err(Submit::Unclear(answer.refusal())),
+            201 => submitted(&answer).map_err(SubmitError::Unconfirmed),
+            400 => Err(SubmitError::Refused(invalid(&answer))),
+            // A web server in front of the lab refused it, so the lab never received it.
+            408 | 425 | 429 => Err(SubmitError::NotSent(answer.refusal())),
+            300..=499 => Err(SubmitError::Refused(answer.refusal())),
+            // An unknown tag is a 500, but so is an error after the job was created.
+            _ => Err(SubmitError::Unconfirmed(answer.refusal())),
         }
     }
 }
@@ -67,7 +67,7 @@ fn invalid(answer: &Answer) -> LavaError {
     LavaError::Invalid(answer.reason().unwrap_or_else(|| "it does not say why".to_owned()))
 }
 
-/// The number of the one job that was made.
+/// The number of the created job.
 fn submitted(answer: &Answer) -> Result<JobId, LavaError> {
     #[derive(Deserialize)]
     struct Made {
@@ -79,7 +79,7 @@ fn submitted(answer: &Answer) -> Result<JobId, LavaError> {
     }
 }
 
-/// A body that tells whether the last of it was taken to be sent.
+/// A request body that records whether all of it was taken for sending.
 struct Watched {
     bytes: Option<Bytes>,
     taken: Arc<AtomicBool>,

@@ -1,4 +1,4 @@
-//! One look at a lab: who we are there, and what there is to boot on.
+//! Surveys a lab: the token's rights, and the devices that it has.
 
 use std::collections::{BTreeMap, HashMap};
 use std::thread;
@@ -7,53 +7,53 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::ask::{Ask, Server};
-use super::beside::Beside;
-use super::{Lava, LavaError, probes};
-use crate::net::plain;
+use super::concurrent::Concurrent;
+use super::server::{ApiCall, Server};
+use super::{Lava, LavaError, permissions};
+use crate::text::one_line;
 
-/// What came of a look at a lab.
+/// The survey of a lab.
 #[derive(Clone, Debug)]
 pub struct Survey {
-    /// What people call the lab.
+    /// The lab's name.
     pub lab: String,
-    /// What is there, or why it can't be used.
-    pub state: Result<Surveyed, Unusable>,
+    /// Its inventory, or why it can't be used.
+    pub state: Result<LabInventory, Unusable>,
 }
 
-/// Why a lab is not used.
+/// Why a lab can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// No connection, or one that broke off.
+    /// The connection failed or broke.
     #[error("can't be reached: {0}")]
     Unreachable(String),
-    /// It may be another: its certificate is not of an authority that counts, of another name, or no longer good.
+    /// Its certificate is untrusted, expired, or for another name.
     #[error("shows a certificate that is not to be believed: {0}; is `ca` in graph.ron its authority's?")]
     Certificate(String),
-    /// It took too long.
+    /// It did not answer in time.
     #[error("is too slow: {0}")]
     Slow(String),
-    /// It does not know the token.
+    /// It does not accept the token.
     #[error("does not take the token: {0}")]
     BadToken(String),
-    /// It knows the token as somebody else's.
+    /// The token belongs to another user.
     #[error("takes the token for that of {is:?}, not of {expected:?}")]
     OtherUser {
-        /// Whose it is.
+        /// The token's user.
         is: String,
-        /// Whose it should be.
+        /// The user in the settings.
         expected: String,
     },
     /// The user has access to the lab's administration.
     #[error("the token is that of a staff user; use one of an ordinary user")]
     Staff,
-    /// The user may do anything.
+    /// The user is a superuser.
     #[error("the token is that of a superuser; use one of an ordinary user")]
     Superuser,
-    /// The user may change what kernels are booted on.
+    /// The user may change devices.
     #[error("the token's user may {0}; use one that may only submit")]
     DeviceAdministrator(String),
-    /// It answers what LAVA does not, so that nothing is known of it.
+    /// Its responses are not LAVA's.
     #[error("does not answer as LAVA does: {0}")]
     Unexpected(String),
 }
@@ -70,18 +70,18 @@ impl From<LavaError> for Unusable {
     }
 }
 
-/// A lab as it was when it was looked at.
+/// The devices of a lab at the time of the survey.
 #[derive(Clone, Debug, Default)]
-pub struct Surveyed {
-    /// Who we are there.
+pub struct LabInventory {
+    /// The token's user.
     pub user: String,
-    /// The device types that we see, and whether each is displayed: no job starts on one that is not.
+    /// The visible device types, and whether each is displayed: no job starts on a type that is not.
     pub types: BTreeMap<String, bool>,
-    /// The devices, by name. Retired ones are not shown by LAVA.
+    /// The devices, by name. LAVA does not list retired ones.
     pub devices: BTreeMap<String, Device>,
     /// The workers, by name.
     pub workers: BTreeMap<String, Worker>,
-    /// The tags that there are. A job that asks for another can't be submitted.
+    /// The existing tags. A job that asks for another can't be submitted.
     pub tags: Vec<String>,
 }
 
@@ -90,47 +90,46 @@ pub struct Surveyed {
 pub struct Device {
     /// Its type.
     pub device_type: String,
-    /// Whether it may be used: `Good`, `Unknown`, `Looping`, `Bad`, `Maintenance` or `Retired`.
+    /// Its health: `Good`, `Unknown`, `Looping`, `Bad`, `Maintenance` or `Retired`.
     pub health: String,
-    /// What it does: `Idle`, `Reserved` or `Running`.
+    /// Its state: `Idle`, `Reserved` or `Running`.
     pub state: String,
     /// Its tags.
     pub tags: Vec<String>,
-    /// The worker that it hangs on.
+    /// The worker that it is attached to.
     pub worker: Option<String>,
 }
 
-/// A worker: a machine that devices hang on.
+/// A worker: a machine with devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Worker {
-    /// Whether it is in touch with the lab: `Online` or `Offline`.
+    /// Its connection to the lab: `Online` or `Offline`.
     pub state: String,
-    /// Whether it may be used: `Active`, `Maintenance` or `Retired`.
+    /// Its health: `Active`, `Maintenance` or `Retired`.
     pub health: String,
 }
 
 impl Lava {
-    /// Looks at the lab, for no longer than `within`. One request each tells what we are, and what types, devices, workers
-    /// and tags there are; more where a lab has thousands of them.
+    /// Surveys the lab within the given time. Takes one request for each right and each list, and more for thousands of items.
     ///
-    /// Whether we administer devices is asked of one device only; see [`Lava::administers`] for any other.
+    /// The right to change devices is only probed on one device; see [`Lava::administers`] for the others.
     pub fn survey(&self, within: Duration) -> Survey {
-        let look = async {
-            let looked = tokio::time::timeout(within, look(&self.server)).await;
-            looked.unwrap_or_else(|_| {
+        let survey = async {
+            let taken = tokio::time::timeout(within, take_survey(&self.server)).await;
+            taken.unwrap_or_else(|_| {
                 Err(Unusable::Slow(format!("it was not done after {}", humantime::format_duration(within))))
             })
         };
-        Survey { lab: self.name.clone(), state: self.calls.wait(look) }
+        Survey { lab: self.name.clone(), state: self.calls.wait(survey) }
     }
 
-    /// Whether we may change a device, which those that submit jobs should not. LAVA grants that for single devices too.
+    /// Whether the user may change a device. LAVA grants this right per device as well.
     pub fn administers(&self, device: &str) -> Result<bool, LavaError> {
-        self.calls.wait(probes::may(&self.server, &["devices", device], "PUT"))
+        self.calls.wait(permissions::may(&self.server, &["devices", device], "PUT"))
     }
 }
 
-/// Looks at several labs side by side, so that all of it takes as long as the slowest, or `within`.
+/// Surveys several labs concurrently, within the given time.
 pub fn survey_all(labs: &[&Lava], within: Duration) -> Vec<Survey> {
     thread::scope(|scope| {
         let looks: Vec<_> = labs.iter().map(|lab| scope.spawn(move || lab.survey(within))).collect();
@@ -141,34 +140,35 @@ pub fn survey_all(labs: &[&Lava], within: Duration) -> Vec<Survey> {
     })
 }
 
-async fn look(server: &Server) -> Result<Surveyed, Unusable> {
-    // Nothing more is asked with a token that is none.
-    let user = probes::user(server).await?;
-    let superuser = beside(server, |server| async move { probes::not_superuser(&server).await });
-    let staff = beside(server, |server| async move { probes::not_staff(&server).await });
-    let types = beside(server, |server| async move { all::<WireType>(&server, "devicetypes", "name").await });
+async fn take_survey(server: &Server) -> Result<LabInventory, Unusable> {
+    // An invalid token sends no further requests.
+    let user = permissions::user(server).await?;
+    let superuser = concurrently(server, |server| async move { permissions::not_superuser(&server).await });
+    let staff = concurrently(server, |server| async move { permissions::not_staff(&server).await });
+    let types =
+        concurrently(server, |server| async move { all::<WireType>(&server, "devicetypes", "name").await });
     let devices =
-        beside(server, |server| async move { all::<WireDevice>(&server, "devices", "hostname").await });
+        concurrently(server, |server| async move { all::<WireDevice>(&server, "devices", "hostname").await });
     let workers =
-        beside(server, |server| async move { all::<WireWorker>(&server, "workers", "hostname").await });
-    let tags = beside(server, |server| async move { all::<WireTag>(&server, "tags", "id").await });
+        concurrently(server, |server| async move { all::<WireWorker>(&server, "workers", "hostname").await });
+    let tags = concurrently(server, |server| async move { all::<WireTag>(&server, "tags", "id").await });
     superuser.await?;
     staff.await?;
     let devices = devices.await?;
-    probes::not_device_administrator(server, devices.first().map(|device| &*device.hostname)).await?;
+    permissions::not_device_administrator(server, devices.first().map(|device| &*device.hostname)).await?;
     Ok(surveyed(user, types.await?, devices, workers.await?, tags.await?))
 }
 
-fn beside<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+fn concurrently<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     server: &Server,
     call: impl FnOnce(Server) -> F,
-) -> Beside<T> {
-    Beside::new(call(server.clone()))
+) -> Concurrent<T> {
+    Concurrent::new(call(server.clone()))
 }
 
-/// A list in a fixed order, without which its pages might overlap and leave something out.
+/// A list in a fixed order: without one its pages may overlap and omit items.
 async fn all<T: DeserializeOwned>(server: &Server, of: &str, by: &str) -> Result<Vec<T>, LavaError> {
-    server.list(&Ask::get(&[of]).with("ordering", by), |_| true).await
+    server.list(&ApiCall::get(&[of]).with("ordering", by), |_| true).await
 }
 
 #[derive(Deserialize)]
@@ -200,33 +200,36 @@ pub(super) struct WireTag {
     name: String,
 }
 
-/// Puts together what was told. Devices name their tags by number.
+/// Combines the lists. Devices refer to tags by number.
 pub(super) fn surveyed(
     user: String,
     types: Vec<WireType>,
     devices: Vec<WireDevice>,
     workers: Vec<WireWorker>,
     tags: Vec<WireTag>,
-) -> Surveyed {
-    let names: HashMap<u64, String> = tags.iter().map(|tag| (tag.id, plain(&tag.name))).collect();
+) -> LabInventory {
+    let names: HashMap<u64, String> = tags.iter().map(|tag| (tag.id, one_line(&tag.name))).collect();
     let device = |device: WireDevice| {
         let known = Device {
-            device_type: plain(&device.device_type),
-            health: plain(&device.health),
-            state: plain(&device.state),
+            device_type: one_line(&device.device_type),
+            health: one_line(&device.health),
+            state: one_line(&device.state),
             tags: device.tags.iter().filter_map(|tag| names.get(tag).cloned()).collect(),
-            worker: device.worker_host.map(|worker| plain(&worker)),
+            worker: device.worker_host.map(|worker| one_line(&worker)),
         };
-        (plain(&device.hostname), known)
+        (one_line(&device.hostname), known)
     };
     let worker = |worker: WireWorker| {
-        (plain(&worker.hostname), Worker { state: plain(&worker.state), health: plain(&worker.health) })
+        (
+            one_line(&worker.hostname),
+            Worker { state: one_line(&worker.state), health: one_line(&worker.health) },
+        )
     };
-    Surveyed {
+    LabInventory {
         user,
-        types: types.into_iter().map(|each| (plain(&each.name), each.display)).collect(),
+        types: types.into_iter().map(|each| (one_line(&each.name), each.display)).collect(),
         devices: devices.into_iter().map(device).collect(),
         workers: workers.into_iter().map(worker).collect(),
-        tags: tags.iter().map(|tag| plain(&tag.name)).collect(),
+        tags: tags.iter().map(|tag| one_line(&tag.name)).collect(),
     }
 }

@@ -34,7 +34,7 @@ fn recorded(name: &str) -> (Job, Results) {
     (recorded.job.into(), gather(suites, cases))
 }
 
-fn judged(name: &str) -> Judged {
+fn judged(name: &str) -> Judgement {
     let (job, results) = recorded(name);
     judge(&job, &results, &[], TODAY)
 }
@@ -46,7 +46,11 @@ fn every_end_of_a_job_has_its_verdict() {
         ("test-fails", Verdict::Fail, "1 test case failed: 0_smoke/expected-fail"),
         ("nothing-reported", Verdict::Fail, "it booted, and its tests reported nothing"),
         ("panic", Verdict::Fail, "the kernel panicked: Kernel panic - not syncing: sysrq triggered crash"),
-        ("panic-reboots", Verdict::TimedOut, "the kernel did not boot in time: login-action timed out after 39 seconds"),
+        (
+            "panic-reboots",
+            Verdict::TimedOut,
+            "the kernel did not boot in time: login-action timed out after 39 seconds",
+        ),
         ("hang", Verdict::TimedOut, "the kernel did not boot in time: wait for prompt timed out"),
         (
             "test-hangs",
@@ -96,8 +100,8 @@ fn a_job_is_read_as_it_is_told() {
     );
     assert_eq!(job.device.as_deref(), Some("qemu01"));
     assert!(job.submitted < job.started && job.started < job.ended);
-    let stages: Vec<_> = job.actions.iter().map(|action| (action.stage, action.defines_tests)).collect();
-    assert_eq!(stages, [(Stage::Deploy, false), (Stage::Boot, false), (Stage::Test, true)]);
+    let stages: Vec<_> = job.actions.iter().map(|action| (action.phase, action.defines_tests)).collect();
+    assert_eq!(stages, [(Phase::Deploy, false), (Phase::Boot, false), (Phase::Test, true)]);
     assert_eq!(results.fault, None);
     let names: Vec<_> = results.suites.iter().map(|suite| &*suite.name).collect();
     assert_eq!(names, ["lava", "0_smoke"]);
@@ -117,8 +121,11 @@ fn a_skip_takes_a_failed_case_away_until_its_day_is_over() {
         let judged = judge(&[skip("0_smoke/expected-fail", until)]);
         assert_eq!(judged.verdict, Verdict::Pass, "{until:?}");
         assert_eq!(judged.message, "it booted, 1 test cases passed, and 1 that failed are skipped");
-        let skipped =
-            Skipped { suite: "0_smoke".into(), case: "expected-fail".into(), reason: "no network".into() };
+        let skipped = SkippedCase {
+            suite: "0_smoke".into(),
+            case: "expected-fail".into(),
+            reason: "no network".into(),
+        };
         assert_eq!(judged.skipped, [skipped]);
     }
 
@@ -155,7 +162,7 @@ fn five_failed_cases_are_named() {
 #[test]
 fn what_is_unknown_is_never_a_fail() {
     let (job, results) = recorded("hang");
-    // A stage that nobody can tell.
+    // A phase that nobody can tell.
     let judged = judge(&Job { actions: Vec::new(), ..job.clone() }, &results, &[], TODAY);
     assert_eq!(judged.verdict, Verdict::Infra);
     // No reason at all.
@@ -182,7 +189,7 @@ fn a_panic_is_one_even_where_the_lab_then_lost_its_connection() {
 }
 
 /// The lab as the recorded answers tell of it.
-fn surveyed() -> Surveyed {
+fn surveyed() -> LabInventory {
     #[derive(Deserialize)]
     struct Recorded {
         types: Vec<survey::WireType>,
@@ -203,16 +210,19 @@ fn a_lab_has_what_would_run_a_job() {
     let now = Availability::Now(vec!["qemu-1".to_owned(), "qemu-2".to_owned()]);
     assert_eq!(there("qemu", &[]), now);
     assert_eq!(there("qemu", &["virtual"]), now);
-    let none = |device: Option<&str>, why: Why| {
-        Availability::None(vec![Refusal { device: device.map(str::to_owned), why }])
+    let none = |device: Option<&str>, why: UnavailableReason| {
+        Availability::None(vec![Unavailable { device: device.map(str::to_owned), why }])
     };
-    assert_eq!(there("nowhere", &[]), none(None, Why::NoType("nowhere".into())));
-    assert_eq!(there("empty", &[]), none(None, Why::NoDevice("empty".into())));
-    assert_eq!(there("qemu-aarch64", &["virtual"]), none(Some("aarch64-1"), Why::Health("Bad".into())));
+    assert_eq!(there("nowhere", &[]), none(None, UnavailableReason::NoType("nowhere".into())));
+    assert_eq!(there("empty", &[]), none(None, UnavailableReason::NoDevice("empty".into())));
+    assert_eq!(
+        there("qemu-aarch64", &["virtual"]),
+        none(Some("aarch64-1"), UnavailableReason::Health("Bad".into()))
+    );
     // A good device does not make up for a type that is not displayed.
-    assert_eq!(there("hidden", &[]), none(None, Why::Hidden("hidden".into())));
+    assert_eq!(there("hidden", &[]), none(None, UnavailableReason::Hidden("hidden".into())));
     let (name, state, health) = ("kiln-far-worker".to_owned(), "Offline".to_owned(), "Active".to_owned());
-    assert_eq!(there("far", &[]), none(Some("far-1"), Why::Worker { name, state, health }));
+    assert_eq!(there("far", &[]), none(Some("far-1"), UnavailableReason::Worker { name, state, health }));
 }
 
 #[test]
@@ -227,11 +237,11 @@ fn a_busy_device_will_be_free_and_an_unknown_state_is_none() {
     set("qemu-1", "Asleep");
     set("qemu-2", "Idle");
     assert_eq!(lab.availability("qemu", &[]), Availability::Now(vec!["qemu-2".to_owned()]));
-    let asleep = ("qemu-1", Err(Why::State("Asleep".into())));
+    let asleep = ("qemu-1", Err(UnavailableReason::State("Asleep".into())));
     assert_eq!(lab.readiness("qemu", &[]).next(), Some(asleep));
     lab.workers.clear();
     let Availability::None(refusals) = lab.availability("qemu", &[]) else { panic!() };
-    assert_eq!(refusals[1].why, Why::NoWorker, "a worker that we don't see is none");
+    assert_eq!(refusals[1].why, UnavailableReason::NoWorker, "a worker that we don't see is none");
 }
 
 #[test]
@@ -240,10 +250,10 @@ fn all_tags_are_needed_on_one_device() {
     lab.devices.get_mut("qemu-1").unwrap().tags = vec!["unused".into()];
     let tags = ["virtual".to_owned(), "unused".to_owned()];
     let Availability::None(refusals) = lab.availability("qemu", &tags) else { panic!() };
-    assert_eq!(refusals[0].why, Why::Tags(vec!["virtual".into()]));
-    assert_eq!(refusals[1].why, Why::Tags(vec!["unused".into()]));
+    assert_eq!(refusals[0].why, UnavailableReason::Tags(vec!["virtual".into()]));
+    assert_eq!(refusals[1].why, UnavailableReason::Tags(vec!["unused".into()]));
     // The lab would break over a tag that it has never heard of.
     let tags = ["virtual".to_owned(), "nowhere".to_owned()];
     let Availability::None(refusals) = lab.availability("qemu", &tags) else { panic!() };
-    assert_eq!((&refusals[0].device, &refusals[0].why), (&None, &Why::NoTag("nowhere".into())));
+    assert_eq!((&refusals[0].device, &refusals[0].why), (&None, &UnavailableReason::NoTag("nowhere".into())));
 }

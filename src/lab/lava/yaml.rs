@@ -1,18 +1,19 @@
-//! YAML of a lab: job definitions, and what it keeps beside a result. Bounded, as a few hundred bytes of aliases can
-//! stand for gigabytes.
+//! Parses a lab's YAML: job definitions and metadata of results. Bounded, as a few hundred bytes of aliases can expand to
+//! gigabytes.
 
 use serde::de::DeserializeOwned;
 use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Options, alias_limits, budget, options};
 
-/// Reads a document. The error is for people, and short.
+/// Parses a document. The error is a short message.
 pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_saphyr::from_str_with_options(text, bounds()).map_err(|error| crate::net::plain(&error.to_string()))
+    serde_saphyr::from_str_with_options(text, bounds())
+        .map_err(|error| crate::text::one_line(&error.to_string()))
 }
 
 fn bounds() -> Options {
     options! {
-        // LAVA writes what Python's library writes: that makes an alias of whatever stands twice.
+        // PyYAML, which LAVA uses, writes an alias for every repeated object.
         budget: budget! {
             max_events: 100_000,
             max_nodes: 50_000,
@@ -23,7 +24,7 @@ fn bounds() -> Options {
             max_total_scalar_bytes: 8 << 20,
         },
         alias_limits: alias_limits! { max_total_replayed_events: 10_000, max_replay_stack_depth: 8 },
-        // It reads what it wrote: the last one counted there as well.
+        // As in PyYAML, the last of several equal keys counts.
         duplicate_keys: DuplicateKeyPolicy::LastWins,
         with_snippet: false,
     }
@@ -38,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_reads_what_lava_writes() {
+    fn lavas_yaml_is_parsed() {
         let text = "case: http-download\ndefinition: lava\nduration: '0.05'\nextra: &id001\n- a\nlevel: 1.2.1\nmore: *id001\n";
         let read: Value = read(text).unwrap();
         assert_eq!(read["extra"], read["more"]);

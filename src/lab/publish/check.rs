@@ -1,4 +1,4 @@
-//! Whether an address has what it should.
+//! Checks that a URL serves a file.
 
 use std::error::Error;
 use std::time::Duration;
@@ -8,18 +8,18 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 
 use super::Unserved;
-use crate::net::{is_loopback, provide_cryptography};
+use crate::net::{install_crypto_provider, is_loopback};
 
-/// Asks for the head of what is there.
+/// Sends a HEAD request, and compares status and length.
 pub(super) fn check(url: &str, size: u64, timeout: Duration) -> Result<(), Unserved> {
     let url = Url::parse(url).map_err(|error| Unserved::Address(error.to_string()))?;
-    let client = client(&url).map_err(|error| Unserved::Address(said(&error)))?;
+    let client = client(&url).map_err(|error| Unserved::Address(last_cause(&error)))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Unserved::Address(error.to_string()))?;
     let head = async {
         let request = client.head(url).header(ACCEPT_ENCODING, "identity").send();
         match tokio::time::timeout(timeout, request).await {
-            Ok(answer) => answer.map_err(|error| Unserved::Unreachable(said(&error.without_url()))),
+            Ok(answer) => answer.map_err(|error| Unserved::Unreachable(last_cause(&error.without_url()))),
             Err(_) => Err(Unserved::Slow(timeout.as_secs())),
         }
     };
@@ -36,9 +36,9 @@ pub(super) fn check(url: &str, size: u64, timeout: Duration) -> Result<(), Unser
     if found == Some(size) { Ok(()) } else { Err(Unserved::Length { expected: size, found }) }
 }
 
-/// A client that shows nothing and follows nothing.
+/// A client without credentials that follows no redirects.
 fn client(url: &Url) -> reqwest::Result<Client> {
-    provide_cryptography();
+    install_crypto_provider();
     let mut builder = Client::builder()
         .redirect(Policy::none())
         .referer(false)
@@ -47,14 +47,14 @@ fn client(url: &Url) -> reqwest::Result<Client> {
         builder = builder.no_proxy();
     }
     if url.scheme() == "http" {
-        // Nobody shows a certificate: a machine without authorities can do without them.
+        // http needs no certificate authorities, so a machine without any will do.
         builder = builder.tls_certs_only(std::iter::empty());
     }
     builder.build()
 }
 
-/// The last cause of an error: the ones before it say that a request failed.
-fn said(error: &reqwest::Error) -> String {
+/// The last cause of an error; the others only say that a request failed.
+fn last_cause(error: &reqwest::Error) -> String {
     let mut last: &dyn Error = error;
     while let Some(cause) = last.source() {
         last = cause;

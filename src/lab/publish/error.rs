@@ -1,31 +1,31 @@
-//! Why something can't be published.
+//! Why a file can't be published.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why something can't be published.
+/// Why a file can't be published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// A name that can't be a part of an address as it is.
+    /// A name that needs escapes in a URL.
     #[error("{name:?} can't be published: use letters, digits and `._-+,@=` in names, and not first a dot")]
     Name {
-        /// It.
+        /// The name.
         name: String,
     },
-    /// A file is not what it should be.
+    /// A file has other content than expected.
     #[error("{} holds other bytes than were to be published: SHA-256 {found}, not {expected}", path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// What it should hash to.
+        /// The expected digest.
         expected: String,
-        /// What it does.
+        /// The actual digest.
         found: String,
     },
-    /// What was published is not to be had at its address.
+    /// A published file is not served at its URL.
     #[error("{url} is not served: {why}; see `publish` in graph.ron, which says that {} is there", dir.display())]
     Unserved {
-        /// The address.
+        /// The URL.
         url: String,
         /// The directory.
         dir: PathBuf,
@@ -42,38 +42,38 @@ pub enum PublishError {
     },
 }
 
-/// Why an address does not have what it should.
+/// Why a URL does not serve its file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unserved {
     /// Nothing answers.
     #[error("nothing answers ({0}); is the web server running? `kiln serve` is one")]
     Unreachable(String),
-    /// It does not answer in time.
+    /// There is no response in time.
     #[error("no answer within {0} s")]
     Slow(u64),
-    /// It has no such file.
+    /// There is no such file.
     #[error(
         "the web server has no such file, so that it serves another directory, or this one at another address"
     )]
     Missing,
-    /// It must not, or can't, read the file.
+    /// The server may not read the file.
     #[error("the web server may not read it: let its user into the directory and all above it")]
     Forbidden,
-    /// It sends us elsewhere.
+    /// The server redirects.
     #[error("the web server answers with a redirect (status {0}); give the address that it redirects to")]
     Redirected(u16),
-    /// It answers otherwise.
+    /// Another status.
     #[error("the web server answers with status {0}")]
     Status(u16),
-    /// What it has is of another length.
+    /// The file has another length.
     #[error("the web server has {} there, not {expected} bytes", length(*.found))]
     Length {
-        /// How long it is.
+        /// The expected length.
         expected: u64,
-        /// What the server says; `None`: nothing.
+        /// The server's length, if it sends one.
         found: Option<u64>,
     },
-    /// It can't be asked at all.
+    /// The URL is invalid.
     #[error("{0}")]
     Address(String),
 }

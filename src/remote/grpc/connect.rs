@@ -4,13 +4,14 @@ use reqwest::Url;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
-use crate::net::chain;
 use crate::remote::open::{mistake, read_certificates, read_key};
 use crate::remote::{RemoteError, Settings};
+use crate::text::error_chain;
 
 /// The server at that URL.
 pub(super) fn endpoint(url: &Url, settings: &Settings) -> Result<Endpoint, RemoteError> {
-    let wrong = |error: tonic::transport::Error| mistake(format!("no client for {url}: {}", chain(&error)));
+    let wrong =
+        |error: tonic::transport::Error| mistake(format!("no client for {url}: {}", error_chain(&error)));
     let endpoint = Endpoint::from_shared(url.origin().ascii_serialization())
         .map_err(wrong)?
         .connect_timeout(settings.timeout)

@@ -4,16 +4,16 @@ use std::error::Error as _;
 
 use tonic::{Code, Status};
 
-use crate::net::{chain, said};
 use crate::remote::{RemoteError, Secret};
+use crate::text::{error_chain, one_line_redacted};
 
 /// The error that such a status is.
 pub(super) fn error(status: &Status, token: Option<&Secret>) -> RemoteError {
     let token = token.map(Secret::reveal);
-    let text = said(status.message(), token);
+    let text = one_line_redacted(status.message(), token);
     // Servers' own have no cause: this one was made here, as the connection broke or never was.
     if let Some(cause) = status.source() {
-        return RemoteError::Unreachable(said(&chain(cause), token));
+        return RemoteError::Unreachable(one_line_redacted(&error_chain(cause), token));
     }
     let shown = if text.is_empty() { status.code().description().to_owned() } else { text };
     match status.code() {

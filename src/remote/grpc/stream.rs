@@ -82,11 +82,11 @@ async fn pump(
     to: &mut dyn Write,
 ) -> Result<(), RemoteError> {
     let mut left = most;
-    let mut pace = remote.calls.pace();
+    let mut guard = remote.calls.guard();
     loop {
-        let answer = pace.in_time(stream.message()).await?;
+        let answer = guard.in_time(stream.message()).await?;
         let Some(piece) = answer.map_err(|status| remote.server.failed(&status))? else { return Ok(()) };
-        pace.moved(piece.data.len());
+        guard.add(piece.data.len());
         left = left
             .checked_sub(piece.data.len() as u64)
             .ok_or_else(|| RemoteError::Nonsense("it sent more bytes than a blob has".to_owned()))?;

@@ -7,8 +7,8 @@ use jiff::fmt::rfc2822;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
-use crate::net::said;
 use crate::remote::{RemoteError, Secret};
+use crate::text::one_line_redacted;
 
 /// The error that such an answer is. Its body is not read: nobody knows how long it is, nor what it says.
 pub(super) fn refused(answer: &Response, token: Option<&Secret>) -> RemoteError {
@@ -16,7 +16,7 @@ pub(super) fn refused(answer: &Response, token: Option<&Secret>) -> RemoteError 
 }
 
 fn error(status: StatusCode, headers: &HeaderMap, token: Option<&Secret>) -> RemoteError {
-    let text = said(&status.to_string(), token.map(Secret::reveal));
+    let text = one_line_redacted(&status.to_string(), token.map(Secret::reveal));
     match status.as_u16() {
         401 if token.is_none() => RemoteError::Denied(format!("{text}: it wants a token or a password")),
         401 | 403 | 407 => RemoteError::Denied(text),

@@ -6,13 +6,14 @@ use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity, Url};
 
-use crate::net::{chain, is_loopback, provide_cryptography};
+use crate::net::{install_crypto_provider, is_loopback};
 use crate::remote::open::{mistake, read_certificates, read_key};
 use crate::remote::{RemoteError, Secret, Settings};
+use crate::text::error_chain;
 
 /// A client that trusts and shows what the settings say, and follows nothing by itself.
 pub(super) fn client(url: &Url, settings: &Settings) -> Result<Client, RemoteError> {
-    provide_cryptography();
+    install_crypto_provider();
     let mut builder = Client::builder()
         .connect_timeout(settings.timeout)
         .redirect(Policy::none())
@@ -22,23 +23,24 @@ pub(super) fn client(url: &Url, settings: &Settings) -> Result<Client, RemoteErr
         builder = builder.no_proxy();
     }
     if let Some(ca) = &settings.ca {
-        let wrong = |error| mistake(format!("{}: {}", ca.display(), chain(&error)));
+        let wrong = |error| mistake(format!("{}: {}", ca.display(), error_chain(&error)));
         let certificates = Certificate::from_pem_bundle(&read_certificates(ca)?).map_err(wrong)?;
         builder = builder.tls_certs_only(certificates);
     } else if url.scheme() == "http" {
         // A machine without authorities can do without them here; with them, a redirect to https may be followed.
         let system = builder.build();
-        return system.or_else(|_| plain(settings)).map_err(|error| mistake(chain(&error)));
+        return system.or_else(|_| plain(settings)).map_err(|error| mistake(error_chain(&error)));
     }
     if let Some((certificate, key)) = &settings.identity {
         let mut pem = read_certificates(certificate)?;
         pem.push(b'\n');
         pem.extend(read_key(key)?);
-        let wrong =
-            |error| mistake(format!("{} and {}: {}", certificate.display(), key.display(), chain(&error)));
+        let wrong = |error| {
+            mistake(format!("{} and {}: {}", certificate.display(), key.display(), error_chain(&error)))
+        };
         builder = builder.identity(Identity::from_pem(&pem).map_err(wrong)?);
     }
-    builder.build().map_err(|error| mistake(format!("no client for {url}: {}", chain(&error))))
+    builder.build().map_err(|error| mistake(format!("no client for {url}: {}", error_chain(&error))))
 }
 
 /// A client that believes nobody, for servers that show nothing.

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use super::calls::{Calls, Exactly};
 use super::{MAX_ENTRY, Name, Remote, RemoteError, Secret, Settings};
 use crate::digest::Digest;
-use crate::net::{chain, said};
+use crate::text::{error_chain, one_line_redacted};
 use answer::refused;
 
 /// How many blobs are asked after at once.
@@ -96,9 +96,9 @@ impl HttpRemote {
                 left + skip
             )));
         }
-        let mut pace = self.calls.pace();
-        while let Some(piece) = pace.in_time(answer.chunk()).await?.map_err(broke_off)? {
-            pace.moved(piece.len());
+        let mut guard = self.calls.guard();
+        while let Some(piece) = guard.in_time(answer.chunk()).await?.map_err(broke_off)? {
+            guard.add(piece.len());
             let mut piece = &piece[..];
             if skip > 0 {
                 let skipped = usize::try_from(skip).map_or(piece.len(), |skip| skip.min(piece.len()));
@@ -129,9 +129,9 @@ impl HttpRemote {
         }
         let length = content_length(&answer)?;
         let mut bytes = Vec::new();
-        let mut pace = self.calls.pace();
-        while let Some(piece) = pace.in_time(answer.chunk()).await?.map_err(broke_off)? {
-            pace.moved(piece.len());
+        let mut guard = self.calls.guard();
+        while let Some(piece) = guard.in_time(answer.chunk()).await?.map_err(broke_off)? {
+            guard.add(piece.len());
             bytes.extend_from_slice(&piece);
             if bytes.len() as u64 > MAX_ENTRY {
                 break;
@@ -291,12 +291,12 @@ fn nonsense(text: impl Into<String>) -> RemoteError {
 
 /// No answer. The address is known to whoever asked, and left out.
 fn not_reached(error: reqwest::Error) -> RemoteError {
-    RemoteError::Unreachable(said(&chain(&error.without_url()), None))
+    RemoteError::Unreachable(one_line_redacted(&error_chain(&error.without_url()), None))
 }
 
 /// An answer that ended early.
 fn broke_off(error: reqwest::Error) -> RemoteError {
-    RemoteError::Unreachable(format!("the connection broke off: {}", chain(&error.without_url())))
+    RemoteError::Unreachable(format!("the connection broke off: {}", error_chain(&error.without_url())))
 }
 
 #[cfg(test)]

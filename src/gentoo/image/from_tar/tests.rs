@@ -11,7 +11,7 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Makes an image of an archive, and gives the directory in which nothing but that is then.
-fn image(archive: &[u8]) -> (tempfile::TempDir, Result<Contents, FromTarError>) {
+fn image(archive: &[u8]) -> (tempfile::TempDir, Result<ArchiveTotals, FromTarError>) {
     let dir = tempfile::tempdir().unwrap();
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(archive).unwrap();
