@@ -28,6 +28,11 @@ make_root() {
         "deb $mirror $release main" "deb ${mirror%/*/}/debian-security $release-security main"
     cp --dereference /etc/resolv.conf "$root/etc/resolv.conf"
     cp /etc/hosts "$root/etc/hosts"
+    # Where a proxy stands before the registries, its certificate is one that this machine was given.
+    if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
+        cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/"
+        chroot "$root" update-ca-certificates >/dev/null
+    fi
     git clone --quiet --no-local "$ROOT" "$root/root/kiln"
 }
 
