@@ -10,7 +10,7 @@ const OWN: [&str; 4] = ["/proc", "/sys", "/dev", "/kiln"];
 
 /// The files of a closure.
 pub(super) fn files_of(closure: &Closure) -> HostFiles {
-    let mut files = HostFiles::default();
+    let mut files = HostFiles { library_dirs: closure.library_dirs().to_owned(), ..HostFiles::default() };
     for (path, entry) in closure.outermost() {
         if OWN.iter().any(|own| path.starts_with(Path::new(own))) {
             continue;

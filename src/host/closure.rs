@@ -22,6 +22,9 @@ use crate::source::{FileDigests, SourceError};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closure {
     entries: BTreeMap<PathBuf, HostEntry>,
+    /// Directories that the loader searches only because the host's configuration says so, in its order; none where every
+    /// library is found without them.
+    library_dirs: Vec<PathBuf>,
 }
 
 /// What is at a path.
@@ -115,9 +118,25 @@ impl Closure {
         self.entries.contains_key(path)
     }
 
+    /// Adds directories that the loader has to be told of.
+    pub(super) fn search_libraries_in(&mut self, dirs: &[PathBuf]) {
+        for dir in dirs {
+            if !self.library_dirs.contains(dir) {
+                self.library_dirs.push(dir.clone());
+            }
+        }
+    }
+
+    /// The directories that the loader has to be told of: it does not know them by itself, and programs of the closure load
+    /// libraries from there.
+    pub fn library_dirs(&self) -> &[PathBuf] {
+        &self.library_dirs
+    }
+
     /// Adds all of another.
     pub fn extend(&mut self, other: &Self) {
         self.entries.extend(other.entries.iter().map(|(path, entry)| (path.clone(), entry.clone())));
+        self.search_libraries_in(&other.library_dirs);
     }
 
     /// Every path with what is there, sorted by path.
@@ -178,6 +197,10 @@ impl Closure {
             hasher.bytes(path.as_os_str().as_bytes());
             entry.hash(&mut hasher);
         }
+        hasher.number(self.library_dirs.len() as u64);
+        for dir in &self.library_dirs {
+            hasher.bytes(dir.as_os_str().as_bytes());
+        }
         hasher.finish()
     }
 
@@ -229,7 +252,7 @@ mod tests {
 
     fn closure(entries: &[(&str, HostEntry)]) -> Closure {
         let entries = entries.iter().map(|(path, entry)| (PathBuf::from(path), entry.clone()));
-        Closure { entries: entries.collect() }
+        Closure { entries: entries.collect(), library_dirs: Vec::new() }
     }
 
     #[test]
@@ -246,6 +269,13 @@ mod tests {
             closure(&[("/a", dir)]),
             closure(&[("/a", HostEntry::File { digest: Digest::of_bytes(b"1"), mode: 0o755 })]),
         ];
+        let searches = |dirs: &[&str]| {
+            let mut closure = closure(&[("/a", file("1"))]);
+            closure.search_libraries_in(&dirs.iter().map(PathBuf::from).collect::<Vec<_>>());
+            closure
+        };
+        let all = all.into_iter().chain([searches(&["/lib/a"]), searches(&["/lib/b", "/lib/a"])]);
+        let all = all.collect::<Vec<_>>();
         let digests: std::collections::BTreeSet<_> = all.iter().map(Closure::digest).collect();
         assert_eq!(digests.len(), all.len());
         for closure in all {

@@ -162,6 +162,9 @@ impl<'a> Survey<'a> {
         for name in elf.needed.iter().chain(&unwinder) {
             // Without it the program will not start, until a directory that is guarded gets it.
             if let Some(library) = self.libraries.find(name, elf, real, &mut self.guards) {
+                if self.libraries.has_to_be_told(&library) {
+                    self.closure.search_libraries_in(&self.libraries.told);
+                }
                 self.file(&library)?;
             }
         }

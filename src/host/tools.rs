@@ -96,7 +96,7 @@ impl ToolIdentity {
 /// The beginning of a question's key.
 pub(super) fn question(what: &str, dirs: &[PathBuf]) -> Hasher {
     let mut key = Hasher::new(Domain::Tool);
-    key.text("survey 3").text(what).number(dirs.len() as u64);
+    key.text("survey 4").text(what).number(dirs.len() as u64);
     for dir in dirs {
         key.bytes(dir.as_os_str().as_bytes());
     }

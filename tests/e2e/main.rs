@@ -22,6 +22,7 @@ mod host;
 mod hostile;
 mod jobserver;
 mod lava;
+mod libraries;
 mod limits;
 mod matching;
 mod meanwhile;

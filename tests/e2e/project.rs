@@ -101,6 +101,12 @@ impl Project {
         project
     }
 
+    /// The same project with a kiln that these words run.
+    pub fn behind(mut self, words: &[&str]) -> Self {
+        self.behind = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// As root's again, if the tests run as root: on the same machine, with the same cache.
     pub fn that_can_trace(mut self) -> Self {
         self.behind.clear();

@@ -110,6 +110,7 @@ fn start(index: usize, step: &Step, spec: &SandboxSpec) -> Result<Pid, Failure> 
     let child = Command::new(program)
         .args(arguments)
         .env_clear()
+        .envs(spec.library_path())
         .envs(spec.env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .spawn()

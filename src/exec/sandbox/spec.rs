@@ -82,6 +82,10 @@ pub struct HostFiles {
     /// Files and directories to show.
     #[serde(with = "os_paths")]
     pub paths: Vec<PathBuf>,
+    /// Where the loader has to look for libraries besides: a sandbox has no `/etc/ld.so.cache`, which holds all libraries of
+    /// the host.
+    #[serde(with = "os_paths")]
+    pub library_dirs: Vec<PathBuf>,
 }
 
 impl HostFiles {
@@ -208,6 +212,13 @@ pub struct Step {
 }
 
 impl SandboxSpec {
+    /// The variable that tells the loader where to look for libraries, where it has to be told.
+    pub(super) fn library_path(&self) -> Option<(&'static str, OsString)> {
+        let Root::Host(files) = &self.root else { return None };
+        let dirs: Vec<&OsStr> = files.library_dirs.iter().map(|dir| dir.as_os_str()).collect();
+        (!dirs.is_empty()).then(|| ("LD_LIBRARY_PATH", dirs.join(OsStr::new(":"))))
+    }
+
     /// Whether more users than one are needed.
     pub(super) fn has_users(&self) -> bool {
         matches!(self.root, Root::Images(_)) || !self.shown.is_empty() || self.run_as != RunAs::Stripped
