@@ -9,15 +9,16 @@
 //!     KILN_HOST_WALK_STEPS=2000 cargo test --test host_walk      walks further; the number is shared by the seeds
 //!     KILN_HOST_WALK_SEED=7 cargo test --test host_walk walk_1   walks from that seed
 
+#[path = "fixtures/host_view.rs"]
+mod host_view;
 #[path = "walk/random.rs"]
 mod random;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
+use host_view::View;
 use nix::unistd::geteuid;
 use random::Random;
 use tempfile::TempDir;
@@ -105,41 +106,18 @@ const LINKS: [(&str, &[&str]); 4] = [
     ("/usr/share/kw/link", &["a", "../kw2/a", "/etc/passwd"]),
 ];
 
-/// A host that can be changed: a namespace that lives as long as this does.
-struct View {
-    holder: Child,
+/// The host as the walk changes it, and the projects that are built there.
+struct Walk {
+    host: View,
     dir: TempDir,
 }
 
-impl View {
+impl Walk {
     fn new() -> Self {
         let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let layers = dir.path().join("layers");
-        fs::create_dir(&layers).unwrap();
-        let layers = layers.display();
-        let mut script = format!("set -e; mount -t tmpfs kw {layers}; ");
-        for place in ["usr", "etc", "opt"] {
-            let (upper, work) = (format!("{layers}/{place}"), format!("{layers}/{place}.work"));
-            write!(
-                script,
-                "mkdir -p {upper} {work} /{place}; \
-                 mount -t overlay -o lowerdir=/{place},upperdir={upper},workdir={work} kw /{place}; "
-            )
-            .unwrap();
-        }
-        script.push_str("echo ready; exec cat");
-        let mut holder = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-c", &script])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n", "overlays can't be mounted");
-        let view = Self { holder, dir };
+        let walk = Self { host: View::new(&dir.path().join("layers")), dir };
         for kiln in ["walked", "clean"] {
-            let project = view.project(kiln);
+            let project = walk.project(kiln);
             fs::create_dir_all(project.join("rules")).unwrap();
             fs::write(project.join("graph.ron"), GRAPH).unwrap();
             for (name, does, tools, host) in RULES {
@@ -159,27 +137,19 @@ impl View {
         for (link, targets) in LINKS {
             writeln!(script, "ln -sfn {} {link}", targets[0]).unwrap();
         }
-        assert!(view.run(&script).0);
-        view
+        assert!(walk.host.run(&script).0);
+        walk
     }
 
     fn project(&self, kiln: &str) -> PathBuf {
         self.dir.path().join(kiln)
     }
 
-    /// Runs a script there; whether it passed, and what it said.
-    fn run(&self, script: &str) -> (bool, String) {
-        let namespace = format!("--mount=/proc/{}/ns/mnt", self.holder.id());
-        let output = Command::new("nsenter").args([&namespace, "sh", "-c", script]).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
-    }
-
     /// Builds as it is now, in both ways.
     fn check(&self) -> Result<(), String> {
         let build = |kiln: &str, first: &str| {
             let project = self.project(kiln);
-            let said = self.run(&format!("cd {} && {first} {KILN} build -k -q", project.display()));
+            let said = self.host.run(&format!("cd {} && {first} {KILN} build -k -q", project.display()));
             (said, outputs(&project))
         };
         let ((passed, said), walked) = build("walked", "");
@@ -197,14 +167,6 @@ impl View {
             }
         }
         Ok(())
-    }
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        // The end of its input is its end, and that of its mounts.
-        drop(self.holder.stdin.take());
-        let _ = self.holder.wait();
     }
 }
 
@@ -277,16 +239,16 @@ fn walk(seed: u64) {
     let steps = number("KILN_HOST_WALK_STEPS").map_or(STEPS, |steps| usize::try_from(steps).unwrap());
     let steps = steps.div_ceil(WALKS);
     eprintln!("walk over the host from seed {seed}, {steps} steps");
-    let view = View::new();
+    let walk = Walk::new();
     let mut random = Random::new(seed);
-    view.check().unwrap_or_else(|problem| panic!("before the first step: {problem}"));
+    walk.check().unwrap_or_else(|problem| panic!("before the first step: {problem}"));
     let mut edits: Vec<String> = Vec::new();
     for step in 1..=steps {
         let count = if random.percent(20) { 3 } else { 1 };
         let script: String = (0..count).map(|_| edit(&mut random)).collect();
-        let (_, said) = view.run(&script);
+        let (_, said) = walk.host.run(&script);
         edits.push(script);
-        if let Err(problem) = view.check() {
+        if let Err(problem) = walk.check() {
             let last: String = edits.iter().rev().take(5).rev().cloned().collect();
             panic!(
                 "seed {seed}, step {step}: {problem}\n{said}\nthe last edits:\n{last}\n\
