@@ -22,7 +22,7 @@ use kiln::kinds::AllKinds;
 use kiln::plan::{World, plan, strong_key};
 use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
 use kiln::spec;
-use kiln::store::{Built, NodeRecord, NodeState, Outcome, Run, Store, StoredResult};
+use kiln::store::{Built, NodeRecord, NodeState, Origin, Outcome, Run, Store, StoredResult};
 use rayon::prelude::*;
 
 /// Entries of each build, of them those that all have, and how many there are at all: files, searched files, and
@@ -241,6 +241,7 @@ fn record(project: &Path, builds: usize) -> Result<(), Box<dyn std::error::Error
                 log: None,
                 run,
                 built: Built::FromNothing,
+                origin: Origin::Local,
             };
             batch.record(key, set, &result)?;
         }

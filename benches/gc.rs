@@ -13,7 +13,7 @@ use std::time::Instant;
 use common::{Target, a_run, in_turns, key, setting};
 use kiln::digest::Digest;
 use kiln::source::{PathSet, Provenance, Reads};
-use kiln::store::{Artifact, Blob, Built, Limits, Manner, Needs, Outcome, Sort, Store, StoredResult};
+use kiln::store::{Artifact, Blob, Built, Limits, Manner, Needs, Origin, Outcome, Sort, Store, StoredResult};
 
 /// Outputs of each result, and bytes in each.
 const OUTPUTS: usize = 10;
@@ -76,6 +76,7 @@ fn fill(home: &Path, blobs: usize) {
                         log: None,
                         run,
                         built: Built::FromNothing,
+                        origin: Origin::Local,
                     };
                     batch.record(&key("strong", result), &path_set, &stored)?;
                 }

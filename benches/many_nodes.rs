@@ -19,7 +19,9 @@ use kiln::graph::{Selection, expand};
 use kiln::kinds::AllKinds;
 use kiln::plan::{World, plan};
 use kiln::spec;
-use kiln::store::{Artifact, Built, NodeRecord, NodeState, Outcome, Placed, Run, Store, StoredResult};
+use kiln::store::{
+    Artifact, Built, NodeRecord, NodeState, Origin, Outcome, Placed, Run, Store, StoredResult,
+};
 
 /// How many files a directory has.
 const FILES: usize = 1000;
@@ -149,8 +151,15 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
             state.strong_key = Some(strong.key);
             batch.set_node(world.project(), graph.name(id), &state)?;
             let (action_key, outcome) = (basis.keys.action, Outcome::Pass);
-            let result =
-                StoredResult { action_key, outcome, outputs, log: None, run, built: Built::FromNothing };
+            let result = StoredResult {
+                action_key,
+                outcome,
+                outputs,
+                log: None,
+                run,
+                built: Built::FromNothing,
+                origin: Origin::Local,
+            };
             batch.record(&strong.key, &path_set, &result)?;
         }
         Ok(())

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use common::{Random, a_run, key};
 use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
-use kiln::store::{Built, Outcome, Store, StoredReads, StoredResult};
+use kiln::store::{Built, Origin, Outcome, Store, StoredReads, StoredResult};
 use roaring::RoaringBitmap;
 
 const BUILDS: usize = 1_000;
@@ -42,6 +42,7 @@ fn main() {
                     log: None,
                     run,
                     built: Built::FromNothing,
+                    origin: Origin::Local,
                 };
                 batch.record(&key("strong", build), &set, &result)
             })

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use kiln::digest::{Digest, Domain, Hasher};
 use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
 use kiln::store::{
-    Artifact, BlobError, Built, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Outcome,
+    Artifact, BlobError, Built, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Origin, Outcome,
     RUNS_PER_NODE, Run, RunId, Sort, Step, Store, StoredResult,
 };
 use rusqlite::Connection;
@@ -154,6 +154,7 @@ fn record_with(store: &Store, name: &str, outputs: Vec<(String, Artifact)>) -> R
                 log: Some(log),
                 run,
                 built: Built::FromNothing,
+                origin: Origin::Local,
             };
             batch.record(&strong(name), &path_set, &result)?;
             Ok(run)

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use kiln::digest::{Digest, Domain, Hasher};
 use kiln::source::{Entry, EntryKind, Kind, Listing, PathEntry, PathSet, Provenance, Reads, Special};
 use kiln::store::{
-    Artifact, BlobError, Built, NodeRecord, NodeState, Outcome, PATH_SETS_PER_KEY, Placed, ProjectId, Run,
-    RunId, Store, StoreError, StoredReads, StoredResult, TreeLimit, Warning,
+    Artifact, BlobError, Built, NodeRecord, NodeState, Origin, Outcome, PATH_SETS_PER_KEY, Placed, ProjectId,
+    Run, RunId, Store, StoreError, StoredReads, StoredResult, TreeLimit, Warning,
 };
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -82,7 +82,7 @@ fn names(dir: &Path) -> Vec<String> {
 fn a_new_cache_keeps_out_of_git_and_says_its_version() {
     let (_dir, store) = store();
     assert_eq!(fs::read_to_string(store.home().join(".gitignore")).unwrap(), "*\n");
-    assert_eq!(fs::read_to_string(store.home().join("VERSION")).unwrap(), "kiln cache 4\n");
+    assert_eq!(fs::read_to_string(store.home().join("VERSION")).unwrap(), "kiln cache 5\n");
     assert!(store.warnings().is_empty());
 }
 
@@ -230,6 +230,7 @@ fn results_are_found_in_two_phases() {
         log: Some(store.put_bytes(b"log").unwrap()),
         run: run_id(&store),
         built: Built::FromNothing,
+        origin: Origin::Local,
     };
     store.batch(|batch| batch.record(&key("strong"), &whole_tree("linux"), &result)).unwrap();
     assert_eq!(path_sets(&store, &key("action")), [whole_tree("linux")]);
@@ -644,6 +645,7 @@ fn damaged_rows_are_misses_and_can_be_put_again() {
         log: None,
         run: run_id(&store),
         built: Built::FromNothing,
+        origin: Origin::Local,
     };
     let put = || {
         store.put_listings([(&digest, listing.bytes())]).unwrap();
@@ -692,6 +694,7 @@ fn a_path_set_with_damaged_entries_is_a_miss_and_can_be_put_again() {
             log: None,
             run: run_id(&store),
             built: Built::FromNothing,
+            origin: Origin::Local,
         };
         let (set, other) = (files(&["a", "c"]), files(&["a", "d"]));
         let put = |set| store.batch(|batch| batch.record(&key("strong"), set, &result)).unwrap();
@@ -783,10 +786,10 @@ fn another_version_is_refused_and_left_alone() {
     };
     fs::write(home.join("VERSION"), "kiln cache 2\n").unwrap();
     refused("2");
-    fs::write(home.join("VERSION"), "kiln cache 4\n").unwrap();
+    fs::write(home.join("VERSION"), "kiln cache 5\n").unwrap();
     Connection::open(&index).unwrap().pragma_update(None, "user_version", 7).unwrap();
     refused("7");
-    Connection::open(&index).unwrap().pragma_update(None, "user_version", 4).unwrap();
+    Connection::open(&index).unwrap().pragma_update(None, "user_version", 5).unwrap();
     // A crash may leave it empty.
     fs::write(home.join("VERSION"), "").unwrap();
     let store = Store::open(&home).unwrap();
@@ -945,7 +948,10 @@ fn a_killed_process_leaves_a_good_store() {
             let store = Store::open(&home).unwrap();
             assert_eq!(names(&home.join("work")).len(), 1);
             assert!(store.try_lock(&key("lock"), "me").unwrap().is_none());
-            assert_eq!(store.holder(&key("lock")).unwrap(), format!("{} kernel/arm64", child.id()));
+            assert_eq!(
+                store.lock_holder(&key("lock")).unwrap().to_string(),
+                format!("{} kernel/arm64", child.id())
+            );
         }
         child.kill().unwrap();
         child.wait().unwrap();
@@ -982,6 +988,7 @@ fn hammer(home: &Path) {
                     .batch(|batch| batch.record_run(project, &a_run("node", Outcome::Pass, 1)))
                     .unwrap(),
                 built: Built::FromNothing,
+                origin: Origin::Local,
             };
             let strong = key(&format!("{round} {n}"));
             let set = whole_tree(&n.to_string());
@@ -1028,9 +1035,12 @@ fn one_at_a_time_has_a_lock() {
     let guard = store.try_lock(&key("lock"), "kernel").unwrap().unwrap();
     assert!(other.try_lock(&key("lock"), "me").unwrap().is_none());
     assert!(other.try_lock(&key("another"), "me").unwrap().is_some());
-    assert_eq!(other.holder(&key("lock")).unwrap(), format!("{} kernel", std::process::id()));
+    assert_eq!(
+        other.lock_holder(&key("lock")).unwrap().to_string(),
+        format!("{} kernel", std::process::id())
+    );
     drop(guard);
-    assert_eq!(other.holder(&key("lock")), None);
+    assert_eq!(other.lock_holder(&key("lock")), None);
     assert!(names(&store.home().join("locks")).is_empty());
 
     // Many take it in turn, and the name is removed each time: no two may ever have it at once.
@@ -1248,6 +1258,7 @@ fn how_fast_100_000_nodes_are() {
                         log: None,
                         run: id,
                         built: Built::FromNothing,
+                        origin: Origin::Local,
                     };
                     let set = whole_tree("linux");
                     batch.record(&key(&n.to_string()), &set, &result)?;

@@ -19,7 +19,7 @@ use super::push::{Pusher, Running};
 use super::remotes::tell;
 use super::terminal::{Terminal, out, outln};
 use crate::exec::event::{Event, Sink, Summary};
-use crate::exec::{Cancel, Ended, Goal, Options, execute};
+use crate::exec::{Cancel, ExecutionResult, Goal, Options, execute};
 use crate::graph::Graph;
 use crate::kinds::AllKinds;
 use crate::kinds::lava_job::{Labs, OnInterrupt};
@@ -201,7 +201,7 @@ fn add(before: &Summary, last: &Summary, round: usize) -> Summary {
     }
 }
 
-fn exit(summary: &Summary, ended: &Ended, goal: Goal) -> Exit {
+fn exit(summary: &Summary, ended: &ExecutionResult, goal: Goal) -> Exit {
     // Of a build in which nothing failed, what is left out are boots that no lab could take.
     let left_out = goal == Goal::Build && summary.skipped > 0 && summary.failed == 0;
     if summary.interrupted {
@@ -217,7 +217,7 @@ fn exit(summary: &Summary, ended: &Ended, goal: Goal) -> Exit {
     }
 }
 
-fn show(graph: &Graph, ended: &Ended, summary: &Summary, terminal: &Terminal) {
+fn show(graph: &Graph, ended: &ExecutionResult, summary: &Summary, terminal: &Terminal) {
     let nothing_ran = summary.ran + summary.restored + summary.skipped + summary.infra == 0;
     if terminal.quiet {
         return;
@@ -235,7 +235,7 @@ fn show(graph: &Graph, ended: &Ended, summary: &Summary, terminal: &Terminal) {
     let counts = [
         (summary.unchanged, "of these unchanged"),
         (summary.restored, "from the cache"),
-        (summary.elsewhere, "left where they are"),
+        (summary.remote_only, "left where they are"),
         (summary.fresh, "fresh"),
         (summary.failed, "failed"),
         (summary.infra, "infra"),

@@ -118,7 +118,7 @@ impl From<ExecError> for Failure {
         match error {
             ExecError::Plan(error) => error.into(),
             ExecError::Store(error) => error.into(),
-            ExecError::Tokens(_) => Self::new(Exit::Environment, error),
+            ExecError::Jobserver(_) => Self::new(Exit::Environment, error),
         }
     }
 }

@@ -12,16 +12,16 @@ use super::remotes::{signing_key, tell};
 use super::terminal::{Terminal, outln};
 use crate::digest::Digest;
 use crate::exec::event::{Finished, How};
-use crate::exec::kept_refers_to;
+use crate::exec::incremental_state_refs;
 use crate::kinds::AllKinds;
-use crate::plan::{Reason, Strong, Verdict, plan};
+use crate::plan::{Strong, Verdict, plan};
 use crate::remote::{
     Archive, By, Line, Outgoing, OutgoingKept, PushError, Pushed, Remotes, SigningKey, Trust,
 };
 use crate::source::PathSet;
 use crate::spec::model::OutputShape;
 use crate::spec::show_size;
-use crate::store::{Built, NodeState, Outcome, ProjectId, StoreError, StoredResult};
+use crate::store::{Built, NodeState, Origin, Outcome, ProjectId, StoreError, StoredResult};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -110,13 +110,9 @@ impl Recorded {
 pub(super) fn recorded(project: &Project, strong: &Strong) -> Result<Option<Recorded>, StoreError> {
     let Some(result) = project.store.result(&strong.key)? else { return Ok(None) };
     let Some(path_set) = path_set_of(project, &strong.path_set)? else { return Ok(None) };
-    let run = project.store.run(result.run)?;
-    let ran_here = run.is_some_and(|run| {
-        let reasons: Vec<Reason> = serde_json::from_str(&run.reasons).unwrap_or_default();
-        !reasons.iter().any(|reason| matches!(reason, Reason::Remote { .. }))
-    });
     // What this machine has verified, it has made.
-    let made_here = ran_here || matches!(result.built, Built::Continued { verified: true, .. });
+    let made_here =
+        result.origin == Origin::Local || matches!(result.built, Built::Continued { verified: true, .. });
     let sealed = project.store.sealed(&strong.key)?;
     Ok(Some(Recorded { strong_key: strong.key, path_set, result, made_here, sealed }))
 }
@@ -244,7 +240,7 @@ impl<'a> Pusher<'a> {
                 return;
             }
         };
-        let Some((path_set, trees)) = kept_refers_to(&record) else { return };
+        let Some((path_set, trees)) = incremental_state_refs(&record) else { return };
         // In a shared cache a node of another project may have the same name.
         if state.path_set != Some(path_set) {
             return;
@@ -309,7 +305,7 @@ impl<'a> Pusher<'a> {
         let rule = node.split(':').next().unwrap_or_default();
         let rule = self.project.spec.rules.get(rule);
         let output = rule.and_then(|rule| rule.value.outputs.get(output));
-        output.is_some_and(|output| matches!(output.value.shape, OutputShape::Told(..)))
+        output.is_some_and(|output| matches!(output.value.shape, OutputShape::Report(..)))
     }
 
     /// Pushes what it is given, on a thread of its own.

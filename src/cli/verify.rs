@@ -14,7 +14,7 @@ use super::project::{Project, select};
 use super::remotes::tell;
 use super::terminal::{Terminal, out, outln};
 use crate::digest::Digest;
-use crate::exec::{Compared, Unverifiable, Verified, comparable, verify};
+use crate::exec::{OutputComparison, Unverifiable, Verification, result_to_compare, verify};
 use crate::graph::{Body, NodeId};
 use crate::kinds::AllKinds;
 use crate::plan::{World, plan};
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         if args.continued && since(id).is_none() {
             continue;
         }
-        match comparable(&world, &graph, &plan, id, &kinds) {
+        match result_to_compare(&world, &graph, &plan, id, &kinds) {
             Ok(_) => wanted.push(id),
             // A point stands for the boots that it has become, or will.
             Err(Unverifiable::NoAction) if matches!(graph.node(id).body, Body::Expansion(_)) => {}
@@ -120,7 +120,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
 }
 
 /// Whether the clean run has made what is recorded under that key.
-fn has_made(project: &Project, key: &Digest, verified: &Verified) -> Result<bool, StoreError> {
+fn has_made(project: &Project, key: &Digest, verified: &Verification) -> Result<bool, StoreError> {
     let Some(result) = project.store.result(key)? else { return Ok(false) };
     Ok(verified.outputs.iter().all(|one| result.outputs.contains(&(one.output.clone(), one.clean))))
 }
@@ -131,7 +131,7 @@ fn not_compared(name: &Arc<str>, why: Unverifiable) -> VerifiedNode {
         Unverifiable::NeverRan => (Comparison::Stale, why.to_string()),
         Unverifiable::NoAction
         | Unverifiable::Computed
-        | Unverifiable::Made
+        | Unverifiable::Builtin
         | Unverifiable::Boot
         | Unverifiable::Failed => (Comparison::Skipped, why.to_string()),
     };
@@ -150,7 +150,7 @@ fn not_compared(name: &Arc<str>, why: Unverifiable) -> VerifiedNode {
 fn compared(
     world: &World<'_>,
     name: &str,
-    verified: &Verified,
+    verified: &Verification,
     keep: Option<&Path>,
 ) -> Result<VerifiedNode, Failure> {
     let file_name = name.replace(['/', ':'], "_");
@@ -188,7 +188,7 @@ fn compared(
 /// The outputs, and in `dir` those that are to be looked at; with `keep` all that the run made, and its log.
 fn looked_at(
     world: &World<'_>,
-    verified: &Verified,
+    verified: &Verification,
     dir: &Path,
     keep: bool,
 ) -> Result<Vec<VerifiedOutput>, BlobError> {
@@ -200,7 +200,7 @@ fn looked_at(
 
 fn output(
     world: &World<'_>,
-    compared: &Compared,
+    compared: &OutputComparison,
     dir: &Path,
     keep: bool,
 ) -> Result<VerifiedOutput, BlobError> {

@@ -1,4 +1,4 @@
-//! Ctrl-C: every running sandbox is killed, whole, and none is started any more.
+//! Ctrl-C: all running sandboxes are killed, and no further one is started.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,14 +6,14 @@ use std::sync::{Mutex, PoisonError};
 
 use super::sandbox::Killer;
 
-/// Shared by all that run, and whoever may end them.
+/// Shared by all runs, and by the signal handler.
 #[derive(Debug, Default)]
 pub struct Cancel {
     cancelled: AtomicBool,
     running: Mutex<(u64, HashMap<u64, Killer>)>,
 }
 
-/// A sandbox that is killed on cancellation for as long as this lives.
+/// A sandbox that is killed on cancellation, as long as this value lives.
 #[derive(Debug)]
 pub(super) struct Registered<'a> {
     cancel: &'a Cancel,
@@ -21,7 +21,7 @@ pub(super) struct Registered<'a> {
 }
 
 impl Cancel {
-    /// Ends all that runs.
+    /// Kills all registered sandboxes.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::SeqCst);
         for killer in self.running.lock().unwrap_or_else(PoisonError::into_inner).1.values() {
@@ -29,12 +29,12 @@ impl Cancel {
         }
     }
 
-    /// Whether it was called.
+    /// Whether [`Cancel::cancel`] was called.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::SeqCst)
     }
 
-    /// Registers a sandbox. One that comes too late is killed at once.
+    /// Registers a sandbox. It is killed at once after a cancellation.
     pub(super) fn register(&self, killer: Killer) -> Registered<'_> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_cancelled() {

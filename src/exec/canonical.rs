@@ -1,8 +1,8 @@
-//! Inputs as steps see them: with permissions and times that follow from what the action key holds.
+//! The canonical form of inputs: permissions and times that depend on nothing but the action key.
 //!
-//! The key holds names, contents, link targets, and whether a file is executable. Archivers, `cp -p` and kbuild's
-//! initramfs scripts take more: all permission bits, owner, time and hard links. A staged copy has these the same on every
-//! machine: 0755 for directories and programs, 0644 for all else, kiln's own user, one time, one link.
+//! The key holds names, contents, link targets, and whether a file is executable. Archivers, `cp -p` and kbuild's initramfs
+//! scripts read more: all permission bits, owner, time and hard links. In a staged copy these are the same on every machine: 0755
+//! for directories and executable files, 0644 for all others, the user who runs kiln, one time, one link.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{Mode, SFlag, mknod};
 use rayon::prelude::*;
 
-use super::times;
+use super::file_times;
 
-/// Copies a file or a directory to a new path. `ignore`: names at the top of the directory that are left out.
+/// Copies a file or a directory to a new path, without the names in `ignore` at the top of the directory.
 ///
 /// # Errors
 ///
@@ -26,7 +26,7 @@ pub(super) fn copy(from: &Path, to: &Path, ignore: &[&str]) -> io::Result<()> {
     settle(to)
 }
 
-/// Makes the directories, links and the like of a copy, and lists its files.
+/// Makes the directories and special files of a copy, and lists its regular files.
 fn lay_out(from: &Path, to: &Path, ignore: &[&str], files: &mut Vec<(PathBuf, PathBuf)>) -> io::Result<()> {
     let stat = fs::symlink_metadata(from).map_err(at(from))?;
     if stat.is_dir() {
@@ -48,7 +48,7 @@ fn lay_out(from: &Path, to: &Path, ignore: &[&str], files: &mut Vec<(PathBuf, Pa
     }
 }
 
-/// Makes a named pipe or a socket, which anyone may.
+/// Makes a named pipe or a socket, which needs no privilege.
 fn special(stat: &Metadata, to: &Path) -> io::Result<()> {
     let kind = match stat.file_type() {
         kind if kind.is_fifo() => SFlag::S_IFIFO,
@@ -58,15 +58,15 @@ fn special(stat: &Metadata, to: &Path) -> io::Result<()> {
     Ok(mknod(to, kind, Mode::from_bits_truncate(0o644), 0)?)
 }
 
-/// Gives everything at and below a path its canonical permissions and time.
+/// Sets canonical permissions and times at and below a path.
 pub(super) fn settle(path: &Path) -> io::Result<()> {
-    times::each(path, &mut |path, stat| {
+    file_times::each(path, &mut |path, stat| {
         if !stat.is_symlink() {
             let program = stat.permissions().mode() & 0o111 != 0;
             let mode = if stat.is_dir() || program { 0o755 } else { 0o644 };
             fs::set_permissions(path, Permissions::from_mode(mode)).map_err(at(path))?;
         }
-        times::set(path, times::staged()).map_err(at(path))
+        file_times::set(path, file_times::staged()).map_err(at(path))
     })
 }
 
@@ -107,8 +107,8 @@ mod tests {
             .map(|name| stat(name).mode() & 0o7777);
         assert_eq!(modes, [0o755, 0o644, 0o644, 0o755, 0o755, 0o755, 0o644]);
         assert_eq!(stat("plain").nlink(), 1);
-        assert_eq!(stat("plain").modified().unwrap(), times::staged());
-        assert_eq!(stat("link").modified().unwrap(), times::staged());
+        assert_eq!(stat("plain").modified().unwrap(), file_times::staged());
+        assert_eq!(stat("link").modified().unwrap(), file_times::staged());
         assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("nowhere"));
         assert!(stat("pipe").file_type().is_fifo());
         assert!(!to.join(".git").exists());

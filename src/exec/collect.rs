@@ -1,4 +1,4 @@
-//! Collecting: what an action made is checked against what its rule declares, and goes into the store.
+//! Collecting: outputs are checked against the rule's declarations, and stored.
 
 use std::collections::HashSet;
 use std::fs;
@@ -12,31 +12,31 @@ use crate::graph::{Action, BindError};
 use crate::spec::model::OutputShape;
 use crate::store::{Artifact, Store, StoreError};
 
-/// An output that is not what the rule declares.
+/// An output that can't be collected.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CollectError {
-    /// It is not there.
+    /// It was not made.
     #[error("output {output} was not made: there is no {path} in the output directory")]
     Missing { output: String, path: String },
-    /// It is there, and is something else.
+    /// It is of another kind.
     #[error("output {output} is not {expected}: {path}")]
     Wrong { output: String, path: String, expected: &'static str },
     /// It can't be read.
     #[error("output {output} can't be read: {path}: {source}")]
     Unreadable { output: String, path: String, source: io::Error },
-    /// Not a glob.
+    /// Its pattern is no glob.
     #[error("output {output}: {source}")]
     Glob { output: String, source: globset::Error },
-    /// A template.
+    /// A template of it can't be expanded.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The store.
+    /// The cache can't store it.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl CollectError {
-    /// Whether the action is to blame, which made what can't be kept, rather than the cache or its disk.
+    /// Whether the action is to blame rather than the cache or its disk.
     pub(super) fn is_the_outputs_fault(&self) -> bool {
         match self {
             Self::Store(error) => {
@@ -47,7 +47,7 @@ impl CollectError {
     }
 }
 
-/// Takes from the output directory all that the steps were to make.
+/// Stores the outputs that the steps made in the output directory.
 pub(super) fn collect(
     store: &Store,
     action: &Action,
@@ -60,7 +60,7 @@ pub(super) fn collect(
             OutputShape::File(path) => output.file(&action.bindings.text(&path.value)?)?,
             OutputShape::Tree(path) => output.tree(&action.bindings.text(&path.value)?)?,
             OutputShape::Glob(glob) => output.glob(&action.bindings.text(&glob.value)?)?,
-            OutputShape::Told(..) => continue,
+            OutputShape::Report(..) => continue,
         };
         outputs.push((name.clone(), artifact));
     }
@@ -106,8 +106,8 @@ impl Declared<'_> {
         Ok(self.store.put_tree(self.out, &|path| wanted.contains(path))?)
     }
 
-    /// What is at a path, with links followed. The action is over, so nothing moves any more; a link that leads out
-    /// of the output directory would take something of the host's for an output.
+    /// What is at a path, with links followed. The steps have ended, so nothing changes meanwhile. A link that leads out of the
+    /// output directory would make a file of the host an output.
     fn find(&self, path: &str) -> Result<Option<(PathBuf, fs::Metadata)>, CollectError> {
         let real = match fs::canonicalize(self.out.join(path)) {
             Ok(real) => real,

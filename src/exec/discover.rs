@@ -1,4 +1,4 @@
-//! Discovery: what a run read of its inputs, as a path set.
+//! Discovery: the inputs that a run read, as a path set.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,54 +8,54 @@ use std::path::{Path, PathBuf};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::asked::asked_for;
-use super::stage::inside;
+use super::has_include::asked_for;
+use super::sandbox_paths::sandbox_path;
 use super::trace::{Opened, Tracer};
 use crate::plan::World;
 use crate::plan::manifest::{Manifest, What};
 use crate::source::{EntryKind, PathEntry, PathSet, Provenance, Reads, split};
 use crate::spec::model::{Discover, Discoverer, Rule};
 
-/// What a build's own records say it read of a source tree: paths from its root.
+/// What a build's own records say it read of a source tree: paths relative to its root.
 #[derive(Debug, Default)]
-pub struct Recorded {
+pub struct RecordedReads {
     /// Files.
     pub files: Vec<Vec<u8>>,
-    /// Directories that it went into.
+    /// Directories in which something was looked up.
     pub dirs: Vec<Vec<u8>>,
-    /// Directories that count whole, as the records don't tell what was read below them.
+    /// Directories that count as read whole, because the records do not say what was read below them.
     pub trees: Vec<Vec<u8>>,
 }
 
 /// What a build uses a file of a source tree for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
-    /// Only compilations read it, of which the build repeats those that are older than it.
+pub enum FileUse {
+    /// Compilations only. The build repeats each that is older than the file.
     Compiled,
-    /// It is a script, or a program is made from it, that runs during the build.
+    /// A script or the source of a program that runs during the build.
     Program,
-    /// It says how things are made.
+    /// A makefile.
     Makefile,
     /// Anything else.
     Other,
 }
 
-/// Tells the use of a file, by its path from the root of the tree.
-pub type Uses = Box<dyn Fn(&[u8]) -> Use>;
+/// Gives the use of a file, by its path relative to the root of the tree.
+pub type FileUses = Box<dyn Fn(&[u8]) -> FileUse>;
 
-/// Reads the records that builds keep.
-pub trait Records: Sync {
-    /// The records in `out`, the output directory of a run that saw the tree at `inside`; `tree` is where it is.
-    fn read(&self, out: &Path, inside: &Path, tree: &Path) -> Result<Recorded, String>;
+/// Reads the records that builds leave in their output directories.
+pub trait BuildRecords: Sync {
+    /// The reads of a build that left the output directory `out`. `tree` is the source tree, `inside` its path in the sandbox.
+    fn read(&self, out: &Path, inside: &Path, tree: &Path) -> Result<RecordedReads, String>;
 
-    /// What the build that left the output directory `out` uses files for.
-    fn uses(&self, out: &Path, inside: &Path, tree: &Path) -> Result<Uses, String>;
+    /// The uses of files by a build that left the output directory `out`.
+    fn uses(&self, out: &Path, inside: &Path, tree: &Path) -> Result<FileUses, String>;
 
-    /// Why no build may continue in `out`, whatever has changed: its configuration takes in what lies there.
+    /// Why no build may continue in `out`, whatever has changed: its configuration includes files that lie there.
     fn stateful(&self, out: &Path) -> Result<Option<String>, String>;
 }
 
-/// Watches a run, if somebody has to.
+/// Finds out what a run reads, by a trace or by records.
 pub(super) struct Discovery<'a> {
     manifest: &'a Manifest,
     rule: Option<(&'a Discover, Discoverer)>,
@@ -63,22 +63,22 @@ pub(super) struct Discovery<'a> {
     traced: Option<(Vec<&'a str>, Result<Tracer, String>)>,
 }
 
-/// What a run read.
+/// The reads of a run.
 pub(super) struct Discovered {
     pub set: PathSet,
-    /// Why it is more than was read: all of every tree.
+    /// Why all of every tree counts as read.
     pub unknown: Option<String>,
-    /// Whether it is of all that is in the output directory, whenever that was made, and not of this run alone.
+    /// Whether the set covers everything in the output directory, including what earlier runs made.
     pub of_all: bool,
 }
 
 impl<'a> Discovery<'a> {
-    /// What a run of this rule reads is not watched yet.
+    /// Nothing is traced yet.
     pub(super) fn new(world: &World<'_>, rule: &'a Rule, manifest: &'a Manifest) -> Self {
         Self { manifest, rule: rule.discover.as_ref().zip(world.discoverer(rule)), traced: None }
     }
 
-    /// The inputs whose opens are to be watched.
+    /// The inputs whose opens are to be traced.
     pub(super) fn to_trace(&self) -> Vec<&'a str> {
         match self.rule {
             Some((_, Discoverer::Fanotify)) => {
@@ -89,13 +89,13 @@ impl<'a> Discovery<'a> {
         }
     }
 
-    /// These inputs are watched.
+    /// These inputs are traced.
     pub(super) fn traced(mut self, inputs: Vec<&'a str>, tracer: Result<Tracer, String>) -> Self {
         self.traced = Some((inputs, tracer));
         self
     }
 
-    /// They can't be watched in this run: who comes next in the rule tells.
+    /// Tracing is impossible in this run: the rule's next way of discovery applies.
     pub(super) fn untraced(mut self, why: String) -> Self {
         match self.rule {
             Some((discover, _)) if discover.by.iter().any(|by| by.value == Discoverer::Kbuild) => {
@@ -106,11 +106,11 @@ impl<'a> Discovery<'a> {
         }
     }
 
-    /// What was read, now that the sandbox is gone. `passed`: whether its steps came to their end.
+    /// The reads of the run, once its sandbox is gone. `passed`: whether its steps passed.
     pub(super) fn end(
         self,
         world: &World<'_>,
-        records: &dyn Records,
+        records: &dyn BuildRecords,
         out: &Path,
         passed: bool,
     ) -> Discovered {
@@ -125,7 +125,7 @@ impl<'a> Discovery<'a> {
             Ok(made) => made,
             Err(error) => return whole(Some(format!("{}: {error}", out.display()))),
         };
-        // What is read through a link is reported under the name that it leads to; looked for was the link's own.
+        // A read through a link is reported under the target's name, but the look-up used the link's name.
         for tree in self.manifest.trees().iter().filter(|tree| tree.discovered) {
             match world.states(tree) {
                 Ok(states) => named.extend(
@@ -157,12 +157,12 @@ impl<'a> Discovery<'a> {
             (Discoverer::Kbuild, _) if passed => {
                 let mut found = Vec::new();
                 for tree in self.manifest.trees().iter().filter(|tree| tree.discovered) {
-                    // Records tell of source trees; of another node's output all counts.
+                    // Records only name files of source trees: of another node's output, all counts.
                     let What::Source { source, .. } = &tree.what else { continue };
                     let entries = world
                         .source_tree(source)
                         .map_err(|error| error.to_string())
-                        .and_then(|at| records.read(out, &inside(&tree.input), &at.root))
+                        .and_then(|at| records.read(out, &sandbox_path(&tree.input), &at.root))
                         .map(|recorded| of_records(&recorded, &unsearched, &named));
                     let all = entries.and_then(|mut entries| {
                         entries.extend(asked_in(world, self.manifest, &tree.input, &entries)?);
@@ -179,13 +179,13 @@ impl<'a> Discovery<'a> {
                     of_all: true,
                 }
             }
-            // A build that failed has no record of what it failed at.
+            // The records of a failed build do not include the step that failed.
             (Discoverer::Kbuild | Discoverer::Fanotify, _) => whole(None),
         }
     }
 }
 
-/// The headers that files of a source tree, those among these entries, ask for without opening them.
+/// The headers that files among these entries test for with `__has_include`.
 fn asked_in(
     world: &World<'_>,
     manifest: &Manifest,
@@ -193,17 +193,17 @@ fn asked_in(
     entries: &[PathEntry],
 ) -> Result<Vec<PathEntry>, String> {
     let tree = manifest.trees().iter().find(|tree| tree.input == input);
-    // Outputs of other nodes hold no code.
+    // Outputs of other nodes hold no source code.
     let Some(What::Source { source, .. }) = tree.map(|tree| &tree.what) else { return Ok(Vec::new()) };
     let at = world.source_tree(source).map_err(|error| error.to_string())?;
     let is_file = |entry: &&PathEntry| matches!(entry.kind, EntryKind::File | EntryKind::Searched);
     let headers = asked_for(&at.root, entries.iter().filter(is_file).map(|entry| &*entry.path))?;
-    // Where it would be found is not known: a file of its name may be it, wherever that is.
+    // The header could be found in any directory: any file of its name may be it.
     Ok(headers.iter().map(|header| PathEntry::new(EntryKind::Searched, split(header).1)).collect())
 }
 
-/// What a run made may be what it searched for, as generated headers are: a new file of such a name in a tree may be
-/// found before. Each stands for the path in the tree that it would have there.
+/// The names of what a run made. A generated header may be searched for in a source tree first, so a new file of its name
+/// there may be found instead. Each name stands for that path in the tree.
 fn made(out: &Path, unsearched: &GlobSet) -> io::Result<Vec<PathEntry>> {
     let mut made = Vec::new();
     let mut dirs = vec![PathBuf::new()];
@@ -229,8 +229,8 @@ fn globs(discover: &Discover) -> Result<GlobSet, globset::Error> {
     globs.build()
 }
 
-/// The entries of what was opened: the files, the names in every directory that was read or in which something was
-/// opened, up to the root, as look-ups that fail leave no trace, and all links, as following one leaves none.
+/// The entries for what was opened. Failed look-ups and followed links leave no trace: so the names of all directories
+/// that were read, or in which something was opened, count up to the root, and so do all links.
 fn of_opened(opened: &Opened, unsearched: &GlobSet, named: &[PathEntry]) -> Vec<PathEntry> {
     let mut entries = named.to_vec();
     entries.extend([PathEntry::new(EntryKind::Links, *b""), PathEntry::new(EntryKind::Names, *b"")]);
@@ -245,8 +245,8 @@ fn of_opened(opened: &Opened, unsearched: &GlobSet, named: &[PathEntry]) -> Vec<
     entries
 }
 
-/// The entries of what records tell.
-fn of_records(recorded: &Recorded, unsearched: &GlobSet, named: &[PathEntry]) -> Vec<PathEntry> {
+/// The entries for what records name.
+fn of_records(recorded: &RecordedReads, unsearched: &GlobSet, named: &[PathEntry]) -> Vec<PathEntry> {
     let mut entries = named.to_vec();
     entries.extend([PathEntry::new(EntryKind::Links, *b""), PathEntry::new(EntryKind::Names, *b"")]);
     for file in &recorded.files {

@@ -10,10 +10,10 @@ use crate::plan::Reason;
 use crate::remote::Traffic;
 use crate::store::Outcome;
 
-/// The version of the events' JSON form. It rises when a field changes its meaning or goes.
+/// The version of the events' JSON form. It is raised when a field is removed or changes its meaning.
 pub const EVENTS_VERSION: u32 = 1;
 
-/// Something that happened. The JSON form is `docs/events.md`.
+/// Something that happened. docs/events.md describes the JSON form.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Event {
@@ -23,7 +23,7 @@ pub enum Event {
         version: u32,
         /// Wanted nodes.
         nodes: usize,
-        /// Of those, the ones for which nothing is to be done.
+        /// Wanted nodes that are up to date.
         fresh: usize,
         /// Expected wall time.
         #[serde(serialize_with = "seconds")]
@@ -33,55 +33,55 @@ pub enum Event {
     Started {
         /// Its name.
         node: Arc<str>,
-        /// Why.
+        /// Why it runs.
         reasons: Vec<Reason>,
-        /// How long it took before.
+        /// How long it is expected to take.
         #[serde(serialize_with = "maybe_seconds", skip_serializing_if = "Option::is_none")]
         expected: Option<Duration>,
     },
-    /// Another kiln runs this very action; its result is waited for.
+    /// Another process runs the same action; this one waits for its result.
     Waiting {
         /// The node.
         node: Arc<str>,
-        /// Who runs it.
+        /// That process, and the node that it runs.
         holder: String,
     },
-    /// A node has come to an outcome in this run.
+    /// A node has ended.
     Finished(Finished),
-    /// An expansion point has become nodes.
+    /// An expansion point was replaced by nodes.
     Expanded {
-        /// The point.
+        /// The expansion point.
         node: Arc<str>,
-        /// The nodes that are wanted.
+        /// Its wanted nodes.
         into: Vec<Arc<str>>,
     },
-    /// Bytes come from remotes or mirrors: now and then while they do, and when the last of them have come.
+    /// Progress of downloads from remotes and mirrors: now and then, and at their end.
     Fetching(Fetching),
-    /// Something is not as it should be, and the run goes on.
+    /// Something is wrong, and the run goes on.
     Warning {
-        /// What.
+        /// What is wrong.
         message: String,
     },
     /// The run is over.
     Ended(Summary),
 }
 
-/// What has come from elsewhere so far, in bytes.
+/// Progress of downloads, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Fetching {
-    /// What came over.
+    /// Downloaded.
     pub bytes: u64,
-    /// What did not have to: an earlier try had left it here.
+    /// Present from an interrupted download.
     pub resumed: u64,
-    /// Both, with all that is known to be still to come.
+    /// Both of these, and what is known to be missing.
     pub of: u64,
-    /// Bytes a second, over the time in which anything came.
+    /// Bytes per second, while any download was running.
     pub rate: u64,
 }
 
 impl Fetching {
-    /// How much of it is here.
+    /// How much is present.
     pub const fn is_here(&self) -> u64 {
         self.bytes + self.resumed
     }
@@ -94,77 +94,78 @@ impl From<Traffic> for Fetching {
     }
 }
 
-/// A node's end.
+/// The end of a node.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Finished {
-    /// The node.
+    /// Its name.
     pub node: Arc<str>,
-    /// What it came to.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// How.
+    /// What led to the outcome.
     pub how: How,
-    /// In a sentence, where there is more to say than the outcome.
+    /// An explanation of the outcome, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Wall time.
     #[serde(serialize_with = "seconds")]
     pub duration: Duration,
-    /// Whether it continued in the output directory of its last run.
+    /// Whether the run continued in the output directory of its last run.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub continued: bool,
-    /// The last lines of the log, where it went wrong.
+    /// The last lines of the log, where the node did not pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub log_tail: Vec<String>,
 }
 
-/// How a node came to its outcome.
+/// What led to a node's outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum How {
     /// It ran.
     Ran,
-    /// It ran, and made what was there already: nothing downstream has a reason to run.
+    /// It ran, and its outputs are those of its last run: no node that reads them has to run.
     RanUnchanged,
-    /// Its result was in the cache, and was put in place.
+    /// A cached result was put in place.
     Restored,
 }
 
-/// What a run came to.
+/// The counts of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Summary {
     /// Nodes that ran.
     pub ran: usize,
-    /// Of those, the ones whose outputs were the same as before.
+    /// Nodes that ran, and whose outputs are those of their last run.
     pub unchanged: usize,
-    /// Nodes whose outputs were put in place.
+    /// Nodes whose cached results were put in place.
     pub restored: usize,
-    /// Nodes whose results a remote has, and that nobody needed here.
-    pub elsewhere: usize,
-    /// Nodes that were fresh.
+    /// Nodes whose results only a remote has: nothing here needed them.
+    #[serde(rename = "elsewhere")]
+    pub remote_only: usize,
+    /// Nodes that were up to date.
     pub fresh: usize,
-    /// Nodes that failed, now or as recorded.
+    /// Nodes that failed, in this run or as recorded.
     pub failed: usize,
-    /// Of those, boots.
+    /// Boots that failed.
     pub boots_failed: usize,
-    /// Nodes that lab, device or machine kept from an outcome.
+    /// Nodes that a lab, a device or the machine kept from an outcome.
     pub infra: usize,
     /// Nodes that could not run.
     pub skipped: usize,
-    /// Whether the user ended it.
+    /// Whether the user interrupted the run.
     pub interrupted: bool,
     /// Wall time.
     #[serde(serialize_with = "seconds")]
     pub duration: Duration,
 }
 
-/// Takes events. A failing sink is reported once and dropped; it never fails a build.
+/// Takes events. A sink that fails is reported once and dropped: it never fails a build.
 pub trait Sink {
-    /// Takes one.
+    /// Takes an event.
     fn event(&mut self, event: &Event) -> io::Result<()>;
 
-    /// Is called now and then, for what shows the time.
+    /// Called at intervals, for sinks that show elapsed time.
     fn tick(&mut self) {}
 }
 

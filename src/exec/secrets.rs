@@ -1,8 +1,8 @@
-//! Private keys and runs: how a step gets one, and that none gets out.
+//! Private keys in runs: steps get those that their rule declares, and none leaks.
 //!
-//! A step sees the key that its rule asks for as a file in memory. What it leaves behind is looked through before any of
-//! it is kept: a key that a step has copied into its log or its output directory goes no further. A key that a step has
-//! made by itself (kbuild generates one for modules) stays in its output directory, which is then not kept.
+//! A step sees a declared key as a file in memory. The log and the output directory are searched for it before anything of
+//! the run is stored. A key that a step has made itself (kbuild generates one for modules) may stay in the output directory, which
+//! is then not kept for the next run.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -14,25 +14,25 @@ use memchr::memmem::{Finder, find};
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use super::stage::WorkDir;
+use super::work_dir::WorkDir;
 use crate::graph::{Action, Input};
 use crate::plan::World;
 use crate::remote::Secret;
 
-/// What private keys in PEM are recognized by.
+/// The end of the lines that enclose a private key in PEM.
 const PRIVATE: &str = "PRIVATE KEY-----";
 
-/// Private keys are smaller than this.
+/// The largest size of a private key, in bytes.
 const MAX_KEY: u64 = 64 * 1024;
 
-/// So much of a key is looked for, from a quarter of it on. What is before that, of RSA, and at the end, of elliptic
-/// curves, is the public part, which is in the certificate as well.
+/// The length of the part of a key that is searched for, from a quarter of the key on. The public part comes before that in
+/// RSA keys, and at the end in keys of elliptic curves, and is in the certificate too.
 const MARK: usize = 32;
 
-/// How many bytes a whole line of PEM stands for.
+/// The number of bytes that a full line of PEM encodes.
 const LINE: usize = 48;
 
-/// How much of a file is looked through at once.
+/// How much of a file is searched at once, in bytes.
 const CHUNK: usize = 1 << 20;
 
 /// A key that can't be used.
@@ -46,7 +46,7 @@ pub(super) enum KeyError {
     Private(&'static str),
 }
 
-/// The PEM file that kbuild takes for a signing key: the private key, then its certificate.
+/// The PEM file that kbuild takes as a signing key: the private key, then its certificate.
 pub(super) fn signing_key(world: &World<'_>, name: &str, certificate: &Path) -> Result<Vec<u8>, KeyError> {
     let key = match world.module_keys.get(name) {
         Some(Ok(key)) => key,
@@ -66,7 +66,7 @@ pub(super) fn signing_key(world: &World<'_>, name: &str, certificate: &Path) -> 
     Ok([key.as_bytes(), text.as_bytes()].concat())
 }
 
-/// The private key of a text that may hold more, such as another certificate.
+/// The private key of a PEM text, which may hold more, such as another certificate.
 fn private_block(key: &Secret) -> Result<Zeroizing<String>, KeyError> {
     let text = key.reveal();
     if text.starts_with("pkcs11:") {
@@ -87,11 +87,11 @@ fn private_block(key: &Secret) -> Result<Zeroizing<String>, KeyError> {
     Err(KeyError::Private("is none in PEM, `-----BEGIN PRIVATE KEY-----` and what follows"))
 }
 
-/// Where a run has left a private key that it was shown: in its log or below its output directory.
+/// The file in which a run has left a private key that it was shown: the log, or one below the output directory.
 ///
 /// # Errors
 ///
-/// When not all of it can be read: then nothing is known.
+/// When a file can't be read: then it is not known whether a key leaked.
 pub(super) fn leaked(world: &World<'_>, action: &Action, work: &WorkDir) -> io::Result<Option<PathBuf>> {
     let mut marks = Vec::new();
     for (_, input) in &action.inputs {
@@ -107,14 +107,14 @@ pub(super) fn leaked(world: &World<'_>, action: &Action, work: &WorkDir) -> io::
     let finders: Vec<Finder<'_>> = marks.iter().map(|mark| Finder::new(&**mark)).collect();
     let holds = |path: &Path, _: u64| contains(path, &finders);
     let log = work.log();
-    // A run that could not begin has none.
+    // A run that could not start has no log.
     if log.exists() && holds(&log, 0)? {
         return Ok(Some(log));
     }
     first(&work.out(), &holds)
 }
 
-/// A private key in PEM below a directory, whoever made it.
+/// A private key in PEM below a directory, whether kiln gave it or a step made it.
 pub(super) fn private_key(dir: &Path) -> io::Result<Option<PathBuf>> {
     first(dir, &|path, size| {
         Ok(size <= MAX_KEY && {
@@ -124,7 +124,7 @@ pub(super) fn private_key(dir: &Path) -> io::Result<Option<PathBuf>> {
     })
 }
 
-/// What a key is recognized by: a part of it, as bytes and as text. A text of several lines is looked for line by line.
+/// The parts of a key that are searched for: its bytes, and one full line of its PEM text.
 fn marks_of(key: &Secret) -> Vec<Zeroizing<Vec<u8>>> {
     let Ok(block) = private_block(key) else { return Vec::new() };
     let body: Zeroizing<String> = Zeroizing::new(
@@ -138,7 +138,7 @@ fn marks_of(key: &Secret) -> Vec<Zeroizing<Vec<u8>>> {
     line.into_iter().chain(bytes).collect()
 }
 
-/// The first file of a directory, in the order of names, that is one of those looked for.
+/// The first file below a directory, by name, for which `holds` is true.
 fn first(dir: &Path, holds: &(dyn Fn(&Path, u64) -> io::Result<bool> + Sync)) -> io::Result<Option<PathBuf>> {
     let mut files = Vec::new();
     let mut dirs = vec![dir.to_owned()];
@@ -158,7 +158,7 @@ fn first(dir: &Path, holds: &(dyn Fn(&Path, u64) -> io::Result<bool> + Sync)) ->
     found.find_first(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None))
 }
 
-/// Whether a file holds one of these.
+/// Whether a file contains one of these.
 fn contains(path: &Path, marks: &[Finder<'_>]) -> io::Result<bool> {
     let longest = marks.iter().map(|mark| mark.needle().len()).max().unwrap_or_default();
     let mut file = File::open(path)?;
@@ -173,7 +173,7 @@ fn contains(path: &Path, marks: &[Finder<'_>]) -> io::Result<bool> {
         if marks.iter().any(|mark| mark.find(&buffer[..filled]).is_some()) {
             return Ok(true);
         }
-        // What may be the beginning of one is kept.
+        // The end of a chunk may be the start of a mark.
         held = longest.saturating_sub(1).min(filled);
         buffer.copy_within(filled - held..filled, 0);
     }

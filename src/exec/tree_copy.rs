@@ -1,6 +1,5 @@
-//! Copies of source trees, made from their snapshots: names, link targets and permissions are the snapshot's, and so are
-//! the contents, each of which is hashed on its way. Whatever happens to the tree meanwhile, the copy is what the action's
-//! key says, or there is none.
+//! Copies of source trees by their snapshots: names, link targets, permissions and contents are the snapshot's. Each content
+//! is hashed while it is copied, so a copy is what the action's key says, or it is an error.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -13,32 +12,32 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{Mode, SFlag, mknod};
 use rayon::prelude::*;
 
-use super::memory::PAGE;
-use super::times;
+use super::file_times;
+use super::free_memory::PAGE;
 use crate::digest::Digest;
 use crate::source::{Kind, Snapshot, Special};
 
-/// Why there is no copy.
+/// Why a tree can't be copied.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CopyError {
-    /// A file is not what it was when the snapshot was taken.
+    /// A file has changed since the snapshot was taken.
     #[error("{} changed while it was copied: nothing is recorded; run kiln again", .0.display())]
     Changed(PathBuf),
-    /// Something can't be read or written.
+    /// A file can't be read or written.
     #[error("cannot copy {}: {source}", path.display())]
     Io {
-        /// What.
+        /// Its path.
         path: PathBuf,
-        /// Why.
+        /// What went wrong.
         source: io::Error,
     },
 }
 
-/// How much room a copy takes in memory, in bytes.
+/// The memory that a copy takes, in bytes.
 pub(super) fn room(snapshot: &Snapshot) -> u64 {
     let mut room = 0;
     let _: Option<()> = snapshot.each(|_, kind| {
-        // Beside its pages, each thing takes an inode and a name.
+        // Each entry also takes an inode and a name.
         room += PAGE / 2
             + match kind {
                 Kind::File { size, .. } => size.next_multiple_of(PAGE),
@@ -55,8 +54,8 @@ struct Wanted {
     digest: Digest,
 }
 
-/// Writes the tree at `from`, as this snapshot has it, to the empty directory `to`. Names at its top that the snapshot leaves
-/// out are there, and empty. All has the time of what is staged.
+/// Copies the tree at `from`, as the snapshot has it, to the empty directory `to`. Names at the top that the snapshot leaves
+/// out become empty directories. All times are that of staged files.
 pub(super) fn copy(snapshot: &Snapshot, from: &Path, ignored: &[&str], to: &Path) -> Result<(), CopyError> {
     let (mut files, mut dirs) = (Vec::new(), vec![to.to_owned()]);
     let failed = snapshot.each(|path, kind| {
@@ -71,9 +70,8 @@ pub(super) fn copy(snapshot: &Snapshot, from: &Path, ignored: &[&str], to: &Path
                 dirs.push(at.clone());
                 fs::create_dir(&at).and_then(|()| fs::set_permissions(&at, Permissions::from_mode(0o755)))
             }
-            Kind::Symlink { target } => {
-                symlink(OsStr::from_bytes(target), &at).and_then(|()| times::set(&at, times::staged()))
-            }
+            Kind::Symlink { target } => symlink(OsStr::from_bytes(target), &at)
+                .and_then(|()| file_times::set(&at, file_times::staged())),
             Kind::Special(special) => make_special(special, &at),
         };
         match made {
@@ -88,9 +86,10 @@ pub(super) fn copy(snapshot: &Snapshot, from: &Path, ignored: &[&str], to: &Path
     for name in ignored {
         leave_empty(&from.join(name), &to.join(name))?;
     }
-    // After all that is made in them.
+    // Last: making their entries changed the times of directories.
     dirs.iter().try_for_each(|dir| {
-        times::set(dir, times::staged()).map_err(|source| CopyError::Io { path: dir.clone(), source })
+        file_times::set(dir, file_times::staged())
+            .map_err(|source| CopyError::Io { path: dir.clone(), source })
     })
 }
 
@@ -109,12 +108,12 @@ fn copy_file(file: &Wanted, from: &Path, to: &Path) -> Result<(), CopyError> {
         let mut made = File::create_new(&target)?;
         made.write_all(&bytes)?;
         made.set_permissions(Permissions::from_mode(mode))?;
-        made.set_modified(times::staged())
+        made.set_modified(file_times::staged())
     };
     write().map_err(|source| CopyError::Io { path: target.clone(), source })
 }
 
-/// What is left out of a tree is there without its content, as a mask would have it.
+/// Makes an ignored name without its content, as a mask would show it.
 fn leave_empty(from: &Path, to: &Path) -> Result<(), CopyError> {
     let made = match fs::symlink_metadata(from) {
         Ok(found) if found.is_dir() => fs::create_dir(to),
@@ -122,7 +121,7 @@ fn leave_empty(from: &Path, to: &Path) -> Result<(), CopyError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => Err(error),
     };
-    made.and_then(|()| times::set(to, times::staged()))
+    made.and_then(|()| file_times::set(to, file_times::staged()))
         .map_err(|source| CopyError::Io { path: to.to_owned(), source })
 }
 
@@ -133,15 +132,15 @@ fn make_special(special: Special, at: &Path) -> io::Result<()> {
         _ => return Err(io::Error::other("a device can't be shown to steps: remove it")),
     };
     mknod(at, kind, Mode::from_bits_truncate(0o644), 0)?;
-    times::set(at, times::staged())
+    file_times::set(at, file_times::staged())
 }
 
-/// Puts a file in place of that in a copy, with its own time.
+/// Replaces a file in a copy, and keeps the time of the new one.
 pub(super) fn replace(from: &Path, to: &Path) -> Result<(), CopyError> {
     let write = || -> io::Result<()> {
         let time = fs::metadata(from)?.modified()?;
         fs::write(to, fs::read(from)?)?;
-        times::set(to, time)
+        file_times::set(to, time)
     };
     write().map_err(|source| CopyError::Io { path: from.to_owned(), source })
 }
@@ -177,13 +176,13 @@ mod tests {
         assert_eq!([mode("script"), mode("sub/plain"), mode("sub")], [0o755, 0o644, 0o755]);
         for name in ["sub/plain", "sub", "link", "sub/empty", ""] {
             let time = fs::symlink_metadata(to.join(name)).unwrap().modified().unwrap();
-            assert_eq!(time, times::staged(), "{name}");
+            assert_eq!(time, file_times::staged(), "{name}");
         }
 
         // Of the same size, and with the time of before.
         let time = fs::metadata(from.join("sub/plain")).unwrap().modified().unwrap();
         fs::write(from.join("sub/plain"), "3").unwrap();
-        times::set(&from.join("sub/plain"), time).unwrap();
+        file_times::set(&from.join("sub/plain"), time).unwrap();
         let other = dir.path().join("other");
         fs::create_dir(&other).unwrap();
         let error = copy(&snapshot, &from, &[], &other).unwrap_err();

@@ -1,14 +1,14 @@
-//! What a step failed to find that this machine has, and its rule does not declare.
+//! Finds what a failed step lacked because its rule does not declare it.
 //!
-//! Steps see what their rule declares and no more, so a program that is not declared is one that is not found. Nothing
-//! reports a look-up that fails, but the programs that fail by it do: their words are held against the host.
+//! Steps see only what their rule declares. The kernel does not report failed look-ups, but programs that fail because of one
+//! print a message: these are searched for names of files that this machine has.
 
 use std::path::{Path, PathBuf};
 
 use crate::graph::Action;
 use crate::host::{Closure, find_program, package_of};
 
-/// What programs say of what they do not find.
+/// How messages say that something was not found.
 const NOT_FOUND: [&str; 9] = [
     "not found",
     "No such file or directory",
@@ -21,14 +21,14 @@ const NOT_FOUND: [&str; 9] = [
     "an't exec",
 ];
 
-/// Who says so of a program that it could not start, without another word for it. Of others the name may be any file's.
+/// How messages about a program begin that could not be started. In other messages, a name may be any file's.
 const STARTS_PROGRAMS: [&str; 9] =
     ["make", "env:", "xargs:", "nice:", "timeout:", "find:", "nohup:", "tar", "gcc:"];
 
-/// Where a sandbox has something of its own.
+/// Directories that the sandbox itself provides.
 const OWN: [&str; 5] = ["/proc", "/sys", "/dev", "/kiln", "/etc/ld.so"];
 
-/// What is missing, and what its rule has to say to get it.
+/// What was missing, and what the rule has to declare.
 pub(super) fn explain(action: &Action, shown: &Closure, log: &[String]) -> Option<String> {
     let rule = format!("rules/{}.ron", action.rule.name);
     let mut found: Vec<String> = Vec::new();
@@ -56,7 +56,7 @@ fn missing(line: &str, action: &Action, shown: &Closure, rule: &str) -> Option<S
     })
 }
 
-/// The words of a line without the quotes, colons and brackets around them.
+/// The words of a line, without quotes, colons and brackets around them.
 fn words(line: &str) -> impl Iterator<Item = &str> {
     let around = |c: char| "\"'`:,;()[]\u{2018}\u{2019}".contains(c);
     line.split_whitespace().map(move |word| word.trim_matches(around)).filter(|word| !word.is_empty())
@@ -66,7 +66,7 @@ fn is_name(word: &str) -> bool {
     word.chars().all(|c| c.is_ascii_alphanumeric() || "._+-".contains(c)) && !word.starts_with(['-', '.'])
 }
 
-/// Whether a line is about a program of that name that could not be started.
+/// Whether a line says that a program of that name could not be started.
 fn names_a_program(line: &str, word: &str) -> bool {
     let shell = [": not found", ": command not found", ": inaccessible or not found"];
     shell.iter().any(|end| line.contains(&format!("{word}{end}")))
@@ -82,7 +82,7 @@ fn program(name: &str, action: &Action, shown: &Closure, rule: &str) -> Option<S
             Some(format!("`{name}` is not declared: add it to `tools` of {rule}"))
         }
         Some(_) => None,
-        // One that is optional, or that nobody has declared.
+        // An optional tool, or one that nobody declared.
         None => {
             let package = package_of(name)?;
             let declared = action.tools.iter().any(|tool| tool.program == name);
@@ -103,7 +103,7 @@ fn path(path: &Path, shown: &Closure, rule: &str) -> Option<String> {
     Some(format!("`{}` is not declared: add it to `{list}` of {rule}", path.display()))
 }
 
-/// The interpreter of a script that can't be executed, if the script is there and the interpreter is not declared.
+/// The interpreter of a script that could not be executed, if the rule does not declare it.
 pub(super) fn interpreter(script: &Path, action: &Action, shown: &Closure) -> Option<String> {
     let text = std::fs::read(script).ok()?;
     let line = text.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;

@@ -1,39 +1,41 @@
-//! Verifying: actions run once more, from nothing, and what they make is held against what is recorded of them.
+//! Verifying: actions run again from scratch, and their outputs are compared with the recorded ones.
 //!
-//! Such a run has a work directory of its own and leaves nothing in `out/`, in the index, or among the kept output
-//! directories; it takes no lock, as whoever else runs the same action is none of its concern. Outputs that are other
-//! than the recorded ones go into the content-addressed store, where they can be looked at, and where nothing refers
-//! to them.
+//! Such a clean run leaves nothing in `out/`, in the index, or among the kept output directories. It takes no lock: a run of
+//! the same action in another process does not affect it. Outputs that differ from the recorded ones are put in the
+//! content-addressed store, where they can be inspected and nothing refers to them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
-use std::thread::scope;
 use std::time::{Duration, Instant};
 
-use super::act::{Done, Kinds, Runner, Stage, Task, act};
+use super::attempt::run_action;
 use super::cancel::Cancel;
+use super::context::{RunContext, Task};
+use super::error::ExecError;
 use super::event::{EVENTS_VERSION, Event, Finished, How, Summary};
+use super::kind::{Kinds, Runner};
+use super::resources::{Reservation, ResourcePool};
+use super::run_loop::{Workers, Workload, run_to_end};
+use super::run_result::RunResult;
 use super::sandbox::Sandbox;
-use super::schedule::{ExecError, TICK, caught, tokens};
-use super::tokens::{Held, Tokens};
+use super::worker::catch_panic;
 use crate::graph::{Graph, NodeId};
-use crate::plan::{Basis, Known, Outputs, Plan, Verdict, World, basis};
+use crate::plan::{Known, Outputs, Plan, Verdict, World, basis};
 use crate::remote::Meter;
 use crate::store::{Artifact, Blob, Outcome};
 
-/// Why there is nothing to compare a node with.
+/// Why a node has no result to compare a clean run with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unverifiable {
-    /// It is no action: a source tree, or what stands for nodes.
+    /// It is no action: a source tree or an expansion point.
     #[error("nothing is made there that could be compared")]
     NoAction,
-    /// kiln works it out without a sandbox.
+    /// kiln computes the outputs without a sandbox.
     #[error("kiln works it out itself, without a sandbox")]
     Computed,
-    /// What servers had, or packages.
+    /// Downloads or packages.
     #[error("not verified: packages are installed with the time of the day")]
-    Made,
+    Builtin,
     /// A boot.
     #[error("boots are not verified: no two consoles are the same")]
     Boot,
@@ -48,52 +50,52 @@ pub enum Unverifiable {
     Failed,
 }
 
-/// What came of a clean run.
+/// The result of a clean run.
 #[derive(Debug)]
-pub struct Verified {
+pub struct Verification {
     /// The node.
     pub node: NodeId,
-    /// How the clean run ended. Only a pass has outputs.
+    /// The outcome of the clean run. Only a pass has outputs.
     pub outcome: Outcome,
-    /// Why, where it did not pass.
+    /// An explanation, where the run did not pass.
     pub message: Option<String>,
-    /// The last lines of its log, where it did not pass.
+    /// The last lines of its log, where the run did not pass.
     pub log_tail: Vec<String>,
     /// Its log.
     pub log: Option<Blob>,
     /// Its outputs.
-    pub outputs: Vec<Compared>,
+    pub outputs: Vec<OutputComparison>,
     /// How long it took.
     pub duration: Duration,
 }
 
-/// An output as it is recorded, and as the clean run made it.
+/// A recorded output, and the one that the clean run made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Compared {
+pub struct OutputComparison {
     /// Its name.
     pub output: String,
-    /// As recorded.
+    /// The recorded artifact.
     pub recorded: Artifact,
-    /// As made now.
+    /// The artifact of the clean run.
     pub clean: Artifact,
 }
 
-impl Verified {
-    /// Whether it made what is recorded, to the bit.
+impl Verification {
+    /// Whether the clean run made the recorded outputs, bit for bit.
     pub fn is_same(&self) -> bool {
-        self.outcome == Outcome::Pass && self.outputs.iter().all(Compared::is_same)
+        self.outcome == Outcome::Pass && self.outputs.iter().all(OutputComparison::is_same)
     }
 }
 
-impl Compared {
-    /// Whether both are the same, to the bit.
+impl OutputComparison {
+    /// Whether both are the same, bit for bit.
     pub fn is_same(&self) -> bool {
         self.recorded == self.clean
     }
 }
 
-/// The result that a clean run of a node can be compared with.
-pub fn comparable<'a>(
+/// The recorded result that a clean run of a node can be compared with.
+pub fn result_to_compare<'a>(
     world: &World<'_>,
     graph: &Graph,
     plan: &'a Plan,
@@ -104,7 +106,7 @@ pub fn comparable<'a>(
     match kinds.runner(action.rule.rule.kind) {
         Runner::Steps | Runner::Checked(_) => {}
         Runner::Watched(_) | Runner::Submitted(_) => return Err(Unverifiable::Boot),
-        Runner::Made(_) => return Err(Unverifiable::Made),
+        Runner::Builtin(_) => return Err(Unverifiable::Builtin),
         Runner::Computed(_) => return Err(Unverifiable::Computed),
     }
     match plan.verdict(id) {
@@ -121,9 +123,9 @@ pub fn comparable<'a>(
     }
 }
 
-/// Runs nodes once more, each from nothing, with the inputs that the plan knows, in the order in which they are given. All
-/// must be [`comparable`]. With a budget, none but the first begins that is not expected to end within it: what is left
-/// is not in the answer.
+/// Runs nodes again, each from scratch, with the inputs that the plan knows, in the order given. All must have a
+/// [result to compare](result_to_compare). With a budget, only the first node starts that is not expected to end within
+/// it: the answer has no entries for the others.
 #[expect(clippy::too_many_arguments, reason = "each is a thing of its own, and there is one caller")]
 pub fn verify(
     world: &World<'_>,
@@ -135,158 +137,175 @@ pub fn verify(
     kinds: &dyn Kinds,
     emit: &mut dyn FnMut(&Event),
     cancel: &Cancel,
-) -> Result<Vec<Verified>, ExecError> {
-    let tokens = tokens(world, jobs)?;
-    let stage = Stage {
+) -> Result<Vec<Verification>, ExecError> {
+    let began = Instant::now();
+    let resources = ResourcePool::of_project(&world.spec.project, jobs)?;
+    let context = RunContext {
         world,
         sandbox: Sandbox::new(),
-        kinds,
-        jobserver: tokens.jobserver().clone(),
+        records: kinds.records(),
+        logs: kinds.logs(),
+        jobserver: resources.jobserver().clone(),
         cancel,
         meter: Meter::default(),
         clean: true,
-        apart: true,
+        ephemeral: true,
     };
     let durations = world.store.durations(world.project())?;
     let expected = |id: NodeId| durations.get(&**graph.name(id)).copied();
     let all = nodes.iter().filter_map(|&id| expected(id)).sum();
     emit(&Event::Begun { version: EVENTS_VERSION, nodes: nodes.len(), fresh: 0, expected: all });
-    let waiting = nodes.iter().copied().collect();
-    let mut runs = Runs { stage: &stage, graph, plan, tokens, waiting, budget, begun: 0 };
-    let verified = runs.all(&expected, emit)?;
+    let mut runs = CleanRuns {
+        context: &context,
+        kinds,
+        graph,
+        plan,
+        emit,
+        resources,
+        expected: &expected,
+        waiting: nodes.iter().copied().collect(),
+        running: HashMap::new(),
+        verified: Vec::with_capacity(nodes.len()),
+        budget,
+        began,
+        started: 0,
+    };
+    run_to_end(&mut runs)?;
+    let CleanRuns { emit, verified, .. } = runs;
+    emit(&Event::Ended(Summary {
+        ran: verified.len(),
+        unchanged: verified.iter().filter(|one| one.is_same()).count(),
+        interrupted: cancel.is_cancelled(),
+        duration: began.elapsed(),
+        ..Summary::default()
+    }));
     Ok(verified)
 }
 
-/// Clean runs. None waits for another: what they read is in the cache.
-struct Runs<'a> {
-    stage: &'a Stage<'a>,
+/// Clean runs. None depends on another: the inputs of all are in the cache.
+struct CleanRuns<'a> {
+    context: &'a RunContext<'a>,
+    kinds: &'a dyn Kinds,
     graph: &'a Graph,
     plan: &'a Plan,
-    tokens: Tokens,
+    emit: &'a mut dyn FnMut(&Event),
+    resources: ResourcePool,
+    expected: &'a dyn Fn(NodeId) -> Option<Duration>,
     waiting: VecDeque<NodeId>,
+    running: HashMap<NodeId, Reservation>,
+    verified: Vec<Verification>,
     budget: Option<Duration>,
-    /// How many have begun.
-    begun: usize,
+    began: Instant,
+    started: usize,
 }
 
-impl Runs<'_> {
-    fn all(
-        &mut self,
-        expected: &dyn Fn(NodeId) -> Option<Duration>,
-        emit: &mut dyn FnMut(&Event),
-    ) -> Result<Vec<Verified>, ExecError> {
-        let began = Instant::now();
-        let (sender, receiver) = channel();
-        let mut verified = Vec::with_capacity(self.waiting.len());
-        let (stage, graph, plan) = (self.stage, self.graph, self.plan);
-        scope(|scope| {
-            let mut running: HashMap<NodeId, Held> = HashMap::new();
-            loop {
-                if stage.cancel.is_cancelled() {
-                    self.waiting.clear();
-                }
-                self.keep_within_budget(began.elapsed(), expected);
-                for (id, basis, held) in self.ready()? {
-                    let node = Arc::clone(graph.name(id));
-                    emit(&Event::Started { node, reasons: Vec::new(), expected: expected(id) });
-                    running.insert(id, held);
-                    let sender = sender.clone();
-                    scope.spawn(move || {
-                        let done = caught(|| run(stage, graph, plan, id, &basis))
-                            .unwrap_or_else(|bug| Done::new(Outcome::Infra).saying(bug));
-                        let _ = sender.send((id, done));
-                    });
-                }
-                if running.is_empty() && self.waiting.is_empty() {
-                    break;
-                }
-                for (id, done) in arrived(&receiver) {
-                    let held = running.remove(&id).expect("only what runs ends");
-                    self.tokens.give_back(held)?;
-                    let one = self.compared(id, done);
-                    emit(&Event::Finished(finished(graph, &one)));
-                    verified.push(one);
-                }
-            }
-            Ok::<_, ExecError>(())
-        })?;
-        emit(&Event::Ended(Summary {
-            ran: verified.len(),
-            unchanged: verified.iter().filter(|one| one.is_same()).count(),
-            interrupted: stage.cancel.is_cancelled(),
-            duration: began.elapsed(),
-            ..Summary::default()
-        }));
-        Ok(verified)
-    }
+impl<'a> Workload<'a> for CleanRuns<'a> {
+    type Message = (NodeId, RunResult);
 
-    /// Drops those waiting that are not expected to end within the budget, other than the very first.
-    fn keep_within_budget(&mut self, elapsed: Duration, expected: &dyn Fn(NodeId) -> Option<Duration>) {
-        let Some(budget) = self.budget else { return };
-        let first = (self.begun == 0).then(|| self.waiting.front().copied()).flatten();
-        self.waiting.retain(|&id| first == Some(id) || elapsed + expected(id).unwrap_or_default() <= budget);
-    }
-
-    /// Those waiting for which there is room now.
-    fn ready(&mut self) -> Result<Vec<(NodeId, Basis, Held)>, ExecError> {
-        let (mut ready, mut later) = (Vec::new(), VecDeque::new());
+    fn start<'scope>(&mut self, workers: &Workers<'scope, 'a, Self::Message>) -> Result<(), ExecError> {
+        if self.context.cancel.is_cancelled() {
+            self.waiting.clear();
+        }
+        self.keep_within_budget();
+        let mut later = VecDeque::new();
         while let Some(id) = self.waiting.pop_front() {
             let action = self.graph.node(id).action().expect("only actions are verified");
-            match self.tokens.take(&action.rule.rule.resources, None)? {
-                Some(held) => {
-                    let basis = basis(self.stage.world, self.graph, id, self.plan)?;
-                    ready.push((id, basis.expect("its result is known, so its inputs are"), held));
-                    self.begun += 1;
+            match self.resources.reserve(&action.rule.rule.resources, None)? {
+                Some(reservation) => {
+                    self.running.insert(id, reservation);
+                    self.start_one(id, workers)?;
                 }
                 None => later.push_back(id),
             }
         }
         self.waiting = later;
-        Ok(ready)
+        Ok(())
     }
 
-    fn compared(&self, id: NodeId, done: Done) -> Verified {
-        let passed = done.outcome == Outcome::Pass;
+    fn handle(&mut self, (id, result): Self::Message) -> Result<(), ExecError> {
+        let reservation = self.running.remove(&id).expect("only running nodes end");
+        self.resources.release(reservation)?;
+        let verification = self.compare(id, result);
+        (self.emit)(&Event::Finished(finished(self.graph, &verification)));
+        self.verified.push(verification);
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.waiting.clear();
+    }
+
+    fn is_over(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty()
+    }
+}
+
+impl<'a> CleanRuns<'a> {
+    /// Drops waiting nodes that are not expected to end within the budget, but never the first of all.
+    fn keep_within_budget(&mut self) {
+        let Some(budget) = self.budget else { return };
+        let first = (self.started == 0).then(|| self.waiting.front().copied()).flatten();
+        let (elapsed, expected) = (self.began.elapsed(), self.expected);
+        self.waiting.retain(|&id| first == Some(id) || elapsed + expected(id).unwrap_or_default() <= budget);
+    }
+
+    fn start_one<'scope>(
+        &mut self,
+        id: NodeId,
+        workers: &Workers<'scope, 'a, (NodeId, RunResult)>,
+    ) -> Result<(), ExecError> {
+        let (context, graph, plan, kinds) = (self.context, self.graph, self.plan, self.kinds);
+        let basis = basis(context.world, graph, id, plan)?;
+        let basis = basis.expect("the result is known, so the inputs are");
+        self.started += 1;
+        let node = graph.node(id);
+        let started = Event::Started {
+            node: Arc::clone(&node.name),
+            reasons: Vec::new(),
+            expected: (self.expected)(id),
+        };
+        (self.emit)(&started);
+        workers.spawn(move || {
+            let action = node.action().expect("only actions are verified");
+            let outputs_of = |id: NodeId| {
+                let known = plan.decision(id).and_then(|decision| decision.verdict.known());
+                known.map_or_else(|| Arc::from([]), |known| Arc::clone(&known.outputs))
+            };
+            let task = Task { name: &node.name, action, basis: &basis, outputs_of: &outputs_of };
+            let runner = kinds.runner(action.rule.rule.kind);
+            let result = catch_panic(|| run_action(context, &task, &runner)).unwrap_or_else(RunResult::infra);
+            (id, result)
+        });
+        Ok(())
+    }
+
+    fn compare(&self, id: NodeId, result: RunResult) -> Verification {
+        let passed = result.outcome == Outcome::Pass;
         let recorded = self.plan.verdict(id).known().map(|known| Arc::clone(&known.outputs));
         let recorded: Outputs = recorded.filter(|_| passed).unwrap_or_else(|| Arc::from([]));
-        let made: HashMap<&str, Artifact> =
-            done.outputs.iter().map(|(name, artifact)| (name.as_str(), *artifact)).collect();
+        let clean: HashMap<&str, Artifact> =
+            result.outputs.iter().map(|(name, artifact)| (name.as_str(), *artifact)).collect();
         let action = self.graph.node(id).action();
-        // What is told of a run differs from run to run.
+        // Reports about a run differ from run to run.
         let recorded = recorded.iter().filter(|(output, _)| action.is_none_or(|action| action.makes(output)));
-        let outputs = recorded.map(|(output, recorded)| Compared {
+        let outputs = recorded.map(|(output, recorded)| OutputComparison {
             output: output.clone(),
             recorded: *recorded,
-            clean: made.get(output.as_str()).copied().unwrap_or(Artifact::Absent),
+            clean: clean.get(output.as_str()).copied().unwrap_or(Artifact::Absent),
         });
-        Verified {
+        Verification {
             node: id,
-            outcome: done.outcome,
-            message: done.message.filter(|_| !passed),
-            log_tail: done.log_tail,
-            log: done.log,
+            outcome: result.outcome,
             outputs: outputs.collect(),
-            duration: done.duration,
+            message: result.message.filter(|_| !passed),
+            log_tail: result.log_tail,
+            log: result.log,
+            duration: result.duration,
         }
     }
 }
 
-fn run(stage: &Stage<'_>, graph: &Graph, plan: &Plan, id: NodeId, basis: &Basis) -> Done {
-    let node = graph.node(id);
-    let action = node.action().expect("only actions are verified");
-    let outputs_of = |id: NodeId| {
-        let known = plan.decision(id).and_then(|decision| decision.verdict.known());
-        known.map_or_else(|| Arc::from([]), |known| Arc::clone(&known.outputs))
-    };
-    act(stage, &Task { name: &node.name, action, basis, outputs_of: &outputs_of })
-}
-
-/// What has come to its end, no later than a tick from now.
-fn arrived<T>(receiver: &Receiver<T>) -> Vec<T> {
-    receiver.recv_timeout(TICK).ok().into_iter().chain(receiver.try_iter()).collect()
-}
-
-fn finished(graph: &Graph, verified: &Verified) -> Finished {
+fn finished(graph: &Graph, verified: &Verification) -> Finished {
     let differs = verified.outcome == Outcome::Pass && !verified.is_same();
     Finished {
         node: Arc::clone(graph.name(verified.node)),
@@ -299,7 +318,7 @@ fn finished(graph: &Graph, verified: &Verified) -> Finished {
         },
         duration: verified.duration,
         continued: false,
-        // It is no run of which `kiln log` knows.
+        // `kiln log` does not know this run.
         log_tail: Vec::new(),
     }
 }

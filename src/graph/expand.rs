@@ -839,7 +839,7 @@ impl Action {
             return self.bindings.text(&name.value).ok();
         }
         match &declared.shape {
-            OutputShape::File(path) | OutputShape::Told(_, path) => {
+            OutputShape::File(path) | OutputShape::Report(_, path) => {
                 let path = self.bindings.text(&path.value).ok()?;
                 Some(path.rsplit('/').next().unwrap_or(&path).to_owned())
             }
@@ -877,7 +877,7 @@ fn rule_parts(rule: &Rule) -> Vec<(&'static str, String)> {
             OutputShape::File(path) => ("file", path),
             OutputShape::Tree(path) => ("tree", path),
             OutputShape::Glob(path) => ("glob", path),
-            OutputShape::Told(..) => unreachable!("what is told of a run is no part of it"),
+            OutputShape::Report(..) => unreachable!("what is told of a run is no part of it"),
         };
         let optional = if output.value.optional { "optional" } else { "required" };
         json(vec![name.clone(), shape.to_owned(), path.value.to_string(), optional.to_owned()])

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::exec::{Recorded, Records, Use, Uses};
+use crate::exec::{BuildRecords, FileUse, FileUses, RecordedReads};
 use crate::kernel::kbuild;
 
 /// Reads kbuild's records.
 pub(super) struct KbuildRecords;
 
-impl Records for KbuildRecords {
-    fn read(&self, out: &Path, inside: &Path, tree: &Path) -> Result<Recorded, String> {
+impl BuildRecords for KbuildRecords {
+    fn read(&self, out: &Path, inside: &Path, tree: &Path) -> Result<RecordedReads, String> {
         let records = kbuild::records(out, inside, tree).map_err(|error| error.to_string())?;
         if let Some((record, why)) = records.unreadable.first() {
             return Err(format!("{}: {why}", record.display()));
@@ -23,19 +23,19 @@ impl Records for KbuildRecords {
         }
         let kbuild::Cover { files, dirs, trees } = cover;
         let list = |paths: BTreeSet<Vec<u8>>| paths.into_iter().collect();
-        Ok(Recorded { files: list(files), dirs: list(dirs), trees: list(trees) })
+        Ok(RecordedReads { files: list(files), dirs: list(dirs), trees: list(trees) })
     }
 
-    fn uses(&self, out: &Path, inside: &Path, tree: &Path) -> Result<Uses, String> {
+    fn uses(&self, out: &Path, inside: &Path, tree: &Path) -> Result<FileUses, String> {
         let records = kbuild::records(out, inside, tree).map_err(|error| error.to_string())?;
         if let Some((record, why)) = records.unreadable.first() {
             return Err(format!("{}: {why}", record.display()));
         }
         Ok(Box::new(move |path| match records.used_for(path) {
-            kbuild::Use::Compiled => Use::Compiled,
-            kbuild::Use::Program => Use::Program,
-            kbuild::Use::Makefile => Use::Makefile,
-            kbuild::Use::Other => Use::Other,
+            kbuild::Use::Compiled => FileUse::Compiled,
+            kbuild::Use::Program => FileUse::Program,
+            kbuild::Use::Makefile => FileUse::Makefile,
+            kbuild::Use::Other => FileUse::Other,
         }))
     }
 

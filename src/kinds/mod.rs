@@ -15,7 +15,7 @@ use std::io::{self, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::exec::{Kinds, Messages, Records, Runner};
+use crate::exec::{BuildRecords, Kinds, LogReader, Messages, Runner};
 use crate::graph::Action;
 use crate::kernel::messages;
 use crate::plan::{Inputs, PlanError, Projected, Projection};
@@ -66,15 +66,21 @@ impl Kinds for AllKinds<'_> {
             Kind::Match => Runner::Computed(&self.matching),
             Kind::Job => Runner::Watched(&self.boot),
             Kind::Lava => Runner::Submitted(&self.lava),
-            Kind::Stage3 => Runner::Made(&self.stage3s),
-            Kind::Binpkg => Runner::Made(&self.packages),
+            Kind::Stage3 => Runner::Builtin(&self.stage3s),
+            Kind::Binpkg => Runner::Builtin(&self.packages),
         }
     }
 
-    fn records(&self) -> &dyn Records {
+    fn records(&self) -> &dyn BuildRecords {
         &KbuildRecords
     }
 
+    fn logs(&self) -> &dyn LogReader {
+        self
+    }
+}
+
+impl LogReader for AllKinds<'_> {
     fn messages(&self, log: &Path, trees: &[String]) -> io::Result<Messages> {
         let messages = match File::open(log) {
             Ok(log) => messages::read(BufReader::new(log), trees)?,

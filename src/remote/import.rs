@@ -10,7 +10,7 @@ use super::fetch::FetchError;
 use super::keys::Trust;
 use super::line::Line;
 use crate::digest::Digest;
-use crate::store::{Built, RunId, Store, StoreError, StoredResult};
+use crate::store::{Built, Origin, RunId, Store, StoreError, StoredResult};
 
 /// What an import came to.
 #[derive(Debug, Default)]
@@ -62,6 +62,7 @@ pub fn import(store: &Store, name: &str, bundle: Bundle, trust: Trust) -> Result
             log: hit.log(),
             run: RunId::ELSEWHERE,
             built: Built::by_run(hit.entry.continued),
+            origin: Origin::Remote(name.to_owned()),
         };
         store.batch(|batch| {
             batch.record(&key, &set, &result)?;

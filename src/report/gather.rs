@@ -9,7 +9,7 @@ use crate::graph::{Action, Body, Graph, NodeId};
 use crate::lab::record::Record;
 use crate::plan::manifest::{Field, Manifest, What};
 use crate::plan::{Basis, Plan, PlanError, Reason, UnpackedFrom, Verdict, World};
-use crate::spec::model::{Axis, OutputShape, Told};
+use crate::spec::model::{Axis, OutputShape, RunReport};
 use crate::store::{Artifact, NodeRecord, Outcome, Run, StoreError};
 use crate::text::one_line_marked;
 
@@ -244,8 +244,8 @@ impl Look<'_> {
                 }
             }
         } else {
-            node.log = self.told(Told::Log).and_then(|log| self.placed(log));
-            let messages = self.told(Told::Messages).and_then(output);
+            node.log = self.told(RunReport::Log).and_then(|log| self.placed(log));
+            let messages = self.told(RunReport::Messages).and_then(output);
             if let Some(bytes) = messages.map(|made| self.read(made)).transpose()? {
                 node.messages = bytes.ok().and_then(|bytes| read_messages(&bytes));
             }
@@ -262,10 +262,10 @@ impl Look<'_> {
     }
 
     /// The output in which that is told of a run.
-    fn told(&self, wanted: Told) -> Option<&str> {
+    fn told(&self, wanted: RunReport) -> Option<&str> {
         let mut outputs = self.action.rule.rule.outputs.iter();
         let found = outputs
-            .find(|(_, output)| matches!(output.value.shape, OutputShape::Told(told, _) if told == wanted));
+            .find(|(_, output)| matches!(output.value.shape, OutputShape::Report(told, _) if told == wanted));
         found.map(|(name, _)| name.as_str())
     }
 

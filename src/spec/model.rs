@@ -703,25 +703,25 @@ pub enum OutputShape {
     Glob(Spanned<Template>),
     /// A file in which kiln tells of the run itself. It is nothing that the steps made, so that no other rule can take
     /// it for an input, and two runs are the same whatever it says. There is one of a run that failed, too.
-    Told(Told, Spanned<Template>),
+    Report(RunReport, Spanned<Template>),
 }
 
 impl OutputShape {
     /// Where it is below the output directory, or the pattern of what it is.
     pub const fn path(&self) -> &Spanned<Template> {
-        let (Self::File(path) | Self::Tree(path) | Self::Glob(path) | Self::Told(_, path)) = self;
+        let (Self::File(path) | Self::Tree(path) | Self::Glob(path) | Self::Report(_, path)) = self;
         path
     }
 
     /// Whether it is something that the steps make.
     pub const fn is_made(&self) -> bool {
-        !matches!(self, Self::Told(..))
+        !matches!(self, Self::Report(..))
     }
 }
 
 /// What is told of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum RunReport {
     /// `Log("build.log")`: all that its steps printed.
     Log,
     /// `Messages("messages.json")`: the warnings and errors of compilers and of kbuild in it.

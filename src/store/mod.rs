@@ -28,6 +28,7 @@ mod kept;
 mod listings;
 mod locks;
 mod objects;
+mod origin;
 mod path_sets;
 mod results;
 mod rows;
@@ -62,7 +63,8 @@ pub use gc::{Collected, Limits, Manner, Needs, RUNS_PER_NODE, Sort, Step};
 pub use intake::Intake;
 pub use keepers::{Keeper, Keepers, Subject};
 pub use kept::Kept;
-pub use locks::LockGuard;
+pub use locks::{LockGuard, LockHolder};
+pub use origin::Origin;
 pub use path_sets::{PATH_SETS_PER_KEY, StoredPathSet, StoredReads};
 pub use results::StoredResult;
 pub use runs::{NodeRecord, NodeState, Outcome, Placed, ProjectId, Run, RunId};
@@ -316,7 +318,8 @@ fn check_version(home: &Path) -> Result<(), StoreError> {
             if found == VERSION.to_string() {
                 return Ok(());
             }
-            if !found.is_empty() {
+            // The index is migrated when it is opened.
+            if !found.is_empty() && found != schema::MIGRATED_VERSION.to_string() {
                 let found = found.chars().take(40).collect();
                 return Err(StoreError::OtherVersion { home: home.to_owned(), found });
             }

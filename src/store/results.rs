@@ -6,6 +6,7 @@ use super::artifact::Artifact;
 use super::built::Built;
 use super::cas::Blob;
 use super::error::StoreError;
+use super::origin::Origin;
 use super::path_sets::add_candidate;
 use super::runs::{Outcome, RunId, blob_of, digest_of};
 use super::times::now;
@@ -28,6 +29,8 @@ pub struct StoredResult {
     pub run: RunId,
     /// How that run built it.
     pub built: Built,
+    /// Where it came from.
+    pub origin: Origin,
 }
 
 impl Store {
@@ -36,7 +39,7 @@ impl Store {
         let found = self.read_index(|index| {
             index
                 .prepare_cached(
-                    "SELECT action_key, outcome, outputs, log, log_size, run, continued, verified
+                    "SELECT action_key, outcome, outputs, log, log_size, run, continued, verified, remote
                      FROM result WHERE strong_key = ?1",
                 )?
                 .query_row([strong_key.as_bytes()], |row| codec::row(read_result(row)))
@@ -88,6 +91,7 @@ pub(super) fn read_result(row: &Row<'_>) -> rusqlite::Result<Option<StoredResult
         log: blob_of(row, 3)?,
         run: RunId(row.get(5)?),
         built: Built::read(row, 6)?,
+        origin: Origin::read(row, 8)?,
     }))
 }
 
@@ -121,7 +125,7 @@ impl Batch<'_> {
             add_candidate(index, &result.action_key, &path_set)?;
             index
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO result VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                    "INSERT OR REPLACE INTO result VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 )?
                 .execute((
                     strong_key.as_bytes(),
@@ -134,6 +138,7 @@ impl Batch<'_> {
                     now(),
                     continued,
                     verified,
+                    result.origin.column(),
                 ))?;
             Ok(())
         })

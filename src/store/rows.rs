@@ -51,12 +51,12 @@ impl Rows {
 
     fn read_results(&mut self, index: &Connection) -> rusqlite::Result<()> {
         let mut select = index.prepare_cached(
-            "SELECT action_key, outcome, outputs, log, log_size, run, continued, verified, strong_key, used
+            "SELECT action_key, outcome, outputs, log, log_size, run, continued, verified, remote, strong_key, used
              FROM result",
         )?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
-            let strong_key = digest_of(row, 8)?;
+            let strong_key = digest_of(row, 9)?;
             let Some(result) = codec::row(read_result(row))? else {
                 self.unreadable.push(strong_key);
                 continue;
@@ -67,7 +67,7 @@ impl Rows {
                 outputs: result.outputs,
                 log: result.log.map(|log| log.digest),
                 run: result.run.0,
-                used: codec::row(row.get(9).map(Some))?.unwrap_or(0),
+                used: codec::row(row.get(10).map(Some))?.unwrap_or(0),
             });
         }
         Ok(())

@@ -13,7 +13,10 @@ use super::submissions::Journal;
 
 /// The format of the whole cache: tables, encodings, layout of the directories. Any change of one of them that an
 /// older kiln would misread raises it.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
+
+/// The format that is migrated when it is opened: its results have no `remote`.
+pub(super) const MIGRATED_VERSION: u32 = 4;
 
 /// How long to wait for another process's transaction. The longest one records a batch of some 10,000 nodes.
 const BUSY: Duration = Duration::from_secs(30);
@@ -51,7 +54,7 @@ const TABLES: &str = "
 
     -- Second phase: what came of it? `used`: when it was recorded, or last put in place or held for a run. `continued`: when
     -- it was recorded, if it was built in the output directory of an earlier run; `verified`: whether a run from nothing has
-    -- made the same since.
+    -- made the same since. `remote`: where it was fetched from; NULL if it was made here.
     CREATE TABLE result (
         strong_key BLOB NOT NULL PRIMARY KEY,
         action_key BLOB NOT NULL,
@@ -62,7 +65,8 @@ const TABLES: &str = "
         run INTEGER NOT NULL,
         used INTEGER NOT NULL,
         continued INTEGER,
-        verified INTEGER NOT NULL
+        verified INTEGER NOT NULL,
+        remote TEXT
     );
     CREATE INDEX unverified ON result (continued) WHERE continued IS NOT NULL AND verified = 0;
 
@@ -231,6 +235,9 @@ fn try_open(path: &Path, thorough: bool) -> Result<Connection, OpenError> {
             transaction.commit()?;
         }
     }
+    if user_version(&connection)? == i64::from(MIGRATED_VERSION) {
+        migrate(&mut connection)?;
+    }
     let found = user_version(&connection)?;
     if found != i64::from(VERSION) {
         return Err(OpenError::OtherVersion(found.to_string()));
@@ -243,6 +250,26 @@ fn try_open(path: &Path, thorough: bool) -> Result<Connection, OpenError> {
         }
     }
     Ok(connection)
+}
+
+/// Brings an index of [`MIGRATED_VERSION`] to [`VERSION`]. A signed entry marks a result that came from a remote; the reasons
+/// of its run name the remote, where that run is still recorded.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been faster.
+    if user_version(&transaction)? == i64::from(MIGRATED_VERSION) {
+        transaction.execute_batch(
+            "ALTER TABLE result ADD COLUMN remote TEXT;
+             UPDATE result SET remote = coalesce(
+                 (SELECT json_extract(reason.value, '$.remote')
+                  FROM run, json_each(CASE WHEN json_valid(run.reasons) THEN run.reasons ELSE '[]' END) AS reason
+                  WHERE run.id = result.run AND json_extract(reason.value, '$.reason') = 'remote'),
+                 'unknown')
+             WHERE strong_key IN (SELECT strong_key FROM sealed);",
+        )?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    transaction.commit()
 }
 
 fn user_version(connection: &Connection) -> rusqlite::Result<i64> {
@@ -279,5 +306,48 @@ fn remove_if_there(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io(path, error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table `result` as version 4 had it.
+    const OLD_RESULT: &str = "CREATE TABLE result (
+        strong_key BLOB NOT NULL PRIMARY KEY, action_key BLOB NOT NULL, outcome TEXT NOT NULL, outputs BLOB NOT NULL,
+        log BLOB, log_size INTEGER, run INTEGER NOT NULL, used INTEGER NOT NULL, continued INTEGER,
+        verified INTEGER NOT NULL
+    );";
+
+    #[test]
+    fn an_index_of_the_previous_version_is_migrated_and_says_where_results_came_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index.sqlite");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(
+            &format!("{OLD_RESULT} {}", TABLES.replace("CREATE TABLE result (", "CREATE TABLE unused ("))
+                .replace("ON result (continued)", "ON unused (continued)"),
+        )
+        .unwrap();
+        old.execute_batch(
+            r#"INSERT INTO project VALUES (1, x'00');
+               INSERT INTO run VALUES (1, 1, 'a', x'', NULL, NULL, 'pass', 0, 0, 0, 0, NULL, NULL, 0, 0, '[{"reason":"never-ran"}]', NULL);
+               INSERT INTO run VALUES (2, 1, 'b', x'', NULL, NULL, 'pass', 0, 0, 0, 0, NULL, NULL, 0, 0, '[{"reason":"remote","remote":"lan"}]', NULL);
+               INSERT INTO run VALUES (3, 1, 'c', x'', NULL, NULL, 'pass', 0, 0, 0, 0, NULL, NULL, 0, 0, 'torn', NULL);
+               INSERT INTO result VALUES (x'01', x'', 'pass', x'', NULL, NULL, 1, 0, NULL, 0);
+               INSERT INTO result VALUES (x'02', x'', 'pass', x'', NULL, NULL, 2, 0, NULL, 0);
+               INSERT INTO result VALUES (x'03', x'', 'pass', x'', NULL, NULL, 3, 0, NULL, 0);
+               INSERT INTO sealed VALUES (x'02', x''), (x'03', x'');
+               PRAGMA user_version = 4;"#,
+        )
+        .unwrap();
+        drop(old);
+        let Ok(new) = try_open(&path, false) else { panic!("it can't be opened") };
+        assert_eq!(user_version(&new).unwrap(), i64::from(VERSION));
+        let mut select = new.prepare("SELECT remote FROM result ORDER BY strong_key").unwrap();
+        let remotes: Vec<Option<String>> =
+            select.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(remotes, [None, Some("lan".to_owned()), Some("unknown".to_owned())]);
     }
 }

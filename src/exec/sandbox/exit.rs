@@ -1,4 +1,4 @@
-//! How a sandbox ended, and what it cost.
+//! How a sandbox ended, and the resources that it used.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Exceeded;
 
-/// How a sandbox ended, and what it cost.
+/// How a sandbox ended, and the resources that it used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     /// How it ended.
     pub end: End,
-    /// The limit that its processes ran into, whatever they made of it.
+    /// The limit that its processes exceeded, however they ended.
     pub exceeded: Option<Exceeded>,
-    /// What it cost.
+    /// The resources that it used.
     pub usage: Usage,
 }
 
@@ -26,33 +26,33 @@ pub enum End {
     AllStepsPassed,
     /// A step exited with another code; those after it did not run.
     StepExited {
-        /// Its place in [`SandboxSpec::steps`](super::SandboxSpec::steps).
+        /// Its index in [`SandboxSpec::steps`](super::SandboxSpec::steps).
         step: usize,
         /// The code.
         code: i32,
     },
     /// A step was ended by a signal; those after it did not run.
     StepSignaled {
-        /// Its place in [`SandboxSpec::steps`](super::SandboxSpec::steps).
+        /// Its index in [`SandboxSpec::steps`](super::SandboxSpec::steps).
         step: usize,
         /// The signal's number.
         signal: i32,
     },
-    /// The sandbox as a whole was killed: by a [`Killer`](super::Killer), or (if none was used) by someone on the
-    /// host, such as the kernel's out-of-memory killer.
+    /// The whole sandbox was killed: by a [`Killer`](super::Killer), or (if none was used) from outside, such as by the kernel's
+    /// out-of-memory killer.
     Killed,
 }
 
-/// What the steps and all their descendants cost.
+/// The resources that the steps and all their descendants used.
 ///
-/// Of a sandbox that was [killed](End::Killed), processes still alive at that moment are not included.
+/// For a sandbox that was [killed](End::Killed), processes that were still alive are not included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Processor time in user mode.
     pub user: Duration,
     /// Processor time in the kernel.
     pub system: Duration,
-    /// The peak memory of the largest single process (not of all together).
+    /// The peak memory of the largest single process, in bytes.
     pub max_rss_bytes: u64,
     /// From the start of the first step to the end of the last process.
     pub wall: Duration,
@@ -61,7 +61,7 @@ pub struct Usage {
 impl std::ops::Add for Usage {
     type Output = Self;
 
-    /// Of two sandboxes, one after the other.
+    /// The sum for two sandboxes that ran one after the other.
     fn add(self, other: Self) -> Self {
         Self {
             user: self.user + other.user,
@@ -73,9 +73,9 @@ impl std::ops::Add for Usage {
 }
 
 impl Usage {
-    /// What this process's children, and theirs, have cost by now: those that were waited for.
+    /// The resources that this process's descendants have used, as far as they were waited for.
     pub(super) fn of_children(wall: Duration) -> Self {
-        // The call fails for invalid arguments only, and these are constants.
+        // The call only fails for invalid arguments, and these are constants.
         let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return Self { wall, ..Self::default() } };
         Self {
             user: duration(usage.user_time()),

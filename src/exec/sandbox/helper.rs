@@ -1,4 +1,4 @@
-//! The helper: kiln's binary, executed anew, with one thread and nothing else to do.
+//! The helper: kiln's binary, executed with one thread.
 
 use std::fs::File;
 use std::io;
@@ -15,14 +15,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, chdir, close, dup2_stdin};
 
-use super::error::{During, Failure, Stage};
+use super::failure::{During, Failure, SetupPart};
 use super::identity::Identity;
 use super::limits::Groups;
 use super::wire::{self, FromInit, Go, Order, Report};
 use super::{End, Exit, Mode, SandboxSpec, Usage, init, raw};
 
-/// Serves as sandbox helper, and never returns: what `main` must call first of all when the binary's first argument
-/// is [`HELPER_ARGUMENT`](super::HELPER_ARGUMENT).
+/// Runs the helper, and never returns. `main` must call it first when the binary's first argument is
+/// [`HELPER_ARGUMENT`](super::HELPER_ARGUMENT).
 ///
 /// Standard input is the control socket; standard output and error are those of the steps.
 pub fn helper_main() -> ! {
@@ -33,7 +33,7 @@ pub fn helper_main() -> ! {
     process::exit(code);
 }
 
-/// Serves one sandbox. Fails when kiln cannot be heard: what else goes wrong is reported to it.
+/// Serves one sandbox. Fails only when kiln can't be heard: all other failures are reported to it.
 fn serve() -> io::Result<i32> {
     close_strays()?;
     let control = take_stdin()?;
@@ -41,18 +41,18 @@ fn serve() -> io::Result<i32> {
     let (control, groups) = place(control, fds, &order.spec.inherit)?;
     match split(&order.spec) {
         Ok((_, Side::Init { helper, identity })) => {
-            // Else init would hold the lifeline of its own sandbox.
+            // Otherwise init would hold the lifeline of its own sandbox.
             drop(control);
             Ok(init::main(&order, &helper, identity, groups))
         }
         Ok((mode, Side::Helper { init, pid })) => {
-            // Those who wait for the end of an inherited pipe should wait for the steps, not for us.
+            // Whoever waits for the end of an inherited pipe waits for the steps, not for the helper.
             for fd in order.spec.inherit {
                 close(fd)?;
             }
             drop(groups);
             let end = Watch { control: &control, init: &init, pid, mode }.until_the_end()?;
-            // Where kiln is gone there is nobody to tell, and nothing left to do.
+            // If kiln is gone, there is nothing left to do.
             let _ = wire::send(&control, &Report::Ended(end));
             Ok(0)
         }
@@ -63,14 +63,14 @@ fn serve() -> io::Result<i32> {
     }
 }
 
-/// Closes whatever kiln's own parent let slip: it should not reach the steps, nor occupy a number they need.
+/// Closes descriptors that kiln's parent has leaked: steps must not inherit them, and their numbers may be needed.
 fn close_strays() -> io::Result<()> {
     let open: Vec<RawFd> = fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|&fd| fd > 2)
         .collect();
     for fd in open {
-        // The descriptor of the directory read is among them, and closed by now.
+        // The descriptor of the directory itself is among them, and closed by now.
         let _ = close(fd);
     }
     Ok(())
@@ -83,9 +83,9 @@ fn take_stdin() -> io::Result<UnixStream> {
     Ok(UnixStream::from(control))
 }
 
-/// Gives the received descriptors the numbers that steps expect; what is left are those of control groups.
+/// Gives the received descriptors the numbers that steps expect; the others are those of control groups.
 fn place(control: UnixStream, fds: Vec<OwnedFd>, targets: &[RawFd]) -> io::Result<(UnixStream, Groups)> {
-    // First everything goes above all targets, so that no target is taken when its turn comes.
+    // Everything is first moved above all targets, so that no target is in use.
     let floor = targets.iter().max().map_or(3, |highest| highest + 1);
     let lift =
         |fd: OwnedFd| -> io::Result<OwnedFd> { Ok(raw::own(fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(floor))?)) };
@@ -97,16 +97,16 @@ fn place(control: UnixStream, fds: Vec<OwnedFd>, targets: &[RawFd]) -> io::Resul
     Ok((control.into(), Groups::new(fds.split_off(targets.len()))))
 }
 
-/// Which of the two processes this is, with its end of the socket between them.
+/// The parent or the child of a fork, with its end of the socket between them.
 enum Side {
     Helper { init: UnixStream, pid: Pid },
     Init { helper: UnixStream, identity: Option<Identity> },
 }
 
-/// Enters the namespaces that must exist before PID 1 does, and forks it.
+/// Enters the namespaces that must exist before PID 1, and forks it.
 fn split(spec: &SandboxSpec) -> Result<(Mode, Side), Failure> {
-    // A directory that kiln runs in may have to be unmounted while a sandbox runs.
-    chdir("/").during(Stage::Other, || "enter /".to_owned())?;
+    // The working directory may have to be unmounted while a sandbox runs.
+    chdir("/").during(SetupPart::Other, || "enter /".to_owned())?;
     raw::reset_signals();
     let mode = Mode::current()?;
     mode.enter(spec)?;
@@ -114,27 +114,27 @@ fn split(spec: &SandboxSpec) -> Result<(Mode, Side), Failure> {
         Mode::Root => Some(Identity::prepare(spec)?),
         Mode::UserNamespace => None,
     };
-    unshare(CloneFlags::CLONE_NEWPID).during(Stage::Namespaces, || "create a PID namespace".to_owned())?;
-    let (helper, init) = UnixStream::pair().during(Stage::Other, || "create a socket".to_owned())?;
-    let side = match raw::fork().during(Stage::Namespaces, || "fork PID 1".to_owned())? {
+    unshare(CloneFlags::CLONE_NEWPID)
+        .during(SetupPart::Namespaces, || "create a PID namespace".to_owned())?;
+    let (helper, init) = UnixStream::pair().during(SetupPart::Other, || "create a socket".to_owned())?;
+    let side = match raw::fork().during(SetupPart::Namespaces, || "fork PID 1".to_owned())? {
         ForkResult::Child => Side::Init { helper, identity },
         ForkResult::Parent { child } => Side::Helper { init, pid: child },
     };
     Ok((mode, side))
 }
 
-/// The helper's watch over init.
+/// The helper's view of init.
 struct Watch<'a> {
     control: &'a UnixStream,
     init: &'a UnixStream,
-    /// Init is this process's child, so until it is waited for this number is no other's.
+    /// Init is a child of this process: its number stays valid until it is waited for.
     pid: Pid,
     mode: Mode,
 }
 
 impl Watch<'_> {
-    /// Carries messages, kills init if kiln hangs up, and returns how it ended when no process of the namespace is
-    /// left.
+    /// Passes messages on, kills init when kiln hangs up, and returns init's end when no process of the namespace is left.
     fn until_the_end(&self) -> io::Result<Result<Exit, Failure>> {
         let mut start = None;
         let mut end = None;
@@ -144,12 +144,12 @@ impl Watch<'_> {
                 Event::FromInit(FromInit::Ready, fds) => {
                     let ready = Report::Ready { init_pid: self.pid.as_raw(), mode: self.mode };
                     let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-                    // Should kiln be gone, the next event says so.
+                    // If kiln is gone, the next event says so.
                     let _ = wire::send_with_fds(self.control, &ready, &fds);
                 }
                 Event::Go => {
                     start = Some(Instant::now());
-                    // Should init be gone, the next event says so.
+                    // If init is gone, the next event says so.
                     let _ = wire::send(self.init, &Go);
                 }
                 Event::KilnHungUp => {
@@ -158,9 +158,9 @@ impl Watch<'_> {
                 }
             }
         }
-        // The kernel lets PID 1 be waited for only when all others of its namespace are gone.
+        // The kernel reports the end of PID 1 when all other processes of its namespace are gone.
         let status = waitpid(self.pid, None)?;
-        // Init may have had its say in the same moment.
+        // Init may have sent its last message at the same moment.
         while let Ok(Some(message)) = wire::receive(self.init) {
             if let FromInit::Ended(result) = message {
                 end = Some(result);
@@ -172,11 +172,11 @@ impl Watch<'_> {
                 Ok(Exit { end: End::Killed, exceeded: None, usage: Usage::of_children(wall) })
             }
             _ => Err(Errno::EPROTO)
-                .during(Stage::Other, || "run PID 1, which ended without a report".to_owned()),
+                .during(SetupPart::Other, || "run PID 1, which ended without a report".to_owned()),
         }))
     }
 
-    /// The next thing that happens, or `None` when init has closed its end, as it does by ending.
+    /// The next event, or `None` when init has closed its end, which it does by ending.
     fn next_event(&self) -> Option<Event> {
         let mut fds = [
             PollFd::new(self.init.as_fd(), PollFlags::POLLIN),
@@ -184,7 +184,7 @@ impl Watch<'_> {
         ];
         while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
         if fds[0].any() == Some(true) {
-            // A message cut short is the end, too.
+            // A torn message is an end, too.
             let message = wire::receive_with_fds(self.init).unwrap_or(None);
             return message.map(|(message, fds)| Event::FromInit(message, fds));
         }
@@ -196,7 +196,7 @@ impl Watch<'_> {
 }
 
 enum Event {
-    /// With the descriptors that came along.
+    /// With the descriptors that came with it.
     FromInit(FromInit, Vec<OwnedFd>),
     Go,
     KilnHungUp,

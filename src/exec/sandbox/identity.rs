@@ -1,9 +1,8 @@
-//! Who steps are on the host, where root starts kiln: users that own nothing there.
+//! The users of steps where root runs kiln: users that own nothing on the host.
 //!
-//! Init builds the sandbox with root's power, and then joins a user namespace whose ids are all mapped to a range of
-//! the host's ids that nobody has. The namespaces of the sandbox stay root's: steps have no power over them, whatever
-//! capabilities they hold in theirs. What of the host steps read is shown to them as theirs by id-mapped mounts, and
-//! what they write belongs to the range.
+//! Init builds the sandbox with root's privileges, and then joins a user namespace whose ids are mapped to a range of host ids that
+//! nobody has. The other namespaces of the sandbox belong to root: steps have no power over them, whatever capabilities they have in
+//! their own. Files of the host that steps read are shown as theirs by id-mapped mounts; what they write belongs to the range.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -16,24 +15,23 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Gid, Uid, pipe, setfsgid, setfsuid};
 
-use super::error::{During, Failure, Stage};
+use super::failure::{During, Failure, SetupPart};
 use super::mounts::Shift;
 use super::{Access, RunAs, SandboxSpec, privileges, raw};
 
-/// The first of the host's ids that steps get. No distribution, container manager or systemd gives out any between
-/// 1879048192 and 2147352575.
+/// The first host id of the steps. No distribution, container manager or systemd assigns ids between 1879048192 and 2147352575.
 pub const FIRST_ID: u32 = 1_900_000_000;
 
-/// How many there are: all that a root of images has, up to `nobody`.
+/// The number of ids: all that a root of images uses, up to `nobody`.
 const COUNT: u32 = 65536;
 
 /// The ids of one sandbox's steps, and how files of the host are shown to them.
 pub(super) struct Identity {
-    /// What steps live in.
+    /// The user namespace of the steps.
     namespace: OwnedFd,
-    /// Whether it has all ids, and not only 0.
+    /// Whether all ids are mapped, and not only 0.
     has_range: bool,
-    /// Shows files of an owner as the steps' own. `None`: the namespace itself does.
+    /// Shows files of an owner as the steps' own. `None`: the namespace does that itself.
     own: BTreeMap<Owner, Option<OwnedFd>>,
 }
 
@@ -51,7 +49,7 @@ impl Owner {
 }
 
 impl Identity {
-    /// Makes the namespaces, and gives steps what they are to write.
+    /// Makes the namespaces, and gives steps the directories that they write.
     pub(super) fn prepare(spec: &SandboxSpec) -> Result<Self, Failure> {
         let has_range = spec.has_users();
         let count = if has_range { COUNT } else { 1 };
@@ -63,28 +61,30 @@ impl Identity {
                 Access::ReadOnly => identity.add_owner(&mount.from, user)?,
                 Access::ReadWrite => {
                     give_tree(&mount.from, user)
-                        .during(Stage::Input, || format!("give {} to the steps", mount.from.display()))?;
+                        .during(SetupPart::Input, || format!("give {} to the steps", mount.from.display()))?;
                 }
             }
         }
         for writable in spec.writables() {
             for dir in [&writable.upper, &writable.work] {
-                shift_tree(dir).during(Stage::Input, || format!("give {} to the steps", dir.display()))?;
+                shift_tree(dir)
+                    .during(SetupPart::Input, || format!("give {} to the steps", dir.display()))?;
             }
         }
-        // Programs open their standard streams by name, too (/dev/stdout).
+        // Programs also open their standard streams by name (/dev/stdout).
         for fd in [1, 2].into_iter().chain(spec.inherit.iter().copied()) {
-            give_stream(fd, user).during(Stage::Other, || format!("give descriptor {fd} to the steps"))?;
+            give_stream(fd, user)
+                .during(SetupPart::Other, || format!("give descriptor {fd} to the steps"))?;
         }
         Ok(identity)
     }
 
-    /// Prepares for showing what the owner of `path` has.
+    /// Prepares for showing files of the owner of `path`.
     fn add_owner(&mut self, path: &Path, user: u32) -> Result<(), Failure> {
-        // What is missing is told by whoever mounts it.
+        // A missing file is reported by whoever mounts it.
         let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
         let owner = Owner::of(&metadata);
-        // What steps made is theirs already.
+        // Files that steps made are theirs already.
         if is_mapped(owner.user) || self.own.contains_key(&owner) {
             return Ok(());
         }
@@ -94,20 +94,20 @@ impl Identity {
         Ok(())
     }
 
-    /// Files that this process makes from now on are the steps' user 0's, with no less power over those of others.
+    /// Files that this process makes from now on belong to the steps' user 0; its power over other files stays.
     pub(super) fn make_files() -> Result<(), Failure> {
         setfsgid(Gid::from_raw(FIRST_ID));
         setfsuid(Uid::from_raw(FIRST_ID));
         privileges::regain_effective()
     }
 
-    /// What shows files of the owner of `source` as the steps' own.
+    /// Shows files of the owner of `source` as the steps' own.
     pub(super) fn shift_of(&self, source: &Metadata) -> Option<Shift<'_>> {
         let namespace = self.own.get(&Owner::of(source))?;
         Some(Shift(namespace.as_ref().unwrap_or(&self.namespace).as_fd()))
     }
 
-    /// What shows files of an image with the ids that they have in it.
+    /// Shows files of an image with the ids that they have in it.
     pub(super) fn shift_of_images(&self) -> Shift<'_> {
         Shift(self.namespace.as_fd())
     }
@@ -115,12 +115,12 @@ impl Identity {
     /// Becomes user and group 0 of the steps' namespace, with all capabilities there and none on the host.
     pub(super) fn enter(&self) -> Result<(), Failure> {
         setns(self.namespace.as_fd(), CloneFlags::CLONE_NEWUSER)
-            .during(Stage::UserNamespace, || "enter the user namespace of the steps".to_owned())?;
+            .during(SetupPart::UserNamespace, || "enter the user namespace of the steps".to_owned())?;
         privileges::become_plain_root()
     }
 }
 
-/// The host's number of the user that steps are.
+/// The host id of the steps' user.
 pub(super) fn id_on_host(run_as: RunAs) -> u32 {
     FIRST_ID
         + match run_as {
@@ -129,34 +129,34 @@ pub(super) fn id_on_host(run_as: RunAs) -> u32 {
         }
 }
 
-/// The host's number of a group that steps know by `id`.
+/// The host id of a group that steps know by `id`.
 pub(super) const fn group_on_host(id: u32) -> u32 {
     FIRST_ID + id
 }
 
-/// Makes a user namespace in which `count` ids, from those of `first` on, are the host's from `outside` on.
+/// Makes a user namespace that maps `count` ids, from `first` on, to host ids from `outside` on.
 fn user_namespace(first: Owner, outside: u32, count: u32) -> Result<OwnedFd, Failure> {
     let operation = || "create the user namespace of the steps".to_owned();
-    // It lives as long as a process is in it or a descriptor leads to it: the child waits until we have one. Should we
-    // die, the pipe closes, and it ends as well.
-    let (reader, writer) = pipe().during(Stage::UserNamespace, operation)?;
-    let child = raw::wait_in_user_namespace(&reader, &writer).during(Stage::UserNamespace, operation)?;
+    // It lives as long as a process or a descriptor refers to it: the child waits until we have a descriptor. If we die, the pipe
+    // is closed, and the child ends.
+    let (reader, writer) = pipe().during(SetupPart::UserNamespace, operation)?;
+    let child = raw::wait_in_user_namespace(&reader, &writer).during(SetupPart::UserNamespace, operation)?;
     let proc = PathBuf::from(format!("/proc/{child}"));
     let map = |inside: u32| format!("{inside} {outside} {count}");
     let namespace = fs::write(proc.join("uid_map"), map(first.user))
         .and_then(|()| fs::write(proc.join("gid_map"), map(first.group)))
         .and_then(|()| File::open(proc.join("ns/user")));
     drop((reader, writer));
-    waitpid(child, None).during(Stage::UserNamespace, operation)?;
-    namespace.map(OwnedFd::from).during(Stage::UserNamespace, operation)
+    waitpid(child, None).during(SetupPart::UserNamespace, operation)?;
+    namespace.map(OwnedFd::from).during(SetupPart::UserNamespace, operation)
 }
 
-/// Whether an id is one of those that steps have.
+/// Whether an id is one of the steps'.
 const fn is_mapped(id: u32) -> bool {
     id >= FIRST_ID && id - FIRST_ID < COUNT
 }
 
-/// Gives a tree to a user: all of it where its top is another's, and otherwise what is no other user's of the steps.
+/// Gives a tree to a user: all of it if its top belongs to somebody else, otherwise what belongs to no other user of the steps.
 fn give_tree(top: &Path, user: u32) -> io::Result<()> {
     let all = fs::symlink_metadata(top)?.uid() != user;
     each(top, &mut |path, metadata| {
@@ -166,7 +166,7 @@ fn give_tree(top: &Path, user: u32) -> io::Result<()> {
     })
 }
 
-/// Gives what is owned by users of the host to those that steps know by the same numbers.
+/// Gives files of host users to the users that steps know by the same numbers.
 fn shift_tree(top: &Path) -> io::Result<()> {
     let shifted = |id: u32| if is_mapped(id) || id >= COUNT { id } else { FIRST_ID + id };
     each(top, &mut |path, metadata| {
@@ -178,7 +178,7 @@ fn shift_tree(top: &Path) -> io::Result<()> {
     })
 }
 
-/// Calls `visit` with a path and all below it. Without recursion, as steps decide how deep it is.
+/// Calls `visit` with a path and everything below it. Not recursive: steps decide how deep it is.
 fn each(top: &Path, visit: &mut dyn FnMut(&Path, &Metadata) -> io::Result<()>) -> io::Result<()> {
     let mut left = vec![top.to_owned()];
     while let Some(path) = left.pop() {

@@ -1,7 +1,7 @@
-//! A user namespace with many users: roots have files of several owners, and a user of one's own.
+//! User namespaces with many users: roots have files of several owners, and a build user.
 //!
-//! The kernel lets an ordinary user map one id alone, its own. More are granted by the administrator in `/etc/subuid` and
-//! `/etc/subgid` (see subuid(5)), and mapped by the set-user-id programs `newuidmap` and `newgidmap`.
+//! The kernel lets an ordinary user map only one id, its own. The administrator grants more in `/etc/subuid` and `/etc/subgid`
+//! (see subuid(5)); the set-user-id programs `newuidmap` and `newgidmap` map them.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,13 +11,13 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Uid, User, getegid, geteuid};
 
 use super::RunAs;
-use super::error::{During, Failure, Stage};
+use super::failure::{During, Failure, SetupPart};
 use crate::host::FIXED_DIRS;
 
-/// As many as it takes to have all ids up to that of `nobody`, 65534, besides one's own.
+/// The number of ids up to that of `nobody`, 65534, besides the user's own.
 const ENOUGH: u32 = 65534;
 
-/// What a shell says of a program that is not there, or that it may not run.
+/// The exit code of a shell for a program that does not exist or can't be executed.
 const NOT_FOUND: i32 = 127;
 const NOT_EXECUTABLE: i32 = 126;
 
@@ -28,7 +28,7 @@ struct Range {
     count: u32,
 }
 
-/// A line of a map: so many ids, from the first inside and the first outside on.
+/// A line of a map: `count` ids, starting at `inside` and at `outside`.
 #[derive(Debug, PartialEq, Eq)]
 struct Line {
     inside: u32,
@@ -36,8 +36,8 @@ struct Line {
     count: u32,
 }
 
-/// Enters a user namespace in which this user has the id that steps have, and all others are granted ones: so what
-/// steps make is this user's, whatever they are called inside.
+/// Enters a user namespace in which this user has the id of the steps, and all other ids are granted ones: what steps make belongs
+/// to this user.
 pub(super) fn enter(run_as: RunAs) -> Result<(), Failure> {
     let (user, group) = (geteuid(), getegid());
     let own = match run_as {
@@ -45,22 +45,22 @@ pub(super) fn enter(run_as: RunAs) -> Result<(), Failure> {
         RunAs::User { id } => id,
     };
     let users = map(own, user.as_raw(), &granted("/etc/subuid", user)?);
-    // By the user's name as well, whatever group that is in.
+    // Groups are granted by the user's name as well.
     let groups = map(own, group.as_raw(), &granted("/etc/subgid", user)?);
     let mapper = start_mapper(&users, &groups)?;
     unshare(CloneFlags::CLONE_NEWUSER)
-        .during(Stage::UserNamespace, || "create a user namespace".to_owned())?;
+        .during(SetupPart::UserNamespace, || "create a user namespace".to_owned())?;
     finish(mapper)
 }
 
-/// The command that grants the user of this process as many.
+/// The command that grants enough ids to the user of this process.
 pub(super) fn granting() -> String {
     let user = geteuid();
     let name = User::from_uid(user).ok().flatten().map_or_else(|| user.to_string(), |user| user.name);
     format!("sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}")
 }
 
-/// What a file grants to a user: enough for a root, or it is an error.
+/// The ids that a file grants to a user; an error if they are too few for a root.
 fn granted(file: &str, user: Uid) -> Result<Vec<Range>, Failure> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let name = User::from_uid(user).ok().flatten().map(|user| user.name);
@@ -71,7 +71,7 @@ fn granted(file: &str, user: Uid) -> Result<Vec<Range>, Failure> {
     }
     let name = name.unwrap_or_else(|| user.to_string());
     Err(Failure::Refused {
-        stage: Stage::Granted,
+        part: SetupPart::Granted,
         operation: "find ids for the users of the root".to_owned(),
         reason: format!("{file} grants {name} {total} ids, and a root takes {ENOUGH}"),
     })
@@ -89,7 +89,7 @@ fn parse(text: &str, name: Option<&str>, user: u32) -> Vec<Range> {
     text.lines().filter_map(range).collect()
 }
 
-/// Maps `own` to an id of the host's, and all others, from 0 on, to the ranges.
+/// Maps `own` to an id of the host, and all others, from 0 on, to the ranges.
 fn map(own: u32, outside: u32, ranges: &[Range]) -> Vec<Line> {
     let mut lines = vec![Line { inside: own, outside, count: 1 }];
     let mut next = 0;
@@ -110,7 +110,7 @@ fn map(own: u32, outside: u32, ranges: &[Range]) -> Vec<Line> {
     lines
 }
 
-/// A process that stays outside, and maps ids for this one when told to.
+/// A process that stays outside, and maps ids for this one on request.
 fn start_mapper(users: &[Line], groups: &[Line]) -> Result<Child, Failure> {
     let pid = process::id();
     let script = format!("read -r go && newuidmap {pid}{} && newgidmap {pid}{}", words(users), words(groups));
@@ -122,7 +122,7 @@ fn start_mapper(users: &[Line], groups: &[Line]) -> Result<Child, Failure> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .during(Stage::Other, || "start a shell to map ids".to_owned())
+        .during(SetupPart::Other, || "start a shell to map ids".to_owned())
 }
 
 fn words(lines: &[Line]) -> String {
@@ -132,24 +132,24 @@ fn words(lines: &[Line]) -> String {
 fn finish(mut mapper: Child) -> Result<(), Failure> {
     let operation = || "map the ids of the root's users".to_owned();
     if let Some(mut go) = mapper.stdin.take() {
-        // Should it be gone, its status says why.
+        // If it has ended, its exit status is the reason.
         let _ = go.write_all(b"go\n");
     }
     let mut reason = String::new();
     if let Some(mut said) = mapper.stderr.take() {
         let _ = said.read_to_string(&mut reason);
     }
-    let status = mapper.wait().during(Stage::Other, operation)?;
+    let status = mapper.wait().during(SetupPart::Other, operation)?;
     match status.code() {
         Some(0) => Ok(()),
         code => {
-            let stage = if matches!(code, Some(NOT_FOUND | NOT_EXECUTABLE)) {
-                Stage::NoMapper
+            let part = if matches!(code, Some(NOT_FOUND | NOT_EXECUTABLE)) {
+                SetupPart::NoMapper
             } else {
-                Stage::Granted
+                SetupPart::Granted
             };
             let reason = format!("{} ({status})", reason.trim());
-            Err(Failure::Refused { stage, operation: operation(), reason })
+            Err(Failure::Refused { part, operation: operation(), reason })
         }
     }
 }

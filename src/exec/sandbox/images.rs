@@ -1,11 +1,11 @@
-//! Images, and trees of them: ready in milliseconds, as nothing is unpacked.
+//! Trees of images: mounted in milliseconds, because nothing is unpacked.
 //!
-//! An image is squashfs; its kernel file system is used where kiln is root, and `squashfuse` where it is not. More than one,
-//! or something to take writes, is an overlay. That is always one with `userxattr`: what it leaves in an upper
-//! directory is then the same whoever ran kiln, and serves as a layer for anybody.
+//! An image is squashfs. It is mounted by the kernel where kiln is root, and by `squashfuse` otherwise. Several images, or a
+//! writable tree, are an overlay, always with `userxattr`: then an upper directory has the same form whoever ran kiln, and can serve
+//! as a layer for any user.
 //!
-//! (erofs can be mounted from a file without a loop device, from Linux 6.12 on; its images of a root are half as large
-//! again, and packing one takes several times as long.)
+//! (From Linux 6.12 on, erofs can be mounted from a file without a loop device; but its images of a root are one and a half times as
+//! large, and packing one takes several times as long.)
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -19,21 +19,20 @@ use nix::sys::statfs::{
     FUSE_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, fstatfs,
 };
 
-use super::device::Device;
-use super::error::{During, Failure, Stage};
+use super::failure::{During, Failure, SetupPart};
+use super::loop_device::LoopDevice;
 use super::mounts::{Detached, Shift};
-use super::root::{HARMLESS, READ_ONLY};
+use super::mounts::{HARMLESS, READ_ONLY};
 use super::{Images, Root, SandboxSpec, privileges, squashfuse};
 
 /// "hsqs", little-endian, at the start of an image.
 const MAGIC: [u8; 4] = *b"hsqs";
 
-/// Where an image says how many bytes it has.
-/// (Format: `fs/squashfs/squashfs_fs.h` of Linux.)
+/// The offset of an image's size in bytes. (Format: `fs/squashfs/squashfs_fs.h` of Linux.)
 const SIZE: usize = 40;
 const SUPERBLOCK: usize = 96;
 
-/// The trees that a spec asks for, opened while paths mean what they mean on the host.
+/// The trees of a specification, opened while paths mean what they mean on the host.
 pub(super) struct Trees(Vec<(String, Tree)>);
 
 struct Tree {
@@ -66,8 +65,7 @@ impl Trees {
         Ok(Self(trees))
     }
 
-    /// Mounts each in a directory of its own below `dir`, which is made. `shift`: how owners are shown that are others
-    /// on the host.
+    /// Mounts each tree in a directory of its own below `dir`. `shift` maps the owners of files.
     pub(super) fn mount(&self, dir: &Path, shift: Option<Shift<'_>>) -> Result<(), Failure> {
         if self.0.is_empty() {
             return Ok(());
@@ -77,17 +75,17 @@ impl Trees {
         self.0.iter().try_for_each(|(name, tree)| tree.mount(with, &dir.join(name)))
     }
 
-    /// Where the tree that is the sandbox's root was mounted below `dir`.
+    /// The path of the tree that is the sandbox's root, below `dir`.
     pub(super) fn root(dir: &Path) -> PathBuf {
         dir.join(ROOT)
     }
 
-    /// Where one that is shown was.
+    /// The path of a tree that is shown, below `dir`.
     pub(super) fn shown(dir: &Path, index: usize) -> PathBuf {
         dir.join(index.to_string())
     }
 
-    /// Takes away the mounts below `dir`, after what was bound from them is where it shall be.
+    /// Unmounts the trees below `dir`, once they are bound to their final paths.
     pub(super) fn let_go(dir: &Path, spec: &SandboxSpec) -> Result<(), Failure> {
         let root = matches!(spec.root, Root::Images(_)).then(|| Self::root(dir));
         let mut any = false;
@@ -96,7 +94,7 @@ impl Trees {
             any = true;
         }
         if any {
-            fs::remove_dir(dir).during(Stage::Mount, || format!("remove {}", dir.display()))
+            fs::remove_dir(dir).during(SetupPart::Mount, || format!("remove {}", dir.display()))
         } else {
             Ok(())
         }
@@ -133,13 +131,13 @@ impl Tree {
             points.push(point);
         }
         self.overlay(&points, at)?;
-        // The overlay has its own hold on the layers.
+        // The overlay holds the layers itself.
         points.iter().try_for_each(|point| detach(point))
     }
 
     fn overlay(&self, points: &[PathBuf], at: &Path) -> Result<(), Failure> {
         let below = points.iter().map(|point| handle(point)).collect::<Result<Vec<_>, _>>()?;
-        // By descriptors, as names could hold what separates options.
+        // By descriptors: paths may contain the characters that separate options.
         let named = |handle: &OwnedFd| format!("/proc/self/fd/{}", handle.as_raw_fd());
         let lower: Vec<String> = below.iter().rev().map(named).collect();
         let mut options = format!("userxattr,lowerdir={}", lower.join(":"));
@@ -147,15 +145,15 @@ impl Tree {
         if let (Some(written), Some(top)) = (&self.written, points.last()) {
             let (upper, work) = (named(&written.upper), named(&written.work));
             copy_attributes(top, Path::new(&upper))
-                .during(Stage::Mount, || format!("give {} its owner and mode", written.path.display()))?;
+                .during(SetupPart::Mount, || format!("give {} its owner and mode", written.path.display()))?;
             options.push_str(&format!(",upperdir={upper},workdir={work}"));
             flags = HARMLESS;
         }
         mount(Some("kiln"), at, Some("overlay"), flags, Some(&*options))
-            .during(Stage::Overlay, || self.overlaying())
+            .during(SetupPart::Overlay, || self.overlaying())
     }
 
-    /// What is tried, for an error.
+    /// The operation, for an error.
     fn overlaying(&self) -> String {
         let layers: Vec<_> = self.layers.iter().map(|layer| layer.path.display().to_string()).collect();
         let on = self.written.as_ref().map_or_else(String::new, |written| {
@@ -167,7 +165,7 @@ impl Tree {
     }
 }
 
-/// A file system by name, of those that take no upper layer or only sometimes.
+/// A file system by name, if it supports an overlay's upper layer rarely or never.
 fn kind(kind: FsType) -> String {
     let names = [
         (OVERLAYFS_SUPER_MAGIC, "another overlay"),
@@ -181,18 +179,19 @@ fn kind(kind: FsType) -> String {
 
 impl Layer {
     fn open(path: &Path) -> Result<Self, Failure> {
-        let mut file = File::open(path).during(Stage::Input, || format!("open image {}", path.display()))?;
+        let mut file =
+            File::open(path).during(SetupPart::Input, || format!("open image {}", path.display()))?;
         let mut head = Vec::with_capacity(SUPERBLOCK);
         let has = file
             .by_ref()
             .take(SUPERBLOCK as u64)
             .read_to_end(&mut head)
             .and_then(|_| file.metadata())
-            .during(Stage::Input, || format!("read image {}", path.display()))?
+            .during(SetupPart::Input, || format!("read image {}", path.display()))?
             .len();
         match damage(&head, has) {
             Some(reason) => Err(Failure::Refused {
-                stage: Stage::Damaged,
+                part: SetupPart::Damaged,
                 operation: format!("mount image {}", path.display()),
                 reason,
             }),
@@ -203,11 +202,11 @@ impl Layer {
     fn mount(&self, with: Mounter<'_>, at: &Path) -> Result<(), Failure> {
         match with {
             Mounter::Kernel(shift) => {
-                let device = Device::of(&self.file).during(Stage::Loop, || {
+                let device = LoopDevice::of(&self.file).during(SetupPart::Loop, || {
                     format!("attach image {} to a loop device", self.path.display())
                 })?;
                 mount(Some(&device.path), at, Some("squashfs"), READ_ONLY, None::<&str>)
-                    .during(Stage::Image, || format!("mount image {}", self.path.display()))?;
+                    .during(SetupPart::Image, || format!("mount image {}", self.path.display()))?;
                 shift.map_or(Ok(()), |shift| self.shift(at, shift))
             }
             Mounter::Fuse => squashfuse::mount(&self.file, &self.path, at),
@@ -216,20 +215,20 @@ impl Layer {
 }
 
 impl Layer {
-    /// Puts one with other owners in the place of the mount.
+    /// Replaces the mount by one with mapped owners.
     fn shift(&self, at: &Path, shift: Shift<'_>) -> Result<(), Failure> {
         let operation = || format!("show image {} with the ids of steps", self.path.display());
         let shifted = Detached::shifted(at, READ_ONLY, shift)?.ok_or_else(|| Failure::Refused {
-            stage: Stage::Shift,
+            part: SetupPart::Shift,
             operation: operation(),
             reason: "the kernel can't mount squashfs with other owners".to_owned(),
         })?;
-        umount2(at, MntFlags::MNT_DETACH).during(Stage::Mount, operation)?;
+        umount2(at, MntFlags::MNT_DETACH).during(SetupPart::Mount, operation)?;
         shifted.attach(at)
     }
 }
 
-/// What is wrong with an image, as far as its beginning and its size tell.
+/// What is wrong with an image, by its beginning and its size.
 fn damage(head: &[u8], has: u64) -> Option<String> {
     if !head.starts_with(&MAGIC) || head.len() < SUPERBLOCK {
         return Some("it is no squashfs image".to_owned());
@@ -241,7 +240,7 @@ fn damage(head: &[u8], has: u64) -> Option<String> {
 /// What mounts images.
 #[derive(Clone, Copy)]
 enum Mounter<'a> {
-    /// The kernel's squashfs, by way of loop devices: for root of the host alone. With the owners that steps see.
+    /// The kernel's squashfs, with loop devices: for root of the host only. With mapped owners.
     Kernel(Option<Shift<'a>>),
     /// A process in user space for each.
     Fuse,
@@ -254,23 +253,23 @@ impl<'a> Mounter<'a> {
 }
 
 fn make(dir: &Path) -> Result<(), Failure> {
-    fs::create_dir(dir).during(Stage::Mount, || format!("create mount point {}", dir.display()))
+    fs::create_dir(dir).during(SetupPart::Mount, || format!("create mount point {}", dir.display()))
 }
 
-/// Takes a mount away from its place, and the place with it. Whoever uses the mount keeps it.
+/// Unmounts a path and removes it. Users of the mount keep it.
 fn detach(point: &Path) -> Result<(), Failure> {
     umount2(point, MntFlags::MNT_DETACH)
         .map_err(Into::into)
         .and_then(|()| fs::remove_dir(point))
-        .during(Stage::Mount, || format!("take {} away", point.display()))
+        .during(SetupPart::Mount, || format!("take {} away", point.display()))
 }
 
 fn handle(path: &Path) -> Result<OwnedFd, Failure> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    open(path, flags, Mode::empty()).during(Stage::Input, || format!("open {}", path.display()))
+    open(path, flags, Mode::empty()).during(SetupPart::Input, || format!("open {}", path.display()))
 }
 
-/// Owner, mode and time of the root's directory, which are those of the upper layer's.
+/// Owner, mode and time of the root directory, which are those of the upper layer.
 fn copy_attributes(from: &Path, to: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{MetadataExt, chown};
     let stat = fs::metadata(from)?;

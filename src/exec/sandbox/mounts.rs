@@ -1,4 +1,4 @@
-//! The mounts of this namespace: listing them, and restricting those below a path.
+//! The mounts of this namespace: listing and restricting them.
 
 use std::ffi::{CString, OsString};
 use std::fs;
@@ -11,40 +11,46 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::mount::{MsFlags, mount};
 
-use super::error::{During, Failure, Stage};
+use super::failure::{During, Failure, SetupPart};
 use super::raw;
 
-/// What our tmpfs mounts are called.
+/// Flags of mounts that steps may write to: neither devices nor set-user-id programs work there.
+pub(super) const HARMLESS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
+
+/// Flags of mounts that steps may only read.
+pub(super) const READ_ONLY: MsFlags = HARMLESS.union(MsFlags::MS_RDONLY);
+
+/// The source name of our tmpfs mounts.
 const OURS: &str = "kiln";
 
-/// Binds `from`, with all that is mounted below it, to `to`, and adds `flags` to each of these mounts.
+/// Binds `from`, with everything mounted below it, to `to`, and adds `flags` to each of these mounts.
 pub(super) fn bind(from: &Path, to: &Path, flags: MsFlags) -> Result<(), Failure> {
     bind_only(from, to)?;
     restrict(to, flags)
 }
 
-/// Binds `from`, with all that is mounted below it, to `to`; to be restricted by [`restrict_all`].
+/// Binds `from`, with everything mounted below it, to `to`; to be followed by [`restrict_all`].
 pub(super) fn bind_only(from: &Path, to: &Path) -> Result<(), Failure> {
     mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
-        .during(Stage::Mount, || format!("bind-mount {}", to.display()))
+        .during(SetupPart::Mount, || format!("bind-mount {}", to.display()))
 }
 
-/// Shows files with other owners than they have: those that a user namespace maps their owners to.
+/// Shows files with mapped owners: those that a user namespace maps them to.
 #[derive(Clone, Copy)]
 pub(super) struct Shift<'a>(pub(super) BorrowedFd<'a>);
 
-/// A mount that is nowhere mounted yet.
+/// A mount that is not attached anywhere.
 pub(super) struct Detached(OwnedFd);
 
 impl Detached {
-    /// A copy of the mount that shows `from`, and of all below it, with more flags and with shifted owners. `None` where
-    /// the kernel or the file system has no such mounts.
+    /// A copy of the mount that shows `from`, and of those below, with additional flags and mapped owners. `None` where the kernel or
+    /// the file system does not support that.
     pub(super) fn shifted(from: &Path, flags: MsFlags, shift: Shift<'_>) -> Result<Option<Self>, Failure> {
         let operation = || format!("show {} with other owners", from.display());
-        let tree = match raw::open_tree(&c_path(from).during(Stage::Mount, operation)?) {
+        let tree = match raw::open_tree(&c_path(from).during(SetupPart::Mount, operation)?) {
             // Linux before 5.2.
             Err(Errno::ENOSYS) => return Ok(None),
-            result => result.during(Stage::Mount, operation)?,
+            result => result.during(SetupPart::Mount, operation)?,
         };
         let attributes = libc::mount_attr {
             attr_set: libc::MOUNT_ATTR_IDMAP | attributes(flags),
@@ -53,17 +59,17 @@ impl Detached {
             userns_fd: u64::try_from(shift.0.as_raw_fd()).expect("descriptors are not negative"),
         };
         match raw::set_mount_attributes(&tree, &attributes) {
-            // Linux before 5.12; a file system without them; one that has been shifted already.
+            // Linux before 5.12; an unsupported file system; a mount whose owners are mapped already.
             Err(Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => Ok(None),
-            result => result.map(|()| Some(Self(tree))).during(Stage::Mount, operation),
+            result => result.map(|()| Some(Self(tree))).during(SetupPart::Mount, operation),
         }
     }
 
-    /// Mounts it.
+    /// Attaches it.
     pub(super) fn attach(&self, to: &Path) -> Result<(), Failure> {
         c_path(to)
             .and_then(|to| raw::move_mount(&self.0, &to).map_err(Into::into))
-            .during(Stage::Mount, || format!("mount on {}", to.display()))
+            .during(SetupPart::Mount, || format!("mount on {}", to.display()))
     }
 }
 
@@ -71,7 +77,7 @@ fn c_path(path: &Path) -> io::Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 
-/// Flags as `mount_setattr` has them.
+/// The flags of `mount_setattr`.
 fn attributes(flags: MsFlags) -> u64 {
     [
         (MsFlags::MS_RDONLY, libc::MOUNT_ATTR_RDONLY),
@@ -83,35 +89,36 @@ fn attributes(flags: MsFlags) -> u64 {
     .fold(0, |all, (_, attribute)| all | attribute)
 }
 
-/// Adds `flags` to the mount at `top` and to each below it.
+/// Adds `flags` to the mount at `top` and to those below it.
 ///
-/// The kernel applies the flags of a bind mount to its top alone, so a tree bound read-only would still have
-/// writable corners. (`mount_setattr` does it in one call, but only from Linux 5.12.)
+/// The kernel applies the flags of a bind mount only to its top, so that a tree bound read-only would have writable parts.
+/// (`mount_setattr` does it in one call, but only since Linux 5.12.)
 pub(super) fn restrict(top: &Path, flags: MsFlags) -> Result<(), Failure> {
     restrict_those(|path| path.starts_with(top), |path| path == top, flags)
 }
 
-/// Adds `flags` to each mount whose place is one of `these`.
+/// Adds `flags` to each mount whose path is one of `these`.
 pub(super) fn restrict_all(these: impl Fn(&Path) -> bool, flags: MsFlags) -> Result<(), Failure> {
     restrict_those(&these, |_| true, flags)
 }
 
-/// Adds `flags` to each mount that is among `these`. Those that steps can't get to are passed over, unless they `must` be
-/// within reach.
+/// Adds `flags` to each mount among `these`. Mounts that steps can't reach are skipped, unless they `must` be within reach.
 fn restrict_those(
     these: impl Fn(&Path) -> bool,
     must: impl Fn(&Path) -> bool,
     flags: MsFlags,
 ) -> Result<(), Failure> {
-    let text =
-        fs::read("/proc/self/mountinfo").during(Stage::Proc, || "read /proc/self/mountinfo".to_owned())?;
+    let text = fs::read("/proc/self/mountinfo")
+        .during(SetupPart::Proc, || "read /proc/self/mountinfo".to_owned())?;
     for mounted in parse(&text).filter(|mounted| these(&mounted.path)) {
-        // Flags not repeated would be taken away, which a user namespace refuses for those that came from outside.
+        // Omitted flags would be removed, which a user namespace refuses for flags that were set outside.
         let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | mounted.flags | flags;
         match mount(None::<&str>, &mounted.path, None::<&str>, flags, None::<&str>) {
-            // Another mount lies over it, or a directory on the way is closed to us: steps cannot get there either.
+            // Another mount covers it, or a directory on the way is inaccessible: steps can't reach it either.
             Err(Errno::ENOENT | Errno::EINVAL | Errno::EACCES) if !must(&mounted.path) => {}
-            result => result.during(Stage::Mount, || format!("restrict mount {}", mounted.path.display()))?,
+            result => {
+                result.during(SetupPart::Mount, || format!("restrict mount {}", mounted.path.display()))?
+            }
         }
     }
     Ok(())
@@ -120,27 +127,26 @@ fn restrict_those(
 /// Mounts a new tmpfs with the given options.
 pub(super) fn tmpfs(at: &Path, flags: MsFlags, options: &str) -> Result<(), Failure> {
     mount(Some(OURS), at, Some("tmpfs"), flags, Some(options))
-        .during(Stage::Mount, || format!("mount a tmpfs on {}", at.display()))
+        .during(SetupPart::Mount, || format!("mount a tmpfs on {}", at.display()))
 }
 
-/// Moves the mount points of the namespace out of reach of the host's changes, and the host out of reach of ours.
+/// Stops the propagation of mounts between the host's namespace and this one.
 pub(super) fn make_private() -> io::Result<()> {
     Ok(mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?)
 }
 
-/// A mount of some namespace.
+/// A mount of a namespace.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::exec) struct Mounted {
-    /// Where.
+    /// Its path.
     pub(in crate::exec) path: PathBuf,
-    /// Whether it is a sandbox's own tmpfs or a part of one, and so nothing of the host's.
+    /// Whether it is the sandbox's own tmpfs or part of it, and so shows nothing of the host.
     pub(in crate::exec) ours: bool,
-    /// Those that belong to the mount and that a remount must repeat; how it updates access times is kept unless
-    /// told otherwise.
+    /// Flags of the mount that a remount must repeat. The update mode of access times is kept unless it is given.
     flags: MsFlags,
 }
 
-/// Parses `mountinfo` (see proc(5)): the fifth field is where, the sixth how, the second after the `-` what.
+/// Parses `mountinfo` (see proc(5)): the fifth field is the path, the sixth the flags, the second after `-` the source.
 pub(in crate::exec) fn parse(text: &[u8]) -> impl Iterator<Item = Mounted> {
     text.split(|&byte| byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|&byte| byte == b' ').skip(4);
@@ -164,7 +170,7 @@ fn flags(options: &[u8]) -> MsFlags {
         .collect()
 }
 
-/// Undoes the octal escapes (`\040` is a space) with which the kernel keeps fields apart.
+/// Decodes octal escapes (`\040` is a space).
 fn unescape(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;

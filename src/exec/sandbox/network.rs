@@ -1,4 +1,4 @@
-//! The loopback device, which a new network namespace has, but down.
+//! The loopback device of a new network namespace, which is down at first.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -8,7 +8,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
 };
 
-/// The kernel creates it first, so its index in a new namespace is always this.
+/// The kernel creates it first, so its index is always this one.
 const LOOPBACK: i32 = 1;
 
 // From <linux/netlink.h>, <linux/rtnetlink.h> and <linux/if.h>.

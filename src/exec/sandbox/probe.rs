@@ -1,4 +1,4 @@
-//! Can this host do it at all?
+//! Tests whether this host can run sandboxes.
 
 use std::ffi::OsString;
 use std::fs::Permissions;
@@ -7,39 +7,39 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{End, HostFiles, Images, Mode, Output, Root, Sandbox, SandboxError, SandboxSpec, Shown, Step};
-use crate::exec::host::files_of;
+use crate::exec::host_files::files_of;
 use crate::host::ToolIdentity;
 use crate::source::FileDigests;
 
-/// Small images with one file, as kiln makes them, and as trees of ebuilds come:
+/// Small images with one file, in the forms of kiln's own images and of trees of ebuilds:
 /// `mksquashfs DIR IMAGE -comp zstd -all-root -no-xattrs -no-exports`, and the same with `xz`.
 const IMAGES: [&[u8]; 2] = [include_bytes!("probe.squashfs"), include_bytes!("probe-xz.squashfs")];
 
-/// What the kernel takes an image for a multiple of.
+/// The kernel expects images to be a multiple of this size.
 const BLOCK: usize = 4096;
 
 /// What this host allows: an answer for `kiln doctor`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// Sandboxes work, by root's own privileges.
+    /// Sandboxes work, with root's own privileges.
     Root,
-    /// Sandboxes work, by user namespaces.
+    /// Sandboxes work, with user namespaces.
     UserNamespace,
     /// Sandboxes do not work.
     Unavailable {
         /// What fails.
         reason: String,
-        /// What mends it, where that is known.
+        /// How to fix it, where that is known.
         remedy: Option<String>,
     },
 }
 
-/// Finds out by running `/bin/true` in a sandbox.
+/// Runs `/bin/true` in a sandbox.
 pub fn probe(sandbox: &Sandbox) -> Probe {
     attempt(sandbox, Vec::new(), &["/bin/true"])
 }
 
-/// Finds out whether images can be had in sandboxes as well, by reading a file of a tree of two.
+/// Tests whether images work in sandboxes, by reading a file of a tree of two.
 pub fn probe_images(sandbox: &Sandbox) -> Probe {
     let images: io::Result<Vec<_>> = IMAGES.iter().map(|image| written(image)).collect();
     let images = match images {
@@ -54,7 +54,7 @@ pub fn probe_images(sandbox: &Sandbox) -> Probe {
 }
 
 fn written(image: &[u8]) -> io::Result<tempfile::NamedTempFile> {
-    // It is nobody's secret, and the helper may be another user.
+    // It is not secret, and the helper may be another user.
     let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile()?;
     let mut bytes = image.to_vec();
     bytes.resize(image.len().next_multiple_of(BLOCK), 0);
@@ -63,7 +63,7 @@ fn written(image: &[u8]) -> io::Result<tempfile::NamedTempFile> {
 }
 
 fn attempt(sandbox: &Sandbox, shown: Vec<Shown>, argv: &[&str]) -> Probe {
-    // The program that is run with what it needs, and nothing else.
+    // The program, with what it needs and nothing else.
     let files = FileDigests::open(Path::new("/nonexistent"));
     let files = match ToolIdentity::resolve(argv[0], &[], &files) {
         Ok(tool) => files_of(&tool.closure),
@@ -93,7 +93,7 @@ fn run(
         &SandboxSpec { root: Root::Host(files), shown, steps, ..SandboxSpec::default() },
         Output::Piped,
     )?;
-    // What they have to say, and what the image holds, fits into the pipe.
+    // Their output, and the content of the image, fit into the pipe.
     let exit = running.wait()?;
     Ok((running.mode(), exit.end))
 }

@@ -1,9 +1,9 @@
-//! The root as steps see it.
+//! Builds the root that steps see.
 //!
-//! Init first makes an empty tmpfs the root and moves the host's below [`HOST`]; only then does it build. So whatever
-//! path or symlink a mount's target goes through, it cannot lead to the host by accident.
+//! Init first makes an empty tmpfs the root, and moves the host's root below [`HOST`]; only then does it build. So no path or
+//! symlink of a mount's target can lead to the host.
 //!
-//! All is mounted in a namespace that is init's own: whatever ends it, its mounts go with it, and their devices.
+//! Everything is mounted in init's own namespace: however init ends, its mounts and their devices go with it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,45 +20,43 @@ use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{chdir, pivot_root, sethostname};
 
-use super::error::{During, Failure, Stage};
+use super::failure::{During, Failure, SetupPart};
 use super::identity::Identity;
 use super::images::Trees;
 use super::memory;
-use super::mounts::{bind, make_private, tmpfs};
-use super::points::{EMPTY, HOST, IMAGES, bind_to, file, on_host, show_to, stays_inside};
+use super::mount_points::{bind_to, file, show_to, stays_inside};
+use super::mounts::{HARMLESS, READ_ONLY, bind, make_private, tmpfs};
+use super::reserved::{EMPTY, HOST, IMAGES, on_host};
 use super::system::{HostSystem, show_tree};
-use super::{Access, Root, SandboxSpec, devices, network, raw};
+use super::{Access, Root, SandboxSpec, kernel_mounts, network, raw, secret};
 
-/// Any directory that every host has and that no mount source needs before the pivot.
+/// A directory that every host has, and that no mount source needs before the pivot.
 const STAGING: &str = "/tmp";
 
-/// What mount points have for a time: that of staged files, 1980-01-01.
+/// The time of mount points: that of staged files, 1980-01-01.
 const STAGED: TimeSpec = TimeSpec::new(315_532_800, 0);
 
-/// Says where names are looked up.
+/// The configuration of the resolver.
 const RESOLVER: &str = "/etc/resolv.conf";
 
-pub(super) const HARMLESS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
-pub(super) const READ_ONLY: MsFlags = HARMLESS.union(MsFlags::MS_RDONLY);
-
-/// Gives this process namespaces of its own and the root that `spec` describes. Returns two descriptors for each tree in
-/// memory, see [`memory::make`].
+/// Gives this process its own namespaces and the root that `spec` describes. Returns two descriptors for each tree in memory,
+/// see [`memory::make`].
 ///
-/// `identity`: who steps are, where that is none who owns something on the host.
+/// `identity`: the user of the steps, where that user owns nothing on the host.
 pub(super) fn build(spec: &SandboxSpec, identity: Option<&Identity>) -> Result<Vec<OwnedFd>, Failure> {
     enter_namespaces(spec.network)?;
-    // While paths still mean what they mean on the host:
+    // While paths mean what they mean on the host:
     let sources = Sources::find(spec)?;
     let trees = Trees::open(spec)?;
     pivot(&trees, identity)?;
     let trees = Path::new(IMAGES);
-    devices::mount_proc()?;
+    kernel_mounts::mount_proc()?;
     if let Root::Images(images) = &spec.root {
         show_tree(&Trees::root(trees), spec, images.writable.is_some())?;
     }
-    devices::make_devices(&spec.root, identity.is_some())?;
-    devices::make_temporary(spec.tmp_size)?;
-    // Some of it may be below /tmp.
+    kernel_mounts::make_devices(&spec.root, identity.is_some())?;
+    kernel_mounts::make_temporary(spec.tmp_size)?;
+    // A path of them may be below /tmp.
     if let Some(system) = &sources.system {
         system.show()?;
     }
@@ -77,7 +75,7 @@ pub(super) fn build(spec: &SandboxSpec, identity: Option<&Identity>) -> Result<V
         bind_to(&on_host(path), Path::new(RESOLVER), READ_ONLY)?;
     }
     for secret in &spec.secrets {
-        secret.show(spec.run_as, identity.is_some())?;
+        secret::make(secret, spec.run_as, identity.is_some())?;
     }
     let memory = memory::make(&spec.memory)?;
     for path in &spec.mask {
@@ -105,24 +103,25 @@ fn enter_namespaces(with_network: bool) -> Result<(), Failure> {
     ];
     for (name, flag) in kinds {
         if !(with_network && flag == CloneFlags::CLONE_NEWNET) {
-            unshare(flag).during(Stage::Namespaces, || format!("create a namespace ({name})"))?;
+            unshare(flag).during(SetupPart::Namespaces, || format!("create a namespace ({name})"))?;
         }
     }
-    sethostname("kiln").during(Stage::Other, || "set the host name".to_owned())?;
-    // The name that Linux has from boot.
-    raw::set_domain_name("(none)").during(Stage::Other, || "set the domain name".to_owned())?;
+    sethostname("kiln").during(SetupPart::Other, || "set the host name".to_owned())?;
+    // The name that Linux has after boot.
+    raw::set_domain_name("(none)").during(SetupPart::Other, || "set the domain name".to_owned())?;
     if !with_network {
-        network::bring_up_loopback().during(Stage::Other, || "bring up the loopback device".to_owned())?;
+        network::bring_up_loopback()
+            .during(SetupPart::Other, || "bring up the loopback device".to_owned())?;
     }
     Ok(())
 }
 
-/// What to bind, by paths that no symlink on the host can bend.
+/// Sources of bind mounts, as paths that no symlink on the host affects.
 struct Sources<'a> {
     system: Option<HostSystem<'a>>,
-    /// One for each of the spec's mounts.
+    /// One for each mount of the specification.
     mounts: Vec<PathBuf>,
-    /// What says where names are looked up, for a root of images; of the host it is one of the files.
+    /// The resolver's configuration, for a root of images; of the host's root it is one of the files.
     resolver: Option<PathBuf>,
 }
 
@@ -130,7 +129,7 @@ impl<'a> Sources<'a> {
     fn find(spec: &'a SandboxSpec) -> Result<Self, Failure> {
         let mounts = spec.mounts.iter().map(|mount| {
             fs::canonicalize(&mount.from)
-                .during(Stage::Input, || format!("find mount source {}", mount.from.display()))
+                .during(SetupPart::Input, || format!("find mount source {}", mount.from.display()))
         });
         let mounts = mounts.collect::<Result<_, _>>()?;
         let (system, resolver) = match &spec.root {
@@ -141,22 +140,22 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// Makes an empty tmpfs the root, with the trees mounted in it, and moves the host's to [`HOST`].
+/// Makes an empty tmpfs the root, with the trees of images mounted in it, and moves the host's root to [`HOST`].
 ///
-/// The trees come first, as the programs that serve them are the host's.
+/// The trees are mounted first: the programs that serve them are the host's.
 fn pivot(trees: &Trees, identity: Option<&Identity>) -> Result<(), Failure> {
-    make_private().during(Stage::Mount, || "make all mounts private".to_owned())?;
+    make_private().during(SetupPart::Mount, || "make all mounts private".to_owned())?;
     let staging = Path::new(STAGING);
     tmpfs(staging, HARMLESS, "mode=0755")?;
     trees.mount(&staging.join(&IMAGES[1..]), identity.map(Identity::shift_of_images))?;
     let host = staging.join(&HOST[1..]);
-    fs::create_dir(&host).during(Stage::Mount, || format!("create {}", host.display()))?;
+    fs::create_dir(&host).during(SetupPart::Mount, || format!("create {}", host.display()))?;
     pivot_root(staging, &host)
-        .during(Stage::Mount, || "make the new root the root (pivot_root)".to_owned())?;
-    chdir("/").during(Stage::Mount, || "enter the new root".to_owned())
+        .during(SetupPart::Mount, || "make the new root the root (pivot_root)".to_owned())?;
+    chdir("/").during(SetupPart::Mount, || "enter the new root".to_owned())
 }
 
-/// Covers `path` with something empty of the same kind.
+/// Covers `path` with something empty of the same type.
 fn mask(path: &Path) -> Result<(), Failure> {
     let operation = || format!("mask {}", path.display());
     let kind = match fs::symlink_metadata(path) {
@@ -164,45 +163,45 @@ fn mask(path: &Path) -> Result<(), Failure> {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(());
         }
-        Err(error) => return Err(error).during(Stage::Input, operation),
+        Err(error) => return Err(error).during(SetupPart::Input, operation),
     };
     stays_inside(path)?;
     if kind.is_dir() {
         return tmpfs(path, READ_ONLY, "mode=0555,size=4k");
     }
     if kind.is_symlink() {
-        // A mount would cover what the symlink points to and leave the symlink.
-        return Err(Errno::ELOOP).during(Stage::Input, operation);
+        // A mount would cover the symlink's target, and leave the symlink.
+        return Err(Errno::ELOOP).during(SetupPart::Input, operation);
     }
     let empty = Path::new(EMPTY);
     file(empty)?;
     bind(empty, path, READ_ONLY)?;
-    // The mount keeps the file; the root loses its name.
-    fs::remove_file(empty).during(Stage::Mount, operation)
+    // The mount keeps the file; its name is removed from the root.
+    fs::remove_file(empty).during(SetupPart::Mount, operation)
 }
 
-/// Gives the directories that were made for mounts one time, so that who packs them makes the same each time.
+/// Sets one time for all directories that were made for mounts, so that packing the root is repeatable.
 fn settle_times(spec: &SandboxSpec) -> Result<(), Failure> {
     let operation = || "set the times of mount points".to_owned();
     let device = |path: &Path| fs::symlink_metadata(path).map(|stat| stat.dev());
-    let ours = device(Path::new("/")).during(Stage::Other, operation)?;
+    let ours = device(Path::new("/")).during(SetupPart::Other, operation)?;
     let places = spec.mounts.iter().map(|mount| &*mount.to).chain(spec.memory.iter().map(|tree| &*tree.to));
     let dirs: BTreeSet<&Path> = places.flat_map(|place| place.ancestors().skip(1)).collect();
-    // Other devices are the host's, and images can't be written to.
+    // Other devices belong to the host, and images can't be written to.
     for dir in dirs.into_iter().filter(|dir| device(dir).is_ok_and(|device| device == ours)) {
         match utimensat(AT_FDCWD, dir, &STAGED, &STAGED, UtimensatFlags::NoFollowSymlink) {
             Err(Errno::EROFS) => {}
-            result => result.during(Stage::Other, operation)?,
+            result => result.during(SetupPart::Other, operation)?,
         }
     }
     Ok(())
 }
 
-/// Lets go of the host's root, and makes ours read-only.
+/// Unmounts the host's root, and makes the new one read-only.
 fn leave_host() -> Result<(), Failure> {
-    umount2(HOST, MntFlags::MNT_DETACH).during(Stage::Mount, || "unmount the host's root".to_owned())?;
-    fs::remove_dir(HOST).during(Stage::Mount, || format!("remove {HOST}"))?;
+    umount2(HOST, MntFlags::MNT_DETACH).during(SetupPart::Mount, || "unmount the host's root".to_owned())?;
+    fs::remove_dir(HOST).during(SetupPart::Mount, || format!("remove {HOST}"))?;
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | READ_ONLY;
     mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
-        .during(Stage::Mount, || "make the root read-only".to_owned())
+        .during(SetupPart::Mount, || "make the root read-only".to_owned())
 }

@@ -1,8 +1,7 @@
-//! Kiln's side of a sandbox: prepare, start, wait, kill.
+//! Kiln's side of a sandbox: prepare, start, wait.
 
 use std::fs::File;
 use std::io::{self, PipeReader};
-use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -14,7 +13,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::limits::{Cgroups, Group, Guard, Places};
+use super::killer::Killer;
+use super::limits::{Cgroups, DiskGuard, Group, WatchedPaths};
+use super::validate::validate;
 use super::wire::{self, Go, Order, Report};
 use super::{End, Exceeded, Exit, HELPER_ARGUMENT, Limits, Mode, SandboxError, SandboxSpec};
 
@@ -32,39 +33,37 @@ impl Default for Sandbox {
     }
 }
 
-/// Where the standard output and error of steps go: unless said otherwise, both to the same place, in the order of
-/// writing.
+/// Where the standard output and error of steps go: unless said otherwise, to the same place, in the order of writing.
 #[derive(Debug)]
 pub enum Output {
     /// Into this file.
     File(File),
-    /// Into a pipe, to be read from [`Running::take_output`]. A pipe that nobody reads fills, and stops the steps.
+    /// Into a pipe, to be read from [`Running::take_output`]. Steps block when it is full.
     Piped,
     /// Standard output into a pipe as for [`Piped`](Self::Piped), and standard error into this file.
     Apart(File),
 }
 
 impl Sandbox {
-    /// Sandboxes whose helper is the running program: its `main` has to call
-    /// [`helper_main`](super::helper_main).
+    /// Makes sandboxes whose helper is the running program: its `main` has to call [`helper_main`](super::helper_main).
     pub fn new() -> Self {
-        // Not the path it was started by, where an upgrade may have put another version meanwhile.
+        // Not the path that was executed: an upgrade may have replaced the file there.
         Self::with_helper("/proc/self/exe")
     }
 
-    /// Sandboxes with another program as helper, for programs that are not kiln, such as tests.
+    /// Makes sandboxes with another program as helper, for programs that are not kiln, such as tests.
     pub fn with_helper(helper: impl Into<PathBuf>) -> Self {
         Self { helper: helper.into(), cgroups: Arc::default() }
     }
 
-    /// Brings up a sandbox and runs the steps in it.
+    /// Prepares a sandbox, and runs the steps in it.
     pub fn spawn(&self, spec: &SandboxSpec, output: Output) -> Result<Running, SandboxError> {
         self.prepare(spec, output)?.start()
     }
 
-    /// Brings up a sandbox, and runs nothing in it yet.
+    /// Prepares a sandbox, and runs nothing in it yet.
     pub fn prepare(&self, spec: &SandboxSpec, output: Output) -> Result<Prepared, SandboxError> {
-        spec.validate()?;
+        validate(spec)?;
         let failed = |source| SandboxError::Helper { helper: self.helper.clone(), source };
         let (group, entrances) = self.group(&spec.limits)?;
         let watched = watched(spec, &output).map_err(failed)?;
@@ -75,7 +74,7 @@ impl Sandbox {
         let entering = entrances.iter().map(AsRawFd::as_raw_fd);
         let fds: Vec<_> = spec.inherit.iter().copied().chain(entering).collect();
         match wire::send_with_fds(&link.control, &order, &fds) {
-            // A helper that is gone has left its reason in the socket, or in how it ended.
+            // A helper that has ended has left its reason in the socket, or in its exit status.
             Err(error) if error.raw_os_error() != Some(Errno::EPIPE as i32) => return Err(failed(error)),
             _ => {}
         }
@@ -85,12 +84,12 @@ impl Sandbox {
                 Ok(Prepared { link, mode, output, watched, memory: Memory::of(fds) })
             }
             (Report::Ended(Err(failure)), _) => Err(failure.into()),
-            // Killed by someone else before it was up.
+            // Killed before it was ready.
             (Report::Ended(Ok(_)), _) => Err(link.lost()),
         }
     }
 
-    /// Makes the control groups of a sandbox, where it has limits that they keep.
+    /// Makes the control groups of a sandbox, if it has limits that need them.
     fn group(&self, limits: &Limits) -> Result<(Option<Group>, Vec<OwnedFd>), SandboxError> {
         if limits.memory.is_none() && limits.processes.is_none() {
             return Ok((None, Vec::new()));
@@ -116,12 +115,12 @@ impl Sandbox {
         let child = Command::new(&self.helper)
             .arg0("kiln")
             .arg(HELPER_ARGUMENT)
-            // Kiln's environment is not for steps, not even in the memory of their PID 1.
+            // Kiln's environment is hidden from steps, also in the memory of their PID 1.
             .env_clear()
             .stdin(OwnedFd::from(theirs))
             .stderr(stderr)
             .stdout(stdout)
-            // A Ctrl-C at the terminal is for kiln alone, which decides what it means for each sandbox.
+            // Ctrl-C at the terminal only reaches kiln, which decides what to do with each sandbox.
             .process_group(0)
             .spawn()?;
         let link =
@@ -130,20 +129,20 @@ impl Sandbox {
     }
 }
 
-/// The helper, and the socket to it. Dropping it kills the sandbox, and waits until all of it is gone.
+/// The helper, and the socket to it. Dropping it kills the sandbox, and waits until all its processes are gone.
 #[derive(Debug)]
 struct Link {
     helper: PathBuf,
     control: Arc<UnixStream>,
     child: Child,
     init_pid: i32,
-    /// Removed when all of the sandbox is gone.
+    /// Removed when all processes of the sandbox are gone.
     group: Option<Group>,
 }
 
 impl Link {
     fn killer(&self) -> Killer {
-        Killer { control: Arc::clone(&self.control) }
+        Killer::new(Arc::clone(&self.control))
     }
 
     fn receive(&mut self) -> Result<(Report, Vec<OwnedFd>), SandboxError> {
@@ -165,28 +164,28 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.killer().kill();
-        // It has already been waited for if the sandbox ended in order; then this returns at once.
+        // Returns at once if the sandbox has been waited for already.
         let _ = self.child.wait();
     }
 }
 
-/// A sandbox that stands, in which nothing runs yet. Dropping it takes it down.
+/// A sandbox in which nothing runs yet. Dropping it removes it.
 #[derive(Debug)]
 pub struct Prepared {
     link: Link,
     mode: Mode,
     output: Option<PipeReader>,
-    /// What is limited of what steps write, and to how much.
-    watched: Option<(Places, u64)>,
+    /// The directories whose size is limited, and the limit.
+    watched: Option<(WatchedPaths, u64)>,
     memory: Vec<Memory>,
 }
 
-/// A tree in memory, empty yet: what is opened in it from now on is reported.
+/// An empty tree in memory, whose opens are reported from now on.
 #[derive(Debug)]
 pub struct Memory {
-    /// Its directory, in a mount that can be written to and that is not watched.
+    /// Its directory, in a mount that is writable and not traced.
     pub root: OwnedFd,
-    /// What fanotify tells of the mount that the steps see.
+    /// The fanotify group of the mount that steps see.
     pub events: OwnedFd,
 }
 
@@ -198,42 +197,41 @@ impl Memory {
 }
 
 impl Prepared {
-    /// The trees in memory, in the order of the spec, once.
+    /// The trees in memory, in the order of the specification, once.
     pub fn take_memory(&mut self) -> Vec<Memory> {
         std::mem::take(&mut self.memory)
     }
 
-    /// By what right the sandbox was made.
+    /// The privileges that the sandbox was made with.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// The process id, on this side, of the sandbox's PID 1.
+    /// The process number, on the host, of the sandbox's PID 1.
     pub fn init_pid(&self) -> i32 {
         self.link.init_pid
     }
 
-    /// The sandbox's root as kiln can reach it: `root().join("src")` is the mount that steps see as `/src`, so a
-    /// fanotify mark put there sees all that steps open in it, and nothing else. For root only: to an ordinary user,
-    /// PID 1 is closed.
+    /// The sandbox's root as a path of the host: `root().join("src")` is the mount that steps see as `/src`, so a fanotify mark
+    /// there reports exactly the opens of steps. For root only: an ordinary user can't look into PID 1.
     pub fn root(&self) -> PathBuf {
         Path::new("/proc").join(self.init_pid().to_string()).join("root")
     }
 
-    /// What kills the sandbox.
+    /// A handle that kills the sandbox.
     pub fn killer(&self) -> Killer {
         self.link.killer()
     }
 
-    /// Lets the steps run.
+    /// Runs the steps.
     pub fn start(mut self) -> Result<Running, SandboxError> {
         let killer = self.killer();
         let guard =
-            self.watched.take().map(|(places, limit)| Guard::start(places, limit, killer)).transpose();
+            self.watched.take().map(|(places, limit)| DiskGuard::start(places, limit, killer)).transpose();
         let guard =
             guard.map_err(|source| SandboxError::Helper { helper: self.link.helper.clone(), source })?;
         match wire::send(&self.link.control, &Go) {
-            // Killed meanwhile: `wait` will say so.
+            // Killed meanwhile: `wait` reports that.
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(Errno::EPIPE as i32) => {}
             Err(_) => return Err(self.link.lost()),
@@ -249,16 +247,16 @@ pub struct Running {
     mode: Mode,
     output: Option<PipeReader>,
     exit: Option<Exit>,
-    guard: Option<Guard>,
+    guard: Option<DiskGuard>,
 }
 
 impl Running {
-    /// By what right the sandbox was made.
+    /// The privileges that the sandbox was made with.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// The process id, on this side, of the sandbox's PID 1. Valid until a wait has returned the exit.
+    /// The process number, on the host, of the sandbox's PID 1. Valid until a wait has returned the exit.
     pub fn init_pid(&self) -> i32 {
         self.link.init_pid
     }
@@ -268,7 +266,7 @@ impl Running {
         self.output.take()
     }
 
-    /// What kills the sandbox.
+    /// A handle that kills the sandbox.
     pub fn killer(&self) -> Killer {
         self.link.killer()
     }
@@ -279,7 +277,7 @@ impl Running {
             return Ok(exit);
         }
         let (report, _) = self.link.receive()?;
-        // The report is the helper's last act.
+        // The helper exits after its report.
         let _ = self.link.child.wait();
         let failed = !matches!(report, Report::Ended(Ok(Exit { end: End::AllStepsPassed, .. })));
         let wrote_too_much = self.guard.take().is_some_and(|guard| guard.finish(failed));
@@ -294,7 +292,7 @@ impl Running {
         }
     }
 
-    /// As [`wait`](Self::wait), but at most for `timeout`: `None` if the sandbox still runs then.
+    /// As [`wait`](Self::wait), but no longer than `timeout`: `None` if the sandbox still runs.
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<Exit>, SandboxError> {
         let deadline = Instant::now().checked_add(timeout);
         loop {
@@ -314,20 +312,20 @@ impl Running {
     }
 }
 
-/// What of a sandbox's writing is limited.
-fn watched(spec: &SandboxSpec, output: &Output) -> io::Result<Option<(Places, u64)>> {
+/// The directories whose size is limited, and the limit.
+fn watched(spec: &SandboxSpec, output: &Output) -> io::Result<Option<(WatchedPaths, u64)>> {
     let Some(limit) = spec.limits.disk else { return Ok(None) };
     let output = match output {
         Output::File(file) | Output::Apart(file) => Some(file.try_clone()?),
         Output::Piped => None,
     };
-    Ok(Some((Places { dirs: spec.written(), output }, limit)))
+    Ok(Some((WatchedPaths { dirs: spec.written(), output }, limit)))
 }
 
 /// Waits until there is something to read; may return early.
 fn readable(socket: &UnixStream, timeout: Option<Duration>) -> bool {
     let timeout = match timeout {
-        // Rounded up: else the last millisecond would be spent turning in circles.
+        // Rounded up: otherwise the last millisecond would be a busy loop.
         Some(timeout) => {
             PollTimeout::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
         }
@@ -335,21 +333,4 @@ fn readable(socket: &UnixStream, timeout: Option<Duration>) -> bool {
     };
     let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, timeout).is_ok_and(|ready| ready > 0)
-}
-
-/// Kills a sandbox, from any thread, at any time.
-#[derive(Clone, Debug)]
-pub struct Killer {
-    control: Arc<UnixStream>,
-}
-
-impl Killer {
-    /// Kills every process of the sandbox (SIGKILL). Returns at once: [`Running::wait`] tells when they are gone.
-    ///
-    /// May be called any number of times, before and after the end: no process id is used here, so none can be
-    /// mistaken for another's. It hangs up on the helper, which kills its own child.
-    pub fn kill(&self) {
-        // Fails only if that was done before, or if the helper has ended.
-        let _ = self.control.shutdown(Shutdown::Write);
-    }
 }

@@ -1,4 +1,4 @@
-//! The system's files: the host's that are asked for, or those of a tree of images.
+//! The system's files: the host's that are declared, or those of a tree of images.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -7,17 +7,17 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::error::{During, Failure, Stage};
+use super::failure::{During, Failure, SetupPart};
+use super::mount_points::{bind_all, bind_to, directory, stays_inside};
 use super::mounts::tmpfs;
-use super::points::{RESERVED, bind_all, bind_to, directory, on_host, stays_inside};
-use super::root::{HARMLESS, READ_ONLY};
+use super::mounts::{HARMLESS, READ_ONLY};
+use super::reserved::{RESERVED, on_host};
 use super::{HostFiles, Link, SandboxSpec};
 
-/// What a root of images does not bring: the kernel's, and what a sandbox has of its own.
+/// Not taken from a root of images: what the kernel or the sandbox provides.
 const OWN: [&str; 5] = ["proc", "dev", "sys", "tmp", "kiln"];
 
-/// What every sandbox without a root of images has in `/etc`, whatever the host has there. What it says of users is true
-/// in the sandbox alone.
+/// The `/etc` of every sandbox without a root of images, whatever the host's is. Its users exist in the sandbox only.
 const ETC: [(&str, &str); 4] = [
     ("passwd", "root:x:0:0:root:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"),
     ("group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"),
@@ -25,20 +25,19 @@ const ETC: [(&str, &str); 4] = [
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
 ];
 
-/// The host's files, by paths that no symlink on the host can bend.
+/// The host's files, as paths that no symlink on the host affects.
 pub(super) struct HostSystem<'a> {
     files: &'a HostFiles,
-    /// One for each of the paths.
+    /// One for each path.
     sources: Vec<PathBuf>,
 }
 
 impl<'a> HostSystem<'a> {
-    /// Finds them, while paths mean what they mean on the host.
+    /// Resolves the paths, while they mean what they mean on the host.
     pub(super) fn find(files: &'a HostFiles) -> Result<Self, Failure> {
-        let sources = files
-            .paths
-            .iter()
-            .map(|path| fs::canonicalize(path).during(Stage::Input, || format!("find {}", path.display())));
+        let sources = files.paths.iter().map(|path| {
+            fs::canonicalize(path).during(SetupPart::Input, || format!("find {}", path.display()))
+        });
         Ok(Self { files, sources: sources.collect::<Result<_, _>>()? })
     }
 
@@ -47,11 +46,11 @@ impl<'a> HostSystem<'a> {
         directory(etc)?;
         for (name, text) in ETC {
             let path = etc.join(name);
-            // The host's own, where a rule asks for that.
+            // A rule may declare the host's own.
             if self.files.has(&path) {
                 continue;
             }
-            fs::write(&path, text).during(Stage::Mount, || format!("write {}", path.display()))?;
+            fs::write(&path, text).during(SetupPart::Mount, || format!("write {}", path.display()))?;
         }
         for Link { path, target } in &self.files.links {
             if let Some(parent) = path.parent() {
@@ -64,13 +63,13 @@ impl<'a> HostSystem<'a> {
     }
 }
 
-/// Shows what is at the top of a tree.
+/// Shows the top of a tree.
 ///
-/// The root itself stays a tmpfs: what a sandbox has of its own needs mount points, and an image may lack them.
+/// The root itself stays a tmpfs: the sandbox needs mount points that an image may lack.
 pub(super) fn show_tree(tree: &Path, spec: &SandboxSpec, writable: bool) -> Result<(), Failure> {
     let flags = if writable { HARMLESS } else { READ_ONLY };
     let covered: BTreeSet<&Path> = spec.covered().collect();
-    for name in names(tree).during(Stage::Image, || "read the root's directory".to_owned())? {
+    for name in names(tree).during(SetupPart::Image, || "read the root's directory".to_owned())? {
         let path = Path::new("/").join(&name);
         let reserved = RESERVED.iter().any(|reserved| path == Path::new(reserved));
         let replaced = writable && name == "run";
@@ -79,9 +78,10 @@ pub(super) fn show_tree(tree: &Path, spec: &SandboxSpec, writable: bool) -> Resu
         }
         let from = tree.join(&name);
         let metadata =
-            fs::symlink_metadata(&from).during(Stage::Image, || format!("look at {}", path.display()))?;
+            fs::symlink_metadata(&from).during(SetupPart::Image, || format!("look at {}", path.display()))?;
         if metadata.is_symlink() {
-            let target = fs::read_link(&from).during(Stage::Image, || format!("read {}", path.display()))?;
+            let target =
+                fs::read_link(&from).during(SetupPart::Image, || format!("read {}", path.display()))?;
             link(&target, &path)?;
         } else if metadata.is_dir() || metadata.is_file() {
             bind_to(&from, &path, flags)?;
@@ -96,15 +96,15 @@ fn names(dir: &Path) -> io::Result<Vec<OsString>> {
     Ok(names?.into_iter().collect())
 }
 
-/// What a running system keeps nothing in from one start to the next.
+/// Directories that a running system does not keep across boots.
 fn private_directories() -> Result<(), Failure> {
     directory(Path::new("/run"))?;
     tmpfs(Path::new("/run"), HARMLESS, "mode=0755")?;
-    // Where programs put files to lock, Portage among them.
+    // Programs, such as Portage, put lock files there.
     let locks = Path::new("/run/lock");
     directory(locks)?;
     fs::set_permissions(locks, std::os::unix::fs::PermissionsExt::from_mode(0o1777))
-        .during(Stage::Mount, || "open /run/lock to all".to_owned())?;
+        .during(SetupPart::Mount, || "open /run/lock to all".to_owned())?;
     let temporary = Path::new("/var/tmp");
     if temporary.is_dir() {
         stays_inside(temporary)?;
@@ -114,5 +114,5 @@ fn private_directories() -> Result<(), Failure> {
 }
 
 fn link(target: &Path, path: &Path) -> Result<(), Failure> {
-    symlink(target, path).during(Stage::Mount, || format!("create symlink {}", path.display()))
+    symlink(target, path).during(SetupPart::Mount, || format!("create symlink {}", path.display()))
 }

@@ -1,11 +1,11 @@
 //! The system-call filter of steps: a seccomp program that refuses what no build needs and what reaches past a sandbox.
 //!
-//! Namespaces and missing capabilities already confine steps; the filter takes away the parts of the kernel that they
-//! could still call, and that have been the way out of other sandboxes. It is a list of what is refused, not of what is
-//! allowed, but a call that is newer than the list is refused as well.
+//! Namespaces and missing capabilities confine steps already. The filter removes parts of the kernel that they could still call,
+//! and that have been the way out of other sandboxes. It lists what is refused, not what is allowed; but calls that are newer than the
+//! list are refused too.
 //!
-//! On Linux 5.11 and later the kernel runs the program once for each call number when it is installed and remembers
-//! which numbers are always allowed: those cost nothing. So the program may be linear.
+//! Since Linux 5.11, the kernel runs the program once for each call number when it is installed, and remembers the numbers that are
+//! always allowed. These calls cost nothing, so the program may be linear.
 
 use std::collections::BTreeMap;
 
@@ -18,34 +18,34 @@ use seccompiler::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::error::{Failure, Stage};
+use super::failure::{Failure, SetupPart};
 
-/// Which system calls steps may use.
+/// The system calls that steps may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SystemCalls {
-    /// Those that the filter of this module allows.
+    /// Those that the filter allows.
     #[default]
     Filtered,
-    /// All that the kernel has.
+    /// All.
     Unfiltered,
 }
 
-/// The machine that kiln is compiled for.
+/// The architecture that kiln is compiled for.
 #[cfg(target_arch = "x86_64")]
 const ARCH: TargetArch = TargetArch::x86_64;
 #[cfg(target_arch = "aarch64")]
 const ARCH: TargetArch = TargetArch::aarch64;
 
-/// The newest call that was looked at: `file_setattr`, of Linux 6.17. Newer ones, and those of the x32 ABI, which have
-/// bit 30 set, do not exist for steps.
+/// The newest call that was reviewed: `file_setattr`, of Linux 6.17. Newer ones, and those of the x32 ABI, which have bit 30 set,
+/// do not exist for steps.
 const NEWEST: u32 = 469;
 
-/// Calls that do not exist for steps, so that libraries do without them. `clone3` has its flags in memory, where a
-/// filter can't look; `io_uring` runs calls that no filter sees.
+/// Calls that do not exist for steps, so that libraries do without them. `clone3` has its flags in memory, where a filter can't
+/// look; `io_uring` runs calls that no filter sees.
 const ABSENT: [libc::c_long; 4] =
     [libc::SYS_clone3, libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
 
-/// Calls that are refused whatever their arguments.
+/// Calls that are refused whatever their arguments are.
 const REFUSED: &[libc::c_long] = &[
     // Namespaces and mounts.
     libc::SYS_setns,
@@ -77,7 +77,7 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_delete_module,
     libc::SYS_kexec_load,
     libc::SYS_kexec_file_load,
-    // What observes or stops the kernel.
+    // Observing or stopping the kernel.
     libc::SYS_perf_event_open,
     libc::SYS_userfaultfd,
     libc::SYS_lookup_dcookie,
@@ -102,16 +102,16 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_ioperm,
 ];
 
-/// Not in the C library's headers yet; the number is the same on all architectures.
+/// Missing in the C library's headers; the number is the same on all architectures.
 const OPEN_TREE_ATTR: libc::c_long = 467;
 
 /// Requests that put input into a terminal, or change what a terminal is.
 const TERMINAL_REQUESTS: [u64; 4] = [libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCCONS, libc::TIOCSETD];
 
-/// Requests by which a process traces one that is not its child and did not ask for it.
+/// Requests to trace a process that is not a child and did not ask for it.
 const TRACE_OTHERS: [u64; 2] = [libc::PTRACE_ATTACH as u64, libc::PTRACE_SEIZE as u64];
 
-/// What programs talk over. All others (vsock, which reaches a hypervisor, kernel crypto, buses) are refused.
+/// Allowed socket families. All others (vsock, which reaches a hypervisor, kernel crypto, buses) are refused.
 const SOCKET_FAMILIES: [u64; 4] =
     [libc::AF_UNIX as u64, libc::AF_INET as u64, libc::AF_INET6 as u64, libc::AF_NETLINK as u64];
 
@@ -123,14 +123,14 @@ impl SystemCalls {
         }
         let installed = program().and_then(|program| apply_filter(&program));
         installed.map_err(|error: seccompiler::Error| Failure::Refused {
-            stage: Stage::Filter,
+            part: SetupPart::Filter,
             operation: "install the system-call filter".to_owned(),
             reason: error.to_string(),
         })
     }
 }
 
-/// The whole program: first what is absent, then what is refused.
+/// The whole program: first what does not exist, then what is refused.
 fn program() -> Result<BpfProgram, seccompiler::Error> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = REFUSED.iter().map(|&call| (call, Vec::new())).collect();
     let new_user = libc::CLONE_NEWUSER as u64;
@@ -166,8 +166,8 @@ fn rule<const N: usize>(
     SeccompRule::new(conditions.collect::<Result<_, _>>()?)
 }
 
-/// Answers `ENOSYS` where a call is absent, and goes on behind its end otherwise. The crate's filters know one answer
-/// besides permission, and no comparison of call numbers but equality.
+/// Answers `ENOSYS` where a call does not exist, and continues behind its end otherwise. The crate's filters have one answer besides
+/// permission, and can only compare call numbers for equality.
 #[expect(clippy::cast_possible_truncation, reason = "the codes of classic BPF have 16 bits")]
 fn absent() -> BpfProgram {
     const LOAD_NUMBER: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;

@@ -1,6 +1,6 @@
-//! What kiln, helper and init say to each other, and how.
+//! Messages between kiln, helper and init.
 //!
-//! Messages are postcard, each after its length. Both ends are the same binary, so there is no version.
+//! Each is its length, then postcard. All three are the same binary, so there is no version.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -11,16 +11,16 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::error::Failure;
+use super::failure::Failure;
 use super::limits::Grouped;
 use super::{Exit, Mode, SandboxSpec, raw};
 
-/// The first message from kiln to the helper. With it come the descriptors that steps inherit, and then those by which
-/// init joins control groups.
+/// The first message from kiln to the helper. It comes with the descriptors that steps inherit, and those by which init joins
+/// control groups.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Order {
     pub(super) spec: SandboxSpec,
-    /// What those groups limit.
+    /// What these groups limit.
     pub(super) grouped: Grouped,
 }
 
@@ -31,18 +31,18 @@ pub(super) struct Go;
 /// From init to the helper.
 #[derive(Serialize, Deserialize)]
 pub(super) enum FromInit {
-    /// The root stands; waiting for [`Go`].
+    /// The root is built; [`Go`] is awaited.
     Ready,
-    /// The last message, one way or the other.
+    /// The last message.
     Ended(Result<Exit, Failure>),
 }
 
 /// From the helper to kiln.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Report {
-    /// The root stands; waiting for [`Go`].
+    /// The root is built; [`Go`] is awaited.
     Ready { init_pid: i32, mode: Mode },
-    /// The last message. No process of the sandbox is left but the helper.
+    /// The last message. Only the helper is left of the sandbox.
     Ended(Result<Exit, Failure>),
 }
 
@@ -51,7 +51,7 @@ type Header = [u8; size_of::<u32>()];
 /// Sends `message`.
 pub(super) fn send(stream: &UnixStream, message: &impl Serialize) -> io::Result<()> {
     let (header, body) = frame(message)?;
-    // One write, so that a reader that has seen the header need not wait for the rest.
+    // A single write: a reader that has the header need not wait for the rest.
     let mut stream = stream;
     stream.write_all(&[header.as_slice(), &body].concat())
 }
@@ -73,7 +73,7 @@ pub(super) fn send_with_fds(stream: &UnixStream, message: &impl Serialize, fds: 
     let rights = [ControlMessage::ScmRights(fds)];
     // An empty list of descriptors is no valid control message.
     let control = if fds.is_empty() { &[][..] } else { &rights[..] };
-    // The header is so small that it goes as a whole.
+    // The header is small enough to be sent whole.
     sendmsg::<UnixAddr>(stream.as_raw_fd(), &[IoSlice::new(&header)], control, MsgFlags::MSG_NOSIGNAL, None)?;
     let mut stream = stream;
     stream.write_all(&body)
@@ -111,43 +111,4 @@ fn body<T: DeserializeOwned>(mut stream: &UnixStream, header: Header) -> io::Res
     let mut body = vec![0; u32::from_ne_bytes(header) as usize];
     stream.read_exact(&mut body)?;
     postcard::from_bytes(&body).map_err(io::Error::other)
-}
-
-/// Paths of any bytes: serde's own form of a path must be UTF-8.
-pub(super) mod os_path {
-    use std::ffi::OsString;
-    use std::path::{Path, PathBuf};
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(in super::super) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-        path.as_os_str().serialize(serializer)
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<PathBuf, D::Error> {
-        OsString::deserialize(deserializer).map(PathBuf::from)
-    }
-}
-
-/// Lists of such paths.
-pub(super) mod os_paths {
-    use std::ffi::OsString;
-    use std::path::PathBuf;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(in super::super) fn serialize<S: Serializer>(
-        paths: &[PathBuf],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(paths.iter().map(|path| path.as_os_str()))
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<PathBuf>, D::Error> {
-        Ok(Vec::<OsString>::deserialize(deserializer)?.into_iter().map(PathBuf::from).collect())
-    }
 }

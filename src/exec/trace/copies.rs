@@ -1,5 +1,5 @@
-//! What is opened in copies of trees in memory: the events tell names, and nothing can be renamed there, as the steps see
-//! a read-only mount and kiln has done its writing before they start.
+//! Opens in copies of trees in memory. Events name directory and entry. Nothing is renamed in a copy: steps see a read-only mount,
+//! and kiln has finished writing before they start.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::CString;
@@ -21,31 +21,30 @@ use crate::exec::sandbox::Memory;
 /// How much is read at once: the queue is bounded, so it has to be emptied quickly.
 const BUFFER: usize = 256 * 1024;
 
-/// The sizes of `struct fanotify_event_metadata`, and of an information record before its handle: a header and the id of a
-/// file system.
+/// The sizes of `struct fanotify_event_metadata`, and of an information record before its handle: a header and a file system id.
 const METADATA: usize = 24;
 const BEFORE_HANDLE: usize = 12;
 
 /// `FAN_EVENT_INFO_TYPE_DFID_NAME`: a directory, and a name in it; `.` for the directory itself.
 const DFID_NAME: u8 = 2;
 
-/// Copies that are watched, in the order of the trace.
+/// The watched copies, in the order of the trace.
 #[derive(Debug)]
 pub(super) struct Copies(Vec<Copied>);
 
 #[derive(Debug)]
 struct Copied {
-    /// Where steps see it.
+    /// The path in the sandbox.
     mount: PathBuf,
     root: File,
     group: Fanotify,
     dirs: HashMap<Handle, Box<[u8]>>,
-    /// Paths, and whether they are directories'.
+    /// Paths, and whether they are directories.
     seen: BTreeSet<(Box<[u8]>, bool)>,
 }
 
 impl Copies {
-    /// Takes over the events of these trees, which hold by now all that they ever will.
+    /// Starts with these trees, whose content is complete.
     pub(super) fn open(trees: Vec<(PathBuf, Memory)>) -> Result<Self, TraceError> {
         trees
             .into_iter()
@@ -76,7 +75,7 @@ impl Copies {
         }
     }
 
-    /// Reads what is left, and returns what there was.
+    /// Reads the remaining events, and returns the trace.
     pub(super) fn trace(mut self) -> Result<Trace, TraceError> {
         let mut buffer = vec![0; BUFFER];
         for copied in &mut self.0 {
@@ -108,7 +107,7 @@ impl Copied {
         Ok(Self { mount, root, group: group(events), dirs, seen: BTreeSet::new() })
     }
 
-    /// Takes the events that wait, as many as the buffer holds. Where `ignore`, what was seen is not reported again.
+    /// Takes the queued events, as many as the buffer holds. With `ignore`, further opens of the same objects are not reported.
     fn step(&mut self, buffer: &mut [u8], ignore: bool) -> Result<bool, TraceError> {
         let lost = |source| TraceError::Read { path: self.mount.clone(), source };
         let length = match read(&self.group, buffer) {
@@ -144,7 +143,7 @@ impl Copied {
         Ok(true)
     }
 
-    /// Has no more opens of this reported. Without, there are more events, and no fewer names.
+    /// Stops reporting opens of an object. If this fails, there are more events, and the same names.
     fn ignore(&self, path: &[u8]) {
         let flags = MarkFlags::FAN_MARK_ADD
             | MarkFlags::FAN_MARK_IGNORED_MASK
@@ -165,7 +164,7 @@ impl Copied {
 
 /// The group that these events come from.
 fn group(events: OwnedFd) -> Fanotify {
-    // SAFETY: init made it by `fanotify_init`, and handed it over. Nobody else has this descriptor.
+    // SAFETY: init made this descriptor with `fanotify_init`, and sent it to us. Nobody else has it.
     unsafe { Fanotify::from_raw_fd(events.into_raw_fd()) }
 }
 
@@ -181,7 +180,7 @@ struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// The first event of some bytes, and what comes behind it; `None` where they have another form.
+    /// The first event of some bytes, and the bytes after it; `None` where they have another form.
     fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let length = number(bytes, 0)? as usize;
         let version = *bytes.get(4)?;

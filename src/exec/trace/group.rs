@@ -11,28 +11,28 @@ use nix::unistd::read;
 /// The size of `struct fanotify_event_metadata`.
 const EVENT: usize = 24;
 
-/// `FAN_REPORT_FD_ERROR`, since Linux 6.13: an event whose file can't be opened, such as one that has gone from an NFS
-/// server, is reported with the error in place of the descriptor. Older kernels drop it silently.
+/// `FAN_REPORT_FD_ERROR`, since Linux 6.13: an event whose file can't be opened, such as one that is gone from an NFS server,
+/// comes with an error in place of the descriptor. Older kernels drop it silently.
 const REPORT_FD_ERROR: InitFlags = InitFlags::from_bits_retain(0x2000);
 
-/// How many events may wait to be read.
+/// The size of a group's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Queue {
     Unlimited,
-    /// As many as the system's setting says, 16384 if nobody changed it.
+    /// The system's setting: 16384 by default.
     #[cfg(test)]
     Bounded,
 }
 
-/// A fanotify group: some marks, and a queue of events.
+/// A fanotify group: marks, and a queue of events.
 #[derive(Debug)]
 pub(super) struct Group(Fanotify);
 
-/// Something that was read from the queue.
+/// An event from the queue.
 pub(super) enum Event {
-    /// This was opened, by this thread.
+    /// This thread opened this file.
     Open(OwnedFd, i32),
-    /// The queue was full: there were more events.
+    /// The queue overflowed: events were lost.
     Overflow,
 }
 
@@ -46,7 +46,7 @@ impl Group {
         if queue == Queue::Unlimited {
             flags |= InitFlags::FAN_UNLIMITED_QUEUE;
         }
-        // Non-blocking: the kernel opens what was opened once more for us, and it may have been a pipe.
+        // Non-blocking: the kernel opens the file again for us, and it may be a pipe.
         let files = EventFFlags::O_RDONLY
             | EventFFlags::O_CLOEXEC
             | EventFFlags::O_LARGEFILE
@@ -58,16 +58,16 @@ impl Group {
         .map(Self)
     }
 
-    /// Reports from now on what is opened through the mount at a path.
+    /// Reports opens through the mount at a path from now on.
     pub(super) fn watch_mount(&self, dir: impl AsFd, path: &Path) -> nix::Result<()> {
         let flags = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_MOUNT;
         self.0.mark(flags, MaskFlags::FAN_OPEN | MaskFlags::FAN_ONDIR, dir, Some(path))
     }
 
-    /// Reports no more opens of this file or directory; of what is in the directory it does.
+    /// Stops reporting opens of this file or directory; opens of a directory's entries are still reported.
     ///
-    /// `FAN_MARK_IGNORED_MASK` and not the newer `FAN_MARK_IGNORE`, which Linux 6.0 brought: without
-    /// `FAN_EVENT_ON_CHILD` in a mark, the two differ only in that the older one needs no `FAN_ONDIR`.
+    /// `FAN_MARK_IGNORED_MASK` and not the newer `FAN_MARK_IGNORE` of Linux 6.0: without `FAN_EVENT_ON_CHILD` in a mark, they differ only
+    /// in that the older one needs no `FAN_ONDIR`.
     pub(super) fn ignore(&self, file: BorrowedFd) -> nix::Result<()> {
         let flags = MarkFlags::FAN_MARK_ADD
             | MarkFlags::FAN_MARK_IGNORED_MASK
@@ -77,8 +77,8 @@ impl Group {
 
     /// The next event, if there is one.
     ///
-    /// One at a time: where the kernel can't make a descriptor for an event that is not the first of a read, it
-    /// returns those before it and loses that one without a word.
+    /// One at a time: where the kernel can't make a descriptor for an event that is not the first of a read, it returns the earlier ones
+    /// and loses that one silently.
     pub(super) fn next(&self) -> io::Result<Option<Event>> {
         let mut event = [0; EVENT];
         match read(&self.0, &mut event) {
@@ -105,7 +105,7 @@ fn parse(event: [u8; EVENT]) -> io::Result<Event> {
     if fd < 0 {
         return Err(io::Error::from_raw_os_error(-fd));
     }
-    // SAFETY: the kernel has just opened it for us, and says so once.
+    // SAFETY: the kernel has just opened this descriptor for us, and reports it once.
     Ok(Event::Open(unsafe { OwnedFd::from_raw_fd(fd) }, thread))
 }
 

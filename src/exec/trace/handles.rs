@@ -1,4 +1,4 @@
-//! File handles, by which events of copies tell directories: see `name_to_handle_at(2)`.
+//! File handles, which identify directories in the events of copies: see `name_to_handle_at(2)`.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd};
@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use nix::errno::Errno;
 use nix::libc;
 
-/// The most bytes of a handle, `MAX_HANDLE_SZ`.
+/// The largest size of a handle, `MAX_HANDLE_SZ`.
 const MAX: usize = 128;
 
 /// A handle: its type and its bytes.
@@ -16,7 +16,7 @@ pub(super) struct Handle {
     pub(super) bytes: Box<[u8]>,
 }
 
-/// `struct file_handle`, with room for any.
+/// `struct file_handle`, with room for any handle.
 #[repr(C)]
 struct Buffer {
     length: u32,
@@ -28,8 +28,8 @@ struct Buffer {
 pub(super) fn handle(dir: impl AsFd, path: &CStr) -> nix::Result<Handle> {
     let mut buffer = Buffer { length: 128, kind: 0, bytes: [0; MAX] };
     let mut mount = 0;
-    // SAFETY: `path` ends in a NUL. `buffer` begins as the kernel's structure does, and has as many bytes behind that as
-    // `length` says; no more are written. All outlive the call.
+    // SAFETY: `path` ends in a NUL. `buffer` begins like the kernel's structure, followed by as many bytes as `length` says; no
+    // more are written. All outlive the call.
     let result = unsafe {
         libc::name_to_handle_at(
             dir.as_fd().as_raw_fd(),

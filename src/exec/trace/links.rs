@@ -1,4 +1,4 @@
-//! Hard links: which files have one name in a tree, whatever others they have elsewhere.
+//! Hard links: files that have several names, but only one in a tree.
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;

@@ -1,27 +1,26 @@
-//! Read tracing: which files and directories of its inputs a sandbox opens, by fanotify (see fanotify(7)).
+//! Traces which files and directories of its inputs a sandbox opens, with fanotify (see fanotify(7)).
 //!
-//! A mark on a mount reports each open that goes through it, by whatever process, in whatever way: `open`, `execve`,
-//! the interpreter of a script, the loader of a program, `mmap` (which needs an open first). The kernel queues the
-//! event before the open returns, so when all processes of a sandbox are gone, all that they opened is in the queue.
+//! A mark on a mount reports each open through it, by any process and in any way: `open`, `execve`, the interpreter of a script,
+//! the loader of a program, `mmap` (which needs an open first). The kernel queues the event before the open returns. So when all
+//! processes of a sandbox are gone, everything that they opened is in the queue.
 //!
-//! What leaves no event: looking without opening (`stat`, `access`, `readlink`, the lookup of names on the way, symbolic
-//! links followed: what is reported is where they led), failed opens, and `O_PATH`, with which nothing can be read.
-//! What is opened *through* an `O_PATH` descriptor is an open as any other. Newer kernels have no event for pipes and
-//! devices, which hold nothing of the input. What a sandbox masks is not reported for the same reason.
+//! No event is reported for look-ups without an open (`stat`, `access`, `readlink`, directories on the way, symbolic links
+//! that were followed: the event names their target), for failed opens, and for `O_PATH`, with which nothing can be read. An open
+//! *through* an `O_PATH` descriptor is reported. Newer kernels report no opens of pipes and devices, which hold no content of the
+//! input. Opens of masked paths are not reported, for the same reason.
 //!
-//! - **One event a file.** An inode that was seen gets an ignore mark: a kernel build opens its headers half a
-//!   million times. Only where it has no second name: one under which it is opened later would be missed. When there
-//!   are many such events, the tree is searched for second names, as those of a tree of hard links are elsewhere.
-//! - **One fanotify group a mount**, as ignore marks are an inode's, and the same inode may be mounted twice.
-//! - **Names are those of the moment when the event is read.** They are true as long as nobody moves anything in the
-//!   input; who does that makes the trace unusable, see `names.rs`. Steps themselves can't: inputs are read-only.
-//! - **The mount namespace is held** until the end, as a path in one that is gone has lost its beginning.
-//! - **All or nothing.** Whatever may have cost an event, or a name, is an error.
+//! - **One event per file.** An inode that was seen gets an ignore mark: a kernel build opens its headers half a million times.
+//!   This is only done for files with one name: otherwise an open under another name would be missed. After many such events, the
+//!   tree is searched for further names, because the other names of a hard-linked tree are often elsewhere.
+//! - **One fanotify group per mount**: ignore marks belong to an inode, which may be visible in two mounts.
+//! - **Names are read with the event.** They are right unless something in the input was moved, which makes the trace unusable: see
+//!   `names.rs`. Steps can't move inputs, which are read-only.
+//! - **The mount namespace is kept** until the end: paths in a namespace that is gone are incomplete.
+//! - **All or nothing.** Whatever may have cost an event or a name is an error.
 //!
-//! Only root may watch mounts of the host's. An ordinary user may watch those of a file system that was made in the
-//! sandbox's own user namespace (Linux 6.16): there steps see a copy of the tree, in memory. Its events come without
-//! descriptors, and tell the handle of a directory and a name in it; nothing is renamed in a copy. Their queue is bounded,
-//! and one that overflows is an error as well.
+//! Only root may watch mounts of the host's file systems. An ordinary user may watch a file system that was made in the
+//! sandbox's own user namespace (Linux 6.16): there, steps see a copy of the tree in memory. Its events have no descriptors, but the
+//! handle of a directory and a name in it; nothing is renamed in a copy. Their queue is bounded, and an overflow is an error.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -49,7 +48,7 @@ use std::thread::{self, JoinHandle};
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 
-use super::memory;
+use super::free_memory;
 use super::sandbox::{Memory, MemoryTree, Output, Sandbox, SandboxSpec};
 use crate::plan::Tracing;
 use copies::Copies;
@@ -57,10 +56,10 @@ pub use error::TraceError;
 use group::{Group, Queue};
 use reader::Reader;
 
-/// Watches what a sandbox opens below some of its mounts. Dropping it stops that, and forgets what was seen.
+/// Watches what a sandbox opens below some of its mounts. Dropping it stops that, and discards the events.
 #[derive(Debug)]
 pub struct Tracer {
-    /// Closed to tell the thread to stop.
+    /// Closing it stops the thread.
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<Result<Watching, TraceError>>>,
 }
@@ -93,22 +92,21 @@ impl Watching {
 /// What was opened, by mount in the order given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
-    /// One for each mount.
+    /// One entry per mount.
     pub mounts: Vec<Opened>,
 }
 
-/// What was opened below one mount: paths from its root, with `/` between names and `""` for the root itself; sorted,
-/// each once.
+/// What was opened below one mount: paths relative to its root, `""` for the root itself; sorted, without duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
-    /// What is no directory.
+    /// Files and everything else that is no directory.
     pub files: Vec<Box<[u8]>>,
-    /// Directories. Opened, that is, not necessarily listed.
+    /// Directories that were opened, which need not have been listed.
     pub dirs: Vec<Box<[u8]>>,
 }
 
 impl Tracer {
-    /// How sandboxes made by this one can be traced; the reason where they can't.
+    /// How sandboxes made by this one can be traced; the reason where they can't be.
     pub fn probe(sandbox: &Sandbox) -> Result<Tracing, String> {
         let Err(why) = Self::probe_mounts() else { return Ok(Tracing::Mounts) };
         match Self::probe_copies(sandbox) {
@@ -118,8 +116,8 @@ impl Tracer {
     }
 
     fn probe_copies(sandbox: &Sandbox) -> Result<(), String> {
-        if memory::total().is_none_or(|total| total < memory::LEAST) {
-            return Err(format!("there is less than {} GiB of memory", memory::LEAST >> 30));
+        if free_memory::total().is_none_or(|total| total < free_memory::MIN_FREE_MEMORY) {
+            return Err(format!("there is less than {} GiB of memory", free_memory::MIN_FREE_MEMORY >> 30));
         }
         let to = PathBuf::from("/kiln/in/probe");
         let tree = MemoryTree { to: to.clone(), size: 1 << 20 };
@@ -130,7 +128,7 @@ impl Tracer {
         Copies::open(trees).map(drop).map_err(|error| error.to_string())
     }
 
-    /// Whether mounts of the host's can be watched.
+    /// Whether mounts of the host's file systems can be watched.
     fn probe_mounts() -> Result<(), String> {
         let marked =
             Group::new(Queue::Unlimited).and_then(|group| group.watch_mount(AT_FDCWD, Path::new("/proc")));
@@ -145,17 +143,16 @@ impl Tracer {
         })
     }
 
-    /// Marks mounts of a sandbox, and begins to read events in a thread of its own.
+    /// Marks mounts of a sandbox, and starts a thread that reads events.
     ///
-    /// `root` is the sandbox's [root](super::sandbox::Prepared::root), `/proc/PID/root`, and `mounts` are absolute, as
-    /// the steps see them. What is mounted below one of them counts as its own. May take some milliseconds: until the
-    /// clock of the file systems has ticked.
+    /// `root` is the sandbox's [root](super::sandbox::Prepared::root), `/proc/PID/root`. `mounts` are absolute paths in the sandbox.
+    /// Mounts below one of them count as part of it. May take some milliseconds, until the clock of the file systems has ticked.
     pub fn start(root: &Path, mounts: &[PathBuf]) -> Result<Self, TraceError> {
         Self::watch(Watching::Mounts(Reader::open(root, mounts, Queue::Unlimited)?))
     }
 
-    /// Begins to read the events of trees in memory, which hold all that they ever will; with the paths by which the steps
-    /// see them.
+    /// Starts a thread that reads the events of trees in memory, whose content is complete. With each tree comes its path in the
+    /// sandbox.
     pub fn start_on_copies(trees: Vec<(PathBuf, Memory)>) -> Result<Self, TraceError> {
         Self::watch(Watching::Copies(Copies::open(trees)?))
     }
@@ -171,8 +168,8 @@ impl Tracer {
         spawn().map_err(|source| TraceError::Thread { source })
     }
 
-    /// All that was opened. To be called when the sandbox is gone: events of every process of it, orphans included,
-    /// have been queued by then.
+    /// All that was opened. To be called when the sandbox is gone: the events of all its processes, orphans included, are
+    /// queued by then.
     pub fn finish(mut self) -> Result<Trace, TraceError> {
         self.halt().unwrap_or(Err(TraceError::Panicked))?.trace()
     }

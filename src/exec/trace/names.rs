@@ -1,10 +1,9 @@
-//! The names of what was opened, and whether they can be trusted.
+//! The names of what was opened, and whether they are reliable.
 //!
-//! The kernel tells under which name something is known when it is asked, not under which it was opened. The two are
-//! the same unless something was moved meanwhile. So at the end, each name has to lead to what was opened, and
-//! neither that nor a directory on the way may have been moved since the beginning. Moving something changes its
-//! ctime, and the mtime of the directory it was in and of that it comes to. Both are asked for: an editor's
-//! swap file in a directory, or a new hard link to a file, move nothing.
+//! The kernel gives the name that something has when the event is read, not when it was opened. These are the same unless
+//! something was moved meanwhile. So at the end, each name has to lead to what was opened, and neither that nor a directory on the
+//! way may have been moved since the beginning. A move changes the ctime of what is moved, and the mtime of both directories.
+//! Both are required: an editor's swap file in a directory, or a new hard link to a file, moves nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr};
@@ -24,14 +23,14 @@ use super::{Opened, TraceError};
 /// What was opened below one mount.
 #[derive(Debug)]
 pub(super) struct Names {
-    /// Where steps see it.
+    /// The mount's path in the sandbox.
     mount: PathBuf,
-    /// Its root, to look names up from.
+    /// The mount's root, from which names are looked up.
     root: File,
     seen: BTreeMap<Box<[u8]>, Identity>,
 }
 
-/// What a name led to.
+/// The object that a name led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -50,24 +49,24 @@ pub(super) fn is_directory(stat: &FileStat) -> bool {
 }
 
 impl Names {
-    /// None yet, of the mount at `mount`, which is here at `path`.
+    /// No names yet, of the mount at `mount` in the sandbox and at `path` here.
     pub(super) fn new(mount: PathBuf, path: &Path) -> io::Result<Self> {
         let flags = (OFlag::O_PATH | OFlag::O_CLOEXEC).bits();
         let root = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
         Ok(Self { mount, root, seen: BTreeMap::new() })
     }
 
-    /// Its root, as this process can reach it.
+    /// The root, as a path of this process.
     pub(super) fn root(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.root.as_raw_fd()).into()
     }
 
-    /// Where steps see the mount.
+    /// The mount's path in the sandbox.
     pub(super) fn mount(&self) -> &Path {
         &self.mount
     }
 
-    /// Adds what is known under this absolute path.
+    /// Adds an object by its absolute path.
     pub(super) fn add(&mut self, path: &OsStr, stat: &FileStat) -> Result<(), TraceError> {
         let unnamed = |reason| Err(TraceError::Unnamed { path: path.into(), reason });
         let name = match path.as_bytes().strip_prefix(self.mount.as_os_str().as_bytes()) {
@@ -86,7 +85,7 @@ impl Names {
         }
     }
 
-    /// The names, if all of them can be trusted: nothing was moved since then.
+    /// The names, if nothing was moved since then.
     pub(super) fn trusted(self, since: TimeSpec) -> Result<Opened, TraceError> {
         for (name, identity) in &self.seen {
             if Identity::of(&self.stat(name)?) != *identity {
@@ -119,7 +118,7 @@ impl Names {
     }
 }
 
-/// The directory that holds it; none for the root.
+/// The parent directory; none for the root.
 fn parent(name: &[u8]) -> Option<&[u8]> {
     let slash = name.iter().rposition(|&byte| byte == b'/');
     (!name.is_empty()).then(|| &name[..slash.unwrap_or(0)])

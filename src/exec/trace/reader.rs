@@ -1,4 +1,4 @@
-//! From events to names.
+//! Turns events into names.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
@@ -21,10 +21,10 @@ use super::names::{Names, is_directory};
 use super::{Trace, TraceError};
 use crate::exec::sandbox::parse_mounts;
 
-/// How many events of one mount are read before the others, and a wish to stop, are looked at.
+/// How many events of one mount are read before the other mounts, and the request to stop, are looked at.
 const TURN: usize = 256;
 
-/// After how many events of hard links the tree is searched for their other names.
+/// After this many events of hard links, the tree is searched for their other names.
 const MANY: usize = 1000;
 
 /// Marked mounts, and what was opened below them.
@@ -32,23 +32,23 @@ const MANY: usize = 1000;
 pub(super) struct Reader {
     watches: Vec<Watch>,
     names: Vec<Names>,
-    /// What was moved before has an earlier time, what is moved from now on a later one.
+    /// What is moved from now on has a later time than this.
     since: TimeSpec,
-    /// Threads of ours that searched a mount: what they opened there was not a step's.
+    /// Threads of ours that searched a mount: their own opens are not counted.
     searchers: Vec<i32>,
-    /// Keeps the mounts where they are after the sandbox's end.
+    /// Keeps the mounts in place after the sandbox has ended.
     _namespace: File,
 }
 
-/// One mount that is marked.
+/// A marked mount.
 #[derive(Debug)]
 struct Watch {
     group: Group,
-    /// Whose names: those of the mount, or of that below which it lies.
+    /// The index of the names: those of the mount, or of the mount that it lies below.
     names: usize,
-    /// How many events there were of files with several names.
+    /// The number of events of files with several names.
     linked: usize,
-    /// Files of which only one of their names is in the tree, once that has been looked for.
+    /// Files that have only one of their names in the tree, once the tree was searched.
     single: HashSet<(u64, u64)>,
 }
 
@@ -72,7 +72,7 @@ impl Reader {
         for mount in mounts {
             names.push(Names::new(mount.clone(), &root.join(below(mount))).map_err(mark(mount))?);
         }
-        // Where one mount lies over another, the path is the upper's, which comes later.
+        // Where two mounts have the same path, the upper one is listed later.
         let table: BTreeMap<_, _> =
             parse_mounts(&table).map(|mounted| (mounted.path, mounted.ours)).collect();
         if let Some(path) = mounts.iter().find(|&path| !table.contains_key(path)) {
@@ -83,7 +83,7 @@ impl Reader {
             let owner = (0..mounts.len())
                 .filter(|&index| path.starts_with(&mounts[index]))
                 .max_by_key(|&index| mounts[index].as_os_str().len());
-            // A mount of the sandbox's own below one is a mask.
+            // A mount of the sandbox's own below a mount is a mask.
             let Some(names) = owner.filter(|&owner| !ours || *path == mounts[owner]) else { continue };
             let group = Group::new(queue)
                 .and_then(|group| group.watch_mount(&host, below(path)).map(|()| group))
@@ -106,7 +106,7 @@ impl Reader {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(TraceError::Thread { source: errno.into() }),
             }
-            // An error of a group comes out when it is read.
+            // Reading an event reports the group's error.
             let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
             if ready[0] {
                 return Ok(());
@@ -121,7 +121,7 @@ impl Reader {
         }
     }
 
-    /// Reads what is left, and returns what there was.
+    /// Reads the remaining events, and returns the trace.
     pub(super) fn trace(mut self) -> Result<Trace, TraceError> {
         for watch in 0..self.watches.len() {
             while self.step(watch, false)? {}
@@ -131,8 +131,8 @@ impl Reader {
         Ok(Trace { mounts })
     }
 
-    /// Takes one event of a mount, if there is one. Where `search`, this thread lives since before the steps: no event
-    /// of a step can bear its number.
+    /// Takes one event of a mount, if there is one. With `search`, this thread was started before the steps: no event of a step
+    /// has its thread number.
     pub(super) fn step(&mut self, watch: usize, search: bool) -> Result<bool, TraceError> {
         let Watch { group, names, linked, single } = &mut self.watches[watch];
         let names = &mut self.names[*names];
@@ -150,12 +150,12 @@ impl Reader {
             *linked += 1;
             if search && *linked == MANY {
                 self.searchers.push(gettid().as_raw());
-                // Without an answer, no second name is ruled out.
+                // If the search fails, all of these files count as having several names.
                 *single = single_names(&names.root()).unwrap_or_default();
             }
         }
         if is_directory(&stat) || stat.st_nlink == 1 || single.contains(&(stat.st_dev, stat.st_ino)) {
-            // Without, there are more events, and no fewer names.
+            // If this fails, there are more events, and the same names.
             let _ = group.ignore(file.as_fd());
         }
         Ok(true)
@@ -167,11 +167,10 @@ fn below(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
-/// The present, returned when it has passed for file systems too: they take the time from a clock that ticks a few
-/// hundred times a second.
+/// The present, returned when the clock of file systems has passed it: that clock ticks a few hundred times a second.
 fn moment() -> nix::Result<TimeSpec> {
     let now = clock_gettime(ClockId::CLOCK_REALTIME)?;
-    // A tick is at most 10 ms. More: somebody has set the clock back.
+    // A tick is at most 10 ms. If it takes longer, the clock was set back.
     for _ in 0..100 {
         if clock_gettime(ClockId::CLOCK_REALTIME_COARSE)? > now {
             break;

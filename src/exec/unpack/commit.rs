@@ -1,7 +1,7 @@
-//! The files of a commit, as they are in the commit.
+//! Writes the files of a commit, exactly as they are in the commit.
 //!
-//! Nothing is converted: neither attributes nor anybody's configuration have a say, a pointer of Git LFS is the file
-//! that the commit has, and submodules are there with their own files. Every object is held against its name on the way.
+//! Nothing is converted: attributes and configuration have no effect, a pointer of Git LFS stays a pointer, and submodules are
+//! included. The content of every object is checked against its name.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::scope;
 use std::time::SystemTime;
 
-use super::error::At;
+use super::error::{At, git_error};
 use super::submodules::{Submodule, Submodules};
 use super::tree::{FileWriter, Written, make_dir, time};
 use super::{UnpackError, Unpacking};
@@ -21,26 +21,26 @@ use crate::digest::Digest;
 use crate::host::git::{EntryMode, ObjectError, ObjectId, ObjectKind, Objects, Part, Repository, TreeEntry};
 use crate::source::{MAX_DEPTH, TreeBuilder};
 
-/// How many files a thread takes on at a time.
+/// How many files a thread takes at a time.
 const BATCH: usize = 256;
 
-/// More entries than any source tree has. A few objects can name billions.
-const MOST_ENTRIES: usize = 1_000_000;
+/// No source tree has more entries. A few objects can name billions.
+const MAX_ENTRIES: usize = 1_000_000;
 
-/// No link of Linux points further.
-const LONGEST_LINK: u64 = 4096;
+/// No link of Linux is longer.
+const MAX_LINK_TARGET: u64 = 4096;
 
-/// What every pointer of Git LFS begins with.
-const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
+/// The beginning of every pointer of Git LFS.
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
-/// What a commit holds, but for the content of its files.
+/// The entries of a commit, without the content of files.
 struct Survey {
     commit: ObjectId,
     /// For messages.
     repository: PathBuf,
-    /// Directories, each after the one that it is in.
+    /// Directories, each after its parent.
     dirs: Vec<PathBuf>,
-    /// Those that have files, and the files of each.
+    /// Repositories with files, and their files.
     repositories: Vec<(Repository, Vec<Leaf>)>,
     entries: usize,
     missing: Vec<String>,
@@ -54,7 +54,7 @@ struct Leaf {
 }
 
 /// A file or a link that was written.
-enum Made {
+enum WrittenEntry {
     File { executable: bool, size: u64, digest: Digest, is_pointer: bool },
     Symlink(Vec<u8>),
 }
@@ -91,11 +91,11 @@ impl Unpacking<'_> {
             for (index, made) in self.write(repository, leaves, time, to)? {
                 let path = &leaves[index].path;
                 let added = match made {
-                    Made::File { executable, size, digest, is_pointer } => {
+                    WrittenEntry::File { executable, size, digest, is_pointer } => {
                         pointers += usize::from(is_pointer);
                         tree.file(path, executable, size, digest)
                     }
-                    Made::Symlink(target) => tree.symlink(path, OsStr::from_bytes(&target)),
+                    WrittenEntry::Symlink(target) => tree.symlink(path, OsStr::from_bytes(&target)),
                 };
                 added.expect("files are in directories");
             }
@@ -113,7 +113,7 @@ impl Unpacking<'_> {
         Ok(Written { tree, notes })
     }
 
-    /// Looks through a commit, and gives its time.
+    /// Lists the entries of a commit, and gives its time.
     fn survey(
         &self,
         survey: &mut Survey,
@@ -121,7 +121,7 @@ impl Unpacking<'_> {
         prefix: &Path,
     ) -> Result<i64, UnpackError> {
         let commit = survey.commit.clone();
-        let fail = |error| explained(error, repository, &format!("commit {commit}"));
+        let fail = |error| git_error(error, repository, &format!("commit {commit}"));
         let mut objects = Objects::open(repository).map_err(fail)?;
         let head = objects.commit(&commit).map_err(fail)?;
         let mut entries = objects.tree(&head.tree).map_err(fail)?;
@@ -141,15 +141,15 @@ impl Unpacking<'_> {
         Ok(head.time)
     }
 
-    /// Looks through the commit of a submodule, in the first repository that has it.
+    /// Lists the entries of a submodule's commit, from the first repository that has it.
     fn submodule(&self, survey: &mut Survey, submodule: Submodule) -> Result<(), UnpackError> {
         let Submodule { path, commit, places } = submodule;
         for repository in &places {
             let Ok(mut objects) = Objects::open(repository) else { continue };
-            let fail = |error| explained(error, repository, &format!("submodule {}", path.display()));
+            let fail = |error| git_error(error, repository, &format!("submodule {}", path.display()));
             let head = match objects.commit(&commit) {
                 Ok(head) => head,
-                // It is not there, or this is no repository: the next may have it.
+                // The commit or the repository does not exist: try the next.
                 Err(ObjectError::Missing(_) | ObjectError::Git(_)) => continue,
                 Err(error) => return Err(fail(error)),
             };
@@ -161,7 +161,7 @@ impl Unpacking<'_> {
         Ok(())
     }
 
-    /// Looks through a directory of a commit, and through the submodules in it.
+    /// Lists the entries of a directory of a commit, and of the submodules in it.
     fn walk(
         &self,
         survey: &mut Survey,
@@ -173,8 +173,8 @@ impl Unpacking<'_> {
         let mut leaves = Vec::new();
         let mut below = vec![(submodules.root().to_owned(), top)];
         while let Some((dir, id)) = below.pop() {
-            self.go_on()?;
-            let fail = |error| explained(error, repository, &format!("directory {}", dir.display()));
+            self.check_cancelled()?;
+            let fail = |error| git_error(error, repository, &format!("directory {}", dir.display()));
             let entries = objects.tree(&id).map_err(fail)?;
             survey.entries += entries.len();
             let mut names = HashSet::with_capacity(entries.len());
@@ -184,7 +184,7 @@ impl Unpacking<'_> {
                     .or_else(|| {
                         (path.components().count() > MAX_DEPTH).then_some("is too many directories deep")
                     })
-                    .or_else(|| (survey.entries > MOST_ENTRIES).then_some("is one of too many"))
+                    .or_else(|| (survey.entries > MAX_ENTRIES).then_some("is one of too many"))
                     .or_else(|| (!names.insert(name)).then_some("is there twice"));
                 if let Some(problem) = problem {
                     let entry = format!("{:?} of commit {}", path.display().to_string(), survey.commit);
@@ -205,7 +205,7 @@ impl Unpacking<'_> {
                 }
             }
         }
-        // Their order in the tree is roughly that in packs, where neighbours are made from each other.
+        // This is roughly their order in packs, where neighbours are stored as differences.
         leaves.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         survey.repositories.push((repository.clone(), leaves));
         for submodule in submodules.find(objects)? {
@@ -214,14 +214,14 @@ impl Unpacking<'_> {
         Ok(())
     }
 
-    /// Writes files and links, and tells of each what was written.
+    /// Writes files and links, and describes what was written.
     fn write(
         &self,
         repository: &Repository,
         leaves: &[Leaf],
         modified: SystemTime,
         to: &Path,
-    ) -> Result<Vec<(usize, Made)>, UnpackError> {
+    ) -> Result<Vec<(usize, WrittenEntry)>, UnpackError> {
         let next = AtomicUsize::new(0);
         let made = Mutex::new(Vec::with_capacity(leaves.len()));
         let work = || -> Result<(), UnpackError> {
@@ -234,7 +234,7 @@ impl Unpacking<'_> {
                 }
                 let written = self.write_batch(repository, &mut objects, batch, modified, to);
                 if written.is_err() {
-                    // The others need not go on.
+                    // Stops the other threads.
                     next.store(leaves.len(), Ordering::Relaxed);
                 }
                 let written = written?.into_iter().map(|(index, made)| (from + index, made));
@@ -258,7 +258,7 @@ impl Unpacking<'_> {
         batch: &[Leaf],
         modified: SystemTime,
         to: &Path,
-    ) -> Result<Vec<(usize, Made)>, UnpackError> {
+    ) -> Result<Vec<(usize, WrittenEntry)>, UnpackError> {
         let ids: Vec<&ObjectId> = batch.iter().map(|leaf| &leaf.id).collect();
         let mut made = Vec::with_capacity(batch.len());
         let mut file: Option<FileWriter> = None;
@@ -273,18 +273,18 @@ impl Unpacking<'_> {
             };
             match part {
                 Part::Begin(size) => {
-                    self.go_on()?;
+                    self.check_cancelled()?;
                     start.clear();
                     if *mode != EntryMode::Symlink {
                         file = Some(FileWriter::create(&at, *mode == EntryMode::Executable).at(&at)?);
-                    } else if size == 0 || size >= LONGEST_LINK {
+                    } else if size == 0 || size >= MAX_LINK_TARGET {
                         return Err(refuse("is a link to a place that no link can have"));
                     }
                 }
                 Part::Bytes(bytes) => match &mut file {
                     Some(file) => {
-                        if start.len() < LFS.len() {
-                            start.extend(&bytes[..bytes.len().min(LFS.len() - start.len())]);
+                        if start.len() < LFS_POINTER.len() {
+                            start.extend(&bytes[..bytes.len().min(LFS_POINTER.len() - start.len())]);
                         }
                         file.write(bytes).at(&at)?;
                     }
@@ -294,15 +294,15 @@ impl Unpacking<'_> {
                     Some(file) => {
                         let executable = *mode == EntryMode::Executable;
                         let (size, digest) = file.finish(modified).at(&at)?;
-                        let is_pointer = start == LFS;
-                        made.push((index, Made::File { executable, size, digest, is_pointer }));
+                        let is_pointer = start == LFS_POINTER;
+                        made.push((index, WrittenEntry::File { executable, size, digest, is_pointer }));
                     }
                     None if start.contains(&0) => {
                         return Err(refuse("is a link to a place that no link can have"));
                     }
                     None => {
                         symlink(OsStr::from_bytes(&start), &at).at(&at)?;
-                        made.push((index, Made::Symlink(start.clone())));
+                        made.push((index, WrittenEntry::Symlink(start.clone())));
                     }
                 },
             }
@@ -312,7 +312,7 @@ impl Unpacking<'_> {
             UnpackError::Object(error) => {
                 let leaf = batch.iter().find(|leaf| error.object() == Some(&leaf.id));
                 let what = leaf.map_or_else(|| "files".to_owned(), |leaf| leaf.path.display().to_string());
-                explained(error, repository, &what)
+                git_error(error, repository, &what)
             }
             error => error,
         })?;
@@ -320,7 +320,7 @@ impl Unpacking<'_> {
     }
 }
 
-/// What is wrong with the name of an entry, if anything is: none leads out of its directory, or to git's own data.
+/// What is wrong with an entry's name, if it leads out of its directory or to git's own data.
 fn bad_name(name: &[u8]) -> Option<&'static str> {
     match name {
         b"" => Some("has no name"),
@@ -329,15 +329,6 @@ fn bad_name(name: &[u8]) -> Option<&'static str> {
         name if name.eq_ignore_ascii_case(b".git") => Some("has the name of git's own data"),
         _ => None,
     }
-}
-
-/// An object that can't be had, as whoever has the repository is told.
-pub(super) fn explained(error: ObjectError, repository: &Repository, what: &str) -> UnpackError {
-    let mut message = format!("{what}: {error}");
-    if matches!(error, ObjectError::Missing(_)) {
-        message += "; kiln fetches nothing: in a partial clone, `git fetch --refetch --no-filter` brings all objects";
-    }
-    UnpackError::Git { path: repository.path().to_owned(), message }
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
 //! Source trees from commits and tarballs.
 //!
 //! ```text
-//! commit or tarball --write--> a tree beside its place --sync, record--> its place
-//!                                                    \--only what differs--> a tree that something has changed
+//! commit or tarball --write--> a new tree --sync, record--> the source's directory
+//!                                         \--only what differs--> a tree that something has changed
 //! ```
 //!
-//! What a tree comes to is known from what was read, not from what is on disk afterwards: that is recorded, and
-//! compared whenever the tree is used.
+//! The digest of a tree is computed from what was read, not from what is on disk afterwards. It is recorded, and compared
+//! with the tree at each use.
 
 mod commit;
 mod error;
-mod mend;
+mod repair;
 mod submodules;
 mod tarball;
 mod tree;
@@ -26,26 +26,26 @@ use self::error::At;
 pub(super) use self::error::UnpackError;
 use self::tree::Written;
 use super::cancel::Cancel;
-use super::schedule::TICK;
+use super::worker::POLL_INTERVAL;
 use crate::plan::{SourceTree, Unpacked, UnpackedFrom};
 use crate::source::{Built, Snapshot, SnapshotOptions, diff};
 use crate::store::{LockGuard, Store, StoreError, remove_tree};
 
 /// How many changed paths a message names.
-const NAMED: usize = 3;
+const MAX_PATHS_NAMED: usize = 3;
 
-/// How a tree is unpacked.
+/// Unpacks source trees.
 pub(super) struct Unpacking<'a> {
-    /// The cache in which it appears.
+    /// The cache that holds the trees.
     pub store: &'a Store,
-    /// How many threads may read and write.
+    /// The number of threads that read and write.
     pub threads: usize,
-    /// Whether somebody wants it to end.
+    /// Whether to stop.
     pub cancel: &'a Cancel,
 }
 
 impl Unpacking<'_> {
-    /// Makes the tree of a source, or makes it again what it was. Gives what the user should hear of.
+    /// Makes or repairs the tree of a source. Gives notes for the user.
     pub fn run(&self, source: &str, tree: &SourceTree) -> Result<Vec<String>, UnpackError> {
         let unpacked = tree.unpacked.as_ref().expect("only such sources have a node");
         let _lock = self.lock(source, unpacked)?;
@@ -57,14 +57,14 @@ impl Unpacking<'_> {
         Ok(notes)
     }
 
-    /// Another kiln that unpacks the same is waited for.
+    /// Waits for other processes that unpack the same tree.
     fn lock(&self, source: &str, unpacked: &Unpacked) -> Result<LockGuard, UnpackError> {
         loop {
             if let Some(lock) = self.store.try_lock(&unpacked.name, &format!("source:{source}"))? {
                 return Ok(lock);
             }
-            self.go_on()?;
-            sleep(TICK);
+            self.check_cancelled()?;
+            sleep(POLL_INTERVAL);
         }
     }
 
@@ -80,7 +80,7 @@ impl Unpacking<'_> {
         let now = if is_dir { Snapshot::take(root, &SnapshotOptions::default()).ok() } else { None };
         let recorded = store.unpacked_tree(&unpacked.name)?;
         if now.as_ref().is_some_and(|now| Some(now.digest()) == recorded) {
-            // Another kiln was faster.
+            // Another process has made it.
             return Ok(Vec::new());
         }
 
@@ -93,16 +93,16 @@ impl Unpacking<'_> {
             UnpackedFrom::Tarball { path, digest, strip } => self.tarball(path, digest, *strip, &fresh)?,
         };
         let built = built.finish();
-        // A power cut must not leave a tree whose record is there and whose files are not.
+        // After a power cut there must be no record of a tree whose files are missing.
         let dir = fs::File::open(&fresh).at(&fresh)?;
         syncfs(dir.as_fd()).map_err(std::io::Error::from).at(&fresh)?;
         store.put_listings(built.listings.iter().map(|(digest, listing)| (digest, listing.bytes())))?;
 
         let parent = root.parent().unwrap_or(root);
         fs::create_dir_all(parent).at(parent)?;
-        let mended = now.and_then(|now| mend_in_place(root, &fresh, &now, &built));
+        let repaired = now.and_then(|now| repair_in_place(root, &fresh, &now, &built));
         store.record_unpacked(&unpacked.name, &built.digest)?;
-        match mended {
+        match repaired {
             Some(changes) => notes.extend((!changes.is_empty()).then(|| {
                 format!("source {source}: the unpacked tree was changed by something else, and was put right: {changes}")
             })),
@@ -111,30 +111,31 @@ impl Unpacking<'_> {
         Ok(notes)
     }
 
-    fn go_on(&self) -> Result<(), UnpackError> {
+    fn check_cancelled(&self) -> Result<(), UnpackError> {
         if self.cancel.is_cancelled() { Err(UnpackError::Cancelled) } else { Ok(()) }
     }
 }
 
-/// Puts right what differs, and tells what that was; `None` where the whole tree is to be replaced. Another kiln may be at
-/// work in the tree: what is as it should be stays where it is.
-fn mend_in_place(root: &Path, fresh: &Path, now: &Snapshot, built: &Built) -> Option<String> {
+/// Repairs what differs, and names it; `None` if the whole tree is to be replaced. Another process may read the tree: files
+/// that are right stay in place.
+fn repair_in_place(root: &Path, fresh: &Path, now: &Snapshot, built: &Built) -> Option<String> {
     let mut listings = built.listings.clone();
     listings.extend(now.listings());
     let changes = diff(&now.digest(), &built.digest, &listings).ok()?;
-    mend::mend(root, fresh, &changes).ok()?;
-    let paths = mend::paths(&changes);
-    let mut named: Vec<String> = paths.iter().take(NAMED).map(|path| path.display().to_string()).collect();
-    if paths.len() > NAMED {
-        named.push(format!("and {} more", paths.len() - NAMED));
+    repair::repair(root, fresh, &changes).ok()?;
+    let paths = repair::paths(&changes);
+    let mut named: Vec<String> =
+        paths.iter().take(MAX_PATHS_NAMED).map(|path| path.display().to_string()).collect();
+    if paths.len() > MAX_PATHS_NAMED {
+        named.push(format!("and {} more", paths.len() - MAX_PATHS_NAMED));
     }
     Some(named.join(", "))
 }
 
-/// Puts a tree in the place of whatever is there.
+/// Replaces a tree.
 fn replace(root: &Path, fresh: &Path, aside: &Path) -> Result<(), UnpackError> {
     if fs::symlink_metadata(root).is_ok() {
-        mend::writable(root);
+        repair::writable(root);
         fs::rename(root, aside).at(root)?;
     }
     fs::rename(fresh, root).at(root)

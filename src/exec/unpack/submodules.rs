@@ -1,7 +1,7 @@
-//! Submodules: commits of other repositories that a commit has as directories, and where these may be.
+//! Submodules of a commit, and the repositories that may have their commits.
 //!
-//! Only repositories that belong to the one at hand are looked into: what `.gitmodules` gives as an address is anybody's
-//! wish. Which of them has the commit does not matter, as the commit's name says what it holds.
+//! Only local repositories that belong to this one are searched: anyone may write any address into `.gitmodules`. Any of these
+//! will do, because a commit's name determines its content.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -9,34 +9,33 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::UnpackError;
-use super::commit::explained;
+use super::error::{UnpackError, git_error};
 use crate::host::git::{self, EntryMode, ObjectId, ObjectKind, Objects, Repository, TreeEntry};
 
 /// A submodule of a commit.
 pub(super) struct Submodule {
-    /// Where its files come, in the whole tree.
+    /// The path of its files in the whole tree.
     pub path: PathBuf,
-    /// What it is.
+    /// Its commit.
     pub commit: ObjectId,
-    /// Repositories that may have it.
+    /// Repositories that may have the commit.
     pub places: Vec<Repository>,
 }
 
-/// The submodules of one commit.
+/// The submodules of a commit.
 pub(super) struct Submodules<'a> {
     repository: &'a Repository,
     /// The directory of the commit that is unpacked.
     prefix: &'a Path,
-    /// Where that comes in the whole tree.
+    /// The path of that directory in the whole tree.
     root: &'a Path,
-    /// `.gitmodules`.
+    /// The object of `.gitmodules`.
     names: Option<ObjectId>,
     links: Vec<(PathBuf, ObjectId)>,
 }
 
 impl<'a> Submodules<'a> {
-    /// Of a commit with these entries, of which `prefix` comes to `root`.
+    /// For a commit with these entries, of which `prefix` becomes `root`.
     pub fn new(repository: &'a Repository, prefix: &'a Path, root: &'a Path, entries: &[TreeEntry]) -> Self {
         let is_file = |entry: &&TreeEntry| matches!(entry.mode, EntryMode::File | EntryMode::Executable);
         let names = entries.iter().filter(is_file).find(|entry| entry.name == b".gitmodules");
@@ -51,12 +50,12 @@ impl<'a> Submodules<'a> {
         self.root
     }
 
-    /// Adds one, by its place in the whole tree.
+    /// Adds a submodule, by its path in the whole tree.
     pub fn add(&mut self, path: PathBuf, commit: ObjectId) {
         self.links.push((path, commit));
     }
 
-    /// All that were added, with the places in which they may be.
+    /// All submodules that were added, with the repositories that may have them.
     pub fn find(&mut self, objects: &mut Objects) -> Result<Vec<Submodule>, UnpackError> {
         if self.links.is_empty() {
             return Ok(Vec::new());
@@ -78,7 +77,7 @@ impl<'a> Submodules<'a> {
                 places.extend(dirs.filter(|dir| dir.is_dir()).map(Repository::GitDir));
             }
             if let Some(checkout) = work_tree.as_ref().map(|top| top.join(&in_commit))
-                // Without a `.git` of its own, the repository around it is the one at hand.
+                // A submodule's directory without a `.git` belongs to the surrounding repository.
                 && fs::symlink_metadata(checkout.join(".git")).is_ok()
                 && fs::canonicalize(&checkout).is_ok_and(|real| real == checkout)
             {
@@ -90,11 +89,11 @@ impl<'a> Submodules<'a> {
         Ok(submodules.collect())
     }
 
-    /// Names of submodules by their paths in the commit.
+    /// The names of submodules, by their paths in the commit.
     fn read_names(&self, objects: &mut Objects) -> Result<HashMap<Vec<u8>, PathBuf>, UnpackError> {
         let Some(id) = &self.names else { return Ok(HashMap::new()) };
         let content = objects.read(ObjectKind::Blob, id);
-        let content = content.map_err(|error| explained(error, self.repository, ".gitmodules"))?;
+        let content = content.map_err(|error| git_error(error, self.repository, ".gitmodules"))?;
         let names = git::submodule_names(&content).map_err(|said| UnpackError::Git {
             path: self.repository.path().to_owned(),
             message: format!(".gitmodules can't be read: {said}"),
@@ -104,7 +103,7 @@ impl<'a> Submodules<'a> {
     }
 }
 
-/// Whether a name that anybody may have given leads to a place below the directory it is looked for in.
+/// Whether a name from `.gitmodules` leads below the directory in which it is looked up.
 fn is_below(name: &Path) -> bool {
     name.components().all(|part| matches!(part, Component::Normal(_))) && !name.as_os_str().is_empty()
 }

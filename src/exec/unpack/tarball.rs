@@ -1,4 +1,4 @@
-//! The files of a tarball.
+//! Writes the files of a tarball.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use crate::source::{MAX_DEPTH, TreeBuilder};
 use crate::spec::model::TarballDigest;
 
 impl Unpacking<'_> {
-    /// Writes the files of a tarball to the directory `to`, without the first `strip` parts of their paths.
+    /// Writes the files of a tarball to the directory `to`, without the first `strip` components of their paths.
     pub(super) fn tarball(
         &self,
         path: &Path,
@@ -33,8 +33,8 @@ impl Unpacking<'_> {
         Ok(Written { tree, notes: Vec::new() })
     }
 
-    /// Extracts files, directories and symlinks. The names of others' archives are not to be trusted: none may lead out
-    /// of the tree, by itself or through a link that came before.
+    /// Extracts files, directories and symlinks. Names in an archive are not trusted: none may lead out of the tree, by itself or
+    /// through a link that came before.
     fn extract(
         &self,
         reader: impl Read,
@@ -46,7 +46,7 @@ impl Unpacking<'_> {
         let mut dirs = Vec::new();
         let mut tar = tar::Archive::new(reader);
         for entry in tar.entries().at(archive)? {
-            self.go_on()?;
+            self.check_cancelled()?;
             let mut entry = entry.at(archive)?;
             let name = entry.path().at(archive)?.into_owned();
             let refuse = |problem| UnpackError::Entry {
@@ -69,7 +69,7 @@ impl Unpacking<'_> {
                 return Err(refuse("is too many directories deep"));
             }
             let parent = path.parent().unwrap_or(Path::new(""));
-            // Known without a look at the disk: no directory on the way is a link.
+            // This needs no look at the disk: no directory on the way is a link.
             tree.dir(parent).map_err(|_| refuse("passes through a symlink or a file"))?;
             make_dirs(to, parent).at(archive)?;
             let at = to.join(&path);
@@ -81,7 +81,7 @@ impl Unpacking<'_> {
                 dirs.push((at, modified));
                 continue;
             }
-            // What comes again later is what counts.
+            // A later entry of the same name replaces an earlier one.
             match fs::remove_file(&at) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(_) => return Err(refuse("is in the place of a directory")),
@@ -110,7 +110,7 @@ impl Unpacking<'_> {
             };
             added.map_err(|_| refuse("passes through a symlink or a file"))?;
         }
-        // Writing into a directory changes its time.
+        // Last: writing into a directory changes its time.
         for (dir, modified) in dirs {
             File::open(&dir).and_then(|dir| dir.set_modified(modified)).at(&dir)?;
         }
@@ -118,7 +118,7 @@ impl Unpacking<'_> {
     }
 }
 
-/// A path in an archive without its first parts; `None` if it leads out.
+/// A path in an archive without its first components; `None` if it leads out.
 fn stripped(path: &Path, strip: usize) -> Option<PathBuf> {
     if path.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
         return None;
@@ -126,7 +126,7 @@ fn stripped(path: &Path, strip: usize) -> Option<PathBuf> {
     Some(path.components().filter(|part| *part != Component::CurDir).skip(strip).collect())
 }
 
-/// Makes the directories on the way to one, and that one.
+/// Makes a directory and its parents.
 fn make_dirs(to: &Path, path: &Path) -> io::Result<()> {
     let mut at = to.to_owned();
     for part in path.components() {
@@ -156,7 +156,7 @@ fn is_executable(path: &Path) -> io::Result<bool> {
     Ok(fs::metadata(path)?.permissions().mode() & 0o111 != 0)
 }
 
-/// The digest comes first, in a pass of its own: nothing of a tarball that is not the right one is looked at.
+/// The digest is computed in a pass of its own: nothing of the wrong tarball is parsed.
 fn check(path: &Path, wanted: &TarballDigest) -> Result<(), UnpackError> {
     let mut file = File::open(path).at(path)?;
     let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
@@ -174,7 +174,7 @@ fn check(path: &Path, wanted: &TarballDigest) -> Result<(), UnpackError> {
     if found == wanted { Ok(()) } else { Err(UnpackError::Digest { path: path.to_owned(), found, wanted }) }
 }
 
-/// Compression is told by the first bytes, not by the name.
+/// The first bytes name the compression, not the file name.
 fn decompressed(path: &Path) -> io::Result<Box<dyn Read>> {
     let mut magic = [0; 6];
     let length = File::open(path)?.read(&mut magic)?;

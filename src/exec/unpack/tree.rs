@@ -1,4 +1,4 @@
-//! Writing a tree, and knowing what was written.
+//! Writes trees, and describes what was written.
 
 use std::fs::{self, File, FileTimes, Permissions};
 use std::io::{self, Write};
@@ -11,9 +11,9 @@ use crate::source::TreeBuilder;
 
 /// A tree that was written.
 pub(super) struct Written {
-    /// What it holds.
+    /// Its content.
     pub tree: TreeBuilder,
-    /// What the user should hear of.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct FileWriter {
 }
 
 impl FileWriter {
-    /// Begins a file where there is nothing yet.
+    /// Creates a file.
     pub fn create(path: &Path, executable: bool) -> io::Result<Self> {
         let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
         Ok(Self { file, executable, hasher: blake3::Hasher::new() })
@@ -36,7 +36,7 @@ impl FileWriter {
         self.file.write_all(bytes)
     }
 
-    /// Gives it its mode, whatever the umask, and its time; and tells its size and digest.
+    /// Sets its mode, whatever the umask is, and its time; gives its size and digest.
     pub fn finish(self, modified: SystemTime) -> io::Result<(u64, Digest)> {
         self.file.set_permissions(Permissions::from_mode(if self.executable { 0o755 } else { 0o644 }))?;
         self.file.set_times(FileTimes::new().set_modified(modified))?;
@@ -44,13 +44,13 @@ impl FileWriter {
     }
 }
 
-/// Makes a directory where there is nothing yet.
+/// Creates a directory.
 pub(super) fn make_dir(path: &Path) -> io::Result<()> {
     fs::create_dir(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
-/// A time that a commit or an archive gives. One that no file can have becomes the earliest.
+/// A time of a commit or an archive. A time that no file can have becomes the earliest.
 pub(super) fn time(seconds: i64) -> SystemTime {
     let seconds = u64::try_from(seconds).unwrap_or(0).min(u64::from(u32::MAX));
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::exec::{Check, Ran, inside};
+use crate::exec::{Check, CheckedRun, sandbox_path};
 use crate::graph::{Action, Input, Value};
 use crate::kernel::compiler::{is_foreign, refusal};
 use crate::kernel::config::KConfig;
@@ -32,7 +32,7 @@ const REPEATABLE: &str = "repeatable";
 pub(super) struct Configured;
 
 impl Check for Configured {
-    fn check(&self, ran: &Ran<'_>) -> Result<Option<String>, String> {
+    fn check(&self, ran: &CheckedRun<'_>) -> Result<Option<String>, String> {
         // Kconfig does not check the compiler's target; without this the kernel build would fail at its first file.
         if let Some(foreign) = foreign(ran) {
             return Err(foreign);
@@ -50,13 +50,13 @@ impl Check for Configured {
         repeats(ran.action, &config)
     }
 
-    fn explain(&self, ran: &Ran<'_>, log: &[String]) -> Option<String> {
+    fn explain(&self, ran: &CheckedRun<'_>, log: &[String]) -> Option<String> {
         foreign(ran).or_else(|| refused(ran.action, log)).or_else(|| lacks(ran, log))
     }
 }
 
 /// The message for a compiler that targets another arch.
-fn foreign(ran: &Ran<'_>) -> Option<String> {
+fn foreign(ran: &CheckedRun<'_>) -> Option<String> {
     // The spec's checks cover roots.
     if ran.action.root.is_some() {
         return None;
@@ -89,7 +89,7 @@ fn refused(action: &Action, log: &[String]) -> Option<String> {
 }
 
 /// The message for a target that the tree does not have.
-fn lacks(ran: &Ran<'_>, log: &[String]) -> Option<String> {
+fn lacks(ran: &CheckedRun<'_>, log: &[String]) -> Option<String> {
     let arch = ran.action.bindings.text_of("arch.kernel");
     let tree = tree(ran)?;
     let MissingTarget { wanted, nearest, all } =
@@ -118,7 +118,7 @@ fn list<'a>(action: &'a Action, hole: &str) -> &'a [String] {
 }
 
 /// Fails if required fixups are missing from the final `.config`.
-fn fixups(ran: &Ran<'_>, config: &KConfig<'_>) -> Result<(), String> {
+fn fixups(ran: &CheckedRun<'_>, config: &KConfig<'_>) -> Result<(), String> {
     let missed = unmet_settings(config, list(ran.action, REQUIRED).iter().map(String::as_str));
     if missed.is_empty() {
         return Ok(());
@@ -160,7 +160,7 @@ fn repeats(action: &Action, config: &KConfig<'_>) -> Result<Option<String>, Stri
             .to_owned());
     }
     let source = action.inputs.iter().find(|(_, input)| matches!(input, Input::Source { .. }));
-    let source = source.map_or(String::new(), |(name, _)| inside(name).display().to_string());
+    let source = source.map_or(String::new(), |(name, _)| sandbox_path(name).display().to_string());
     let of = BuildFacts { make: list(action, "toolchain.make"), source: &source };
     let found = unrepeatable(config, of);
     if found.is_empty() {
@@ -173,7 +173,7 @@ fn repeats(action: &Action, config: &KConfig<'_>) -> Result<Option<String>, Stri
 }
 
 /// The configured source tree.
-fn tree(ran: &Ran<'_>) -> Option<PathBuf> {
+fn tree(ran: &CheckedRun<'_>) -> Option<PathBuf> {
     let mut trees = ran.action.inputs.iter().filter(|(_, input)| matches!(input, Input::Source { .. }));
     trees.find_map(|(name, _)| (ran.source)(name))
 }

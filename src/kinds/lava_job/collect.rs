@@ -3,7 +3,7 @@
 use jiff::Zoned;
 
 use super::Booted;
-use crate::exec::{Job, Submitted};
+use crate::exec::{Job, JobOutcome};
 use crate::lab::lava::{
     Case, CaseResult, Job as RemoteJob, Judgement, Lava, LavaError, Results, Skip, SkippedCase, Verdict,
     judge,
@@ -82,7 +82,7 @@ impl JobResult<'_> {
     }
 
     /// The outcome with its outputs. `attempts`: earlier attempts without an outcome.
-    pub(super) fn submitted(mut self, attempts: &[Attempt]) -> Submitted {
+    pub(super) fn submitted(mut self, attempts: &[Attempt]) -> JobOutcome {
         self.record.attempts = attempts.to_vec();
         let mut message = self.message();
         if let Some(last) = attempts.last() {
@@ -93,7 +93,7 @@ impl JobResult<'_> {
         let outputs = [(RESULTS, results), (CONSOLE, self.log)];
         let declared = |(name, _): &(&str, Vec<u8>)| self.job.action.rule.rule.outputs.contains_key(*name);
         let outputs = outputs.into_iter().filter(declared).map(|(name, bytes)| (name.to_owned(), bytes));
-        Submitted { outcome: outcome(self.verdict), message, outputs: outputs.collect() }
+        JobOutcome { outcome: outcome(self.verdict), message, outputs: outputs.collect() }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::labs::{FailedAttempt, LabClient, Labs, NoLab, OnInterrupt, Slot, TICK};
 use super::no_result::NoResult;
 use super::{Booted, collect, definition};
-use crate::exec::{Job, Submitted};
+use crate::exec::{Job, JobOutcome};
 use crate::lab::lava::{Job as RemoteJob, JobId, Lava, LavaError, State, SubmitError};
 use crate::lab::record::Attempt;
 use crate::spec::model::Spec;
@@ -39,7 +39,7 @@ pub(super) struct LavaJob<'a> {
 
 impl LavaJob<'_> {
     /// Resumes a job that an earlier run submitted, or submits a new one, and collects its results.
-    pub(super) fn run(&self) -> Result<Submitted, NoResult> {
+    pub(super) fn run(&self) -> Result<JobOutcome, NoResult> {
         for mut submission in self.job.store.submissions_of(self.job.key)? {
             if let Some(submitted) = self.resume(&mut submission)? {
                 return Ok(submitted);
@@ -49,7 +49,7 @@ impl LavaJob<'_> {
     }
 
     /// The results of a job that an earlier run submitted. `None`: the job does not exist.
-    fn resume(&self, submission: &mut Submission) -> Result<Option<Submitted>, NoResult> {
+    fn resume(&self, submission: &mut Submission) -> Result<Option<JobOutcome>, NoResult> {
         let Some(lab) = self.labs.get(&submission.lab) else {
             // The lab was removed from the spec.
             self.job.store.give_up(submission)?;
@@ -70,7 +70,7 @@ impl LavaJob<'_> {
     }
 
     /// Submits the job to the best lab that accepts it.
-    fn submit(&self) -> Result<Submitted, NoResult> {
+    fn submit(&self) -> Result<JobOutcome, NoResult> {
         let mut refused: Vec<(String, String)> = Vec::new();
         loop {
             let slot = match self.labs.reserve(self.booted.board, self.job.key, &refused, self.job.cancelled)
@@ -164,7 +164,7 @@ impl LavaJob<'_> {
         slot: &Slot<'_>,
         lava: &Lava,
         submission: &mut Submission,
-    ) -> Result<Submitted, NoResult> {
+    ) -> Result<JobOutcome, NoResult> {
         let id = JobId(submission.job.expect("the submission has a job"));
         let finished = self.wait_until_finished(slot.lab, lava, id, submission)?;
         let device = finished.device.clone();

@@ -16,7 +16,7 @@ mod no_result;
 use std::collections::HashSet;
 use std::path::Path;
 
-use crate::exec::{Job, Submit, Submitted};
+use crate::exec::{Job, JobOutcome, Submit};
 use crate::graph::Action;
 use crate::plan::{Inputs, PlanError, Projected};
 use crate::spec::model::{Board, Spec, Test};
@@ -60,7 +60,7 @@ pub(super) struct Lava<'a> {
 }
 
 impl Submit for Lava<'_> {
-    fn submit(&self, job: &Job<'_>) -> Submitted {
+    fn submit(&self, job: &Job<'_>) -> JobOutcome {
         match (self.labs, Booted::of(self.spec, job.action)) {
             (Some(labs), Some(booted)) => {
                 LavaJob { spec: self.spec, labs, job, booted }.run().unwrap_or_else(NoResult::into)

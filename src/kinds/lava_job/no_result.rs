@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::labs::NoLab;
-use crate::exec::{JobInput, Submitted};
+use crate::exec::{JobInputError, JobOutcome};
 use crate::store::{Outcome, StoreError};
 
 /// Why a job has no results, with a message.
@@ -23,7 +23,7 @@ impl NoResult {
     }
 }
 
-impl From<NoResult> for Submitted {
+impl From<NoResult> for JobOutcome {
     fn from(no_result: NoResult) -> Self {
         match no_result {
             NoResult::Infra(message) => Self::nothing(Outcome::Infra, message),
@@ -39,8 +39,8 @@ impl From<StoreError> for NoResult {
     }
 }
 
-impl From<JobInput> for NoResult {
-    fn from(error: JobInput) -> Self {
+impl From<JobInputError> for NoResult {
+    fn from(error: JobInputError) -> Self {
         Self::infra(error)
     }
 }

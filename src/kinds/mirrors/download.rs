@@ -4,13 +4,13 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use crate::exec::{Made, Making};
+use crate::exec::{BuiltinResult, BuiltinRun};
 use crate::gentoo::download::DownloadError;
 use crate::gentoo::fetch::{self, FetchError, Progress};
 
 /// Reports the progress of downloading `what` to `to`, and stops it when the run is cancelled. `size`: in bytes, if known.
 pub(in crate::kinds) fn progress<'m>(
-    making: &'m Making<'_>,
+    making: &'m BuiltinRun<'_>,
     what: &'m str,
     to: &Path,
     size: Option<u64>,
@@ -21,7 +21,7 @@ pub(in crate::kinds) fn progress<'m>(
     } else {
         (size.unwrap_or(0), fetch::bytes_on_disk(to).min(size.unwrap_or(u64::MAX)))
     };
-    let meter = making.fetching(size);
+    let meter = making.begin_transfer(size);
     meter.is_here(here);
     let mut mirror = String::new();
     move |progress| {
@@ -40,17 +40,17 @@ pub(in crate::kinds) fn progress<'m>(
 }
 
 /// The result of a node whose download failed.
-pub(in crate::kinds) fn failure(error: &DownloadError, making: &Making<'_>) -> Made {
+pub(in crate::kinds) fn failure(error: &DownloadError, making: &BuiltinRun<'_>) -> BuiltinResult {
     match error {
-        _ if making.is_cancelled() => Made::CANCELLED,
+        _ if making.is_cancelled() => BuiltinResult::CANCELLED,
         DownloadError::Fetch { source: FetchError::Mirrors { .. }, .. } => {
-            Made::infra(format!("{error}; another mirror in `gentoo` may have it"))
+            BuiltinResult::infra(format!("{error}; another mirror in `gentoo` may have it"))
         }
         DownloadError::Fetch { source: FetchError::Local { source, .. }, .. }
             if source.kind() == io::ErrorKind::StorageFull =>
         {
-            Made::infra(format!("{error}; make room there, and run it again"))
+            BuiltinResult::infra(format!("{error}; make room there, and run it again"))
         }
-        DownloadError::Fetch { .. } | DownloadError::Signature { .. } => Made::infra(error),
+        DownloadError::Fetch { .. } | DownloadError::Signature { .. } => BuiltinResult::infra(error),
     }
 }

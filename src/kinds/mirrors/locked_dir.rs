@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::exec::{Made, Making};
+use crate::exec::{BuiltinResult, BuiltinRun};
 
 /// The interval between two attempts to take the lock.
 const TICK: Duration = Duration::from_millis(100);
@@ -21,8 +21,8 @@ pub(in crate::kinds) struct LockedDir {
 
 impl LockedDir {
     /// Creates the directory if necessary, and waits for its lock.
-    pub(in crate::kinds) fn take(dir: &Path, making: &Making<'_>) -> Result<Self, Made> {
-        let failed = |source: io::Error| Made::infra(format!("{}: {source}", dir.display()));
+    pub(in crate::kinds) fn take(dir: &Path, making: &BuiltinRun<'_>) -> Result<Self, BuiltinResult> {
+        let failed = |source: io::Error| BuiltinResult::infra(format!("{}: {source}", dir.display()));
         fs::create_dir_all(dir).map_err(failed)?;
         let lock = File::options().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK));
         let lock = lock.map_err(failed)?;
@@ -30,7 +30,9 @@ impl LockedDir {
         loop {
             match lock.try_lock() {
                 Ok(()) => return Ok(Self { dir: dir.to_owned(), _lock: lock }),
-                Err(TryLockError::WouldBlock) if making.is_cancelled() => return Err(Made::CANCELLED),
+                Err(TryLockError::WouldBlock) if making.is_cancelled() => {
+                    return Err(BuiltinResult::CANCELLED);
+                }
                 Err(TryLockError::WouldBlock) => {
                     if !logged {
                         making.log(&format!("waiting for another run, which has {}", dir.display()));

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use crate::exec::{Made, Making};
+use crate::exec::{BuiltinResult, BuiltinRun};
 use crate::gentoo::download;
 use crate::gentoo::ebuilds::EbuildTree;
 use crate::kinds::mirrors::{self, LockedDir};
@@ -14,12 +14,16 @@ use crate::spec::model::Gentoo;
 const KEPT: usize = 4;
 
 /// Downloads a tree unless it is present. The returned image is a link of this run, as another run may replace the tree.
-pub(super) fn image(gentoo: &Gentoo, tree: &EbuildTree, making: &Making<'_>) -> Result<PathBuf, Made> {
+pub(super) fn image(
+    gentoo: &Gentoo,
+    tree: &EbuildTree,
+    making: &BuiltinRun<'_>,
+) -> Result<PathBuf, BuiltinResult> {
     let dir = making.home.join("gentoo/ebuilds");
-    let failed = |error| Made::infra(format!("{}: {error}", dir.display()));
+    let failed = |error| BuiltinResult::infra(format!("{}: {error}", dir.display()));
     let locked_dir = LockedDir::take(&dir, making)?;
     let to = dir.join(format!("gentoo-{}-{}.xz.sqfs", tree.day, &tree.sha512.to_string()[..16]));
-    let mirrors = mirrors::mirrors(gentoo).map_err(Made::infra)?;
+    let mirrors = mirrors::mirrors(gentoo).map_err(BuiltinResult::infra)?;
     let what = tree.path();
     let mut watch = mirrors::progress(making, &what, &to, None);
     download::ebuilds(&mirrors, tree, &to, &mut watch).map_err(|error| mirrors::failure(&error, making))?;

@@ -1,10 +1,14 @@
 //! The outcome of a failed emerge.
 
-use crate::exec::{Made, Making};
+use crate::exec::{BuiltinResult, BuiltinRun};
 use crate::gentoo::portage::{Failure, FailureKind};
 
 /// The result of a failed installation. `fetch_failed`: an earlier fetch was incomplete, which may be the cause.
-pub(super) fn install_failure(failure: &Failure, fetch_failed: bool, making: &Making<'_>) -> Made {
+pub(super) fn install_failure(
+    failure: &Failure,
+    fetch_failed: bool,
+    making: &BuiltinRun<'_>,
+) -> BuiltinResult {
     let package = failure.package.as_deref().unwrap_or("packages");
     let what = match &failure.kind {
         FailureKind::Phase { phase, why } => {
@@ -31,20 +35,24 @@ pub(super) fn install_failure(failure: &Failure, fetch_failed: bool, making: &Ma
     }
     match failure.kind {
         FailureKind::NoRoom | FailureKind::NotFetched { .. } | FailureKind::Tampered { .. } => {
-            Made::infra(message)
+            BuiltinResult::infra(message)
         }
         FailureKind::NoPackage { .. } | FailureKind::NoProfile | FailureKind::Signature => {
-            Made::failed(message)
+            BuiltinResult::failed(message)
         }
-        _ if fetch_failed => Made::infra(format!("{message}; before, not all of it could be fetched")),
-        FailureKind::Phase { .. } | FailureKind::Other => Made::failed(message),
+        _ if fetch_failed => {
+            BuiltinResult::infra(format!("{message}; before, not all of it could be fetched"))
+        }
+        FailureKind::Phase { .. } | FailureKind::Other => BuiltinResult::failed(message),
     }
 }
 
 /// The result of a failed fetch, if the installation can't succeed either.
-pub(super) fn fetch_failure(said: &str) -> Option<Made> {
+pub(super) fn fetch_failure(said: &str) -> Option<BuiltinResult> {
     match Failure::read(said).kind {
-        FailureKind::NoRoom => Some(Made::infra("there was no room for what was fetched; make some")),
+        FailureKind::NoRoom => {
+            Some(BuiltinResult::infra("there was no room for what was fetched; make some"))
+        }
         _ => None,
     }
 }

@@ -21,7 +21,7 @@ use std::time::SystemTime;
 
 use super::mirrors::{LockedDir, ProjectLock, keyring, not_locked};
 use crate::exec::sandbox::{Access, Images, Mount, Root, RunAs, SandboxSpec, Shown, Step, Writable};
-use crate::exec::{Made, Make, Making, StepsEnd};
+use crate::exec::{BuiltinAction, BuiltinResult, BuiltinRun, StepsEnd};
 use crate::gentoo::ebuilds::EbuildTree;
 use crate::gentoo::image::packer;
 use crate::gentoo::portage::{
@@ -83,18 +83,18 @@ impl Packages<'_> {
     }
 }
 
-impl Make for Packages<'_> {
-    fn make(&self, making: &Making<'_>) -> Made {
+impl BuiltinAction for Packages<'_> {
+    fn run(&self, making: &BuiltinRun<'_>) -> BuiltinResult {
         let root = self.root(making.action);
         let tree = match self.tree(making.action) {
             Ok(tree) => tree,
-            Err(message) => return Made::infra(message),
+            Err(message) => return BuiltinResult::infra(message),
         };
         let run = match Run::new(self.spec, &self.lock, root, tree, making) {
             Ok(run) => run,
             Err(made) => return made,
         };
-        let made = run.image().map_or_else(|made| made, Made::passed);
+        let made = run.image().map_or_else(|made| made, BuiltinResult::passed);
         run.clear();
         made
     }
@@ -105,7 +105,7 @@ struct Run<'a> {
     spec: &'a Spec,
     lock: &'a ProjectLock<'a>,
     root: &'a RootSpec,
-    making: &'a Making<'a>,
+    making: &'a BuiltinRun<'a>,
     install: Install,
     base: PathBuf,
     /// An image of the ebuild tree, unless the root's own is used.
@@ -122,8 +122,8 @@ impl<'a> Run<'a> {
         lock: &'a ProjectLock<'a>,
         root: &'a RootSpec,
         tree: Option<(&Gentoo, &EbuildTree)>,
-        making: &'a Making<'a>,
-    ) -> Result<Self, Made> {
+        making: &'a BuiltinRun<'a>,
+    ) -> Result<Self, BuiltinResult> {
         let texts = |list: &[crate::spec::diagnostic::Spanned<String>]| {
             list.iter().map(|text| text.value.clone()).collect::<Vec<_>>()
         };
@@ -143,18 +143,19 @@ impl<'a> Run<'a> {
         let base = making.input(BASE)?;
         let run = Self { spec, lock, root, making, install, base, ebuilds, written, step_out: dir("told") };
         for dir in [&run.written.work, &run.step_out] {
-            fs::create_dir(dir).map_err(|error| Made::infra(format!("{}: {error}", dir.display())))?;
+            fs::create_dir(dir)
+                .map_err(|error| BuiltinResult::infra(format!("{}: {error}", dir.display())))?;
         }
         Ok(run)
     }
 
     /// Makes the outputs. Returns a note for the user.
-    fn image(&self) -> Result<Option<String>, Made> {
+    fn image(&self) -> Result<Option<String>, BuiltinResult> {
         self.account()?;
         let refused = self.packages()?;
-        let about = toolchain_info::read(&self.step_out).map_err(Made::failed)?;
+        let about = toolchain_info::read(&self.step_out).map_err(BuiltinResult::failed)?;
         let to = self.making.out(ABOUT)?;
-        fs::write(&to, about).map_err(|error| Made::infra(format!("{}: {error}", to.display())))?;
+        fs::write(&to, about).map_err(|error| BuiltinResult::infra(format!("{}: {error}", to.display())))?;
         self.pack()?;
         Ok(match refused {
             0 => None,
@@ -167,33 +168,36 @@ impl<'a> Run<'a> {
 
     /// Adds the account to the overlay. The files that it changes are extracted from the image, so that no program of the root
     /// has to run.
-    fn account(&self) -> Result<(), Made> {
+    fn account(&self) -> Result<(), BuiltinResult> {
         let Self { written, base, .. } = self;
         let mut command = Command::new("unsquashfs");
         command.args(["-quiet", "-no-progress", "-processors", "1", "-d"]).arg(&written.upper).arg(base);
         let output = command.args(["etc/passwd", "etc/group", "etc/shadow", "home"]).output();
         let output = output.map_err(|error| {
-            Made::infra(format!("unsquashfs can't be run: {error}; install squashfs-tools"))
+            BuiltinResult::infra(format!("unsquashfs can't be run: {error}; install squashfs-tools"))
         })?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(Made::infra(format!("the stage3's image can't be read: {}", said.trim())));
+            return Err(BuiltinResult::infra(format!("the stage3's image can't be read: {}", said.trim())));
         }
-        self.install.account.make(&written.upper).map_err(Made::failed)
+        self.install.account.make(&written.upper).map_err(BuiltinResult::failed)
     }
 
     /// Installs the packages. Returns how many cached binary packages were refused.
-    fn packages(&self) -> Result<usize, Made> {
+    fn packages(&self) -> Result<usize, BuiltinResult> {
         let stage3 = self.root.stage3.value.name();
         let signed = if self.install.keep { "" } else { ".signed" };
         let dir = self.making.home.join("gentoo/packages").join(format!("{stage3}{signed}"));
         let _held = LockedDir::take(&dir, self.making)?;
-        let date = &self.lock.stage3(&self.root.stage3.value).map_err(Made::infra)?.date;
-        let cache = PackageCache::open(&dir, date).map_err(Made::infra)?;
+        let date = &self.lock.stage3(&self.root.stage3.value).map_err(BuiltinResult::infra)?.date;
+        let cache = PackageCache::open(&dir, date).map_err(BuiltinResult::infra)?;
         let keys = self.root.packages_signed_by.as_ref();
-        let keys = keys.map(|signers| keyring(&self.spec.root, signers)).transpose().map_err(Made::infra)?;
-        let check = || -> Result<usize, Made> {
-            let rejected = cache.check(keys.as_ref(), SystemTime::now()).map_err(Made::infra)?;
+        let keys = keys
+            .map(|signers| keyring(&self.spec.root, signers))
+            .transpose()
+            .map_err(BuiltinResult::infra)?;
+        let check = || -> Result<usize, BuiltinResult> {
+            let rejected = cache.check(keys.as_ref(), SystemTime::now()).map_err(BuiltinResult::infra)?;
             for refused in &rejected {
                 self.making.log(&format!("not used: {refused}"));
             }
@@ -209,10 +213,10 @@ impl<'a> Run<'a> {
             // Fetched packages are verified as well.
             refused += check()?;
         }
-        let mut steps = self.install.steps().map_err(Made::failed)?.to_vec();
+        let mut steps = self.install.steps().map_err(BuiltinResult::failed)?.to_vec();
         steps.push(toolchain_info::step(OUT));
         loop {
-            match self.making.run(self.in_root(&steps, &cache, false))? {
+            match self.making.run_steps(self.in_root(&steps, &cache, false))? {
                 StepsEnd::Passed => break,
                 StepsEnd::Failed { step: 1, said, .. } => {
                     let failure = Failure::read(&said);
@@ -226,14 +230,14 @@ impl<'a> Run<'a> {
                 }
                 StepsEnd::Failed { step, code, said } => {
                     let last = said.trim_end().lines().last().unwrap_or_default();
-                    return Err(Made::failed(format!(
+                    return Err(BuiltinResult::failed(format!(
                         "{} in the root exited with {code}: {last}",
                         steps[step][0]
                     )));
                 }
             }
         }
-        let gone = cache.bound().map_err(Made::infra)?;
+        let gone = cache.bound().map_err(BuiltinResult::infra)?;
         if gone > 0 {
             self.making.log(&format!("{gone} packages that were not used for longest are gone"));
         }
@@ -241,9 +245,9 @@ impl<'a> Run<'a> {
     }
 
     /// Fetches binary packages and sources. Returns whether anything could not be fetched.
-    fn fetch(&self, cache: &PackageCache) -> Result<bool, Made> {
-        let steps = [self.install.fetch().map_err(Made::failed)?];
-        match self.making.run(self.in_root(&steps, cache, true))? {
+    fn fetch(&self, cache: &PackageCache) -> Result<bool, BuiltinResult> {
+        let steps = [self.install.fetch().map_err(BuiltinResult::failed)?];
+        match self.making.run_steps(self.in_root(&steps, cache, true))? {
             StepsEnd::Passed => Ok(false),
             StepsEnd::Failed { said, .. } => {
                 if let Some(made) = emerge_failure::fetch_failure(&said) {
@@ -291,23 +295,24 @@ impl<'a> Run<'a> {
     }
 
     /// Packs the overlay as an image. Runs in a sandbox, as other users may own the files.
-    fn pack(&self) -> Result<(), Made> {
+    fn pack(&self) -> Result<(), BuiltinResult> {
         let to = self.making.out(IMAGE)?;
         let (Some(dir), Some(name)) = (to.parent(), to.file_name()) else {
             unreachable!("an output is a file in a directory")
         };
-        fs::create_dir_all(dir).map_err(|error| Made::infra(format!("{}: {error}", dir.display())))?;
+        fs::create_dir_all(dir)
+            .map_err(|error| BuiltinResult::infra(format!("{}: {error}", dir.display())))?;
         let mut argv = packer(Path::new(UPPER), &Path::new(OUT).join(name), self.making.cores);
         // The directory itself belongs to the user who runs kiln.
         argv.extend(["-root-uid", "0", "-root-gid", "0"].map(OsString::from));
         let mounts =
             vec![mount(&self.written.upper, UPPER, Access::ReadOnly), mount(dir, OUT, Access::ReadWrite)];
-        match self.making.run(self.on_host(argv, mounts)?)? {
+        match self.making.run_steps(self.on_host(argv, mounts)?)? {
             StepsEnd::Passed => Ok(()),
             StepsEnd::Failed { said, .. } => {
                 let said = said.trim().lines().collect::<Vec<_>>().join("; ");
                 let room = if said.contains("No space left") { "; make room in the cache" } else { "" };
-                Err(Made::infra(format!("packing the packages failed: {said}{room}")))
+                Err(BuiltinResult::infra(format!("packing the packages failed: {said}{room}")))
             }
         }
     }
@@ -320,12 +325,12 @@ impl<'a> Run<'a> {
         let argv = ["rm", "-rf", "/kiln/scratch/upper", "/kiln/scratch/work"].map(OsString::from);
         let mounts = vec![mount(self.making.scratch, "/kiln/scratch", Access::ReadWrite)];
         if let Ok(spec) = self.on_host(argv.into(), mounts) {
-            self.making.tidy(&spec);
+            self.making.clean_up(&spec);
         }
     }
 
     /// A sandbox with a host program, run as the user that installs packages.
-    fn on_host(&self, argv: Vec<OsString>, mounts: Vec<Mount>) -> Result<SandboxSpec, Made> {
+    fn on_host(&self, argv: Vec<OsString>, mounts: Vec<Mount>) -> Result<SandboxSpec, BuiltinResult> {
         let env = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C")];
         let program = argv.first().map(|program| program.to_string_lossy()).unwrap_or_default();
         Ok(SandboxSpec {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::exec::sandbox::End;
-use crate::exec::{Pace, Watched, Watcher};
+use crate::exec::{StarvationMonitor, WatchResult, Watcher};
 use crate::graph::{Action, Value};
 use crate::lab::console::{Console, ConsoleVerdict, watch};
 use crate::lab::qemu;
@@ -53,29 +53,29 @@ impl Watcher for Boot {
         action: &Action,
         output: &mut PipeReader,
         log: &mut File,
-        pace: &mut Pace,
+        pace: &mut StarvationMonitor,
         before: Option<&str>,
-    ) -> io::Result<Watched> {
+    ) -> io::Result<WatchResult> {
         let limit = text(action, "test.time_limit").parse().map_or(TIME_LIMIT, Duration::from_secs);
         let mut console = Console::new(text(action, "test.marker"), limit, Instant::now());
-        let verdict = watch(output, &mut console, log, &mut || pace.look())?;
+        let verdict = watch(output, &mut console, log, &mut || pace.sample())?;
         let ended = matches!(verdict, ConsoleVerdict::Ended { .. });
         let (outcome, message, hint) =
             Judge { pace, limit, clocks: console.clocks(), before }.judge(&verdict);
         let mut seen = Vec::new();
         log.seek(SeekFrom::Start(0))?;
         log.read_to_end(&mut seen)?;
-        Ok(Watched { outcome, message, outputs: vec![(CONSOLE.to_owned(), seen)], ended, hint })
+        Ok(WatchResult { outcome, message, outputs: vec![(CONSOLE.to_owned(), seen)], ended, hint })
     }
 
     fn ended(
         &self,
         action: &Action,
         inside: &dyn Fn(&str) -> PathBuf,
-        watched: Watched,
+        watched: WatchResult,
         end: Option<End>,
         errors: &str,
-    ) -> Watched {
+    ) -> WatchResult {
         let how = match end {
             Some(End::StepExited { code, .. }) => format!("exited with {code}"),
             Some(End::StepSignaled { signal, .. }) => format!("was killed by signal {signal}"),
@@ -91,13 +91,13 @@ impl Watcher for Boot {
             "{program} {how}{words}\n  it was run as: {}\n  see `qemu` of board {board} in graph.ron",
             command.join(" ")
         );
-        Watched { outcome: Outcome::Infra, message, ..watched }
+        WatchResult { outcome: Outcome::Infra, message, ..watched }
     }
 }
 
 /// What a boot is judged by, besides its console.
 struct Judge<'a> {
-    pace: &'a Pace,
+    pace: &'a StarvationMonitor,
     limit: Duration,
     /// How long the kernel printed, by its own clock and by the host's.
     clocks: Option<(Duration, Duration)>,
@@ -155,12 +155,12 @@ impl Judge<'_> {
         let while_silent = began_silence.map(|since| self.pace.starved_since(since));
         let all = self.pace.starved();
         let most = |starved: Duration, of: Duration| starved * STARVED_SHARE >= of;
-        let short = most(all, self.pace.watched())
+        let short = most(all, self.pace.observed())
             || while_silent
                 .zip(silent)
                 .is_some_and(|(starved, silent)| !silent.is_zero() && most(starved, silent));
         if short {
-            let (all, watched) = (rounded(all), rounded(self.pace.watched()));
+            let (all, watched) = (rounded(all), rounded(self.pace.observed()));
             return Some(format!(
                 "the machine was kept from running for {all} of {watched}, so this host is too busy"
             ));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::mirrors::{self, LockedDir, ProjectLock, keyring, not_locked};
-use crate::exec::{Made, Make, Making};
+use crate::exec::{BuiltinAction, BuiltinResult, BuiltinRun};
 use crate::gentoo::download;
 use crate::gentoo::image::{FromTarError, ImageWriter, Limits};
 use crate::gentoo::lock::LockedStage3;
@@ -44,18 +44,21 @@ impl Stage3s<'_> {
         Ok((stage3, locked))
     }
 
-    fn image(&self, making: &Making<'_>) -> Result<(), Made> {
-        let (stage3, locked) = self.locked(making.action).map_err(Made::infra)?;
+    fn image(&self, making: &BuiltinRun<'_>) -> Result<(), BuiltinResult> {
+        let (stage3, locked) = self.locked(making.action).map_err(BuiltinResult::infra)?;
         let dir = making.home.join("gentoo/stage3").join(stage3.name());
         let held = LockedDir::take(&dir, making)?;
         let name = format!("{}-{}.tar.xz", locked.date, &locked.digests.blake2b()[..16]);
-        held.remove_except(&name).map_err(|error| Made::infra(format!("{}: {error}", dir.display())))?;
+        held.remove_except(&name)
+            .map_err(|error| BuiltinResult::infra(format!("{}: {error}", dir.display())))?;
         let tarball = dir.join(name);
         let image = self.download(&stage3, locked, &tarball, making)?;
         let contents = image.finish().map_err(|error| match error {
             // The archive has the signed digests: another download would fail alike.
-            FromTarError::Archive(error) => Made::failed(format!("the tarball of {stage3}: {error}")),
-            FromTarError::Image(error) => Made::infra(error),
+            FromTarError::Archive(error) => {
+                BuiltinResult::failed(format!("the tarball of {stage3}: {error}"))
+            }
+            FromTarError::Image(error) => BuiltinResult::infra(error),
         })?;
         making.log(&format!("{} entries, {} bytes", contents.entries, contents.bytes));
         // The image replaces it.
@@ -70,14 +73,14 @@ impl Stage3s<'_> {
         stage3: &Stage3,
         locked: &LockedStage3,
         to: &Path,
-        making: &Making<'_>,
-    ) -> Result<ImageWriter, Made> {
+        making: &BuiltinRun<'_>,
+    ) -> Result<ImageWriter, BuiltinResult> {
         let Some(gentoo) = &self.spec.project.gentoo else {
             unreachable!("a root is of a project that says where stage3s come from")
         };
         let gentoo = &gentoo.value;
-        let keys = keyring(&self.spec.root, &gentoo.signed_by).map_err(Made::infra)?;
-        let mirrors = mirrors::mirrors(gentoo).map_err(Made::infra)?;
+        let keys = keyring(&self.spec.root, &gentoo.signed_by).map_err(BuiltinResult::infra)?;
+        let mirrors = mirrors::mirrors(gentoo).map_err(BuiltinResult::infra)?;
         let path = locked.path(stage3);
         let mut watch = mirrors::progress(making, &path, to, Some(locked.size));
         let image = making.out(IMAGE)?;
@@ -89,8 +92,8 @@ impl Stage3s<'_> {
     }
 }
 
-impl Make for Stage3s<'_> {
-    fn make(&self, making: &Making<'_>) -> Made {
-        self.image(making).map_or_else(|made| made, |()| Made::passed(None))
+impl BuiltinAction for Stage3s<'_> {
+    fn run(&self, making: &BuiltinRun<'_>) -> BuiltinResult {
+        self.image(making).map_or_else(|made| made, |()| BuiltinResult::passed(None))
     }
 }

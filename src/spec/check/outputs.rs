@@ -13,7 +13,7 @@ impl Output {
     fn exported_name<'a>(&'a self, key: &'a str) -> Option<&'a str> {
         match (&self.name, &self.shape) {
             (Some(name), _) => name.value.literal(),
-            (None, OutputShape::File(path) | OutputShape::Told(_, path)) => {
+            (None, OutputShape::File(path) | OutputShape::Report(_, path)) => {
                 path.value.literal()?.rsplit('/').next()
             }
             (None, _) => Some(key),

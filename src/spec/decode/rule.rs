@@ -9,8 +9,8 @@ use super::{Context, Decode, Fields};
 use crate::spec::diagnostic::{Diagnostic, Spanned};
 use crate::spec::model::{
     Discover, Discoverer, HostRef, Incremental, Input, Kind, OutcomePolicy, Output, OutputRef, OutputShape,
-    Param, ParamType, ParamValue, Resources, Rule, SandboxRoot, SandboxSettings, SystemCalls, Template, Told,
-    Tool,
+    Param, ParamType, ParamValue, Resources, Rule, RunReport, SandboxRoot, SandboxSettings, SystemCalls,
+    Template, Tool,
 };
 use crate::spec::syntax::{Node, NodeKind};
 
@@ -316,9 +316,9 @@ impl Decode for Output {
             "File" => OutputShape::File,
             "Tree" => OutputShape::Tree,
             "Glob" => OutputShape::Glob,
-            "Log" => |path| OutputShape::Told(Told::Log, path),
-            "Messages" => |path| OutputShape::Told(Told::Messages, path),
-            "Metadata" => |path| OutputShape::Told(Told::Metadata, path),
+            "Log" => |path| OutputShape::Report(RunReport::Log, path),
+            "Messages" => |path| OutputShape::Report(RunReport::Messages, path),
+            "Metadata" => |path| OutputShape::Report(RunReport::Metadata, path),
             _ => return context.unknown_variant(name.span, name.text, &SHAPES),
         };
         if let NodeKind::Tuple { items, .. } = &node.kind {

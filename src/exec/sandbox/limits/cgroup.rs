@@ -1,7 +1,7 @@
-//! Control groups: one for each sandbox, below one for each kiln.
+//! Control groups: one for each sandbox, below one for each kiln process.
 //!
-//! A kiln's group is `kiln.PID.N` beside or below the group that kiln is in. It is locked as long as its kiln lives, so
-//! whoever can lock it may remove it: the next kiln does that for one that was killed.
+//! The group of a process is `kiln.PID.N`, beside or below the group that the process is in. It is locked as long as the process
+//! lives: the next kiln process removes groups that it can lock.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -16,7 +16,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{AccessFlags, access};
 
-use super::table::{Kind, place};
+use super::table::{Hierarchy, place};
 use super::{Exceeded, Grouped, Limits, Means};
 
 const PREFIX: &str = "kiln.";
@@ -25,10 +25,10 @@ const PREFIX: &str = "kiln.";
 const CONTROLLERS: [&str; 2] = ["memory", "pids"];
 const ENABLE: &str = "+memory +pids";
 
-/// How many names are tried for a kiln's group.
+/// How many names are tried for the group of a process.
 const TRIES: u32 = 1000;
 
-/// The groups of this kiln: one of version 2, or one for each controller of version 1 that there is, or none.
+/// The groups of this process: one of version 2, or one for each available controller of version 1, or none.
 #[derive(Debug)]
 pub(in super::super) struct Cgroups {
     parents: Vec<Parent>,
@@ -37,23 +37,23 @@ pub(in super::super) struct Cgroups {
 
 #[derive(Debug)]
 struct Parent {
-    kind: Kind,
+    kind: Hierarchy,
     dir: PathBuf,
     _lock: Flock<File>,
 }
 
 impl Cgroups {
-    /// Makes this kiln's groups, where it may.
+    /// Makes the groups of this process, where it may.
     pub(in super::super) fn find() -> Self {
-        let unified = place(Kind::Unified).ok().flatten().and_then(|place| {
+        let unified = place(Hierarchy::Unified).ok().flatten().and_then(|place| {
             let above = place.own.ancestors().take_while(|dir| dir.starts_with(&place.top));
             above
                 .filter(|dir| is_delegated(dir, *dir == place.top))
-                .find_map(|dir| Parent::new(Kind::Unified, dir))
+                .find_map(|dir| Parent::new(Hierarchy::Unified, dir))
         });
         let parents = match unified {
             Some(parent) => vec![parent],
-            None => [Kind::Memory, Kind::Processes]
+            None => [Hierarchy::Memory, Hierarchy::Processes]
                 .into_iter()
                 .filter_map(|kind| Parent::new(kind, &place(kind).ok()??.own))
                 .collect(),
@@ -61,17 +61,17 @@ impl Cgroups {
         Self { parents, next: AtomicU64::new(0) }
     }
 
-    /// By what memory and processes are limited.
+    /// What enforces the limits of memory and of processes.
     pub(super) fn means(&self) -> (Means, Means) {
         let means = |kind| {
             let mut kinds = self.parents.iter().map(|parent| parent.kind);
-            match kinds.find(|found| *found == Kind::Unified || *found == kind) {
-                Some(Kind::Unified) => Means::Cgroup2,
+            match kinds.find(|found| *found == Hierarchy::Unified || *found == kind) {
+                Some(Hierarchy::Unified) => Means::Cgroup2,
                 Some(_) => Means::Cgroup1,
                 None => Means::Rlimit,
             }
         };
-        (means(Kind::Memory), means(Kind::Processes))
+        (means(Hierarchy::Memory), means(Hierarchy::Processes))
     }
 
     /// Makes the groups of a sandbox.
@@ -86,7 +86,7 @@ impl Cgroups {
         for part in &group.parts {
             part.limit(limits)?;
         }
-        if let Some(memory) = group.parts.iter().find(|part| part.kind == Kind::Memory) {
+        if let Some(memory) = group.parts.iter().find(|part| part.kind == Hierarchy::Memory) {
             group.out_of_memory = Some(memory.watch()?);
         }
         Ok(group)
@@ -99,7 +99,7 @@ fn is_delegated(dir: &Path, is_top: bool) -> bool {
         let text = fs::read_to_string(dir.join("cgroup.subtree_control")).unwrap_or_default();
         CONTROLLERS.iter().all(|wanted| text.split_whitespace().any(|found| found == *wanted))
     };
-    // The top alone may have controllers for others and processes of its own.
+    // Only the root group may have both controllers for children and processes.
     if is_top && !enabled() {
         let _ = fs::write(dir.join("cgroup.subtree_control"), ENABLE);
     }
@@ -107,7 +107,7 @@ fn is_delegated(dir: &Path, is_top: bool) -> bool {
 }
 
 impl Parent {
-    fn new(kind: Kind, dir: &Path) -> Option<Self> {
+    fn new(kind: Hierarchy, dir: &Path) -> Option<Self> {
         sweep(dir);
         let pid = process::id();
         for number in 0..TRIES {
@@ -116,10 +116,10 @@ impl Parent {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 result => result.ok()?,
             }
-            // Another kiln may have taken it for one that is left over, and have removed it.
+            // Another kiln process may have removed it, taking it for a leftover.
             let Some(lock) = locked(&own) else { continue };
             let parent = Self { kind, dir: own, _lock: lock };
-            if kind == Kind::Unified {
+            if kind == Hierarchy::Unified {
                 fs::write(parent.dir.join("cgroup.subtree_control"), ENABLE).ok()?;
             }
             return Some(parent);
@@ -134,7 +134,7 @@ impl Drop for Parent {
     }
 }
 
-/// Removes the groups of kilns that are gone.
+/// Removes the groups of kiln processes that have ended.
 fn sweep(dir: &Path) {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let left = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
@@ -145,7 +145,7 @@ fn sweep(dir: &Path) {
     }
 }
 
-/// Removes a group and those in it. What still has processes stays, for the next sweep.
+/// Removes a group and its children. A group with processes stays until the next time.
 fn remove(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -155,14 +155,14 @@ fn remove(dir: &Path) {
     let _ = fs::remove_dir(dir);
 }
 
-/// Locks a directory that is still there.
+/// Locks a directory, if it still exists.
 fn locked(dir: &Path) -> Option<Flock<File>> {
     let lock = Flock::lock(File::open(dir).ok()?, FlockArg::LockExclusiveNonblock).ok()?;
     let (held, there) = (lock.metadata().ok()?, fs::metadata(dir).ok()?);
     ((held.dev(), held.ino()) == (there.dev(), there.ino())).then_some(lock)
 }
 
-/// The groups of one sandbox, as init joins them.
+/// The groups of one sandbox, for init to join.
 #[derive(Debug)]
 pub(in super::super) struct Groups(Vec<File>);
 
@@ -171,28 +171,28 @@ impl Groups {
         Self(entrances.into_iter().map(File::from).collect())
     }
 
-    /// Moves this process into them, and all that it will start.
+    /// Moves this process, and all that it will start, into the groups.
     pub(in super::super) fn enter(mut self) -> io::Result<()> {
         self.0.iter_mut().try_for_each(|entrance| entrance.write_all(b"0"))
     }
 }
 
-/// The groups of one sandbox. Dropping it removes them; by then its processes have to be gone.
+/// The groups of one sandbox. Dropping it removes them; their processes have to be gone by then.
 #[derive(Debug)]
 pub(in super::super) struct Group {
     parts: Vec<Part>,
-    /// Counts how often the limit of memory was reached (version 1).
+    /// Counts how often the memory limit was reached (version 1).
     out_of_memory: Option<EventFd>,
 }
 
 #[derive(Debug)]
 struct Part {
-    kind: Kind,
+    kind: Hierarchy,
     dir: PathBuf,
 }
 
 impl Group {
-    /// What a process writes `0` to, to join. Who may be in the group is decided by who opened these.
+    /// Files to which a process writes `0` to join. Whoever opened them decides who may join.
     pub(in super::super) fn entrances(&self) -> io::Result<Vec<OwnedFd>> {
         let open = |part: &Part| {
             let path = part.dir.join("cgroup.procs");
@@ -202,14 +202,14 @@ impl Group {
     }
 
     pub(in super::super) fn grouped(&self) -> Grouped {
-        let has = |kind| self.parts.iter().any(|part| part.kind == Kind::Unified || part.kind == kind);
-        Grouped { memory: has(Kind::Memory), processes: has(Kind::Processes) }
+        let has = |kind| self.parts.iter().any(|part| part.kind == Hierarchy::Unified || part.kind == kind);
+        Grouped { memory: has(Hierarchy::Memory), processes: has(Hierarchy::Processes) }
     }
 
-    /// What the processes in it ran into.
+    /// The limits that the processes exceeded.
     pub(in super::super) fn exceeded(&self) -> Option<Exceeded> {
         self.parts.iter().find_map(|part| match part.kind {
-            Kind::Unified => {
+            Hierarchy::Unified => {
                 if part.event("memory.events.local", "oom") > 0 {
                     Some(Exceeded::Memory)
                 } else if part.event("pids.events", "max") > 0 {
@@ -218,12 +218,12 @@ impl Group {
                     (part.event("memory.events", "oom_kill") > 0).then_some(Exceeded::MachineMemory)
                 }
             }
-            Kind::Memory if part.event("memory.oom_control", "oom_kill") == 0 => None,
-            Kind::Memory => {
+            Hierarchy::Memory if part.event("memory.oom_control", "oom_kill") == 0 => None,
+            Hierarchy::Memory => {
                 let own = self.out_of_memory.as_ref().is_some_and(|events| events.read().is_ok());
                 Some(if own { Exceeded::Memory } else { Exceeded::MachineMemory })
             }
-            Kind::Processes => (part.event("pids.events", "max") > 0).then_some(Exceeded::Processes),
+            Hierarchy::Processes => (part.event("pids.events", "max") > 0).then_some(Exceeded::Processes),
         })
     }
 }
@@ -231,7 +231,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         for part in &self.parts {
-            // What can't go now goes with the kiln's group, or by the next kiln.
+            // What can't be removed now is removed with the group of this process, or by the next one.
             let _ = fs::remove_dir(&part.dir);
         }
     }
@@ -242,25 +242,25 @@ impl Part {
         let memory = limits.memory.map(|bytes| bytes.to_string());
         let processes = limits.processes.map(|count| count.to_string());
         let (memory_file, swap_file) = match self.kind {
-            Kind::Unified => ("memory.max", Some(("memory.swap.max", "0".to_owned()))),
+            Hierarchy::Unified => ("memory.max", Some(("memory.swap.max", "0".to_owned()))),
             // Memory and swap together.
-            Kind::Memory => {
+            Hierarchy::Memory => {
                 ("memory.limit_in_bytes", memory.clone().map(|bytes| ("memory.memsw.limit_in_bytes", bytes)))
             }
-            Kind::Processes => ("", None),
+            Hierarchy::Processes => ("", None),
         };
-        if let Some(bytes) = memory.filter(|_| self.kind != Kind::Processes) {
+        if let Some(bytes) = memory.filter(|_| self.kind != Hierarchy::Processes) {
             self.write(memory_file, &bytes)?;
             // Where swap is not counted, it is not limited either.
             if let Some((file, value)) = swap_file {
                 let _ = self.write(file, &value);
             }
         }
-        if self.kind == Kind::Unified {
-            // All of the sandbox goes, and not just what happens to be largest. From Linux 4.19 on.
+        if self.kind == Hierarchy::Unified {
+            // The whole sandbox is killed, and not only the largest process. From Linux 4.19 on.
             let _ = self.write("memory.oom.group", "1");
         }
-        match processes.filter(|_| self.kind != Kind::Memory) {
+        match processes.filter(|_| self.kind != Hierarchy::Memory) {
             Some(count) => self.write("pids.max", &count),
             None => Ok(()),
         }
@@ -271,7 +271,7 @@ impl Part {
         fs::write(&path, value).map_err(at(&path))
     }
 
-    /// Has it counted how often processes run into the limit of memory of this very group (version 1).
+    /// Counts how often processes reach the memory limit of this very group (version 1).
     fn watch(&self) -> io::Result<EventFd> {
         let events = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let control = self.dir.join("memory.oom_control");
@@ -294,7 +294,7 @@ impl Part {
 fn at(path: &Path) -> impl Fn(io::Error) -> io::Error {
     let path = path.display().to_string();
     move |error| {
-        // Too many groups; the name of what is full is not in the kernel's answer.
+        // Too many groups; the kernel does not say which limit it is.
         let what = if error.raw_os_error() == Some(Errno::ENOSPC as i32) {
             " (too many control groups?)"
         } else {

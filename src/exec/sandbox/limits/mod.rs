@@ -1,8 +1,8 @@
-//! How much the steps of a sandbox may use, all of them together, and what they ran into.
+//! Resource limits of all steps of a sandbox together.
 
 mod cgroup;
+mod disk_usage;
 mod table;
-mod written;
 
 use std::fs;
 use std::io;
@@ -11,23 +11,22 @@ use nix::sys::resource::{Resource, setrlimit};
 use serde::{Deserialize, Serialize};
 
 pub(super) use cgroup::{Cgroups, Group, Groups};
-pub(super) use written::{Guard, Places};
+pub(super) use disk_usage::{DiskGuard, WatchedPaths};
 
-use super::error::{During, Failure, Stage};
+use super::failure::{During, Failure, SetupPart};
 
-/// What steps may use. `None`: as much as there is.
+/// Limits of steps. `None`: unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Bytes of memory, page cache and `/tmp` included. Where there is no control group for it, what each process has of
-    /// its own.
+    /// Bytes of memory, page cache and `/tmp` included. Without a control group, of the data of each process.
     pub memory: Option<u64>,
     /// Processes and threads.
     pub processes: Option<u32>,
-    /// Bytes on disk: of what steps may write, with what was there before, and of their output.
+    /// Bytes on disk: of directories that steps may write, including what was there before, and of their output.
     pub disk: Option<u64>,
 }
 
-/// A limit that steps ran into.
+/// A limit that steps exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exceeded {
     /// [`Limits::memory`].
@@ -36,11 +35,11 @@ pub enum Exceeded {
     Processes,
     /// [`Limits::disk`].
     Disk,
-    /// The memory of the machine, or of a control group that kiln itself is in: a process of theirs was killed for it.
+    /// The memory of the machine, or of a control group around kiln: the kernel killed one of their processes.
     MachineMemory,
 }
 
-/// By what a limit is kept.
+/// What enforces a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Means {
     /// A control group, version 2.
@@ -51,25 +50,25 @@ pub enum Means {
     Rlimit,
 }
 
-/// By what limits are kept here: of memory, and of processes. An answer for `kiln doctor`.
+/// What enforces the limits of memory and of processes here: an answer for `kiln doctor`.
 pub fn means_of_limits() -> (Means, Means) {
     Cgroups::find().means()
 }
 
-/// More than this in one file is more than the limit, so that whoever measures sees it exceeded.
-const BEYOND: u64 = 1 << 20;
+/// How much larger than the limit a single file may become, so that the limit is seen to be exceeded.
+const LIMIT_MARGIN: u64 = 1 << 20;
 
 impl Limits {
-    /// Limits this process and all that it starts, as far as that is a matter of single processes. `grouped`: what
-    /// a control group limits already.
+    /// Sets the limits that apply to single processes, for this process and those that it starts. `grouped`: what a control group
+    /// limits already.
     pub(super) fn apply(&self, grouped: Grouped) -> Result<(), Failure> {
         let limit = |resource, value: u64| {
             setrlimit(resource, value, value)
-                .during(Stage::Other, || format!("limit {resource:?} to {value}"))
+                .during(SetupPart::Other, || format!("limit {resource:?} to {value}"))
         };
         limit(Resource::RLIMIT_CORE, 0)?;
         if let Some(bytes) = self.disk {
-            limit(Resource::RLIMIT_FSIZE, bytes.saturating_add(BEYOND))?;
+            limit(Resource::RLIMIT_FSIZE, bytes.saturating_add(LIMIT_MARGIN))?;
         }
         if let (Some(bytes), false) = (self.memory, grouped.memory) {
             limit(Resource::RLIMIT_DATA, bytes)?;

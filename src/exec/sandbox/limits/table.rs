@@ -1,4 +1,4 @@
-//! Where the control groups of this process are.
+//! The control groups of this process.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// A hierarchy of control groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Hierarchy {
     /// Version 2, with all controllers.
     Unified,
     /// The memory controller of version 1.
@@ -15,7 +15,7 @@ pub(super) enum Kind {
     Processes,
 }
 
-impl Kind {
+impl Hierarchy {
     /// Its controller's name in version 1.
     const fn controller(self) -> Option<&'static str> {
         match self {
@@ -26,31 +26,31 @@ impl Kind {
     }
 }
 
-/// Where a hierarchy is mounted, and where this process is in it.
+/// Where a hierarchy is mounted, and the group of this process in it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct CgroupPath {
     pub(super) top: PathBuf,
     pub(super) own: PathBuf,
 }
 
-/// This process's place in a hierarchy; `None` where that is not mounted.
-pub(super) fn place(kind: Kind) -> io::Result<Option<Place>> {
+/// The group of this process in a hierarchy; `None` where that is not mounted.
+pub(super) fn place(kind: Hierarchy) -> io::Result<Option<CgroupPath>> {
     let (mounts, groups) =
         (fs::read_to_string("/proc/self/mountinfo")?, fs::read_to_string("/proc/self/cgroup")?);
     Ok(find(kind, &mounts, &groups))
 }
 
-fn find(kind: Kind, mounts: &str, groups: &str) -> Option<Place> {
+fn find(kind: Hierarchy, mounts: &str, groups: &str) -> Option<CgroupPath> {
     let (root, top) = mounts.lines().find_map(|line| mounted(kind, line))?;
     let group = groups.lines().find_map(|line| group(kind, line))?;
-    // In a container the mount may show a part of the hierarchy, with the container's own group as its root.
+    // In a container, the mount may show a part of the hierarchy, with the container's own group as its root.
     let below = Path::new(group).strip_prefix(root).ok();
     let own = below.map_or_else(|| PathBuf::from(top), |below| Path::new(top).join(below));
-    Some(Place { top: top.into(), own })
+    Some(CgroupPath { top: top.into(), own })
 }
 
-/// The root and the place of a mount, if it is of that kind.
-fn mounted(kind: Kind, line: &str) -> Option<(&str, &str)> {
+/// The root and the path of a mount, if it is of this hierarchy.
+fn mounted(kind: Hierarchy, line: &str) -> Option<(&str, &str)> {
     let (before, after) = line.split_once(" - ")?;
     let mut after = after.split(' ');
     let (file_system, options) = (after.next()?, after.nth(1)?);
@@ -63,8 +63,8 @@ fn mounted(kind: Kind, line: &str) -> Option<(&str, &str)> {
     fits.then_some(place)
 }
 
-/// The group in a line of /proc/self/cgroup, if it is of that kind.
-fn group(kind: Kind, line: &str) -> Option<&str> {
+/// The group in a line of /proc/self/cgroup, if it is of this hierarchy.
+fn group(kind: Hierarchy, line: &str) -> Option<&str> {
     let mut fields = line.splitn(3, ':').skip(1);
     let (controllers, path) = (fields.next()?, fields.next()?);
     let fits = match kind.controller() {
@@ -86,20 +86,20 @@ mod tests {
 ";
     const GROUPS: &str = "8:pids:/\n4:memory:/docker/ab/c:d\n2:cpu,cpuacct:/x\n0::/user.slice\n";
 
-    fn place(top: &str, own: &str) -> Place {
-        Place { top: top.into(), own: own.into() }
+    fn place(top: &str, own: &str) -> CgroupPath {
+        CgroupPath { top: top.into(), own: own.into() }
     }
 
     #[test]
     fn groups_are_found_below_their_mounts() {
         assert_eq!(
-            find(Kind::Memory, MOUNTS, GROUPS),
+            find(Hierarchy::Memory, MOUNTS, GROUPS),
             Some(place("/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory/c:d"))
         );
         assert_eq!(
-            find(Kind::Unified, MOUNTS, GROUPS),
+            find(Hierarchy::Unified, MOUNTS, GROUPS),
             Some(place("/sys/fs/cgroup/unified", "/sys/fs/cgroup/unified/user.slice"))
         );
-        assert_eq!(find(Kind::Processes, MOUNTS, GROUPS), None);
+        assert_eq!(find(Hierarchy::Processes, MOUNTS, GROUPS), None);
     }
 }

@@ -1,0 +1,43 @@
+//! What a run of an action is given.
+
+use super::cancel::Cancel;
+use super::discover::BuildRecords;
+use super::messages::LogReader;
+use super::resources::JobServer;
+use super::sandbox::Sandbox;
+use crate::graph::{Action, NodeId};
+use crate::plan::{Basis, Outputs, World};
+use crate::remote::{Meter, Remotes, Traffic};
+
+/// What all runs share.
+pub(super) struct RunContext<'a> {
+    pub world: &'a World<'a>,
+    pub sandbox: Sandbox,
+    pub records: &'a dyn BuildRecords,
+    pub logs: &'a dyn LogReader,
+    pub jobserver: JobServer,
+    pub cancel: &'a Cancel,
+    /// Counts downloads from servers that are no remotes.
+    pub meter: Meter,
+    /// Whether every run starts with an empty output directory.
+    pub clean: bool,
+    /// Whether runs leave nothing behind: no exported outputs, no output directory to continue in.
+    pub ephemeral: bool,
+}
+
+impl RunContext<'_> {
+    /// All downloads so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        let remotes = self.world.remotes.map(Remotes::traffic).unwrap_or_default();
+        remotes.with(self.meter.traffic())
+    }
+}
+
+/// An action to run.
+pub(super) struct Task<'a> {
+    pub name: &'a str,
+    pub action: &'a Action,
+    pub basis: &'a Basis,
+    /// The outputs of the nodes that the action reads from.
+    pub outputs_of: &'a dyn Fn(NodeId) -> Outputs,
+}

@@ -1,0 +1,148 @@
+//! Handling the end of a restore: the result is recorded, or the node is decided again without it.
+
+use std::process;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::super::error::ExecError;
+use super::super::event::How;
+use super::core::{End, Scheduler};
+use super::options::Goal;
+use super::record::recorded_state;
+use super::restore_outputs::{RestoreError, Restored};
+use super::work::{Transition, Work};
+use crate::graph::NodeId;
+use crate::plan::{Basis, Decision, Known, Reason, Verdict};
+use crate::remote::Hit;
+use crate::source::PathSet;
+use crate::store::{Built, Origin, Outcome, Run, RunId, StoredResult};
+
+impl Scheduler<'_, '_> {
+    pub(super) fn restored(
+        &mut self,
+        id: NodeId,
+        restored: Result<Restored, RestoreError>,
+    ) -> Result<(), ExecError> {
+        let (work, _) = self.release(id)?;
+        let Work::Restore { basis, known, hit } = work else { unreachable!("a result was restored") };
+        let name = Arc::clone(self.graph.name(id));
+        let restored = match restored {
+            Ok(restored) => restored,
+            Err(error) if error.is_miss() => {
+                if let (Some(hit), Some(remotes)) = (&hit, self.world.remotes) {
+                    remotes.spoil(hit);
+                }
+                let then = if self.options.goal == Goal::Build { "; it runs again" } else { "" };
+                self.warn(format!("{name}: {error}{then}"));
+                return self.discard_result(id, basis, &known, hit.as_deref());
+            }
+            // The result is good, but can't be put in place: running the action again would not help.
+            Err(error) => return self.not_restored(id, error.to_string()),
+        };
+        let run = match (&hit, restored.path_set) {
+            (Some(hit), Some(path_set)) => Some(self.record_fetched(&name, &basis, &known, hit, &path_set)?),
+            _ => known.run,
+        };
+        if let Some(run) = run {
+            let outputs = known.outputs.to_vec();
+            let state =
+                recorded_state(run, known.outcome, &basis, basis.keys.strong, outputs, restored.placed);
+            let project = self.world.project();
+            self.world.store.batch(|batch| batch.set_node(project, &name, &state))?;
+        }
+        self.summary.restored += 1;
+        if known.outcome == Outcome::Fail {
+            self.count_failure(id);
+        }
+        let message = hit.map(|hit| format!("from {}", hit.remote));
+        self.emit_finished(id, End { message, ..End::new(known.outcome, How::Restored) });
+        self.transition(id, Transition::Settled(Known { run, ..known }));
+        self.decide_readers(id)
+    }
+
+    /// Decides a node as if the result that it was to restore did not exist.
+    fn discard_result(
+        &mut self,
+        id: NodeId,
+        basis: Arc<Basis>,
+        known: &Known,
+        hit: Option<&Hit>,
+    ) -> Result<(), ExecError> {
+        if hit.is_some() {
+            // The inputs of an action that the next build runs are part of a restore.
+            self.plan_again |= self.options.goal == Goal::Restore;
+            // Another remote may have the result.
+            return self.decide_again(id);
+        }
+        let store = self.world.store;
+        let gone =
+            known.outputs.iter().filter(|(_, artifact)| !store.has_artifact(artifact).unwrap_or(false));
+        let mut reasons: Vec<Reason> =
+            gone.map(|(output, _)| Reason::BlobMissing { output: output.clone() }).collect();
+        if reasons.is_empty() {
+            reasons.push(Reason::LastRun { outcome: known.outcome });
+        }
+        if let Some(strong) = basis.keys.strong {
+            store.forget(&strong.key)?;
+        }
+        self.transition(id, Transition::Withdrawn);
+        self.apply(id, Decision { verdict: Verdict::Stale(reasons), keys: None, basis: Some(basis) });
+        Ok(())
+    }
+
+    /// Records the result of a remote as one of this cache, with a run that stands for the fetch.
+    fn record_fetched(
+        &self,
+        name: &str,
+        basis: &Basis,
+        known: &Known,
+        hit: &Hit,
+        path_set: &PathSet,
+    ) -> Result<RunId, ExecError> {
+        let strong = basis.keys.strong.expect("a result is found by its strong key");
+        let reason = Reason::Remote { remote: hit.remote.clone(), signed_by: hit.signed_by.clone() };
+        let log = hit.log();
+        let run = Run {
+            node: name.to_owned(),
+            action_key: basis.keys.action,
+            strong_key: Some(strong.key),
+            path_set: Some(strong.path_set),
+            outcome: known.outcome,
+            started: SystemTime::now(),
+            duration: Duration::ZERO,
+            cpu: Duration::ZERO,
+            max_rss: 0,
+            reasons: serde_json::to_string(&[reason]).unwrap_or_default(),
+            manifest: Some(basis.manifest.encode()),
+            log,
+            pid: process::id(),
+            continued: false,
+        };
+        let listings = self.world.new_listings(&basis.manifest)?;
+        let project = self.world.project();
+        Ok(self.world.store.batch(|batch| {
+            batch.put_listings(listings.iter().map(|(digest, listing)| (digest, listing.bytes())))?;
+            let run = batch.record_run(project, &run)?;
+            let result = StoredResult {
+                action_key: basis.keys.action,
+                outcome: known.outcome,
+                outputs: known.outputs.to_vec(),
+                log,
+                run,
+                built: Built::by_run(hit.entry.continued),
+                origin: Origin::Remote(hit.remote.clone()),
+            };
+            batch.record(&strong.key, path_set, &result)?;
+            batch.put_sealed(&strong.key, &hit.sealed)?;
+            Ok(run)
+        })?)
+    }
+
+    /// Handles a good result whose outputs could not be put in place.
+    fn not_restored(&mut self, id: NodeId, message: String) -> Result<(), ExecError> {
+        self.count_infra(id, message.clone());
+        self.transition(id, Transition::Failed(Outcome::Infra));
+        self.emit_finished(id, End { message: Some(message), ..End::new(Outcome::Infra, How::Restored) });
+        self.decide_readers(id)
+    }
+}
