@@ -144,7 +144,7 @@ fn a_skip_takes_a_failed_case_away_until_its_day_is_over() {
 fn a_skip_saves_no_job_that_broke_off() {
     let (job, results) = recorded("test-hangs");
     let skip = Skip { case: "lava/0_smoke".into(), reason: String::new(), until: None };
-    assert_eq!(judge(&job, &results, &[skip], TODAY).verdict, Verdict::Fail);
+    assert_eq!(judge(&job, &results, &[skip], TODAY).verdict, Verdict::TimedOut);
 }
 
 #[test]
