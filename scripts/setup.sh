@@ -38,7 +38,7 @@ rows=(
 # Tests leave root's rights, mount file systems and images, make repositories, sign, and serve mirrors.
 check=(
     attr=setfattr busybox-static=/usr/share/doc/busybox-static e2fsprogs=mkfs.ext4 git gnupg=gpg mount nginx-light=nginx procps=pkill
-    squashfs-tools=mksquashfs squashfuse uidmap=newuidmap util-linux=unshare
+    squashfs-tools=mksquashfs squashfuse strace uidmap=newuidmap util-linux=unshare
 )
 
 # Servers that remotes are made for, certificates, and what BuildGrid is installed with. Any of nginx's flavours will do.

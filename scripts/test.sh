@@ -29,6 +29,6 @@ walk) KILN_WALK_STEPS=2000 "${run[@]}" --test walk "${shown[@]}" ;;
 real) "${run[@]}" --test real_kernel --test real_kconfig --test real_rows "${together[@]}" ;;
 matrix) KILN_TEST_ROWS=all "${run[@]}" --test real_rows --test kbuild_cover "${ignored[@]}" ;;
 remote) "${run[@]}" --test real_remote "${ignored[@]}" ;;
-long) "${run[@]}" --test equal_bits --test real_walk "${ignored[@]}" ;;
+long) "${run[@]}" --test equal_bits --test real_walk --test host_reads "${ignored[@]}" ;;
 *) die "usage: ${BASH_SOURCE[0]} [walk|real|matrix|remote|long]" ;;
 esac
