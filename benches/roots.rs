@@ -9,10 +9,10 @@
 //! `KILN_BENCH_TREE` are made.
 
 mod common;
-#[path = "../tests/stage3/mirror.rs"]
+#[path = "../tests/servers/stage3/mirror.rs"]
 #[allow(dead_code, reason = "tests use the rest")]
 mod mirror;
-#[path = "../tests/remote_servers/process.rs"]
+#[path = "../tests/support/process.rs"]
 #[allow(dead_code, reason = "tests use the rest")]
 mod process;
 

@@ -7,7 +7,7 @@
 //! which costs the tracer a search for second names.
 
 mod common;
-#[path = "../tests/fixtures/whole_host.rs"]
+#[path = "../tests/support/whole_host.rs"]
 mod whole_host;
 
 use std::fs;

@@ -21,7 +21,7 @@ scripts/lava.sh up "$lab/lab.env"
 export KILN_TEST_LAVA=$lab/lab.env
 
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked --test lava_client --test lab_servers --run-ignored all --test-threads 1 --no-fail-fast
+    cargo nextest run --locked --test servers --run-ignored all --test-threads 1 --no-fail-fast -- lava_client:: labs::
 else
-    cargo test --locked --test lava_client --test lab_servers --no-fail-fast -- --include-ignored --test-threads 1
+    cargo test --locked --test servers --no-fail-fast -- --include-ignored --test-threads 1 lava_client:: labs::
 fi

@@ -24,8 +24,8 @@ if [[ ! -x $venv/bin/bgd ]]; then
 fi
 
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked --test remote_servers --run-ignored all
+    cargo nextest run --locked --test servers --run-ignored all -- remotes::
 else
-    cargo test --locked --test remote_servers -- --include-ignored
+    cargo test --locked --test servers -- --include-ignored remotes::
 fi
 scripts/test.sh remote

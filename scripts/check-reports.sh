@@ -24,4 +24,4 @@ if ! "$venv/bin/python" -c 'import kcidb_io' 2>/dev/null; then
 fi
 
 export KILN_TEST_KCIDB=$venv
-cargo test --locked --test reports_kcidb -- --include-ignored
+cargo test --locked --test servers -- --include-ignored kcidb::

@@ -12,9 +12,9 @@ cd "$ROOT"
 
 # Tests are chosen by the modules that they are in.
 case ${1-} in
-'') archs=(amd64 arm64) chosen=(--skip arm64_kernel) ;;
-amd64) archs=(amd64) chosen=(--skip arm64 --skip real_kernel) ;;
-arm64-kernel) archs=(arm64) chosen=(arm64_kernel) ;;
+'') archs=(amd64 arm64) chosen=(stage3:: --skip stage3::arm64_kernel) ;;
+amd64) archs=(amd64) chosen=(stage3:: --skip stage3::arm64 --skip stage3::real_kernel) ;;
+arm64-kernel) archs=(arm64) chosen=(stage3::arm64_kernel) ;;
 *) die "usage: $0 [amd64|arm64-kernel]" ;;
 esac
 
@@ -42,7 +42,7 @@ done
 export KILN_TEST_STAGE3=$mirror
 
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked --no-fail-fast --test stage3 --run-ignored all -- "${chosen[@]}"
+    cargo nextest run --locked --no-fail-fast --test servers --run-ignored all -- "${chosen[@]}"
 else
-    cargo test --locked --test stage3 -- --include-ignored "${chosen[@]}"
+    cargo test --locked --test servers -- --include-ignored "${chosen[@]}"
 fi

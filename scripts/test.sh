@@ -12,10 +12,10 @@ install_rust
 
 if cargo nextest --version >/dev/null 2>&1; then
     run=(cargo nextest run --locked)
-    ignored=(--run-ignored only --no-capture)
+    ignored=(--run-ignored only --no-capture --)
     # Two at a time: while one configures or boots, another compiles.
-    together=(--run-ignored only --success-output immediate)
-    shown=(--success-output immediate)
+    together=(--run-ignored only --success-output immediate --)
+    shown=(--success-output immediate --)
 else
     run=(cargo test --locked)
     ignored=(-- --ignored --nocapture)
@@ -23,12 +23,13 @@ else
     shown=(-- --nocapture)
 fi
 
+# Tests are chosen by their binary and the modules that they are in.
 case ${1-} in
 '') "${run[@]}" ;;
-walk) KILN_WALK_STEPS=2000 "${run[@]}" --test walk "${shown[@]}" ;;
-real) "${run[@]}" --test real_kernel --test real_kconfig --test real_rows "${together[@]}" ;;
-matrix) KILN_TEST_ROWS=all "${run[@]}" --test real_rows --test kbuild_cover "${ignored[@]}" ;;
-remote) "${run[@]}" --test real_remote "${ignored[@]}" ;;
-long) "${run[@]}" --test equal_bits --test real_walk --test host_reads "${ignored[@]}" ;;
+walk) KILN_WALK_STEPS=2000 "${run[@]}" --test e2e "${shown[@]}" tree_walk:: ;;
+real) "${run[@]}" --test real "${together[@]}" kernel:: kconfig:: rows:: ;;
+matrix) KILN_TEST_ROWS=all "${run[@]}" --test real "${ignored[@]}" rows:: kbuild_cover:: ;;
+remote) "${run[@]}" --test real "${ignored[@]}" remote:: ;;
+long) "${run[@]}" --test real --test e2e "${ignored[@]}" equal_bits:: walk:: host_reads:: ;;
 *) die "usage: ${BASH_SOURCE[0]} [walk|real|matrix|remote|long]" ;;
 esac

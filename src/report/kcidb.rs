@@ -304,7 +304,7 @@ mod tests {
         kcidb(&every_outcome(), &"gentoo".parse().unwrap())
     }
 
-    /// `tests/reports_kcidb.rs` holds this very text to KCIDB's own checks.
+    /// `tests/servers/kcidb.rs` holds this very text to KCIDB's own checks.
     #[test]
     fn every_outcome_is_told_in_its_words() {
         insta::assert_snapshot!(format!("{:#}", told()));

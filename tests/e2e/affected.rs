@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::project::{BOOT, CONFIG, KERNEL, MATCH, Project, Said};
+use crate::support::project::{BOOT, CONFIG, KERNEL, MATCH, Project, Said};
 
 const POINT: &str = "job:linux/x86_64/pc/fake/*";
 

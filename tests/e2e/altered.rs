@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
-use crate::project::Project;
 use crate::repository::{
     Repository, at_commit, committed, contents, describe, graph, in_repository, project_of, tree,
 };
+use crate::support::project::Project;
 
 /// Ways to change a tree, with what is said of each.
 fn tamperings() -> Vec<(&'static str, &'static str, fn(&Path))> {

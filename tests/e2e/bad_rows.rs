@@ -1,6 +1,6 @@
 //! Rows of the matrix that go wrong for reasons of their own: each says which, why and what to do, and the others go on.
 
-use crate::project::{BOOT, CONFIG, KERNEL, OUT, Project};
+use crate::support::project::{BOOT, CONFIG, KERNEL, OUT, Project};
 
 /// A project with one more configuration, which is a kbuild target.
 fn with_target(target: &str) -> Project {

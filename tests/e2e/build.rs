@@ -1,6 +1,6 @@
 //! A build from nothing, and one with nothing to do.
 
-use crate::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, OUT, Project};
+use crate::support::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, OUT, Project};
 
 #[test]
 fn a_build_makes_its_outputs_and_the_next_does_nothing() {
@@ -55,7 +55,7 @@ fn the_rules_that_build_real_kernels_build_this_one_as_they_are() {
     }
     for rule in ["config", "kernel"] {
         let rule = format!("rules/{rule}.ron");
-        project.write(&rule, &std::fs::read_to_string(crate::project::repository(&rule)).unwrap());
+        project.write(&rule, &std::fs::read_to_string(crate::support::project::repository(&rule)).unwrap());
     }
     project.build("kernel:").exits(0).runs(&[CONFIG, KERNEL]);
     project.plan("kernel:").has_nothing_to_do();

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::unistd::geteuid;
 
-use crate::project::Project;
+use crate::support::project::Project;
 
 /// Packs its inputs as they are, and takes down what it can see of them and of its own directory.
 const PACK: &str = r#"(

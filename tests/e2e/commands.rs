@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, Project, repository};
+use crate::support::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, Project, repository};
 
 fn lines(text: &str) -> Vec<&str> {
     text.lines().collect()

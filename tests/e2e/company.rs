@@ -5,7 +5,7 @@ use std::process::Stdio;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::project::{BOOT, Build, CONFIG, INITRAMFS, KERNEL, MATCH, Project, Said};
+use crate::support::project::{BOOT, Build, CONFIG, INITRAMFS, KERNEL, MATCH, Project, Said};
 
 #[test]
 fn what_one_kiln_runs_the_other_waits_for() {

@@ -1,6 +1,6 @@
 //! Configurations of every kind: targets in turn, fragments of the tree, chance with a seed, a whole file.
 
-use crate::project::{CONFIG, OUT, Project};
+use crate::support::project::{CONFIG, OUT, Project};
 
 /// A project whose config `pc` is this.
 fn with_config(config: &str) -> Project {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use crate::project::{BOOT, Build, CONFIG, KERNEL, MATCH, Project, Said};
+use crate::support::project::{BOOT, Build, CONFIG, KERNEL, MATCH, Project, Said};
 
 fn built() -> Project {
     let project = Project::new();

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};
 
-use crate::project::{KERNEL, Project, repository};
+use crate::support::project::{KERNEL, Project, repository};
 
 /// A row: what changes, what the next run does, and why.
 type Row = [String; 3];

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};
 
-use crate::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, OUT, Project};
+use crate::support::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, OUT, Project};
 
 /// A project in which everything is up to date.
 fn built() -> Project {

@@ -1,4 +1,4 @@
-//! Equal inputs make equal bits, whoever makes them, wherever, and on whatever machine. `tests/equal_bits.rs` says the
+//! Equal inputs make equal bits, whoever makes them, wherever, and on whatever machine. `tests/real/equal_bits.rs` says the
 //! same of a real kernel.
 
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use nix::unistd::geteuid;
 
-use crate::project::{Project, Said};
+use crate::support::project::{Project, Said};
 
 /// Writes down what an action sees of the world around it. `MAKEFLAGS` is left out: it has the numbers of descriptors.
 const PROBE: &str = r#"(

@@ -1,6 +1,6 @@
 //! What goes wrong: builds, boots, specs, machines; how it is told, and what the exit code is.
 
-use crate::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, OUT, Project};
+use crate::support::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, OUT, Project};
 
 /// A project of two kernels, of which `broken` does not compile.
 fn one_of_two_broken() -> Project {

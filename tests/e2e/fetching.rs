@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::Value;
 
 use crate::affected::{commit, git};
-use crate::project::{Build, CONFIG, KERNEL, OUT};
 use crate::remote::{Shared, emptied, reader_of};
+use crate::support::project::{Build, CONFIG, KERNEL, OUT};
 
 /// What was told of bytes, in order.
 fn told(build: &Build) -> Vec<&Value> {

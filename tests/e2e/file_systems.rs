@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
 
-use crate::project::Project;
+use crate::support::project::Project;
 
 /// A rule that copies a file of a source tree and one of the project.
 const COPIER: &str = r#"(

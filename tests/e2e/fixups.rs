@@ -1,6 +1,6 @@
 //! Fixups that the final `.config` does not have: Kconfig drops them without a word, and kiln does not.
 
-use crate::project::{CONFIG, KERNEL, OUT, Project};
+use crate::support::project::{CONFIG, KERNEL, OUT, Project};
 
 /// A project whose one build has these fixups.
 fn with_fixups(fixups: &str) -> Project {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::project::{BOOT, Project, Said};
+use crate::support::project::{BOOT, Project, Said};
 
 /// A project whose machine runs this script, and may take so long.
 fn machine(script: &str, limit: &str) -> Project {

@@ -1,6 +1,6 @@
 //! `kiln history`: all that a node has run, and what for.
 
-use crate::project::{BOOT, CONFIG, KERNEL, Project};
+use crate::support::project::{BOOT, CONFIG, KERNEL, Project};
 
 /// A project whose kernel ran for the first time, for an edit, for a failure, and because it was told to.
 fn eventful() -> Project {

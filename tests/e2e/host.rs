@@ -1,6 +1,6 @@
 //! What steps see of the host: what their rule declares, and nothing else.
 
-use crate::project::Project;
+use crate::support::project::Project;
 
 /// A rule of one step in the shell with these tools. Its output is the file `made`.
 fn rule(script: &str, tools: &str, fields: &str) -> String {
@@ -152,6 +152,6 @@ fn settings_that_name_files_of_the_host_are_refused_unless_declared() {
     said.complains("CONFIG_INITRAMFS_SOURCE names /srv/root");
     project.edit("rules/config.ron", "    time_limit:", "    host: [\"/srv/root\"],\n    time_limit:");
     project.kiln("build config:").exits(0);
-    let config = project.read(&format!("{}/config", crate::project::OUT));
+    let config = project.read(&format!("{}/config", crate::support::project::OUT));
     assert!(config.contains("CONFIG_INITRAMFS_SOURCE=\"/srv/root\"\n"), "{config}");
 }

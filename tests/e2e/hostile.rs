@@ -1,4 +1,4 @@
-//! Steps that try what they must not do: each line of docs/sandbox.md has its attempt here or in tests/sandbox.
+//! Steps that try what they must not do: each line of docs/sandbox.md has its attempt here or in tests/library/sandbox.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 
 use nix::libc;
 
-use crate::project::Project;
+use crate::support::project::Project;
 
 /// A rule whose steps are a script, with an input and an output directory.
 const RULE: &str = r#"(

@@ -1,6 +1,6 @@
 //! Two builds at once use the cores and no more: one GNU make jobserver serves both, and all makes below them.
 
-use crate::project::Project;
+use crate::support::project::Project;
 
 /// Calls a make as kbuild calls that of the programs below `tools`, which calls another: of `MAKEFLAGS`, the words that begin
 /// with `--j` and a bare `-j` are handed on.

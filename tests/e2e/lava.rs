@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use crate::project::{Project, repository};
+use crate::support::project::{Project, repository};
 
 const SMOKE: &str = "lava:linux/x86_64/pc/fake/far-pc/smoke";
 const BOOT: &str = "lava:linux/x86_64/pc/fake/far-pc/boot";

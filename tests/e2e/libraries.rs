@@ -4,7 +4,7 @@ use std::process::Command;
 
 use nix::unistd::geteuid;
 
-use crate::project::Project;
+use crate::support::project::Project;
 
 /// Shows kiln a `/etc/ld.so.conf.d` of the project's own.
 const CONFIGURED: &str = "mount --bind conf.d /etc/ld.so.conf.d && exec \"$@\"";

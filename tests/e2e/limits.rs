@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::project::Project;
+use crate::support::project::Project;
 
 /// A rule `bomb` that runs a script with these resources.
 fn bomb(script: &str, resources: &str) -> Project {

@@ -1,4 +1,5 @@
-//! kiln from end to end: the binary, on a fake kernel tree that configures and builds in a tenth of a second.
+//! kiln from end to end: the binary, on a fake kernel tree that configures and builds in a tenth of a second, and on random
+//! graphs, hosts and edits.
 
 mod affected;
 mod altered;
@@ -13,12 +14,16 @@ mod continuing;
 mod edits;
 mod equal_bits;
 mod failures;
+mod fake_kernel;
+mod faults;
 mod fetching;
 mod file_systems;
 mod fixups;
 mod hangs;
 mod history;
 mod host;
+mod host_reads;
+mod host_walk;
 mod hostile;
 mod jobserver;
 mod lava;
@@ -27,7 +32,7 @@ mod limits;
 mod matching;
 mod meanwhile;
 mod outputs;
-mod project;
+mod random_graphs;
 mod reach;
 mod recipes;
 mod remote;
@@ -36,10 +41,14 @@ mod repository;
 mod rules;
 mod secrets;
 mod shown;
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[path = "../support/mod.rs"]
+mod support;
 mod told;
-mod twin;
+mod tree_walk;
 mod unpacked;
 mod unrecorded;
+mod verdicts;
 mod verified;
 mod verify;
 mod why;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::project::{MATCH, OUT, Project, Said};
+use crate::support::project::{MATCH, OUT, Project, Said};
 
 const PC: &str = "CONFIG_X86_64=y\nCONFIG_SERIAL_8250=y\nCONFIG_SERIAL_8250_CONSOLE=y\n";
 

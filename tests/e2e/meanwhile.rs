@@ -7,8 +7,8 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::project::{Build, CONFIG, KERNEL, Project, Said};
 use crate::reach::{WAITER, WAITING, Waiting};
+use crate::support::project::{Build, CONFIG, KERNEL, Project, Said};
 
 fn waiter() -> Option<Project> {
     let project = Project::new();

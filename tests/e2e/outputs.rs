@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kiln::digest::Digest;
 use kiln::store::Store;
 
-use crate::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, OUT, Project};
+use crate::support::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, OUT, Project};
 
 /// Builds, harms the kernel's image, and holds kiln to mending it.
 #[track_caller]

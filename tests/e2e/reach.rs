@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::project::{BOOT, Build, CONFIG, KERNEL, MATCH, OUT, Project, Said};
+use crate::support::project::{BOOT, Build, CONFIG, KERNEL, MATCH, OUT, Project, Said};
 
 /// A project in which everything is up to date, but for an edit that was made before.
 fn built_with(edit: impl FnOnce(&Project)) -> Project {

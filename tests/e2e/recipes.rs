@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::project::{Project, repository};
+use crate::support::project::{Project, repository};
 
 #[test]
 fn the_recipes_do_what_they_say() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kiln::remote::SigningKey;
 use tempfile::TempDir;
 
-use crate::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, OUT, Project};
+use crate::support::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, OUT, Project};
 
 /// A directory that several machines reach.
 pub struct Shared {

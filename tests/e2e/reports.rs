@@ -1,6 +1,6 @@
 //! `kiln report`: what is known of builds and boots, and how it is told.
 
-use crate::project::{BOOT, KERNEL, MATCH, Project};
+use crate::support::project::{BOOT, KERNEL, MATCH, Project};
 
 /// A rule that leaves what a lab's job leaves.
 const LAB: &str = r#"

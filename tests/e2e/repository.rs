@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::project::Project;
+use crate::support::project::Project;
 
 /// git in a repository of the tests, with nobody's configuration.
 pub struct Repository {

@@ -1,6 +1,6 @@
 //! Rules of users' own: what they can say, and what their steps find around them.
 
-use crate::project::{Project, TOOLS};
+use crate::support::project::{Project, TOOLS};
 
 /// A rule of one step in the shell. Its output is the file `made`.
 fn shell(script: &str, fields: &str) -> String {

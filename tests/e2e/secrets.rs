@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::project::Project;
+use crate::support::project::Project;
 
 /// No real one: random bytes in the form of a key.
 const KEY: &str = "\

@@ -2,7 +2,7 @@
 
 use insta::{Settings, assert_snapshot};
 
-use crate::project::{BOOT, KERNEL, Project, Said};
+use crate::support::project::{BOOT, KERNEL, Project, Said};
 
 /// Runs a check with what differs between runs taken out of what is shown.
 fn shown(check: impl FnOnce()) {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::project::{KERNEL, OUT, Project};
+use crate::support::project::{KERNEL, OUT, Project};
 
 fn json(project: &Project, name: &str) -> Value {
     serde_json::from_str(&project.read(&format!("{OUT}/{name}"))).unwrap()

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
-use crate::project::Project;
 use crate::repository::{
     Repository, at_commit, committed, contents, gits, graph, in_repository, project_of, tree,
 };
+use crate::support::project::Project;
 
 #[test]
 fn a_commit_is_unpacked_as_it_is_whatever_is_configured() {

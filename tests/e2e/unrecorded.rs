@@ -3,7 +3,7 @@
 use kiln::digest::Digest;
 use kiln::store::Store;
 
-use crate::project::{CONFIG, KERNEL, Project};
+use crate::support::project::{CONFIG, KERNEL, Project};
 
 /// A script and a makefile that read as those of a real tree do, and the files that they read.
 const FILES: [(&str, &str); 7] = [

@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use crate::project::{BOOT, KERNEL, OUT, Project, Said};
 use crate::remote::{Shared, emptied, reader_of};
+use crate::support::project::{BOOT, KERNEL, OUT, Project, Said};
 
 const HELD: &str =
     "held back: built by continuing, and `kiln verify --continued` has not made them from nothing";

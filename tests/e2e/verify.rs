@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, Project, Said};
+use crate::support::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, Project, Said};
 
 /// A rule of one step in the shell, whose output is the file `made`.
 fn shell(script: &str) -> String {
@@ -182,7 +182,7 @@ fn it_is_no_concern_of_another_kiln_that_runs_the_same() {
          defconfigs: [\"defconfig\"], toolchains: [\"t\"])])\n",
     );
     project.write("tree/go", "");
-    project.write("rules/reader.ron", include_str!("project/reader.ron"));
+    project.write("rules/reader.ron", include_str!("../support/project/reader.ron"));
     project.kiln("build reader:").exits(0);
     // A forced run of it holds the lock until there is a file again.
     project.remove("tree/go");

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::project::{BOOT, CONFIG, KERNEL, MATCH, Project, Said};
+use crate::support::project::{BOOT, CONFIG, KERNEL, MATCH, Project, Said};
 
 fn built() -> Project {
     let project = Project::new();

@@ -13,7 +13,7 @@
 //! | `.incbin` | the files that are named where it stands |
 //! | values of the configuration that are paths | that file, or that directory, whole |
 //!
-//! `tests/kbuild_cover.rs` compares the result with fanotify's events in real builds.
+//! `tests/real/kbuild_cover.rs` compares the result with fanotify's events in real builds.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

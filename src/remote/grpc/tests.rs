@@ -1,5 +1,5 @@
 //! What `BuildGrid` never does: pack what it sends, know BLAKE3 alone, or lie. What it does is in
-//! `tests/remote_servers.rs`.
+//! `tests/servers/remotes/mod.rs`.
 
 use std::collections::HashMap;
 use std::io::{Seek, Write};

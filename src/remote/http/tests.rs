@@ -1,4 +1,4 @@
-//! What a web server that works never does. What one does that works is in `tests/remote_servers.rs`.
+//! What a web server that works never does. What one does that works is in `tests/servers/remotes/mod.rs`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
