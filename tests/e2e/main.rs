@@ -5,6 +5,7 @@ mod affected;
 mod altered;
 mod bad_rows;
 mod build;
+mod cache_command;
 mod canonical;
 mod commands;
 mod company;
