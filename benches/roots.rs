@@ -12,9 +12,11 @@ mod common;
 #[path = "../tests/servers/stage3/mirror.rs"]
 #[allow(dead_code, reason = "tests use the rest")]
 mod mirror;
-#[path = "../tests/support/process.rs"]
+#[path = "../tests/support"]
 #[allow(dead_code, reason = "tests use the rest")]
-mod process;
+mod support {
+    pub mod process;
+}
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;

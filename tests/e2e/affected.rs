@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::support::project::{BOOT, CONFIG, KERNEL, MATCH, Project, Said};
+use crate::support::project::{BOOT, CONFIG, KERNEL, KilnOutput, MATCH, Project};
 
 const POINT: &str = "job:linux/x86_64/pc/fake/*";
 
@@ -76,16 +76,16 @@ fn built() -> Project {
 }
 
 /// kiln with something on its standard input.
-fn fed(project: &Project, args: &str, text: &[u8]) -> Said {
+fn fed(project: &Project, args: &str, text: &[u8]) -> KilnOutput {
     let mut command = project.command(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(text).unwrap();
-    Said::new(format!("kiln {args}"), &child.wait_with_output().unwrap())
+    KilnOutput::new(format!("kiln {args}"), &child.wait_with_output().unwrap())
 }
 
 /// The effect on each node, of those that have one.
-fn effects(said: &Said) -> Vec<(String, String)> {
+fn effects(said: &KilnOutput) -> Vec<(String, String)> {
     let answer = said.json();
     let nodes = answer["nodes"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -98,19 +98,19 @@ fn effects(said: &Said) -> Vec<(String, String)> {
 }
 
 #[track_caller]
-fn has(said: &Said, expected: &[(&str, &str)]) {
+fn has(said: &KilnOutput, expected: &[(&str, &str)]) {
     let mut expected: Vec<_> =
         expected.iter().map(|(name, effect)| ((*name).to_owned(), (*effect).to_owned())).collect();
     expected.sort();
     assert_eq!(effects(said), expected, "{said}");
 }
 
-fn of_files(project: &Project, files: &str) -> Said {
+fn of_files(project: &Project, files: &str) -> KilnOutput {
     project.kiln(&format!("affected --format json --files {files}")).exits(0)
 }
 
 /// The sentences of a node.
-fn because(said: &Said, name: &str) -> String {
+fn because(said: &KilnOutput, name: &str) -> String {
     let answer = said.json();
     let node = answer["nodes"].as_array().unwrap().iter().find(|node| node["name"] == name).unwrap().clone();
     node["text"].as_str().unwrap().to_owned()

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kiln::digest::Digest;
 use rusqlite::Connection;
 
-use crate::support::project::{Project, Said};
+use crate::support::project::{KilnOutput, Project};
 use crate::support::tools::TOOLS;
 
 /// A project of two actions, `one` and `two`; `limit` is a field of its cache.
@@ -60,7 +60,7 @@ fn gc_takes_what_the_graph_does_not_need_and_all_if_it_is_forced() {
     assert_eq!(results(&project), 4);
     let out = project.kiln("cache gc").exits(0).out;
     assert!(out.contains("nothing has to go"), "{out}");
-    let Said { out, err, .. } = project.kiln("cache gc --size 0 --dry-run").exits(0);
+    let KilnOutput { out, err, .. } = project.kiln("cache gc --size 0 --dry-run").exits(0);
     assert!(out.contains("2 results") && out.contains("would go"), "{out}");
     assert!(err.contains("more should have gone, but this graph needs it"), "{err}");
     assert_eq!(results(&project), 4);

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::project::{BOOT, Build, CONFIG, INITRAMFS, KERNEL, MATCH, Project, Said};
+use crate::support::project::{BOOT, Build, CONFIG, INITRAMFS, KERNEL, KilnOutput, MATCH, Project};
 
 #[test]
 fn what_one_kiln_runs_the_other_waits_for() {
@@ -16,7 +16,7 @@ fn what_one_kiln_runs_the_other_waits_for() {
     };
     let both = [start(), start()].map(|child| {
         let output = child.wait_with_output().unwrap();
-        Build::new(Said::new("one of two builds".to_owned(), &output)).exits(0)
+        Build::new(KilnOutput::new("one of two builds", &output)).exits(0)
     });
     let mut ran: Vec<&str> = both.iter().flat_map(Build::ran).collect();
     ran.sort_unstable();
@@ -32,7 +32,7 @@ fn a_build_that_is_interrupted_ends_at_once_and_is_taken_up_again() {
 
     kill(Pid::from_raw(building.id().cast_signed()), Signal::SIGINT).unwrap();
     let output = building.wait_with_output().unwrap();
-    Said::new("kiln build, interrupted".to_owned(), &output).exits(130);
+    KilnOutput::new("kiln build, interrupted", &output).exits(130);
     assert_eq!(project.plan("reader:").reasons("reader:linux"), "its last run ended as cancelled\n");
 
     project.write("linux/go", "");

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use crate::support::project::{BOOT, Build, CONFIG, KERNEL, MATCH, Project, Said};
+use crate::support::project::{BOOT, Build, CONFIG, KERNEL, KilnOutput, MATCH, Project};
 
 fn built() -> Project {
     let project = Project::new();
@@ -329,7 +329,7 @@ fn two_kilns_at_once_never_go_on_in_the_same_directory() {
         });
         let builds = builds.map(|build| {
             let output = build.wait_with_output().unwrap();
-            Build::new(Said::new("one of two builds".to_owned(), &output)).exits(0)
+            Build::new(KilnOutput::new("one of two builds", &output)).exits(0)
         });
         assert!(builds.iter().any(|build| build.finished(KERNEL)["continued"] == true), "round {round}");
         assert_eq!(one.all_kept().len(), 1);

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use nix::unistd::geteuid;
 
-use crate::support::project::{Project, Said};
+use crate::support::project::{KilnOutput, Project};
 
 /// Writes down what an action sees of the world around it. `MAKEFLAGS` is left out: it has the numbers of descriptors.
 const PROBE: &str = r#"(
@@ -58,7 +58,7 @@ fn checkout(project: &Project) -> (Project, PathBuf) {
 }
 
 /// Runs kiln there as another user, on a host of another name, in another environment.
-fn build_elsewhere(root: &Path, given_away: &Path) -> Said {
+fn build_elsewhere(root: &Path, given_away: &Path) -> KilnOutput {
     let mut kiln = Command::new("unshare");
     let (who, script) = if geteuid().is_root() {
         let given = Command::new("chown").args(["-R", "65534:65534"]).arg(given_away).status().unwrap();
@@ -73,7 +73,7 @@ fn build_elsewhere(root: &Path, given_away: &Path) -> Said {
     kiln.args(who).args(["--uts", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_kiln"), "build", "-j1"]);
     kiln.current_dir(root).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
     kiln.env("HOME", "/nowhere").env("USER", "someone").env("LANG", "de_DE.UTF-8").env("TZ", "Asia/Tokyo");
-    Said::new("kiln build, elsewhere".to_owned(), &kiln.output().unwrap())
+    KilnOutput::new("kiln build, elsewhere", &kiln.output().unwrap())
 }
 
 #[test]

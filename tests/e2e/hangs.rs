@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::project::{BOOT, Project, Said};
+use crate::support::project::{BOOT, KilnOutput, Project};
 
 /// A project whose machine runs this script, and may take so long.
 fn machine(script: &str, limit: &str) -> Project {
@@ -83,7 +83,7 @@ fn a_machine_that_could_not_run_is_tried_again() {
     let kiln = project.command("build").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // It is stopped for all of its first try.
     kill(descendant(&kiln, "fake-qemu"), Signal::SIGSTOP).unwrap();
-    let said = Said::new("kiln build".to_owned(), &kiln.wait_with_output().unwrap());
+    let said = KilnOutput::new("kiln build", &kiln.wait_with_output().unwrap());
     said.exits(0).complains("passed at try 2");
 
     // And here for both.
@@ -91,7 +91,7 @@ fn a_machine_that_could_not_run_is_tried_again() {
     project.edit("rules/job.ron", "    retries: 1,\n", "");
     let kiln = project.command("build").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     kill(descendant(&kiln, "fake-qemu"), Signal::SIGSTOP).unwrap();
-    let said = Said::new("kiln build".to_owned(), &kiln.wait_with_output().unwrap());
+    let said = KilnOutput::new("kiln build", &kiln.wait_with_output().unwrap());
     said.exits(4).complains("so this host is too busy");
     assert_eq!(project.plan("").verdict(BOOT), "stale");
 }

@@ -13,10 +13,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::host_view::View;
-use crate::support::random::Random;
 use nix::unistd::geteuid;
 use tempfile::TempDir;
+
+use crate::support::host_view::View;
+use crate::support::random::{Random, WalkSettings};
 
 const KILN: &str = env!("CARGO_BIN_EXE_kiln");
 
@@ -221,18 +222,12 @@ fn edit(random: &mut Random) -> String {
     }
 }
 
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
-
-fn walk(seed: u64) {
+fn walk(walk: u64) {
     if !geteuid().is_root() {
         eprintln!("skipped: overlays over /usr take root");
         return;
     }
-    let seed = number("KILN_HOST_WALK_SEED").unwrap_or(seed);
-    let steps = number("KILN_HOST_WALK_STEPS").map_or(STEPS, |steps| usize::try_from(steps).unwrap());
-    let steps = steps.div_ceil(WALKS);
+    let WalkSettings { seed, steps } = WalkSettings::new("KILN_HOST_WALK", walk, WALKS, STEPS);
     eprintln!("walk over the host from seed {seed}, {steps} steps");
     let walk = Walk::new();
     let mut random = Random::new(seed);

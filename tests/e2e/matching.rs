@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::support::project::{MATCH, OUT, Project, Said};
+use crate::support::project::{KilnOutput, MATCH, OUT, Project};
 
 const PC: &str = "CONFIG_X86_64=y\nCONFIG_SERIAL_8250=y\nCONFIG_SERIAL_8250_CONSOLE=y\n";
 
@@ -39,12 +39,12 @@ fn add_i386(project: &Project) {
     project.edit("graph.ron", build, &more);
 }
 
-fn fed(project: &Project, args: &str, text: &[u8]) -> Said {
+fn fed(project: &Project, args: &str, text: &[u8]) -> KilnOutput {
     let mut command = project.command(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(text).unwrap();
-    Said::new(format!("kiln {args}"), &child.wait_with_output().unwrap())
+    KilnOutput::new(format!("kiln {args}"), &child.wait_with_output().unwrap())
 }
 
 #[test]

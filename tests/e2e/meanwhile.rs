@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::reach::{WAITER, WAITING, Waiting};
-use crate::support::project::{Build, CONFIG, KERNEL, Project, Said};
+use crate::support::project::{Build, CONFIG, KERNEL, KilnOutput, Project};
 
 fn waiter() -> Option<Project> {
     let project = Project::new();
@@ -147,7 +147,7 @@ fn kernel_during(project: &Project, edit: impl FnOnce()) -> Build {
     };
     edit();
     fs::write(out.join("go"), "").unwrap();
-    Build::new(Said::new(command, &kiln.wait_with_output().unwrap()))
+    Build::new(KilnOutput::new(command, &kiln.wait_with_output().unwrap()))
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::support::project::{BOOT, Build, CONFIG, KERNEL, MATCH, OUT, Project, Said};
+use crate::support::project::{BOOT, Build, CONFIG, KERNEL, KilnOutput, MATCH, OUT, Project};
 
 /// A project in which everything is up to date, but for an edit that was made before.
 fn built_with(edit: impl FnOnce(&Project)) -> Project {
@@ -432,7 +432,7 @@ impl Waiting {
     pub fn go(self) -> Build {
         fs::write(self.out.join("go"), "").unwrap();
         let output = self.kiln.wait_with_output().unwrap();
-        Build::new(Said::new("kiln build waiter:".to_owned(), &output))
+        Build::new(KilnOutput::new("kiln build waiter:", &output))
     }
 }
 

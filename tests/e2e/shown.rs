@@ -2,7 +2,7 @@
 
 use insta::{Settings, assert_snapshot};
 
-use crate::support::project::{BOOT, KERNEL, Project, Said};
+use crate::support::project::{BOOT, KERNEL, KilnOutput, Project};
 
 /// Runs a check with what differs between runs taken out of what is shown.
 fn shown(check: impl FnOnce()) {
@@ -28,7 +28,7 @@ fn edited() -> Project {
     project
 }
 
-fn out(said: Said) -> String {
+fn out(said: KilnOutput) -> String {
     said.exits(0).out
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use crate::remote::{Shared, emptied, reader_of};
-use crate::support::project::{BOOT, KERNEL, OUT, Project, Said};
+use crate::support::project::{BOOT, KERNEL, KilnOutput, OUT, Project};
 
 const HELD: &str =
     "held back: built by continuing, and `kiln verify --continued` has not made them from nothing";
@@ -18,7 +18,7 @@ fn continued(shared: &Shared) -> Project {
     project
 }
 
-fn verify(project: &Project, args: &str) -> Said {
+fn verify(project: &Project, args: &str) -> KilnOutput {
     project.kiln(&format!("verify --continued {args}"))
 }
 

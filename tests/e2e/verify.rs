@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::project::{BOOT, CONFIG, INITRAMFS, KERNEL, MATCH, Project, Said};
+use crate::support::project::{BOOT, CONFIG, INITRAMFS, KERNEL, KilnOutput, MATCH, Project};
 
 /// A rule of one step in the shell, whose output is the file `made`.
 fn shell(script: &str) -> String {
@@ -168,7 +168,7 @@ fn an_action_that_fails_this_time_is_shown_with_its_log() {
     let mut verify = Command::new("sh");
     verify.args(["-c", "ulimit -Sn 511 && exec $0 verify", env!("CARGO_BIN_EXE_kiln")]);
     let verify = verify.current_dir(project.path("")).env("NO_COLOR", "1");
-    let said = Said::new("ulimit -Sn 511; kiln verify".to_owned(), &verify.output().unwrap());
+    let said = KilnOutput::new("ulimit -Sn 511; kiln verify", &verify.output().unwrap());
     let said = said.exits(1).says("failed  moody:it in ").says("exited with 1").says("| files 511");
     said.says("1 failed");
     project.plan("").has_nothing_to_do();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::project::{BOOT, CONFIG, KERNEL, MATCH, Project, Said};
+use crate::support::project::{BOOT, CONFIG, KERNEL, KilnOutput, MATCH, Project};
 
 fn built() -> Project {
     let project = Project::new();
@@ -10,7 +10,7 @@ fn built() -> Project {
     project
 }
 
-fn why(project: &Project, node: &str) -> Said {
+fn why(project: &Project, node: &str) -> KilnOutput {
     project.kiln(&format!("why {node}")).exits(0)
 }
 

@@ -19,6 +19,8 @@ use kiln::digest::Digest;
 use nix::unistd::geteuid;
 use tempfile::TempDir;
 
+use crate::support::project::kernel_tree;
+
 const KILN: &str = env!("CARGO_BIN_EXE_kiln");
 
 /// A kernel that builds fast, with all that has ever brought a date, a name or a path into one: a compressed
@@ -157,9 +159,7 @@ fn packed(archive: &Path) -> Vec<String> {
 #[test]
 #[ignore = "builds a kernel twice, which takes minutes: `make check` runs it"]
 fn a_kernel_is_the_same_whoever_builds_it_and_wherever() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("cache/sources/linux-6.1");
-    let tree = std::env::var_os("KILN_TEST_TREE").map_or(example, PathBuf::from);
-    assert!(tree.join("Kconfig").is_file(), "{} is no kernel tree: run scripts/source.sh", tree.display());
+    let tree = kernel_tree();
     // Below the target directory: /tmp may be a small one in memory.
     let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("it is ours");

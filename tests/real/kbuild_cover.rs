@@ -10,83 +10,33 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use kiln::kernel::kbuild::{self, Cover};
 use kiln::source::{EntryKind, PathEntry, Provenance, Reads};
 use kiln::store::Store;
-use tempfile::TempDir;
 
-/// Each arch and its configuration in `examples/tiny`.
-const ROWS: [(&str, &str); 12] = [
-    ("alpha", "alpha-clipper"),
-    ("arm", "arm-virt"),
-    ("arm64", "arm64-virt"),
-    ("hppa", "hppa-b160l"),
-    ("m68k", "m68k-q800"),
-    ("mips32", "mips-malta"),
-    ("ppc", "ppc-g3beige"),
-    ("ppc64", "ppc64-pseries"),
-    ("riscv", "riscv-virt"),
-    ("sparc64", "sparc64-sun4u"),
-    ("x86", "x86-pc"),
-    ("x86_64", "x86_64-pc"),
-];
+use super::tiny::{ROWS, Tiny};
 
 /// What of an allmodconfig is built where nothing else is said: each has reads of another kind.
 const DIRECTORIES: &str = "certs/ crypto/ security/ net/wireless/ drivers/base/ drivers/tty/vt/ drivers/video/logo/ \
                            drivers/scsi/aic7xxx/ lib/raid6/ arch/x86/lib/ arch/x86/entry/ arch/x86/realmode/";
 
-/// A project in a directory of its own, with the examples' table and rules.
-struct Project {
-    dir: TempDir,
-    tree: PathBuf,
-}
-
-impl Project {
-    fn new(graph: &str) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let tree = std::env::var_os("KILN_TEST_TREE")
-            .map_or_else(|| root.join("cache/sources/linux-6.1"), PathBuf::from);
-        assert!(tree.join("Kconfig").is_file(), "{} is no kernel tree", tree.display());
-        let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let example = dir.path().join("examples/tiny");
-        fs::create_dir_all(dir.path().join("cache/sources")).unwrap();
-        fs::create_dir_all(&example).unwrap();
-        symlink(&tree, dir.path().join("cache/sources/linux-6.1")).unwrap();
-        symlink(root.join("examples/tiny/configs"), example.join("configs")).unwrap();
-        symlink(root.join("examples/tiny/boot"), example.join("boot")).unwrap();
-        fs::create_dir(example.join("rules")).unwrap();
-        for rule in fs::read_dir(root.join("rules")).unwrap() {
-            let rule = rule.unwrap();
-            fs::copy(rule.path(), example.join("rules").join(rule.file_name())).unwrap();
-        }
-        fs::copy(root.join("examples/table.ron"), example.join("table.ron")).unwrap();
-        fs::write(example.join("graph.ron"), graph).unwrap();
-        Self { dir, tree }
-    }
-
-    fn root(&self) -> PathBuf {
-        self.dir.path().join("examples/tiny")
-    }
-
+impl Tiny {
     fn build(&self, node: &str) {
-        let status =
-            Command::new(env!("CARGO_BIN_EXE_kiln")).args(["build", node]).current_dir(self.root()).status();
-        assert!(status.unwrap().success(), "{node} fails");
+        let (said, code) = self.run(&["build", node]);
+        assert_eq!(code, 0, "{node} fails: {said}");
     }
 
     /// What was opened by the build of a node, and does not count by its records.
     fn uncovered(&self, node: &str) -> Vec<String> {
-        let store = Store::open(&self.dir.path().join("cache")).unwrap();
+        let store = Store::open(&self.cache()).unwrap();
         let state = store.node(store.project(&self.root()).unwrap(), node).unwrap().expect("it was built");
         let set = store.path_set(&state.path_set.unwrap()).unwrap().unwrap();
         let set = set.resolve(&store.entries().unwrap()).unwrap();
         assert_eq!(set.provenance(), Provenance::Opens, "run this as root: nothing was traced");
         let Some(Reads::Only(opened)) = set.reads("source") else { panic!("all of the tree counts") };
-        let kept: Vec<PathBuf> = fs::read_dir(self.dir.path().join("cache/kept"))
+        let kept: Vec<PathBuf> = fs::read_dir(self.cache().join("kept"))
             .unwrap()
             .map(|kept| kept.unwrap().path().join("out"))
             .filter(|out| out.is_dir())
@@ -146,7 +96,7 @@ fn records_of_all_rows_cover_what_is_opened() {
                 configs: {{ "{config}": (base: "allnoconfig", fragments: ["configs/tiny.config", "configs/{config}.config"]) }},
                 builds: [(sources: ["linux-6.1"], toolchains: ["gcc"], archs: ["{arch}"], defconfigs: ["{config}"])])"#
         );
-        let project = Project::new(&graph);
+        let project = Tiny::with_graph(&graph);
         let node = format!("kernel:linux-6.1/{arch}/{config}/gcc");
         project.build(&node);
         wrong.extend(project.uncovered(&node).into_iter().map(|entry| format!("{arch}: {entry}")));
@@ -164,7 +114,7 @@ fn records_of_directories_of_allmodconfig_cover_what_is_opened() {
     let graph = r#"(version: 1, import: ["table.ron"],
             configs: { "all": (base: "allmodconfig", fixups: ["MODULE_SIG_ALL=n", "MODULE_SIG_KEY=\"\""]) },
             builds: [(sources: ["linux-6.1"], toolchains: ["gcc"], archs: ["x86_64"], defconfigs: ["all"])])"#;
-    let project = Project::new(graph);
+    let project = Tiny::with_graph(graph);
     // The rule that builds kernels, with these targets and without a kernel.
     let rule = fs::read_to_string(project.root().join("rules/kernel.ron")).unwrap();
     let (before, outputs) = rule.split_once("    outputs: {").unwrap();

@@ -2,27 +2,23 @@
 //!
 //! The tree is the one in `KILN_TEST_TREE`, or else the example project's `cache/sources/linux-6.1`.
 
-use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use kiln::kernel::config::KConfig;
 use kiln::kernel::kconfig::{Kconfig, variables};
 
-fn tree() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.join(env::var_os("KILN_TEST_TREE").unwrap_or_else(|| "cache/sources/linux-6.1".into()))
-}
+use crate::support::project::kernel_tree;
 
 #[test]
 #[ignore = "needs a kernel tree in KILN_TEST_TREE or cache/sources/linux-6.1"]
 fn every_line_of_every_arch_is_understood() {
-    let archs = fs::read_dir(tree().join("arch")).unwrap().map(|entry| entry.unwrap());
+    let archs = fs::read_dir(kernel_tree().join("arch")).unwrap().map(|entry| entry.unwrap());
     let archs = archs.filter(|entry| entry.path().join("Kconfig").is_file());
     let mut count = 0;
     for arch in archs.map(|entry| entry.file_name().into_string().unwrap()) {
-        let kconfig = Kconfig::read(&tree(), &variables(&arch)).unwrap();
+        let kconfig = Kconfig::read(&kernel_tree(), &variables(&arch)).unwrap();
         assert!(kconfig.files() > 1000 && kconfig.symbols().count() > 10_000, "{arch}");
         // User-mode Linux includes another arch's file, and which depends on the host.
         let most = usize::from(arch == "um");
@@ -35,7 +31,7 @@ fn every_line_of_every_arch_is_understood() {
 #[test]
 #[ignore = "needs a kernel tree in KILN_TEST_TREE or cache/sources/linux-6.1"]
 fn what_a_small_configuration_lacks_is_told() {
-    let kconfig = Kconfig::read(&tree(), &variables("x86_64")).unwrap();
+    let kconfig = Kconfig::read(&kernel_tree(), &variables("x86_64")).unwrap();
     let (config, _) = KConfig::parse(include_bytes!("../../src/kernel/testdata/x86_64-tiny-pc.config"));
     let why = |symbol: &str, wanted: &str| {
         kconfig.explain(symbol, wanted, &config).map_or_else(String::new, |reason| reason.to_string())
@@ -57,7 +53,7 @@ fn configured(name: &str, base: &[&str], seed: &str, fragment: &str) -> String {
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real-config").join(name);
     let _ = fs::remove_dir_all(&out);
     fs::create_dir_all(&out).unwrap();
-    let (source, asked) = (fs::canonicalize(tree()).unwrap(), out.join("fragment"));
+    let (source, asked) = (fs::canonicalize(kernel_tree()).unwrap(), out.join("fragment"));
     fs::write(&asked, fragment).unwrap();
     let run = |command: &mut Command| {
         command.env("KCONFIG_ALLCONFIG", &asked).env("KCONFIG_SEED", seed).env_remove("MAKEFLAGS");

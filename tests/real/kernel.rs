@@ -17,6 +17,8 @@ use kiln::store::Store;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::project::kernel_tree;
+
 const KILN: &str = env!("CARGO_BIN_EXE_kiln");
 const BUILD: &str = "linux-6.1/x86_64/tiny-pc/gcc";
 /// A file that every kernel has and nothing includes.
@@ -72,9 +74,7 @@ impl Project {
 #[test]
 #[ignore = "builds and boots a kernel, which takes minutes: `make check` runs it"]
 fn a_kernel_is_built_and_booted_once_and_again_only_when_it_changed() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("cache/sources/linux-6.1");
-    let tree = std::env::var_os("KILN_TEST_TREE").map_or(example, PathBuf::from);
-    assert!(tree.join("Kconfig").is_file(), "{} is no kernel tree: run scripts/source.sh", tree.display());
+    let tree = kernel_tree();
     let project = Project::new(&tree);
     project.run(&["doctor"], 0);
 

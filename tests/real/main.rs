@@ -12,4 +12,5 @@ mod rows;
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../support/mod.rs"]
 mod support;
+mod tiny;
 mod walk;

@@ -1,7 +1,7 @@
 //! A real kernel by way of a remote: what one machine has built, an empty one restores; and a commit of one file is built in
 //! the output directory that came from there.
 //!
-//! It takes minutes and an unpacked kernel tree, as `real_kernel.rs` does; `make check` runs it.
+//! It takes minutes and an unpacked kernel tree, as `kernel.rs` does; `make check` runs it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use kiln::remote::SigningKey;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::support::project::kernel_tree;
 
 const KILN: &str = env!("CARGO_BIN_EXE_kiln");
 const BUILD: &str = "linux-6.1/x86_64/tiny-pc/gcc";
@@ -92,9 +94,7 @@ impl<'a> Machine<'a> {
 #[test]
 #[ignore = "builds and boots a kernel, which takes minutes: `make check` runs it"]
 fn an_empty_machine_goes_on_where_another_one_ended() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("cache/sources/linux-6.1");
-    let tree = std::env::var_os("KILN_TEST_TREE").map_or(example, PathBuf::from);
-    assert!(tree.join("Kconfig").is_file(), "{} is no kernel tree: run scripts/source.sh", tree.display());
+    let tree = kernel_tree();
     let remote = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let key = SigningKey::generate("ci-1").expect("a key");
 

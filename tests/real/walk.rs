@@ -16,7 +16,8 @@ use std::time::{Instant, SystemTime};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::random::Random;
+use crate::support::project::kernel_tree;
+use crate::support::random::{Random, WalkSettings};
 
 const KILN: &str = env!("CARGO_BIN_EXE_kiln");
 const BUILD: &str = "linux-6.1/x86_64/tinyconfig/gcc";
@@ -151,14 +152,7 @@ struct Walk {
 
 impl Walk {
     fn new() -> Self {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let tree = std::env::var_os("KILN_TEST_TREE").unwrap_or_else(|| "cache/sources/linux-6.1".into());
-        let original = here.join(tree);
-        assert!(
-            original.join("Kconfig").is_file(),
-            "{} is no kernel tree: run scripts/source.sh",
-            original.display()
-        );
+        let original = kernel_tree();
         // Below the target directory: /tmp may be a small one in memory.
         let walk = Self { dir: TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap(), original };
         let mut copy = Command::new("cp");
@@ -249,16 +243,11 @@ fn each_file(dir: &Path, work: &dyn Fn(&Path)) {
     }
 }
 
-fn number(name: &str) -> Option<usize> {
-    let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
-}
-
 #[test]
 #[ignore = "builds a kernel three times, which takes minutes: `make check` runs it"]
 fn what_is_left_alone_or_built_on_is_what_a_build_from_nothing_gives() {
-    let (steps, seed) = (number("KILN_WALK_STEPS").unwrap_or(STEPS), number("KILN_WALK_SEED").unwrap_or(1));
-    let mut random = Random::new(seed as u64);
+    let WalkSettings { seed, steps } = WalkSettings::new("KILN_WALK", 1, 1, STEPS);
+    let mut random = Random::new(seed);
     let walk = Walk::new();
     let began = Instant::now();
     build(&walk.dir.path().join("kept"), &[]);

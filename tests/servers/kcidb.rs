@@ -6,8 +6,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::support::project::{Project, repository};
 use serde_json::{Value, json};
+
+use crate::support::project::{Project, repository};
 
 /// Reads a submission, and fails unless the newest schema of kcidb-io takes it as it is: of its version, and with
 /// formats (times, addresses) looked at.

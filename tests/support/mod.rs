@@ -3,6 +3,8 @@
 
 pub mod certificates;
 pub mod host_view;
+pub mod output;
+pub mod plan;
 pub mod process;
 pub mod project;
 pub mod random;

@@ -1,18 +1,18 @@
 //! A project on the fake kernel tree, and kiln run in it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use kiln::store::{Artifact, Store};
-use serde_json::Value;
 use tempfile::TempDir;
 
+pub use super::output::KilnOutput;
+pub use super::plan::{Build, Plan};
 pub use super::tools::TOOLS;
 
 /// The nodes of the project that [`Project::new`] makes.
@@ -67,7 +67,11 @@ impl Project {
 
     /// An empty directory.
     pub fn empty() -> Self {
-        let dir = tempfile::Builder::new().prefix("kiln-e2e-").tempdir().unwrap();
+        Self::in_directory(tempfile::Builder::new().prefix("kiln-e2e-").tempdir().unwrap())
+    }
+
+    /// A project in that directory.
+    pub fn in_directory(dir: TempDir) -> Self {
         Self { dir, behind: Vec::new(), variables: BTreeMap::new() }
     }
 
@@ -98,7 +102,7 @@ impl Project {
         project
     }
 
-    /// The same project with a kiln that these words run.
+    /// The same project, with kiln run by these words, which end in executing their arguments.
     pub fn behind(mut self, words: &[&str]) -> Self {
         self.behind = words.iter().map(|word| (*word).to_owned()).collect();
         self
@@ -110,14 +114,19 @@ impl Project {
         self
     }
 
-    pub fn path(&self, path: &str) -> PathBuf {
-        self.dir.path().join(path)
+    pub fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.root().join(path)
     }
 
     pub fn exists(&self, path: &str) -> bool {
         self.path(path).symlink_metadata().is_ok()
     }
 
+    #[track_caller]
     pub fn read(&self, path: &str) -> String {
         let bytes = fs::read(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
         String::from_utf8(bytes).unwrap()
@@ -139,6 +148,7 @@ impl Project {
     }
 
     /// Replaces a text that is there exactly once.
+    #[track_caller]
     pub fn edit(&self, path: &str, from: &str, to: &str) {
         let text = self.read(path);
         assert_eq!(text.matches(from).count(), 1, "{from:?} in {path}:\n{text}");
@@ -150,16 +160,15 @@ impl Project {
     }
 
     /// Runs kiln; arguments are parted by spaces.
-    pub fn kiln(&self, args: &str) -> Said {
-        let output = self.command(args).output().unwrap();
-        Said::new(format!("kiln {args}"), &output)
+    pub fn kiln(&self, args: &str) -> KilnOutput {
+        KilnOutput::new(format!("kiln {args}"), &self.command(args).output().unwrap())
     }
 
     /// A kiln that has yet to be started.
     pub fn command(&self, args: &str) -> Command {
         let mut words = self.behind.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_kiln")]);
         let mut command = Command::new(words.next().expect("kiln itself, at least"));
-        command.args(words).args(args.split_whitespace()).current_dir(self.dir.path());
+        command.args(words).args(args.split_whitespace()).current_dir(self.root()).stdin(Stdio::null());
         command.env_remove("MAKEFLAGS").env("NO_COLOR", "1").env("COLUMNS", "100").env("TZ", "UTC");
         command.envs(&self.variables);
         command
@@ -225,8 +234,16 @@ impl Project {
 }
 
 /// A path in kiln's own repository.
-pub fn repository(path: &str) -> PathBuf {
+pub fn repository(path: impl AsRef<Path>) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The tree of a real kernel: that of `KILN_TEST_TREE`, or else the example project's.
+pub fn kernel_tree() -> PathBuf {
+    let tree = std::env::var_os("KILN_TEST_TREE").unwrap_or_else(|| "cache/sources/linux-6.1".into());
+    let tree = repository("").join(tree);
+    assert!(tree.join("Kconfig").is_file(), "{} is no kernel tree: run scripts/source.sh", tree.display());
+    tree
 }
 
 fn copy_tree(from: &Path, to: &Path) {
@@ -269,199 +286,4 @@ fn lean(rule: &str) -> String {
 fn without_line(rule: &str, field: &str) -> String {
     let start = format!("    {field}: ");
     rule.lines().filter(|line| !line.starts_with(&start)).map(|line| format!("{line}\n")).collect()
-}
-
-/// What kiln said, and how it ended.
-pub struct Said {
-    command: String,
-    pub code: i32,
-    pub out: String,
-    pub err: String,
-}
-
-impl Said {
-    pub fn new(command: String, output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let code = output.status.code().unwrap_or_else(|| panic!("{command}: {}", output.status));
-        Self { command, code, out: text(&output.stdout), err: text(&output.stderr) }
-    }
-
-    #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{self}");
-        self
-    }
-
-    /// On standard output.
-    #[track_caller]
-    pub fn says(self, text: &str) -> Self {
-        assert!(self.out.contains(text), "no {text:?} in\n{self}");
-        self
-    }
-
-    #[track_caller]
-    pub fn never_says(self, text: &str) -> Self {
-        assert!(!self.out.contains(text) && !self.err.contains(text), "{text:?} in\n{self}");
-        self
-    }
-
-    /// On standard error.
-    #[track_caller]
-    pub fn complains(self, text: &str) -> Self {
-        assert!(self.err.contains(text), "no {text:?} in\n{self}");
-        self
-    }
-
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in\n{self}"))
-    }
-}
-
-impl std::fmt::Display for Said {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { command, code, out, err } = self;
-        write!(f, "$ {command}\n{out}--- stderr\n{err}--- exit code {code}")
-    }
-}
-
-/// `kiln plan --format json`.
-pub struct Plan(pub Value);
-
-impl Plan {
-    fn nodes(&self) -> &Vec<Value> {
-        self.0["nodes"].as_array().unwrap()
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.nodes().iter().any(|node| node["name"] == name)
-    }
-
-    pub fn node(&self, name: &str) -> &Value {
-        let found = self.nodes().iter().find(|node| node["name"] == name);
-        found.unwrap_or_else(|| panic!("no {name} in {:#}", self.0))
-    }
-
-    pub fn verdict(&self, name: &str) -> &str {
-        self.node(name)["verdict"].as_str().unwrap()
-    }
-
-    pub fn verdicts(&self) -> BTreeMap<&str, &str> {
-        self.nodes()
-            .iter()
-            .map(|node| (node["name"].as_str().unwrap(), node["verdict"].as_str().unwrap()))
-            .collect()
-    }
-
-    /// The sentences that say why a node is stale or cached.
-    pub fn reasons(&self, name: &str) -> String {
-        let mut text = String::new();
-        for reason in self.node(name)["reasons"].as_array().into_iter().flatten() {
-            writeln!(text, "{}", reason["text"].as_str().unwrap()).unwrap();
-        }
-        text
-    }
-
-    #[track_caller]
-    pub fn has_nothing_to_do(&self) {
-        assert!(self.verdicts().values().all(|&verdict| verdict == "fresh"), "{:#?}", self.verdicts());
-    }
-}
-
-/// `kiln build --format json-lines`.
-pub struct Build {
-    pub said: Said,
-    events: Vec<Value>,
-}
-
-impl Build {
-    pub fn new(said: Said) -> Self {
-        let events = said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        Self { said, events }
-    }
-
-    #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
-        assert_eq!(self.said.code, code, "{}", self.said);
-        self
-    }
-
-    /// On standard error.
-    #[track_caller]
-    pub fn complains(self, text: &str) -> Self {
-        assert!(self.said.err.contains(text), "no {text:?} in\n{}", self.said);
-        self
-    }
-
-    pub fn events(&self) -> &[Value] {
-        &self.events
-    }
-
-    fn nodes(&self, wanted: impl Fn(&Value) -> bool) -> Vec<&str> {
-        let wanted = self.events.iter().filter(|event| wanted(event));
-        let mut names: Vec<&str> = wanted.map(|event| event["node"].as_str().unwrap()).collect();
-        names.sort_unstable();
-        names
-    }
-
-    /// Names of the nodes that ran, sorted.
-    pub fn ran(&self) -> Vec<&str> {
-        self.nodes(|event| event["event"] == "started")
-    }
-
-    /// Names of the nodes whose outputs came from the cache, sorted.
-    pub fn restored(&self) -> Vec<&str> {
-        self.nodes(|event| event["how"] == "restored")
-    }
-
-    /// How a node ended.
-    #[track_caller]
-    pub fn finished(&self, node: &str) -> &Value {
-        let finished = |event: &&Value| event["event"] == "finished" && event["node"] == node;
-        self.events.iter().find(finished).unwrap_or_else(|| panic!("{node} did not end in\n{}", self.said))
-    }
-
-    /// A figure of the summary.
-    pub fn count(&self, figure: &str) -> u64 {
-        let ended = self.events.iter().find(|event| event["event"] == "ended");
-        ended.unwrap_or_else(|| panic!("no end in {}", self.said))[figure].as_u64().unwrap()
-    }
-
-    #[track_caller]
-    pub fn runs(self, nodes: &[&str]) -> Self {
-        let mut nodes = nodes.to_vec();
-        nodes.sort_unstable();
-        assert_eq!(self.ran(), nodes, "{}", self.said);
-        self
-    }
-
-    #[track_caller]
-    pub fn restores(self, nodes: &[&str]) -> Self {
-        let mut nodes = nodes.to_vec();
-        nodes.sort_unstable();
-        assert_eq!(self.restored(), nodes, "{}", self.said);
-        self
-    }
-
-    /// What was fresh is left alone, what was cached comes from the cache, what was stale runs: itself, or another
-    /// node that does the very same. What was unknown may do any of these, and a failure may keep any from being done.
-    #[track_caller]
-    fn keeps(&self, plan: &Plan) {
-        let (ran, restored) = (self.ran(), self.restored());
-        let key = |node: &str| plan.node(node)["strong-key"].as_str();
-        for (node, verdict) in plan.verdicts() {
-            let did = (ran.contains(&node), restored.contains(&node));
-            let twin = || ran.iter().any(|&other| plan.has(other) && key(other) == key(node));
-            let kept = match verdict {
-                "fresh" | "blocked" => did == (false, false),
-                "cached" => did == (false, true) || self.said.code != 0 && did == (false, false),
-                "stale" if did == (false, true) => twin(),
-                "stale" => did == (true, false) || self.said.code != 0 && did == (false, false),
-                // Left where it is, fetched, or not to be had after all.
-                "unknown" | "remote" => did != (true, true),
-                other => panic!("{other}"),
-            };
-            assert!(kept, "{node} was planned as {verdict}; (ran, restored) = {did:?} in\n{}", self.said);
-        }
-    }
 }

@@ -169,7 +169,7 @@ fn a_blob_that_a_plan_reads_is_made_again() {
             project.run(target).exits(0);
             damage(&project.blob(content));
             let ended = project.run(["plan"]).exits(0);
-            let plan = String::from_utf8_lossy(&ended.out).into_owned();
+            let plan = &ended.out;
             assert!(makers.iter().any(|maker| plan.contains(maker)), "{how}: {plan}{}", ended.err);
             project.run(target).exits(0);
             project.run(["plan", "job:*"]).exits(0);
@@ -203,7 +203,7 @@ fn damaged_rows_are_misses() {
         fs::remove_dir_all(project.path("out")).unwrap();
         change_reader(&mut project);
         let ended = project.build();
-        assert_eq!(ended.status.code(), Some(0), "{damage}: {}", ended.err);
+        assert_eq!(ended.code, 0, "{damage}: {}", ended.err);
         project.assert_as_if_clean();
         project.run(["why", "reader:reader"]).exits(0);
         project.assert_fresh();
@@ -222,7 +222,7 @@ fn a_damaged_index_is_set_aside_and_begun_anew() {
         let project = built();
         damage(&project.cache.join("index.sqlite"));
         let ended = project.build();
-        assert_eq!(ended.status.code(), Some(0), "{how}: {}", ended.err);
+        assert_eq!(ended.code, 0, "{how}: {}", ended.err);
         assert!(ended.err.contains("warning: the cache's index was damaged"), "{how}: {}", ended.err);
         assert_eq!(
             project.runs("hidden", "pass"),
@@ -254,9 +254,9 @@ fn an_index_that_is_damaged_within_costs_one_run_at_most() {
         writable(&project.cache.join("index.sqlite")).write_all_at(&[0xa5; 4096], page * 4096).unwrap();
         fs::remove_dir_all(project.path("out")).unwrap();
         let ended = project.build();
-        if ended.status.code() != Some(0) {
-            ended.exits(4).says("is damaged").says("run kiln again");
-            project.build().exits(0).says("warning: the cache's index was damaged");
+        if ended.code != 0 {
+            ended.exits(4).complains("is damaged").complains("run kiln again");
+            project.build().exits(0).complains("warning: the cache's index was damaged");
         }
         project.assert_as_if_clean();
     }
@@ -287,7 +287,7 @@ fn lost_caches_of_file_digests_cost_time_only() {
 fn a_cache_of_another_version_is_refused_and_can_be_cleaned() {
     let project = built();
     project.write("cache/VERSION", "kiln cache 99\n");
-    project.build().exits(4).says("has format 99").says("kiln clean --cache");
+    project.build().exits(4).complains("has format 99").complains("kiln clean --cache");
     project.run(["clean", "--cache"]).exits(0);
     project.build().exits(0);
     project.assert_as_if_clean();
@@ -301,7 +301,7 @@ fn a_cache_that_may_not_be_written() {
         let below = project.cache.join(below);
         let before = below.metadata().unwrap().permissions();
         fs::set_permissions(&below, Permissions::from_mode(0o444)).unwrap();
-        project.build().exits(4).says("can't write to").says("help: mend the permissions");
+        project.build().exits(4).complains("can't write to").complains("help: mend the permissions");
         fs::set_permissions(&below, before).unwrap();
     }
     fs::set_permissions(&project.cache, Permissions::from_mode(0o755)).unwrap();
@@ -315,17 +315,17 @@ fn a_cache_that_may_not_be_written() {
 fn a_cache_that_can_not_be_made() {
     let project = Project::new(nodes()).of_ordinary_user();
     fs::set_permissions(project.root(), Permissions::from_mode(0o555)).unwrap();
-    project.build().exits(4).says("can't write to").says("cache");
+    project.build().exits(4).complains("can't write to").complains("cache");
     fs::set_permissions(project.root(), Permissions::from_mode(0o755)).unwrap();
     fs::write(&project.cache, "").unwrap();
-    project.build().exits(4).says("cache");
+    project.build().exits(4).complains("cache");
 }
 
 #[test]
 fn a_directory_that_is_no_cache_is_left_alone() {
     let project = Project::new(nodes());
     project.write("cache/thesis.txt", "");
-    project.build().exits(4).says("is not a kiln cache").says("thesis.txt");
+    project.build().exits(4).complains("is not a kiln cache").complains("thesis.txt");
     assert_eq!(entries(&project.cache), [project.cache.join("thesis.txt")]);
 }
 
@@ -333,7 +333,7 @@ fn a_directory_that_is_no_cache_is_left_alone() {
 fn outputs_that_can_not_be_put_in_place() {
     let project = Project::new(nodes()).of_ordinary_user();
     project.write("out", "in the way\n");
-    project.build().exits(4).says("/out");
+    project.build().exits(4).complains("/out");
     fs::remove_file(project.path("out")).unwrap();
     project.build().exits(0);
     project.assert_as_if_clean();
@@ -341,7 +341,7 @@ fn outputs_that_can_not_be_put_in_place() {
     // What is known stays known while it can't be put in place.
     fs::remove_dir_all(project.path("out")).unwrap();
     project.write("out", "in the way\n");
-    project.build().exits(4).says("/out");
+    project.build().exits(4).complains("/out");
     fs::remove_file(project.path("out")).unwrap();
     let before = project.runs("reader", "pass");
     project.build().exits(0);

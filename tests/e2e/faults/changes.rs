@@ -66,7 +66,7 @@ fn a_source_changes_during_a_run_that_has_a_copy() {
 
     let project = reader_of_tree();
     build_during(&project, || fs::rename(project.path("tree"), project.path("elsewhere")).unwrap());
-    project.build().exits(4).says("does not exist");
+    project.build().exits(4).complains("does not exist");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_change_between_the_decision_and_the_first_read_is_seen() {
         running.until_says("done early:early");
         project.write(path, "new\n");
         first.open();
-        running.end().exits(4).says(&format!("{what} changed before this ran: nothing is recorded"));
+        running.end().exits(4).complains(&format!("{what} changed before this ran: nothing is recorded"));
         assert_eq!(project.runs("slow", "pass"), 0, "nothing is recorded");
         assert!(!project.path("out/slow/o").exists(), "nothing is put in place");
         project.write(path, "old\n");
@@ -161,7 +161,7 @@ fn what_a_run_left_that_read_something_else_is_not_continued() {
     project.write("tree/dir/file", "new\n");
     project.write("tree/dir/file", "old\n");
     gate.open();
-    running.end().exits(4).says("changed while this ran");
+    running.end().exits(4).complains("changed while this ran");
     let kept = project.cache.join("kept");
     assert_eq!(fs::read_dir(kept).into_iter().flatten().count(), 0, "no output directory is kept");
 }
@@ -187,7 +187,7 @@ fn a_tool_is_another_for_a_while() {
     tool("new");
     tool("old");
     gate.open();
-    running.end().exits(4).says("tools/tool changed while this ran");
+    running.end().exits(4).complains("tools/tool changed while this ran");
     assert_eq!(project.runs("slow", "pass"), 0, "nothing is recorded");
     let running = project.start();
     project.gate("slow").open();
@@ -233,6 +233,6 @@ fn something_is_mounted_on_a_source_before_a_run_begins() {
     first.open();
     let ended = running.end();
     assert!(Command::new("umount").arg(&at).status().unwrap().success());
-    ended.exits(4).says("source tree: dir changed while this ran: nothing is recorded");
+    ended.exits(4).complains("source tree: dir changed while this ran: nothing is recorded");
     assert_eq!(project.runs("slow", "pass"), 0, "nothing is recorded");
 }

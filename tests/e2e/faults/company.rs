@@ -17,7 +17,7 @@ fn the_second_kiln_waits_for_what_the_first_is_running() {
     second.until_says("slow:slow: another kiln runs it");
     gate.open();
     first.end().exits(0);
-    second.end().exits(0).says("done slow:slow from the cache");
+    second.end().exits(0).complains("done slow:slow from the cache");
     assert_eq!(project.runs("slow", "pass"), 1);
     assert_eq!(project.read("out/after/o"), "made\n");
     project.assert_fresh();

@@ -18,7 +18,7 @@ fn an_interrupted_build_ends_whole_and_is_gone_on_with() {
         project.gate("slow");
         assert!(project.sandboxed().len() >= 3, "the test sees what is in the sandbox");
         running.signal(signal);
-        running.end().exits(130).says("cancelled");
+        running.end().exits(130).complains("cancelled");
         assert_eq!(project.sandboxed(), [0; 0], "nothing outlives kiln");
 
         let running = project.start();
@@ -70,6 +70,6 @@ fn a_cache_that_fails_under_way_ends_the_build() {
     let gates = ["one", "other"].map(|name| project.gate(name));
     project.index().execute_batch("DROP TABLE run").unwrap();
     gates.iter().for_each(Gate::open);
-    running.end().exits(4).says("index");
+    running.end().exits(4).complains("index");
     assert_eq!(project.sandboxed(), [0; 0]);
 }

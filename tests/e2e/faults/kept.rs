@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread::sleep;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::kills::Random;
-use super::project::{Ended, GATE, Project, entries, lossy, node};
+use super::project::{GATE, Project, entries, node};
+use crate::support::output::KilnOutput;
+use crate::support::random::Random;
 
 /// A project that configures and builds the fake kernel, and does `more` when it has.
 fn kernel(more: &str) -> Project {
@@ -34,8 +34,7 @@ fn kept(project: &Project) -> Vec<PathBuf> {
 
 /// Builds, and tells whether the kernel went on where its last run ended.
 fn continued(project: &Project) -> bool {
-    let Ended { out, .. } = project.run(["build", "-j2", "--format", "json-lines"]).exits(0);
-    let out = lossy(&out);
+    let KilnOutput { out, .. } = project.run(["build", "-j2", "--format", "json-lines"]).exits(0);
     let finished = |line: &&str| line.contains("\"finished\"") && line.contains("kernel:kernel");
     let kernel = out.lines().find(finished).unwrap_or_else(|| panic!("the kernel did not run:\n{out}"));
     kernel.contains("\"continued\":true")
@@ -48,7 +47,7 @@ const HALF: &str = "if [ -e again ]; then cp -p init/main.o half && : >init/main
 
 #[test]
 fn what_a_stopped_build_leaves_is_never_gone_on_from() {
-    for (signal, code) in [(Signal::SIGKILL, None), (Signal::SIGINT, Some(130))] {
+    for (signal, code) in [(Signal::SIGKILL, 128 + 9), (Signal::SIGINT, 130)] {
         let project = kernel(&HALF.replace("GATE", GATE));
         project.build().exits(0);
         assert_eq!(kept(&project).len(), 1);
@@ -59,7 +58,7 @@ fn what_a_stopped_build_leaves_is_never_gone_on_from() {
         assert!(kept(&project).is_empty(), "it is where it is gone on in, and nowhere else");
         running.signal(signal);
         let ended = running.end();
-        assert_eq!(ended.status.code(), code, "{signal}: {}", ended.err);
+        assert_eq!(ended.code, code, "{signal}: {}", ended.err);
         project.until_none_sandboxed();
         drop(gate);
 
@@ -74,7 +73,7 @@ fn what_a_stopped_build_leaves_is_never_gone_on_from() {
         edit(&project, "lib/string.c", "int still_more;\n");
         let running = project.start();
         project.gate("kernel").open();
-        running.end().exits(0).says("continued from its last run: 1 file differs");
+        running.end().exits(0).complains("continued from its last run: 1 file differs");
         project.assert_as_if_clean();
     }
 }
@@ -86,15 +85,15 @@ fn killed_at_any_moment_the_next_build_goes_on_from_a_whole_one_only() {
         ["init/main.c", "lib/string.c", "include/linux/kernel.h", "include/linux/virtio.h", "drivers/8250.c"];
     let project = kernel(":");
     project.build().exits(0);
-    let mut random = Random::new();
+    let mut random = Random::from_variable_or_time("KILN_FAULTS_SEED");
     for round in 0..ROUNDS {
         let mut something_new = || {
-            let file = files[usize::try_from(random.below(5)).unwrap()];
+            let file = files[random.below(5)];
             edit(&project, file, &format!("int n{round};\n"));
         };
         something_new();
         let running = project.start();
-        sleep(Duration::from_millis(random.below(700)));
+        sleep(random.milliseconds(700));
         running.signal(Signal::SIGKILL);
         running.end();
         project.until_none_sandboxed();

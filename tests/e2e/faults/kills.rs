@@ -1,34 +1,13 @@
 //! SIGKILL at any moment.
 
 use std::thread::sleep;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
 
 use super::project::{Node, Project, entries, node};
+use crate::support::random::Random;
 
 const ROUNDS: usize = 25;
-
-/// Numbers that look random: xorshift.
-pub struct Random(u64);
-
-impl Random {
-    /// From the environment where a failure is to be seen again.
-    pub fn new() -> Self {
-        let asked_for = std::env::var("KILN_FAULTS_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let seed = asked_for.unwrap_or(now.as_secs() ^ u64::from(now.subsec_nanos()) << 32);
-        eprintln!("KILN_FAULTS_SEED={seed} tries the same moments again");
-        Self(seed | 1)
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 /// Three layers of five nodes; the first reads files of a source tree, each further one two nodes of the one before.
 fn layers() -> Vec<Node> {
@@ -53,12 +32,12 @@ fn killed_at_any_moment_the_next_run_is_right() {
     for place in 0..5 {
         project.write(&format!("tree/dir/{place}"), "at first\n");
     }
-    let mut random = Random::new();
+    let mut random = Random::from_variable_or_time("KILN_FAULTS_SEED");
     for round in 0..ROUNDS {
         // Something new every time, so that there is work to be killed at.
         project.write(&format!("tree/dir/{}", random.below(5)), &format!("in round {round}\n"));
         let running = project.start();
-        sleep(Duration::from_millis(random.below(700)));
+        sleep(random.milliseconds(700));
         running.signal(Signal::SIGKILL);
         running.end();
         project.until_none_sandboxed();

@@ -18,9 +18,9 @@ fn outputs_that_are_not_what_is_declared() {
     ];
     for (script, message) in cases {
         let project = Project::new([node("odd", script)]);
-        project.build().exits(1).says(message);
+        project.build().exits(1).complains(message);
         assert_eq!(project.outputs().len(), 0, "{script}");
-        project.build().exits(1).says(message);
+        project.build().exits(1).complains(message);
     }
 }
 
@@ -35,7 +35,7 @@ fn trees_that_hold_what_no_tree_may() {
     ];
     for (script, message) in cases {
         let project = Project::new([node("odd", script).makes(r#""o": Tree("t")"#)]);
-        project.build().exits(1).says(message);
+        project.build().exits(1).complains(message);
         assert_eq!(project.outputs().len(), 0, "{script}");
     }
 }
@@ -69,18 +69,25 @@ fn a_gigantic_log_is_kept_and_its_end_shown() {
     assert_eq!(project.run(["log", "verbose:verbose"]).exits(0).out.len(), 50_000_000);
 
     let project = Project::new([verbose("echo; echo the end; false")]);
-    let ended = project.build().exits(1).says("the end").says("whole log: kiln log verbose:verbose");
+    let ended =
+        project.build().exits(1).complains("the end").complains("whole log: kiln log verbose:verbose");
     assert!(ended.err.len() < 200_000, "{} bytes", ended.err.len());
 }
 
 #[test]
 fn a_log_that_is_not_utf8_is_kept_as_it_is() {
     let project = Project::new([node("odd", "printf 'caf\\351\\n'; false")]);
-    project.build().exits(1).says("caf\u{fffd}");
-    assert_eq!(project.run(["log", "odd:odd"]).exits(0).out, b"caf\xe9\n");
-    let events = project.run(["build", "--format", "json-lines"]).exits(1).out;
-    let events: Vec<serde_json::Value> =
-        events.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    project.build().exits(1).complains("caf\u{fffd}");
+    let log = project.kiln(["log", "odd:odd"]).output().unwrap();
+    assert!(log.status.success());
+    assert_eq!(log.stdout, b"caf\xe9\n");
+    let built = project.kiln(["build", "--format", "json-lines"]).output().unwrap();
+    assert_eq!(built.status.code(), Some(1));
+    let events: Vec<serde_json::Value> = built
+        .stdout
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
     assert_eq!(events.last().unwrap()["event"], "ended", "{events:?}");
     assert!(events.iter().any(|event| event["log-tail"][0] == "caf\u{fffd}"), "{events:?}");
     assert_eq!(lossy(b"caf\xe9"), "caf\u{fffd}");

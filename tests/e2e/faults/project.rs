@@ -7,21 +7,21 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Output};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, chown, geteuid};
+use nix::unistd::{Pid, geteuid};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
+use crate::support::output::KilnOutput;
+use crate::support::project;
 pub use crate::support::tools::TOOLS;
-
-const NOBODY: u32 = 65534;
 
 /// How long to wait for what must come to pass. Nothing is measured by it: a machine may be as slow as it likes.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -31,13 +31,19 @@ pub const GATE: &str = "touch begun; until [ -e go ]; do sleep 0.02; done";
 
 /// A project in a directory of its own.
 pub struct Project {
-    dir: TempDir,
+    project: project::Project,
     /// The cache as `graph.ron` has it.
     pub cache: PathBuf,
     sources: Vec<String>,
     nodes: Vec<Node>,
-    /// What runs kiln, such as `setpriv ..`, and ends in executing it.
-    pub behind: Vec<String>,
+}
+
+impl Deref for Project {
+    type Target = project::Project;
+
+    fn deref(&self) -> &project::Project {
+        &self.project
+    }
 }
 
 /// An action.
@@ -151,7 +157,8 @@ impl Project {
         let dir = tempfile::Builder::new().prefix("kiln-faults-").tempdir().unwrap();
         let cache = dir.path().join("cache");
         let nodes = nodes.into_iter().collect();
-        let project = Self { dir, cache, sources: Vec::new(), nodes, behind: Vec::new() };
+        let project =
+            Self { project: project::Project::in_directory(dir), cache, sources: Vec::new(), nodes };
         project.describe();
         project
     }
@@ -172,12 +179,13 @@ impl Project {
 
     /// As an ordinary user's, if the tests run as root; to be called when all files are there.
     pub fn of_ordinary_user(mut self) -> Self {
-        if geteuid().is_root() {
-            give_away(self.root());
-            let user =
-                [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()];
-            self.behind = std::iter::once("setpriv".to_owned()).chain(user).collect();
-        }
+        self.project = self.project.of_ordinary_user();
+        self
+    }
+
+    /// With kiln run by these words, which end in executing their arguments.
+    pub fn behind(mut self, words: &[&str]) -> Self {
+        self.project = self.project.behind(words);
         self
     }
 
@@ -220,27 +228,6 @@ impl Project {
         }
     }
 
-    pub fn root(&self) -> &Path {
-        self.dir.path()
-    }
-
-    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.root().join(path)
-    }
-
-    /// Writes a file of the project, and makes the directories that it is in.
-    pub fn write(&self, path: &str, content: &str) {
-        let path = self.path(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-
-    /// A file of the project.
-    pub fn read(&self, path: &str) -> String {
-        String::from_utf8(fs::read(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}")))
-            .unwrap()
-    }
-
     /// All files below `out/`, with their contents.
     pub fn outputs(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let out = self.path("out");
@@ -250,21 +237,19 @@ impl Project {
 
     /// A kiln in this project.
     pub fn kiln<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut words = self.behind.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_kiln")]);
-        let mut command = Command::new(words.next().unwrap());
-        command.args(words).args(arguments).current_dir(self.root()).stdin(Stdio::null());
-        command.env("HOME", self.root()).env("NO_COLOR", "1").env_remove("MAKEFLAGS");
+        let mut command = self.project.command("");
+        command.args(arguments).env("HOME", self.root());
         command
     }
 
     /// Runs a kiln to its end.
-    pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ended {
-        let output = self.kiln(arguments).output().unwrap();
-        Ended { status: output.status, out: output.stdout, err: lossy(&output.stderr) }
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> KilnOutput {
+        let mut kiln = self.kiln(arguments);
+        KilnOutput::of_any(format!("{kiln:?}"), &kiln.output().unwrap())
     }
 
     /// Builds all there is.
-    pub fn build(&self) -> Ended {
+    pub fn build(&self) -> KilnOutput {
         self.run(["build", "-j2"])
     }
 
@@ -280,7 +265,7 @@ impl Project {
     /// Builds, and asserts that nothing was to be done.
     pub fn assert_fresh(&self) {
         let ended = self.build().exits(0);
-        assert!(lossy(&ended.out).contains("everything is up to date"), "{}{}", lossy(&ended.out), ended.err);
+        assert!(ended.out.contains("everything is up to date"), "{}{}", ended.out, ended.err);
     }
 
     /// Asserts that `out/` holds what a build of the same project from nothing makes.
@@ -391,7 +376,7 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub fn end(mut self) -> Ended {
+    pub fn end(mut self) -> KilnOutput {
         let start = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -400,7 +385,8 @@ impl Running {
             assert!(start.elapsed() < PATIENCE, "kiln does not end:\n{}", self.err());
             sleep(Duration::from_millis(5));
         };
-        Ended { status, out: fs::read(self.dir.path().join("out")).unwrap(), err: self.err() }
+        let [stdout, stderr] = ["out", "err"].map(|name| fs::read(self.dir.path().join(name)).unwrap());
+        KilnOutput::of_any("kiln build -j2", &Output { status, stdout, stderr })
     }
 }
 
@@ -408,28 +394,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A kiln that has ended.
-pub struct Ended {
-    pub status: ExitStatus,
-    pub out: Vec<u8>,
-    pub err: String,
-}
-
-impl Ended {
-    #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
-        let Self { status, out, err } = &self;
-        assert_eq!((status.code(), status.signal()), (Some(code), None), "{}\n{err}", lossy(out));
-        self
-    }
-
-    #[track_caller]
-    pub fn says(self, text: &str) -> Self {
-        assert!(self.err.contains(text), "no {text:?} in:\n{}", self.err);
-        self
     }
 }
 
@@ -449,19 +413,6 @@ pub fn is_root(what: &str) -> bool {
         eprintln!("skipped: {what} needs root");
     }
     root
-}
-
-/// Makes all of a directory the ordinary user's.
-pub fn give_away(dir: &Path) {
-    let nobody = (Some(NOBODY.into()), Some(NOBODY.into()));
-    chown(dir, nobody.0, nobody.1).unwrap();
-    for path in entries(dir) {
-        if path.is_dir() && !path.is_symlink() {
-            give_away(&path);
-        } else {
-            std::os::unix::fs::lchown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-    }
 }
 
 /// What is in a directory, sorted; nothing, if it is not there.

@@ -91,7 +91,7 @@ fn what_a_slow_remote_is_asked_for_holds_nothing_else_up() {
     build.until_says("done last:last");
     assert!(slow.is_holding() && !build.err().contains("asked:asked"), "{}", build.err());
     slow.let_go();
-    build.end().exits(0).says("done asked:asked");
+    build.end().exits(0).complains("done asked:asked");
     assert_eq!(project.read("out/asked/o"), "first\n");
     project.assert_fresh();
 }

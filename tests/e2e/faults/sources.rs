@@ -26,7 +26,12 @@ fn listed(project: &Project) -> Vec<u8> {
 fn a_tree_that_is_missing() {
     let project = lists_source();
     fs::remove_dir_all(project.path("tree")).unwrap();
-    project.build().exits(4).says("source tree: the source tree").says("does not exist").says("help:");
+    project
+        .build()
+        .exits(4)
+        .complains("source tree: the source tree")
+        .complains("does not exist")
+        .complains("help:");
 }
 
 #[test]
@@ -34,7 +39,7 @@ fn a_tree_that_is_a_file() {
     let project = lists_source();
     fs::remove_dir_all(project.path("tree")).unwrap();
     project.write("tree", "");
-    project.build().exits(4).says("is not a directory");
+    project.build().exits(4).complains("is not a directory");
 }
 
 #[test]
@@ -44,7 +49,13 @@ fn files_that_may_not_be_read() {
         project.write("tree/dir/below", "");
         let project = project.of_ordinary_user();
         fs::set_permissions(project.path("tree").join(path), Permissions::from_mode(mode)).unwrap();
-        project.build().exits(4).says("cannot be read\n").says(path).says("permission denied").says("chmod");
+        project
+            .build()
+            .exits(4)
+            .complains("cannot be read\n")
+            .complains(path)
+            .complains("permission denied")
+            .complains("chmod");
         fs::set_permissions(project.path("tree").join(path), Permissions::from_mode(0o755)).unwrap();
         assert_eq!(listed(&project), b"./dir/below\n./file\n");
     }
@@ -60,7 +71,7 @@ fn symlinks_that_loop_dangle_or_lead_out() {
     assert_eq!(listed(&project), b"./dangling\n./file\n./loop\n./out\n./up\n");
     fs::remove_file(project.path("tree/dangling")).unwrap();
     symlink("file", project.path("tree/dangling")).unwrap();
-    project.build().exits(0).says("tree: dangling points elsewhere");
+    project.build().exits(0).complains("tree: dangling points elsewhere");
 }
 
 #[test]
@@ -78,14 +89,14 @@ fn a_name_that_is_not_utf8() {
     fs::write(&odd, "").unwrap();
     assert_eq!(listed(&project), b"./caf\xe9\n./file\n");
     fs::write(&odd, "other").unwrap();
-    project.build().exits(0).says("tree: caf\u{fffd} changed");
+    project.build().exits(0).complains("tree: caf\u{fffd} changed");
 }
 
 #[test]
 fn a_tree_that_is_too_deep() {
     let project = lists_source();
     fs::create_dir_all(project.path("tree").join("d/".repeat(300))).unwrap();
-    project.build().exits(4).says("directories deep");
+    project.build().exits(4).complains("directories deep");
     fs::remove_dir_all(project.path("tree/d")).unwrap();
     fs::create_dir_all(project.path("tree").join("d/".repeat(200))).unwrap();
     assert_eq!(listed(&project), b"./file\n");

@@ -43,8 +43,8 @@ fn without_a_sandbox_nothing_runs() {
             project = project.of_ordinary_user();
         }
         let script = format!("exec {behind} \"$@\"");
-        project.behind = ["sh", "-c", &script, "sh"].map(str::to_owned).to_vec();
-        project.build().exits(4).says("cannot set up the sandbox").says(missing).says(remedy);
+        project = project.behind(&["sh", "-c", &script, "sh"]);
+        project.build().exits(4).complains("cannot set up the sandbox").complains(missing).complains(remedy);
         assert_eq!(project.runs("n", "infra"), 1);
         assert_eq!((project.runs("n", "pass"), project.outputs().len()), (0, 0));
     }

@@ -16,7 +16,7 @@ mod walk;
 
 use std::path::{Path, PathBuf};
 
-use crate::support::random::Random;
+use crate::support::random::{Random, WalkSettings};
 use walk::{Step, Walk};
 
 /// Steps in all, unless `KILN_WALK_STEPS` says otherwise, as `make check` does.
@@ -52,10 +52,6 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn number(name: &str) -> Option<u64> {
-    variable(name).map(|value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
-}
-
 fn walk(number_of_walk: u64) {
     if let Some(file) = variable("KILN_WALK_REPLAY") {
         if number_of_walk == 1 {
@@ -66,9 +62,7 @@ fn walk(number_of_walk: u64) {
         }
         return;
     }
-    let seed = number("KILN_WALK_SEED").map_or(number_of_walk, |seed| seed + number_of_walk - 1);
-    let steps =
-        number("KILN_WALK_STEPS").map_or(STEPS, |steps| usize::try_from(steps).unwrap()).div_ceil(WALKS);
+    let WalkSettings { seed, steps } = WalkSettings::new("KILN_WALK", number_of_walk, WALKS, STEPS);
     eprintln!("walk from seed {seed}, {steps} steps");
     let mut random = Random::new(seed);
     let mut walk = Walk::new();

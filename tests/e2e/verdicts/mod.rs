@@ -12,8 +12,8 @@ mod edit;
 
 use std::process::Stdio;
 
-use crate::support::project::{Project, Said};
-use crate::support::random::Random;
+use crate::support::project::{KilnOutput, Project};
+use crate::support::random::{Random, WalkSettings};
 use edit::{Edit, Flip};
 
 /// Steps in all, unless `KILN_WALK_STEPS` says otherwise.
@@ -64,20 +64,14 @@ fn verdicts_2() {
     walk(2);
 }
 
-fn number(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
-}
-
 fn walk(number_of_walk: u64) {
-    let seed = number("KILN_WALK_SEED").map_or(number_of_walk, |seed| seed + number_of_walk - 1);
-    let steps = number("KILN_WALK_STEPS").map_or(STEPS, |steps| usize::try_from(steps).unwrap());
-    eprintln!("verdicts from seed {seed}, {} steps", steps.div_ceil(WALKS));
+    let WalkSettings { seed, steps } = WalkSettings::new("KILN_WALK", number_of_walk, WALKS, STEPS);
+    eprintln!("verdicts from seed {seed}, {steps} steps");
     let mut random = Random::new(seed);
     let project = new_project();
     let mut taken = Vec::new();
     let mut refused = 0;
-    for step in 0..steps.div_ceil(WALKS) {
+    for step in 0..steps {
         let edits: Vec<Edit> = (0..=random.below(2)).map(|_| Edit::random(&mut random)).collect();
         let flip = random.percent(50).then(|| Flip::random(&mut random));
         taken.push(format!("{step:4} {edits:?} {flip:?}"));
@@ -111,7 +105,7 @@ fn check(project: &Project, flip: Option<&Flip>) -> Result<usize, String> {
         let mut build = project.command("build -j2");
         let mut child = build.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         flip.make(project, &mut child);
-        let raced = Said::new("kiln build -j2".to_owned(), &child.wait_with_output().unwrap());
+        let raced = KilnOutput::new("kiln build -j2", &child.wait_with_output().unwrap());
         refused = usize::from(raced.code == 4);
         let is_refusal =
             raced.err.contains("changed while this ran") || raced.err.contains("changed before this ran");

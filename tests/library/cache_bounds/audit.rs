@@ -1,26 +1,12 @@
 //! Damage that an audit finds.
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{
-    Cache, DAY, KIB, a_run, age, collect, content, files, gc, key, milliseconds, nothing, record,
-    record_with, strong,
-};
-use kiln::digest::{Digest, Domain, Hasher};
-use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
-use kiln::store::{
-    Artifact, BlobError, Built, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Outcome,
-    RUNS_PER_NODE, Run, RunId, Sort, Step, Store, StoredResult,
-};
-use rusqlite::Connection;
-use tempfile::TempDir;
+use kiln::digest::Digest;
+use kiln::store::BlobError;
+
+use super::{Cache, content, key};
 
 #[test]
 fn an_audit_finds_each_kind_of_damage_and_makes_it_a_miss() {

@@ -2,25 +2,12 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{
-    Cache, DAY, KIB, a_run, age, collect, content, files, gc, key, milliseconds, nothing, record,
-    record_with, strong,
-};
-use kiln::digest::{Digest, Domain, Hasher};
-use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
-use kiln::store::{
-    Artifact, BlobError, Built, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Outcome,
-    RUNS_PER_NODE, Run, RunId, Sort, Step, Store, StoredResult,
-};
-use rusqlite::Connection;
-use tempfile::TempDir;
+use kiln::store::{Artifact, Limits, Manner, Sort, Step};
+
+use super::{Cache, DAY, age, collect, content, nothing, record, record_with, strong};
 
 #[test]
 fn what_is_needed_stays_unless_it_is_forced() {

@@ -1,26 +1,17 @@
 //! What a collection removes, and in what order.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
+
+use kiln::digest::Digest;
+use kiln::store::{Artifact, Limits, Manner, NodeRecord, NodeState, Outcome, RUNS_PER_NODE, Run, Sort};
 
 use super::{
-    Cache, DAY, KIB, a_run, age, collect, content, files, gc, key, milliseconds, nothing, record,
-    record_with, strong,
+    Cache, DAY, KIB, a_run, age, collect, content, files, key, milliseconds, nothing, record, record_with,
+    strong,
 };
-use kiln::digest::{Digest, Domain, Hasher};
-use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
-use kiln::store::{
-    Artifact, BlobError, Built, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Outcome,
-    RUNS_PER_NODE, Run, RunId, Sort, Step, Store, StoredResult,
-};
-use rusqlite::Connection;
-use tempfile::TempDir;
 
 #[test]
 fn without_a_bound_nothing_goes() {

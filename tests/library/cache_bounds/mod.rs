@@ -6,20 +6,16 @@ mod eviction;
 mod processes;
 mod size;
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::collections::HashSet;
+use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kiln::digest::{Digest, Domain, Hasher};
 use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
 use kiln::store::{
-    Artifact, BlobError, Built, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Origin, Outcome,
-    RUNS_PER_NODE, Run, RunId, Sort, Step, Store, StoredResult,
+    Artifact, Built, Collected, Limits, Manner, Needs, Origin, Outcome, Run, RunId, Sort, Step, Store,
+    StoredResult,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;

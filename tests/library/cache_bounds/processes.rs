@@ -1,29 +1,18 @@
 //! Collections beside builds, and collections that are killed, as processes of their own.
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use super::{
-    Cache, DAY, KIB, a_run, age, collect, content, files, gc, key, milliseconds, nothing, record,
-    record_with, strong,
-};
-use kiln::digest::{Digest, Domain, Hasher};
-use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
-use kiln::store::{
-    Artifact, BlobError, Built, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Outcome,
-    RUNS_PER_NODE, Run, RunId, Sort, Step, Store, StoredResult,
-};
-use rusqlite::Connection;
-use tempfile::TempDir;
+use kiln::digest::Digest;
+use kiln::store::{Manner, Step, Store};
+
+use super::{Cache, DAY, KIB, age, collect, content, gc, nothing, record, strong};
 
 impl Cache {
-    fn child(&self, role: &str) -> Child {
+    pub(super) fn child(&self, role: &str) -> Child {
         Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "cache_bounds::processes::another_process", "--nocapture"])
             .env("KILN_TEST_ROLE", role)

@@ -1,26 +1,10 @@
 //! How large the cache is, and whether it is over its limit.
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::fs;
 
-use super::{
-    Cache, DAY, KIB, a_run, age, collect, content, files, gc, key, milliseconds, nothing, record,
-    record_with, strong,
-};
-use kiln::digest::{Digest, Domain, Hasher};
-use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
-use kiln::store::{
-    Artifact, BlobError, Built, Collected, Limits, Manner, Needs, NodeRecord, NodeState, Outcome,
-    RUNS_PER_NODE, Run, RunId, Sort, Step, Store, StoredResult,
-};
-use rusqlite::Connection;
-use tempfile::TempDir;
+use kiln::store::Limits;
+
+use super::{Cache, DAY, KIB, content};
 
 #[test]
 fn a_cache_knows_that_it_is_over_its_bound() {

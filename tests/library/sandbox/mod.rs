@@ -20,13 +20,14 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use crate::support::whole_host::whole_host;
 use kiln::exec::sandbox::{
     Access, End, Exit, Mode, Mount, Output, Probe, Running, Sandbox, SandboxError, SandboxSpec, Step, probe,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::geteuid;
 use tempfile::TempDir;
+
+use crate::support::whole_host::whole_host;
 
 const KILN: &str = env!("CARGO_BIN_EXE_kiln");
 const NOBODY: u32 = 65534;

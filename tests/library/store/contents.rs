@@ -1,25 +1,18 @@
 //! Files, trees, results, nodes and runs come out as they went in.
 
-use std::fs::{self, File, Permissions};
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::Duration;
 
-use super::{
-    a_run, blob_path, child, files, key, names, path_sets, played_by_child, project, run_id, store, wait_for,
-    whole_tree,
-};
-use kiln::digest::{Digest, Domain, Hasher};
-use kiln::source::{Entry, EntryKind, Kind, Listing, PathEntry, PathSet, Provenance, Reads, Special};
+use kiln::digest::Digest;
+use kiln::source::{EntryKind, Listing, PathEntry, PathSet, Provenance, Reads};
 use kiln::store::{
-    Artifact, BlobError, Built, NodeRecord, NodeState, Origin, Outcome, PATH_SETS_PER_KEY, Placed, ProjectId, Run,
-    RunId, Store, StoreError, StoredReads, StoredResult, TreeLimit, Warning,
+    Artifact, BlobError, Built, NodeRecord, NodeState, Origin, Outcome, PATH_SETS_PER_KEY, Placed, Store,
+    StoreError, StoredReads, StoredResult, TreeLimit,
 };
-use proptest::prelude::*;
-use rusqlite::Connection;
-use tempfile::TempDir;
+
+use super::{a_run, blob_path, files, key, names, path_sets, run_id, store, whole_tree};
 
 #[test]
 fn a_new_cache_keeps_out_of_git_and_says_its_version() {

@@ -1,25 +1,15 @@
 //! Damaged blobs and rows are misses; an index beyond use is set aside.
 
 use std::fs::{self, File, Permissions};
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::PathBuf;
 
-use super::{
-    a_run, blob_path, child, files, key, names, path_sets, played_by_child, project, run_id, store, wait_for,
-    whole_tree,
-};
-use kiln::digest::{Digest, Domain, Hasher};
-use kiln::source::{Entry, EntryKind, Kind, Listing, PathEntry, PathSet, Provenance, Reads, Special};
-use kiln::store::{
-    Artifact, BlobError, Built, NodeRecord, NodeState, Origin, Outcome, PATH_SETS_PER_KEY, Placed, ProjectId, Run,
-    RunId, Store, StoreError, StoredReads, StoredResult, TreeLimit, Warning,
-};
-use proptest::prelude::*;
+use kiln::source::Listing;
+use kiln::store::{BlobError, Built, Origin, Outcome, Store, StoreError, StoredResult, Warning};
 use rusqlite::Connection;
 use tempfile::TempDir;
+
+use super::{a_run, blob_path, files, key, path_sets, run_id, store, whole_tree};
 
 #[test]
 fn a_damaged_blob_is_a_miss_and_is_set_aside() {

@@ -1,25 +1,11 @@
 //! Records of any content survive encoding; hostile ones do no harm.
 
-use std::fs::{self, File, Permissions};
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, UNIX_EPOCH};
-
-use super::{
-    a_run, blob_path, child, files, key, names, path_sets, played_by_child, project, run_id, store, wait_for,
-    whole_tree,
-};
-use kiln::digest::{Digest, Domain, Hasher};
+use kiln::digest::Digest;
 use kiln::source::{Entry, EntryKind, Kind, Listing, PathEntry, PathSet, Provenance, Reads, Special};
-use kiln::store::{
-    Artifact, BlobError, Built, NodeRecord, NodeState, Outcome, PATH_SETS_PER_KEY, Placed, ProjectId, Run,
-    RunId, Store, StoreError, StoredReads, StoredResult, TreeLimit, Warning,
-};
+use kiln::store::{Artifact, BlobError, TreeLimit};
 use proptest::prelude::*;
-use rusqlite::Connection;
-use tempfile::TempDir;
+
+use super::store;
 
 #[test]
 fn hostile_listings_write_nothing() {

@@ -1,25 +1,13 @@
 //! Directories that a node keeps for its next run.
 
 use std::fs::{self, File, Permissions};
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::Duration;
 
-use super::{
-    a_run, blob_path, child, files, key, names, path_sets, played_by_child, project, run_id, store, wait_for,
-    whole_tree,
-};
-use kiln::digest::{Digest, Domain, Hasher};
-use kiln::source::{Entry, EntryKind, Kind, Listing, PathEntry, PathSet, Provenance, Reads, Special};
-use kiln::store::{
-    Artifact, BlobError, Built, NodeRecord, NodeState, Outcome, PATH_SETS_PER_KEY, Placed, ProjectId, Run,
-    RunId, Store, StoreError, StoredReads, StoredResult, TreeLimit, Warning,
-};
-use proptest::prelude::*;
-use rusqlite::Connection;
-use tempfile::TempDir;
+use kiln::store::Store;
+
+use super::{child, key, names, played_by_child, store, wait_for};
 
 /// A build's output directory in a work directory: objects, one of them under two names, and a read-only directory.
 fn built(store: &Store, name: &str, bytes: usize) -> PathBuf {

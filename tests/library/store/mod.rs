@@ -8,21 +8,15 @@ mod processes;
 mod speed;
 mod unwritable;
 
-use std::fs::{self, File, Permissions};
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use kiln::digest::{Digest, Domain, Hasher};
-use kiln::source::{Entry, EntryKind, Kind, Listing, PathEntry, PathSet, Provenance, Reads, Special};
-use kiln::store::{
-    Artifact, BlobError, Built, NodeRecord, NodeState, Outcome, PATH_SETS_PER_KEY, Placed, ProjectId, Run,
-    RunId, Store, StoreError, StoredReads, StoredResult, TreeLimit, Warning,
-};
-use proptest::prelude::*;
-use rusqlite::Connection;
+use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
+use kiln::store::{Outcome, ProjectId, Run, RunId, Store};
 use tempfile::TempDir;
 
 /// A directory for a test, and the store in it.

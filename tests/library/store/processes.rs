@@ -1,25 +1,15 @@
 //! Many threads and processes with one store, and processes that are killed.
 
-use std::fs::{self, File, Permissions};
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::fs::{self, Permissions};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Child;
+use std::time::Duration;
 
-use super::{
-    a_run, blob_path, child, files, key, names, path_sets, played_by_child, project, run_id, store, wait_for,
-    whole_tree,
-};
-use kiln::digest::{Digest, Domain, Hasher};
-use kiln::source::{Entry, EntryKind, Kind, Listing, PathEntry, PathSet, Provenance, Reads, Special};
-use kiln::store::{
-    Artifact, BlobError, Built, NodeRecord, NodeState, Origin, Outcome, PATH_SETS_PER_KEY, Placed, ProjectId, Run,
-    RunId, Store, StoreError, StoredReads, StoredResult, TreeLimit, Warning,
-};
-use proptest::prelude::*;
-use rusqlite::Connection;
-use tempfile::TempDir;
+use kiln::store::{Artifact, Built, Origin, Outcome, Store, StoredResult};
+
+use super::{a_run, child, key, names, played_by_child, store, wait_for, whole_tree};
 
 #[test]
 fn child_that_puts_until_it_is_killed() {
@@ -53,7 +43,10 @@ fn a_killed_process_leaves_a_good_store() {
             let store = Store::open(&home).unwrap();
             assert_eq!(names(&home.join("work")).len(), 1);
             assert!(store.try_lock(&key("lock"), "me").unwrap().is_none());
-            assert_eq!(store.lock_holder(&key("lock")).unwrap().to_string(), format!("{} kernel/arm64", child.id()));
+            assert_eq!(
+                store.lock_holder(&key("lock")).unwrap().to_string(),
+                format!("{} kernel/arm64", child.id())
+            );
         }
         child.kill().unwrap();
         child.wait().unwrap();
@@ -138,7 +131,10 @@ fn one_at_a_time_has_a_lock() {
     let guard = store.try_lock(&key("lock"), "kernel").unwrap().unwrap();
     assert!(other.try_lock(&key("lock"), "me").unwrap().is_none());
     assert!(other.try_lock(&key("another"), "me").unwrap().is_some());
-    assert_eq!(other.lock_holder(&key("lock")).unwrap().to_string(), format!("{} kernel", std::process::id()));
+    assert_eq!(
+        other.lock_holder(&key("lock")).unwrap().to_string(),
+        format!("{} kernel", std::process::id())
+    );
     drop(guard);
     assert_eq!(other.lock_holder(&key("lock")), None);
     assert!(names(&store.home().join("locks")).is_empty());

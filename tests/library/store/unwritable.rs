@@ -1,25 +1,12 @@
 //! Caches on read-only and full disks.
 
-use std::fs::{self, File, Permissions};
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::fs;
+use std::process::Command;
 
-use super::{
-    a_run, blob_path, child, files, key, names, path_sets, played_by_child, project, run_id, store, wait_for,
-    whole_tree,
-};
-use kiln::digest::{Digest, Domain, Hasher};
-use kiln::source::{Entry, EntryKind, Kind, Listing, PathEntry, PathSet, Provenance, Reads, Special};
-use kiln::store::{
-    Artifact, BlobError, Built, NodeRecord, NodeState, Outcome, PATH_SETS_PER_KEY, Placed, ProjectId, Run,
-    RunId, Store, StoreError, StoredReads, StoredResult, TreeLimit, Warning,
-};
-use proptest::prelude::*;
-use rusqlite::Connection;
+use kiln::store::{Outcome, Store, StoreError};
 use tempfile::TempDir;
+
+use super::a_run;
 
 #[test]
 fn a_place_that_can_not_be_written_is_named() {

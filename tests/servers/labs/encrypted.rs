@@ -21,7 +21,7 @@ fn a_lab_with_a_certificate_of_its_own_authority_is_used_and_its_events_are_hear
     assert_eq!(lab.jobs_since(before).len(), 1);
     let shown = project.kiln(&["labs"]);
     assert_eq!(shown.code, 0, "{shown}");
-    assert!(!shown.stdout.contains("no events"), "{shown}");
+    assert!(!shown.out.contains("no events"), "{shown}");
     assert_eq!(project.results("boot")["page"], format!("{}scheduler/job/{}", web.lab(), before + 1));
     // How much it was told stands in the log once the line is closed.
     let told = || {
@@ -49,14 +49,14 @@ fn a_certificate_of_another_authority_is_refused_and_the_other_labs_go_on() {
     let before = lab.jobs();
     let built = project.kiln(&["build"]);
     assert_eq!(built.code, 4, "{built}");
-    assert!(built.stdout.contains("skipped"), "{built}");
+    assert!(built.out.contains("skipped"), "{built}");
     for part in ["strange: shows a certificate", "invalid peer certificate", "`ca` in graph.ron"] {
-        assert!(built.stdout.contains(part), "{part}: {built}");
+        assert!(built.out.contains(part), "{part}: {built}");
     }
     let shown = project.kiln(&["labs"]);
     assert_eq!(shown.code, 4, "{shown}");
     let of = |lab: &str| {
-        let line = shown.stdout.lines().find(|line| line.contains(&format!(" {lab}: ")));
+        let line = shown.out.lines().find(|line| line.contains(&format!(" {lab}: ")));
         line.unwrap_or_else(|| panic!("{lab}: {shown}")).to_owned()
     };
     assert!(of("strange").contains("certificate"), "{shown}");
@@ -70,7 +70,7 @@ fn a_certificate_of_another_authority_is_refused_and_the_other_labs_go_on() {
     project.replace("graph.ron", "slots: 2", &format!("slots: 2, ca: \"{}\"", ca.display()));
     let shown = project.kiln(&["labs", "lab"]);
     assert_eq!(shown.code, 0, "{shown}");
-    assert!(shown.stdout.contains("no events: their line shows a certificate"), "{shown}");
+    assert!(shown.out.contains("no events: their line shows a certificate"), "{shown}");
     project.replace("graph.ron", "labs: [\"strange\"]", "labs: [\"strange\", \"lab\"]");
     let built = project.kiln(&["build"]);
     assert_eq!(built.code, 0, "{built}");

@@ -27,7 +27,7 @@ fn a_kernel_is_booted_once_and_never_again() {
     let before = lab.jobs();
     let built = project.kiln(&["build"]);
     assert_eq!(built.code, 0, "{built}");
-    assert!(built.stdout.contains("pass"), "{built}");
+    assert!(built.out.contains("pass"), "{built}");
     assert_eq!(lab.jobs_since(before).len(), 1);
     let results = project.results("boot");
     assert_eq!((&results["version"], &results["outcome"]), (&1.into(), &"pass".into()), "{results}");
@@ -35,7 +35,7 @@ fn a_kernel_is_booted_once_and_never_again() {
 
     let again = project.kiln(&["build"]);
     assert_eq!(again.code, 0, "{again}");
-    assert!(again.stdout.contains("everything is up to date"), "{again}");
+    assert!(again.out.contains("everything is up to date"), "{again}");
     // Neither an empty out/ nor another name of the lab, nor another token is a reason to boot.
     std::fs::remove_dir_all(project.path("out")).unwrap();
     project.replace("graph.ron", "\"lab\": Lava", "\"other\": Lava");
@@ -65,15 +65,15 @@ fn the_example_builds_boots_and_tests_a_kernel() {
     assert!(smoke["cases"].as_array().unwrap().len() > 1, "{smoke}");
 
     let again = project.kiln(&["build"]);
-    assert!(again.stdout.contains("everything is up to date"), "{again}");
+    assert!(again.out.contains("everything is up to date"), "{again}");
     assert_eq!(lab.jobs_since(before).len(), 2);
 
     let junit = project.kiln(&["report", "--format", "junit"]);
     assert_eq!(junit.code, 0, "{junit}");
-    assert!(junit.stdout.contains("0_smoke"), "{junit}");
+    assert!(junit.out.contains("0_smoke"), "{junit}");
     let kcidb = project.kiln(&["report", "--format", "kcidb", "--origin", "test"]);
     let kcidb: serde_json::Value =
-        serde_json::from_str(&kcidb.stdout).unwrap_or_else(|error| panic!("{error}: {kcidb}"));
+        serde_json::from_str(&kcidb.out).unwrap_or_else(|error| panic!("{error}: {kcidb}"));
     assert!(kcidb["tests"].as_array().unwrap().len() > 2, "{kcidb}");
 }
 
@@ -99,7 +99,7 @@ fn test_cases_decide_and_skips_count() {
     project.replace("graph.ron", "skip: [(case: \"0_cases/known-bad\", reason: \"it never worked\")],", "");
     let built = project.kiln(&["build"]);
     assert_eq!(built.code, 3, "{built}");
-    assert!(built.stdout.contains("0_cases/known-bad"), "{built}");
+    assert!(built.out.contains("0_cases/known-bad"), "{built}");
     // What failed is known, and is not booted again unless it is asked for.
     assert_eq!(project.kiln(&["build"]).code, 3);
     assert_eq!(lab.jobs_since(before).len(), 2);
@@ -117,7 +117,7 @@ fn a_kernel_that_panics_or_hangs_fails() {
         let before = lab.jobs();
         let built = project.kiln(&["build", "lava:*/boot"]);
         assert_eq!(built.code, 3, "{built}");
-        assert!(built.stdout.contains(said), "{built}");
+        assert!(built.out.contains(said), "{built}");
         let results = project.results("boot");
         assert_eq!(results["outcome"], "fail", "{results}");
         assert_eq!(project.kiln(&["build", "lava:*/boot"]).code, 3);
@@ -137,9 +137,9 @@ fn a_job_is_shown_and_not_sent() {
     let shown = project.kiln(&["job", "show", "lava:*/boot"]);
     assert_eq!(shown.code, 0, "{shown}");
     for part in ["device_type: qemu", "sha256sum", "timeouts:", "queue:", "http://127.0.0.1"] {
-        assert!(shown.stdout.contains(part), "{part}: {shown}");
+        assert!(shown.out.contains(part), "{part}: {shown}");
     }
-    assert!(!shown.stdout.contains(&lab.token("SUBMITTER")), "{shown}");
+    assert!(!shown.out.contains(&lab.token("SUBMITTER")), "{shown}");
     assert!(lab.jobs_since(before).is_empty());
     let unknown = project.kiln(&["job", "show", "lava:*/nothing"]);
     assert_eq!(unknown.code, 2, "{unknown}");
@@ -155,12 +155,12 @@ fn who_interrupts_leaves_jobs_to_the_next_build_or_cancels_them() {
     assert_eq!(left.code, 130, "{left}");
     assert_eq!(lab.jobs_since(before).len(), 1, "{left}");
     let listed = project.kiln(&["cancel", "--dry-run"]);
-    assert!(listed.stdout.contains("lava:"), "{listed}");
+    assert!(listed.out.contains("lava:"), "{listed}");
     // The next one takes it up.
     let built = project.kiln(&["build"]);
     assert_eq!(built.code, 0, "{built}");
     assert_eq!(lab.jobs_since(before).len(), 1, "{built}");
-    assert!(project.kiln(&["cancel"]).stdout.contains("no job"));
+    assert!(project.kiln(&["cancel"]).out.contains("no job"));
 
     let before = lab.jobs();
     let project = Project::new(&lab, HANG);
@@ -173,6 +173,6 @@ fn who_interrupts_leaves_jobs_to_the_next_build_or_cancels_them() {
     let before = lab.jobs();
     project.interrupted(&["build", "--on-interrupt", "leave"], Duration::from_secs(6));
     let cancelled = project.kiln(&["cancel"]);
-    assert!(cancelled.stdout.contains("was cancelled"), "{cancelled}");
+    assert!(cancelled.out.contains("was cancelled"), "{cancelled}");
     lab.wait_for(lab.jobs_since(before)[0], "Canceled");
 }

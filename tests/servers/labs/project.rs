@@ -1,6 +1,5 @@
 //! A project that boots the demo's kernel at the lab. The kernel is built once for all tests, by kiln.
 
-use std::fmt;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::lab::Lab;
+pub use crate::support::output::KilnOutput;
 
 /// Kernel command lines: one that boots, one that panics, one that says nothing.
 pub const OK: &str = "console=ttyS0";
@@ -54,19 +54,6 @@ pub struct Project {
     token: String,
     _temporary: Option<TempDir>,
     server: Option<Child>,
-}
-
-/// What a kiln came to.
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl fmt::Display for Ran {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exit {}\n{}\n{}", self.code, self.stdout, self.stderr)
-    }
 }
 
 const GRAPH: &str = r#"(
@@ -268,12 +255,12 @@ impl Project {
         kiln
     }
 
-    pub fn kiln(&self, args: &[&str]) -> Ran {
+    pub fn kiln(&self, args: &[&str]) -> KilnOutput {
         ran(self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 
     /// A kiln that is interrupted after some time.
-    pub fn interrupted(&self, args: &[&str], after: Duration) -> Ran {
+    pub fn interrupted(&self, args: &[&str], after: Duration) -> KilnOutput {
         let child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         sleep(after);
         signal(&child, nix::sys::signal::Signal::SIGINT);
@@ -316,11 +303,6 @@ fn signal(child: &Child, signal: nix::sys::signal::Signal) {
     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), signal);
 }
 
-fn ran(child: Child) -> Ran {
-    let done = child.wait_with_output().unwrap();
-    Ran {
-        code: done.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
-    }
+fn ran(child: Child) -> KilnOutput {
+    KilnOutput::of_any("kiln", &child.wait_with_output().unwrap())
 }

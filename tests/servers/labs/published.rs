@@ -41,10 +41,10 @@ fn nothing_is_submitted_that_another_web_server_does_not_have() {
     let built = project.kiln(&["build"]);
     assert_eq!(built.code, 4, "{built}");
     for part in [&*web.files(), "is not served", "serves another directory", "/published"] {
-        assert!(built.stderr.contains(part), "{part}: {built}");
+        assert!(built.err.contains(part), "{part}: {built}");
     }
     assert!(lab.jobs_since(before).is_empty(), "{built}");
-    assert!(project.kiln(&["cancel", "--dry-run"]).stdout.contains("no job"));
+    assert!(project.kiln(&["cancel", "--dry-run"]).out.contains("no job"));
     // It was no result: as soon as the files are there, the same build boots.
     fs::remove_dir(project.path("elsewhere")).unwrap();
     std::os::unix::fs::symlink("published", project.path("elsewhere")).unwrap();

@@ -5,14 +5,14 @@ use std::net::TcpListener;
 use std::thread;
 
 use super::lab::Lab;
-use super::project::{OK, Project, Ran};
+use super::project::{KilnOutput, OK, Project};
 
 /// A build of which the boot is skipped, for that reason.
-fn skipped(project: &Project, reason: &str) -> Ran {
+fn skipped(project: &Project, reason: &str) -> KilnOutput {
     let built = project.kiln(&["build"]);
     assert_eq!(built.code, 4, "{built}");
-    assert!(built.stdout.contains("skipped"), "{built}");
-    assert!(built.stdout.contains(reason), "{reason}: {built}");
+    assert!(built.out.contains("skipped"), "{built}");
+    assert!(built.out.contains(reason), "{reason}: {built}");
     built
 }
 
@@ -33,7 +33,7 @@ fn rights_over_the_lab_are_refused() {
         assert!(!format!("{built}").contains(&lab.token(user)));
         let shown = project.kiln(&["labs"]);
         assert_eq!(shown.code, 4, "{shown}");
-        assert!(shown.stdout.contains(reason), "{shown}");
+        assert!(shown.out.contains(reason), "{shown}");
     }
     skipped(&Project::new(&lab, OK).with_token("0123456789abcdef"), "does not take the token");
     skipped(&Project::new(&lab, OK).with_token(""), "LAB_TOKEN is not set");
@@ -63,7 +63,7 @@ fn boards_without_a_usable_device_are_skipped_and_not_recorded() {
     let built = project.kiln(&["build"]);
     assert_eq!(built.code, 0, "{built}");
     let shown = project.kiln(&["labs"]);
-    assert!(shown.stdout.contains("idle") && shown.stdout.contains("health Maintenance"), "{shown}");
+    assert!(shown.out.contains("idle") && shown.out.contains("health Maintenance"), "{shown}");
 }
 
 #[test]
@@ -77,12 +77,12 @@ fn boards_of_a_worker_that_is_offline_wait_until_it_is_back() {
     let shown = project.kiln(&["labs"]);
     // The lab itself is all right.
     assert_eq!(shown.code, 0, "{shown}");
-    assert!(shown.stdout.contains(gone), "{shown}");
-    let board = shown.stdout.lines().find(|line| line.starts_with("pc "));
+    assert!(shown.out.contains(gone), "{shown}");
+    let board = shown.out.lines().find(|line| line.starts_with("pc "));
     assert!(board.is_some_and(|line| line.trim_end().ends_with("no")), "{shown}");
     skipped(&project, gone);
     let again = skipped(&project, gone);
-    assert!(again.stdout.contains("qemu-1: "), "{again}");
+    assert!(again.out.contains("qemu-1: "), "{again}");
     assert!(lab.jobs_since(before).is_empty());
 
     Lab::script(&["start-worker"]);

@@ -96,7 +96,7 @@ fn a_definition_from_git_runs_as_it_is_at_its_commit() {
         |name: &str| cases.as_array().unwrap().iter().find(|case| case["name"] == name).unwrap().clone();
     assert_eq!(case("greeting")["result"], "pass", "{cases}");
     assert_eq!(case("measured")["measurement"], 2.5, "{cases}");
-    assert!(project.kiln(&["build"]).stdout.contains("everything is up to date"));
+    assert!(project.kiln(&["build"]).out.contains("everything is up to date"));
 
     // A commit that is not there is the lab's trouble, and no result.
     let nowhere = "0123456789abcdef0123456789abcdef01234567";
@@ -104,7 +104,7 @@ fn a_definition_from_git_runs_as_it_is_at_its_commit() {
     let before = lab.jobs();
     let built = project.kiln(&["build"]);
     assert_eq!(built.code, 4, "{built}");
-    assert!(built.stdout.contains("Unable to fetch git repository"), "{built}");
+    assert!(built.out.contains("Unable to fetch git repository"), "{built}");
     assert_eq!(lab.jobs_since(before).len(), 2, "it is tried again once: {built}");
     // With the commit that is there, what is known of it holds.
     project.replace("graph.ron", nowhere, &commit);

@@ -110,7 +110,7 @@ fn stage3s_boot_with_openrc_and_with_systemd() {
     assert!(console.contains("systemd[1]"), "it is systemd that runs");
 
     let again = project.kiln(&["build", "lava:*/gentoo", "lava:*/kselftest"]);
-    assert!(again.stdout.contains("everything is up to date"), "{again}");
+    assert!(again.out.contains("everything is up to date"), "{again}");
     assert_eq!(lab.jobs_since(before).len(), 4);
 
     // Another module makes another disk, and that is booted.

@@ -82,7 +82,7 @@ fn who_answers_cancel_has_the_job_cancelled() {
     assert_eq!(code, 130, "{screen}");
     assert!(screen.contains(&format!("job {job} at lab lab was cancelled")), "{screen}");
     lab.wait_for(job, "Canceled");
-    assert!(project.kiln(&["cancel"]).stdout.contains("no job"));
+    assert!(project.kiln(&["cancel"]).out.contains("no job"));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn who_answers_leave_or_nothing_has_the_job_go_on() {
         assert!(screen.contains(&format!("job {job} at lab lab goes on")), "{screen}");
         let kept = project.kiln(&["clean", "--cache"]);
         assert_eq!(kept.code, 4, "{kept}");
-        assert!(kept.stderr.contains(&format!("(job {job} at lab lab)")), "{kept}");
+        assert!(kept.err.contains(&format!("(job {job} at lab lab)")), "{kept}");
         let built = project.kiln(&["build"]);
         assert_eq!(built.code, 0, "{built}");
         assert_eq!(lab.jobs_since(before), [job], "{built}");

@@ -4,7 +4,7 @@ use std::fs;
 
 use kiln::remote::SigningKey;
 
-use crate::support::project::{Project, Said};
+use crate::support::project::{KilnOutput, Project};
 
 /// How a server is reached: fields of a remote in `graph.ron`, and the tokens of who may write and who may only read.
 pub struct Access {
@@ -80,7 +80,7 @@ pub fn emptied(project: Project) -> Project {
 }
 
 /// How many warnings it gave that speak of the server.
-pub fn warnings(said: &Said) -> usize {
+pub fn warnings(said: &KilnOutput) -> usize {
     said.err.lines().filter(|line| line.contains("warning") && line.contains("remote ci")).count()
 }
 

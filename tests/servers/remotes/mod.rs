@@ -19,12 +19,13 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::Duration;
 
+use kiln::remote::{Address, Remote, RemoteError, Secret, Settings, open};
+use tempfile::TempDir;
+
 use crate::support::process::{free_ports, wait_for};
 use buildgrid::{BuildGrid, Guarded};
 use contract::{LARGE, content, file, got, keeps_what_it_is_given, key, large, name};
-use kiln::remote::{Address, Remote, RemoteError, Secret, Settings, open};
 use nginx::{Nginx, with_password};
-use tempfile::TempDir;
 
 /// Settings of somebody who has nothing to show. The time is generous, as machines that run tests are busy.
 fn settings(address: Address) -> Settings {

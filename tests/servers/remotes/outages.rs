@@ -9,19 +9,19 @@ use super::journeys::ALL;
 use super::machines::{Access, Ci, LARGE, partial, warnings, with_large_output};
 use super::nginx::Nginx;
 use crate::support::process::{Server, free_ports, wait_for};
-use crate::support::project::{Project, Said};
+use crate::support::project::{KilnOutput, Project};
 
 /// Runs kiln, and does something while it runs.
-fn meanwhile(project: &Project, args: &str, act: impl FnOnce()) -> Said {
+fn meanwhile(project: &Project, args: &str, act: impl FnOnce()) -> KilnOutput {
     let mut command = project.command(args);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     act();
-    Said::new(format!("kiln {args}"), &child.wait_with_output().unwrap())
+    KilnOutput::new(format!("kiln {args}"), &child.wait_with_output().unwrap())
 }
 
 /// Asserts that it went on without the server, and said so once.
 #[track_caller]
-fn goes_on_without(said: &Said) {
+fn goes_on_without(said: &KilnOutput) {
     assert_eq!(said.err.matches("warning: remote ci: ").count(), 1, "{said}");
     assert!(said.err.contains("going on without it"), "{said}");
 }

@@ -128,10 +128,10 @@ fn without_emulation_its_rows_lack_that_and_others_are_built() {
     let project = project.behind(&format!("exec unshare -m sh -c '{forge}' sh \"$@\""));
     for (script, said) in cases {
         let said_so = project.kiln_with("build --keep-going", &[("FORGED", &script)]).exits(4);
-        let said_so = said_so.says(said).says("binpkg:arm64");
+        let said_so = said_so.mentions(said).mentions("binpkg:arm64");
         assert!(project.read("out/x86_64/defconfig/gentoo/answer").contains("x86_64"), "{said_so}");
         assert!(!project.path("out/arm64").exists(), "{said_so}");
         let doctor = project.kiln_with("doctor", &[("FORGED", &script)]);
-        doctor.says(said);
+        doctor.mentions(said);
     }
 }

@@ -21,11 +21,17 @@ fn a_later_tree_is_taken_when_it_is_asked_for_and_makes_what_is_new() {
     mirror.publish_with("amd64", "20260201T000000Z", "release", &variables);
     project.assert_fresh();
 
-    project.kiln("update ebuilds").exits(0).says("ebuilds: from 20260101 to 20260201").never_says("amd64");
-    project.kiln(&format!("why {BINPKG}")).exits(0).says("ebuilds");
+    project
+        .kiln("update ebuilds")
+        .exits(0)
+        .mentions("ebuilds: from 20260101 to 20260201")
+        .never_says("amd64");
+    project.kiln(&format!("why {BINPKG}")).exits(0).mentions("ebuilds");
     project.build("").exits(0).runs(&[BINPKG, ASK]);
-    let log =
-        project.kiln(&format!("log {BINPKG}")).exits(0).says("snapshots/squashfs/gentoo-20260201.xz.sqfs");
+    let log = project
+        .kiln(&format!("log {BINPKG}"))
+        .exits(0)
+        .mentions("snapshots/squashfs/gentoo-20260201.xz.sqfs");
     assert!(log.out.contains("sys-devel/bc-1.08") && log.out.contains("Emerging binary ("), "{log}");
     assert!(project.read(ANSWER).contains("/usr/bin/bc"));
     project.assert_fresh();
@@ -42,16 +48,21 @@ fn a_tree_counts_by_the_signature_of_who_signs_trees() {
     let mirror = Mirror::of(&["amd64"]);
     let project = Project::new(&[&mirror.url()]);
     project.kiln("update amd64-openrc").exits(0);
-    project.kiln("plan").says(BINPKG).says("no tree of ebuilds is locked").says("kiln update ebuilds");
-    project.kiln("doctor").says("kiln.lock").says("no tree of ebuilds is locked");
+    project
+        .kiln("plan")
+        .mentions(BINPKG)
+        .mentions("no tree of ebuilds is locked")
+        .mentions("kiln update ebuilds");
+    project.kiln("doctor").mentions("kiln.lock").mentions("no tree of ebuilds is locked");
 
     // Who signs stage3s does not sign trees.
     mirror.publish_with("amd64", "20260201T000000Z", "release", &[("KILN_EBUILDS_KEY", "release")]);
-    let said = project.kiln("update").exits(4).says("the tree of ebuilds").says("none of the pinned keys");
-    said.says("amd64-openrc: from 20260101T000000Z to 20260201T000000Z");
+    let said =
+        project.kiln("update").exits(4).mentions("the tree of ebuilds").mentions("none of the pinned keys");
+    said.mentions("amd64-openrc: from 20260101T000000Z to 20260201T000000Z");
     assert!(!project.read("kiln.lock").contains("\nebuilds"));
     mirror.publish("amd64", "20260301T000000Z", "release");
-    project.kiln("update").exits(0).says("ebuilds: 20260301, new");
+    project.kiln("update").exits(0).mentions("ebuilds: 20260301, new");
 
     // Back in time.
     let list = mirror.data("snapshots/squashfs/sha512sum.txt");
@@ -59,16 +70,21 @@ fn a_tree_counts_by_the_signature_of_who_signs_trees() {
     fs::remove_file(mirror.data("snapshots/squashfs/gentoo-20260301.xz.sqfs")).unwrap();
     mirror.publish("amd64", "20260215T000000Z", "release");
     let lock = project.read("kiln.lock");
-    project.kiln("update ebuilds").exits(4).says("goes back in time").says("20260215").says("20260301");
+    project
+        .kiln("update ebuilds")
+        .exits(4)
+        .mentions("goes back in time")
+        .mentions("20260215")
+        .mentions("20260301");
     assert_eq!(project.read("kiln.lock"), lock);
     fs::write(&list, later).unwrap();
 
     // It is not there; it is not what was signed.
-    project.kiln("build").exits(4).says(BINPKG).says("the tree of ebuilds").says("kiln update");
+    project.kiln("build").exits(4).mentions(BINPKG).mentions("the tree of ebuilds").mentions("kiln update");
     let tree = mirror.data("snapshots/squashfs/gentoo-20260301.xz.sqfs");
     fs::copy(mirror.ebuilds(), &tree).unwrap();
     mirror.change(&tree, |file| flip(file, 100));
-    project.kiln("build").exits(4).says(BINPKG).says("other digests");
+    project.kiln("build").exits(4).mentions(BINPKG).mentions("other digests");
     assert!(project.cached(".xz.sqfs").is_empty());
     assert!(!project.path("out").exists());
 }
@@ -83,8 +99,13 @@ fn a_root_without_a_tree_says_what_is_missing() {
     let end = start + graph[start..].find('\n').unwrap();
     project.write("graph.ron", &format!("{}{}", &graph[..start], &graph[end..]));
     project.kiln("update").exits(0).never_says("ebuilds");
-    project.kiln("update ebuilds").exits(2).says("`ebuilds` in `gentoo`");
-    project.kiln("build").exits(1).says(BINPKG).says("no tree of ebuilds").says("`ebuilds` in `gentoo`");
+    project.kiln("update ebuilds").exits(2).mentions("`ebuilds` in `gentoo`");
+    project
+        .kiln("build")
+        .exits(1)
+        .mentions(BINPKG)
+        .mentions("no tree of ebuilds")
+        .mentions("`ebuilds` in `gentoo`");
 
     // Where nothing is installed, none is missed.
     project.edit("graph.ron", "(stage3: \"amd64-openrc\")", "(stage3: \"amd64-openrc\", packages: [])");

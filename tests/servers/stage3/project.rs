@@ -1,18 +1,19 @@
 //! A project with roots, and kiln run in it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::{self, File};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::UNIX_EPOCH;
 
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use super::mirror::{self, Mirror};
+use crate::support::project;
+pub use crate::support::project::{Build, KilnOutput, kernel_tree, repository};
 
 const KILN: &str = env!("CARGO_BIN_EXE_kiln");
 
@@ -55,12 +56,18 @@ const RULE: &str = r#"(
 )
 "#;
 
-/// A project in a directory of its own.
+/// A project with roots, and a cache that may be elsewhere.
 pub struct Project {
-    dir: TempDir,
+    project: project::Project,
     pub cache: PathBuf,
-    /// What runs kiln, and ends in executing it.
-    behind: Vec<String>,
+}
+
+impl Deref for Project {
+    type Target = project::Project;
+
+    fn deref(&self) -> &project::Project {
+        &self.project
+    }
 }
 
 impl Project {
@@ -78,7 +85,7 @@ impl Project {
         // On a file system with room: /tmp may be a small one in memory.
         let dir = tempfile::Builder::new().prefix("roots-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let cache = dir.path().join("cache");
-        let project = Self { dir, cache, behind: Vec::new() };
+        let project = Self { project: project::Project::in_directory(dir), cache };
         let mirrors: Vec<_> = mirrors.iter().map(|url| format!("{url:?}")).collect();
         let gentoo = GENTOO.replace("MIRRORS", &mirrors.join(", "));
         let gentoo = gentoo.replace("SIGNER", &mirror::fingerprint("release"));
@@ -124,7 +131,7 @@ impl Project {
 
     /// With kiln run by that script, which ends in executing its arguments.
     pub fn behind(mut self, script: &str) -> Self {
-        self.behind = ["sh", "-c", script, "sh"].map(str::to_owned).to_vec();
+        self.project = self.project.behind(&["sh", "-c", script, "sh"]);
         self
     }
 
@@ -159,46 +166,17 @@ impl Project {
         self.edit("graph.ron", "archs: [\"x86_64\"]", "archs: [\"x86_64\", \"arm64\"]");
     }
 
-    pub fn path(&self, path: &str) -> PathBuf {
-        self.dir.path().join(path)
-    }
-
-    #[track_caller]
-    pub fn read(&self, path: &str) -> String {
-        fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-    }
-
-    pub fn write(&self, path: &str, text: &str) {
-        let path = self.path(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    /// Replaces a text that is there exactly once.
-    #[track_caller]
-    pub fn edit(&self, path: &str, from: &str, to: &str) {
-        let text = self.read(path);
-        assert_eq!(text.matches(from).count(), 1, "{from:?} in {path}:\n{text}");
-        self.write(path, &text.replace(from, to));
-    }
-
-    /// A kiln that has yet to be started; arguments are parted by spaces.
-    pub fn command(&self, args: &str) -> Command {
-        let mut words = self.behind.iter().map(String::as_str).chain([KILN]);
-        let mut command = Command::new(words.next().expect("kiln itself, at least"));
-        command.args(words).args(args.split_whitespace()).current_dir(self.dir.path()).stdin(Stdio::null());
-        command.env_remove("MAKEFLAGS").env("NO_COLOR", "1").env("COLUMNS", "100").env("TZ", "UTC");
-        command
-    }
-
     /// Runs kiln to its end.
-    pub fn kiln(&self, args: &str) -> Said {
-        Said::of(args, &self.command(args).output().unwrap())
+    pub fn kiln(&self, args: &str) -> KilnOutput {
+        KilnOutput::of_any(format!("kiln {args}"), &self.command(args).output().unwrap())
     }
 
     /// Runs kiln to its end with these variables in its environment.
-    pub fn kiln_with(&self, args: &str, variables: &[(&str, &str)]) -> Said {
-        Said::of(args, &self.command(args).envs(variables.iter().copied()).output().unwrap())
+    pub fn kiln_with(&self, args: &str, variables: &[(&str, &str)]) -> KilnOutput {
+        KilnOutput::of_any(
+            format!("kiln {args}"),
+            &self.command(args).envs(variables.iter().copied()).output().unwrap(),
+        )
     }
 
     /// Starts kiln.
@@ -207,8 +185,8 @@ impl Project {
     }
 
     /// Builds, and tells what ran.
-    pub fn build(&self, args: &str) -> Built {
-        Built::of(self.kiln(&format!("build -j2 --format json-lines {args}")))
+    pub fn build(&self, args: &str) -> Build {
+        Build::new(self.kiln(&format!("build -j2 --format json-lines {args}")))
     }
 
     /// The verdict on each node.
@@ -236,7 +214,7 @@ impl Project {
     /// Builds once more, and asserts that there was nothing to do.
     #[track_caller]
     pub fn assert_fresh(&self) {
-        self.kiln("build").exits(0).says("everything is up to date");
+        self.kiln("build").exits(0).mentions("everything is up to date");
     }
 
     /// Files below the cache whose name ends so.
@@ -289,99 +267,4 @@ pub fn copy(from: &Path, to: &Path) {
     let mut command = Command::new("cp");
     let status = command.args(["-a", "--reflink=auto"]).arg(from).arg(to).status().unwrap();
     assert!(status.success(), "{command:?}");
-}
-
-/// The tree of a real kernel: that of `KILN_TEST_TREE`, or else the example project's.
-pub fn kernel_tree() -> PathBuf {
-    let tree =
-        std::env::var_os("KILN_TEST_TREE").map_or(repository("cache/sources/linux-6.1"), PathBuf::from);
-    assert!(tree.join("Kconfig").is_file(), "{} is no kernel tree: run scripts/source.sh", tree.display());
-    tree
-}
-
-/// A path in kiln's own repository.
-pub fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-/// What kiln said, and how it ended.
-pub struct Said {
-    command: String,
-    pub code: i32,
-    pub out: String,
-    pub err: String,
-}
-
-impl Said {
-    pub fn of(args: &str, output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let code = output.status.code().unwrap_or_else(|| panic!("kiln {args}: {}", output.status));
-        Self { command: format!("kiln {args}"), code, out: text(&output.stdout), err: text(&output.stderr) }
-    }
-
-    #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{self}");
-        self
-    }
-
-    /// Wherever it says it.
-    #[track_caller]
-    pub fn says(self, text: &str) -> Self {
-        assert!(self.out.contains(text) || self.err.contains(text), "no {text:?} in\n{self}");
-        self
-    }
-
-    #[track_caller]
-    pub fn never_says(self, text: &str) -> Self {
-        assert!(!self.out.contains(text) && !self.err.contains(text), "{text:?} in\n{self}");
-        self
-    }
-}
-
-impl fmt::Display for Said {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { command, code, out, err } = self;
-        write!(f, "$ {command}\n{out}--- stderr\n{err}--- exit code {code}")
-    }
-}
-
-/// A build, told as JSON lines.
-pub struct Built {
-    pub said: Said,
-    events: Vec<Value>,
-}
-
-impl Built {
-    pub fn of(said: Said) -> Self {
-        let events = said.out.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        Self { said, events }
-    }
-
-    #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
-        assert_eq!(self.said.code, code, "{}", self.said);
-        self
-    }
-
-    #[track_caller]
-    pub fn says(self, text: &str) -> Self {
-        Self { said: self.said.says(text), ..self }
-    }
-
-    /// Names of the nodes that ran, sorted.
-    pub fn ran(&self) -> Vec<&str> {
-        let started = self.events.iter().filter(|event| event["event"] == "started");
-        let mut names: Vec<_> = started.map(|event| event["node"].as_str().unwrap()).collect();
-        names.sort_unstable();
-        names
-    }
-
-    #[track_caller]
-    pub fn runs(self, nodes: &[&str]) -> Self {
-        let mut nodes = nodes.to_vec();
-        nodes.sort_unstable();
-        assert_eq!(self.ran(), nodes, "{}", self.said);
-        self
-    }
 }

@@ -89,7 +89,7 @@ fn files_of_other_ids_do_not_stay_in_the_way() {
     }
     // What a killed run leaves is nobody's to remove; all goes on.
     interrupted(Signal::SIGKILL);
-    project.kiln("plan").exits(0).says("can't be removed");
+    project.kiln("plan").exits(0).mentions("can't be removed");
     project.edit("graph.ron", ", \"app-misc/slow\"", "");
     project.build("").exits(0).runs(&[BINPKG, ASK]);
 }

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::mirror::Mirror;
-use super::project::{ANSWER, ASK, BINPKG, Built, Project, STAGE3, Said};
+use super::project::{ANSWER, ASK, BINPKG, Build, KilnOutput, Project, STAGE3};
 
 /// How long to wait for what must come to pass. Nothing is measured by it.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_mins(5);
 fn a_root_is_prepared_once_and_then_it_is_there() {
     let mirror = Mirror::of(&["amd64"]);
     let project = Project::new(&[&mirror.url()]);
-    project.kiln("plan").says("kiln update");
-    project.kiln("update").exits(0).says("amd64-openrc");
+    project.kiln("plan").mentions("kiln update");
+    project.kiln("update").exits(0).mentions("amd64-openrc");
     project.build("").exits(0).runs(&[STAGE3, BINPKG, ASK]);
     let answer = project.read(ANSWER);
     for said in ["x86_64", "buildbot", "gcc", "/usr/bin/bc", "no hello", "/usr/include/gelf.h"] {
@@ -72,7 +72,7 @@ fn a_later_build_is_taken_when_it_is_asked_for() {
     mirror.publish("amd64", "20260201T000000Z", "release");
     // A build is repeatable: what is new on a mirror is none of its business.
     project.assert_fresh();
-    project.kiln("update").exits(0).says("20260201T000000Z");
+    project.kiln("update").exits(0).mentions("20260201T000000Z");
     assert!(project.read("kiln.lock").contains("20260201T000000Z"));
     project.kiln("update").exits(0);
     // It is the same tarball under another date, and so the same root.
@@ -139,9 +139,10 @@ fn two_kilns_prepare_a_root_once() {
         project.kiln("update").exits(0);
     }
     let both = [&one, &other].map(|project| (project, project.start("build -j2 --format json-lines")));
-    let built =
-        both.map(|(_, child)| Built::of(Said::of("build", &child.wait_with_output().unwrap())).exits(0));
-    let mut ran: Vec<_> = built.iter().flat_map(Built::ran).collect();
+    let built = both.map(|(_, child)| {
+        Build::new(KilnOutput::of_any("kiln build", &child.wait_with_output().unwrap())).exits(0)
+    });
+    let mut ran: Vec<_> = built.iter().flat_map(Build::ran).collect();
     ran.sort_unstable();
     assert_eq!(ran, [ASK, BINPKG, STAGE3]);
     assert_eq!(mirror.tarballs_asked_for(), 1);
