@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
 #
-# Style, lints, documentation, shell scripts, licenses. What needs a tool that is not here is skipped and says so.
+# Format, lints, documentation, shell scripts, licenses. A check whose tool is not installed is skipped and says so. The crate is
+# also checked without default features, and with its fuzz targets.
 
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 install_rust
 
 say "format"
-cargo fmt --check
+cargo fmt --all --check
 say "clippy"
 cargo clippy --locked --all-targets -- -D warnings
+say "clippy, without default features"
+cargo clippy --locked --no-default-features -- -D warnings
+say "clippy, fuzz targets"
+cargo clippy --locked --package kiln-fuzz --no-default-features -- -D warnings
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
 

@@ -25,10 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(opened.entry.names().len() <= opened.entry.outputs.len() + 2);
         let again = Sealed::decode(&opened.entry.seal(None).encode()).unwrap();
         assert_eq!(ResultEntry::open(&again, &key, "trusted", &Trust::AsItIs).unwrap().entry, opened.entry);
-        assert_eq!(
-            ResultEntry::open(&again, &key, "trusted", &trust).unwrap_err(),
-            EntryError::Unsigned
-        );
+        assert_eq!(ResultEntry::open(&again, &key, "trusted", &trust).unwrap_err(), EntryError::Unsigned);
     } else {
         assert!(signed.is_err());
     }
