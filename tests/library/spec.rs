@@ -6,7 +6,7 @@ use std::path::Path;
 use kiln::spec::{self, Value, diagnostic::Severity, render};
 
 fn fixture(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spec").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/specs").join(name)
 }
 
 fn rendered(root: &Path) -> String {

@@ -494,7 +494,7 @@ fn what_is_never_used() {
 /// `bindings` and `holes` are two lists of the same names.
 #[test]
 fn every_placeholder_is_bound_and_no_other() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spec/good");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/specs/good");
     let spec = load(&root).spec.unwrap();
     let rule = &spec.rules["job"].value;
     let known = Holes::of(&spec.project, rule).fixed;
