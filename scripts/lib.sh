@@ -1,9 +1,9 @@
-# What the scripts have in common. Sourced, not run.
+# Functions that all scripts share. Sourced, not run.
 # shellcheck shell=bash
 
 set -euo pipefail
 
-# What users call kiln's root: the directory above this file.
+# kiln's repository: the directory above this file.
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 say() {
@@ -15,10 +15,10 @@ die() {
     exit 1
 }
 
-# Whether what a need names is there. A need is a Debian package, and behind `=` what is wanted of it: a program, or a file
-# whose name may be a pattern. A package without one is wanted for the program of its own name.
+# Succeeds if a need is met. A need is PACKAGE=PROGRAM or PACKAGE=FILE: a Debian package, and the program or file (a pattern) that it
+# is needed for. PACKAGE alone is short for PACKAGE=PACKAGE.
 #
-# A program counts where the steps of a build look for it: what lies in /usr/local or in a home is none of theirs.
+# Programs are looked for where the steps of a build look: not in /usr/local and not in home directories.
 is_there() {
     local probe=${1#*=}
     if [[ $probe == /* ]]; then
@@ -28,7 +28,7 @@ is_there() {
     fi
 }
 
-# Installs the packages of those needs that are not there. Where nothing is missing, nothing is asked of the network.
+# Installs the packages of needs that are not met. Uses the network only if something is missing.
 install_missing() {
     local need missing=()
     for need in "$@"; do
@@ -37,7 +37,7 @@ install_missing() {
     ((${#missing[@]} == 0)) || apt_install "${missing[@]}"
 }
 
-# Installs packages, and removes none.
+# Installs packages. Removes none.
 apt_install() {
     local versions=() install=(apt-get install --no-install-recommends)
     command -v apt-get >/dev/null ||
@@ -56,8 +56,8 @@ apt_install() {
     "${install[@]}" -y --no-remove "$@" "${versions[@]}" </dev/null
 }
 
-# Sets `versions` to what has to be installed beside these packages, so that apt removes nothing: where an installed package
-# of the same source, but of another version, is in the way, that package in the version that fits.
+# Sets `versions` to the packages that must change their version, so that apt can install these packages and remove nothing: installed
+# packages of the same source in another version, each with the version that fits.
 replacements() {
     local plan package version rival fitting obstacles
     versions=()
@@ -85,14 +85,14 @@ replacements() {
     [[ -z $package ]] || refuse "$package" "${install[*]} --allow-downgrades $* ${versions[*]}"
 }
 
-# The installed packages that a plan can't leave as they are, a line each, with what they do not go with, as NAME=VERSION,
-# where that is of the same source.
+# Prints the installed packages that apt's plan $1 would remove or break, one per line. Beside each: the new package of the same source
+# that conflicts with it, as NAME=VERSION, if there is one.
 obstacles() {
     local package rival
     while read -r package; do
         printf '%s %s\n' "$package" "$(of_same_source "$package" "$1")"
     done < <(removed "$1")
-    # Where something needs them, apt removes nothing and has no plan.
+    # If another package needs them, apt removes nothing and fails instead.
     while read -r package rival; do
         installed "$package" || continue
         [[ $(source_of "${rival%%=*}" "${rival#*=}") == $(installed_source "$package") ]] || rival=
@@ -100,17 +100,17 @@ obstacles() {
     done < <(sed -nE 's/^ *(\S+) : (Breaks|Conflicts): (\S+) .*but (\S+) is to be installed$/\1 \3=\4/p' <<<"$1" | sort -u)
 }
 
-# What apt would do, a line each. Nothing is done.
+# Prints what apt would do, one line per package. Changes nothing.
 apt_plan() {
     LC_ALL=C apt-get install -s --no-install-recommends "$@" 2>&1 </dev/null
 }
 
-# The packages that a plan removes.
+# Prints the packages that apt's plan $1 removes.
 removed() {
     awk '$1 == "Remv" { sub(/:.*/, "", $2); print $2 }' <<<"$1"
 }
 
-# The first package that a plan installs, as NAME=VERSION, whose source is that of an installed one.
+# Prints the first package that plan $2 installs from the source of the installed package $1, as NAME=VERSION.
 of_same_source() {
     local source name version
     source=$(installed_source "$1")
@@ -126,30 +126,30 @@ installed() {
     [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
 }
 
-# The source package of an installed package.
+# Prints the source package of an installed package.
 installed_source() {
     dpkg-query -W -f '${source:Package}' "$1"
 }
 
-# The source package of a version that the archive has.
+# Prints the source package of version $2 of package $1.
 source_of() {
     apt-cache show "$1=$2" 2>/dev/null |
         awk -v name="$1" '$1 == "Source:" { name = $2 } END { print name }'
 }
 
-# Ends the script, as installing would remove or break what somebody may want to keep.
+# Ends the script: installing would remove or break a package that the user may want to keep.
 refuse() {
     die "installing would remove or break $1; if that is fine, as root: $2"
 }
 
-# The base address of Debian's archive that this machine uses; nothing where apt knows of none.
+# Prints the base address of the Debian archive that this machine uses; nothing if apt knows none.
 debian_mirror() {
     # shellcheck disable=SC2016 # apt's own variables
     apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
         awk '$1 == "Debian" && $2 !~ /-/ { print $3; exit }'
 }
 
-# The same for packages that bring services along, which would be started at once, some of them for the whole network.
+# As install_missing, for packages with services, which must not be started: some would listen on the network.
 install_services() (
     local policy=/usr/sbin/policy-rc.d
     if ((EUID == 0)) && [[ ! -e $policy ]]; then
@@ -160,20 +160,20 @@ install_services() (
     install_missing "$@"
 )
 
-# Whether version $1 is at least version $2.
+# Succeeds if version $1 is at least version $2.
 at_least() {
     [[ $(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]
 }
 
-# The oldest Rust that compiles kiln.
+# Prints the oldest Rust that compiles kiln.
 rust_wanted() {
     sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml"
 }
 
-# The Rust that is on the PATH; nothing where there is none, or one that does not run.
+# Prints the version of the Rust on the PATH; nothing if there is none, or if it does not run.
 rust_found() {
     command -v cargo >/dev/null || return 0
-    # Shims of a rustup without a toolchain are found and fail.
+    # rustup without a toolchain has a `rustc` that fails.
     { rustc --version 2>/dev/null || true; } | awk '{ sub(/-.*/, "", $2); print $2; exit }'
 }
 
@@ -183,11 +183,11 @@ rust_is_new_enough() {
     [[ -n $found ]] && at_least "$found" "$(rust_wanted)"
 }
 
-# A Rust that compiles kiln: the one that is there, else Debian's for programs that need a newer one than its own.
+# Makes sure that a Rust compiles kiln: the one on the PATH, or else Debian's rustc-web, which is newer than Debian's rustc.
 install_rust() {
     local found
     rust_is_new_enough && return
-    # Where rustup puts it, for shells that have not read its `env`.
+    # rustup's directory, for shells that have not read its `env`.
     export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
     rust_is_new_enough && return
     if command -v rustup >/dev/null; then
@@ -201,7 +201,7 @@ install_rust() {
 Debian has it as package rustc-web (in bookworm-security, trixie-security)"
 }
 
-# cargo's subcommands for style and lints, from where cargo itself is.
+# Makes sure that cargo has its subcommands fmt and clippy, from the source that cargo itself is from.
 install_lints() {
     local missing=()
     cargo fmt --version >/dev/null 2>&1 || missing+=(rustfmt)

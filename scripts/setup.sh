@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 #
-# Installs what is missing on this machine, and only that.
+# Installs the packages that are missing on this machine, and no others.
 #
 #     scripts/setup.sh build    to compile kiln
 #     scripts/setup.sh demo     and to build and boot the kernel of the example project
@@ -12,17 +12,17 @@
 
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# For SQLite, zstd, xz and BLAKE3, which kiln brings along as C.
+# For the C code of SQLite, zstd, xz and BLAKE3.
 build=(gcc libc6-dev=/usr/include/stdio.h make)
 
-# What the rules of the example project run, and the kernel itself.
+# Programs that the rules of the example project and the kernel's build run.
 demo=(
     bc binutils=as bison bzip2 cpio diffutils=cmp findutils=find flex gawk gzip kmod=depmod
     libelf-dev=/usr/include/libelf.h libssl-dev=/usr/include/openssl/evp.h m4 perl=prove pkg-config
     qemu-system-x86=qemu-system-x86_64 sed tar xz-utils=xz zstd
 )
 
-# Cross compilers and machines of the rows that every check runs, and of the others.
+# Cross compilers and emulators: for the rows that every check runs, and for the other rows.
 few=(
     gcc-aarch64-linux-gnu=aarch64-linux-gnu-gcc gcc-m68k-linux-gnu=m68k-linux-gnu-gcc
     qemu-system-arm=qemu-system-aarch64 qemu-system-misc=qemu-system-m68k
@@ -35,19 +35,19 @@ rows=(
     qemu-system-mips qemu-system-ppc=qemu-system-ppc64 qemu-system-sparc=qemu-system-sparc64
 )
 
-# Tests leave root's rights, mount file systems and images, make repositories, sign, and serve mirrors.
+# The tests drop root's rights, mount file systems and images, make repositories, sign, and serve mirrors.
 check=(
     attr=setfattr busybox-static=/usr/share/doc/busybox-static e2fsprogs=mkfs.ext4 git gnupg=gpg mount nginx-light=nginx procps=pkill
     squashfs-tools=mksquashfs squashfuse strace uidmap=newuidmap util-linux=unshare
 )
 
-# Servers that remotes are made for, certificates, and what BuildGrid is installed with. Any of nginx's flavours will do.
+# Servers for the tests of remotes, certificates, and Python for BuildGrid. Any of nginx's packages will do.
 remote=(
     nginx-light=nginx openssl postgresql=/usr/lib/postgresql/*/bin/postgres procps=pkill
     python3-venv=/usr/lib/python3.*/ensurepip util-linux=unshare
 )
 
-# A mirror's parts and its server, images, programs of other machines, and what ordinary users need to have roots.
+# For a stage3 mirror: its parts, its server, images, emulation, and what ordinary users need for roots.
 stage3=(
     binfmt-support=update-binfmts ca-certificates=/etc/ssl/certs/ca-certificates.crt
     gcc-aarch64-linux-gnu=aarch64-linux-gnu-gcc gnupg=gpg mmdebstrap mount nginx-light=nginx procps=pkill
@@ -55,10 +55,10 @@ stage3=(
     uidmap=newuidmap util-linux=unshare xz-utils=xz
 )
 
-# What kiln is measured against.
+# Programs that kiln is measured against.
 bench=(git ninja-build=ninja)
 
-# Some tests mount images as an ordinary user. udev gives everybody /dev/fuse; without udev it is root's alone.
+# Some tests mount images as an ordinary user. udev opens /dev/fuse to all users; without udev only root may use it.
 open_fuse() {
     if ((EUID == 0)) && [[ -c /dev/fuse && ! -e /run/udev/control && $(stat -c %a /dev/fuse) != 666 ]]; then
         say "opening /dev/fuse to all users, as udev does"

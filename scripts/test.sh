@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 #
-# Runs the tests: those of the crate; with `walk`, the random walk alone, as far as it has to go; with `real`, those that
-# build and boot a real kernel; with `matrix`, those that build and boot all rows of the matrix; with `remote`, the one by
-# way of a remote; with `long`, those that build it in many ways, and over and over.
+# Runs tests, with cargo-nextest if it is installed, else with cargo's own runner.
 #
-# With cargo-nextest where it is installed, else with cargo's own runner.
+#     scripts/test.sh           all tests that are not ignored
+#     scripts/test.sh walk      the random walk over the fake kernel tree, 2,000 steps
+#     scripts/test.sh real      real kernels: built, booted, and two rows of the matrix
+#     scripts/test.sh matrix    all rows of the matrix, built and booted; kbuild's records against traces
+#     scripts/test.sh remote    a real kernel by way of a remote
+#     scripts/test.sh long      a real kernel built in several ways, equal to the bit; a walk on a real tree
 
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
@@ -13,7 +16,7 @@ install_rust
 if cargo nextest --version >/dev/null 2>&1; then
     run=(cargo nextest run --locked)
     ignored=(--run-ignored only --no-capture --)
-    # Two at a time: while one configures or boots, another compiles.
+    # Two tests at a time: while one configures or boots, the other compiles.
     together=(--run-ignored only --success-output immediate --)
     shown=(--success-output immediate --)
 else

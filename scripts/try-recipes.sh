@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 #
-# Tries the recipes of docs/ci-recipes.md: takes their commands and what they add to graph.ron out of that file, and does
-# what a runner does. Each run is in an empty directory, always the same one, with what the CI system has kept.
+# Tests the recipes of docs/ci-recipes.md. Takes their commands and their additions to graph.ron from that file, and runs them as a
+# runner would: each run is in an empty directory, always the same one, with the files that the CI system kept.
 #
-#     scripts/try-recipes.sh PROJECT KILN    a small project that has no remotes, and the kiln to try
+#     scripts/try-recipes.sh PROJECT KILN    PROJECT is a small project without remotes, KILN the binary to test
 
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -20,7 +20,7 @@ mkdir "$base/bin"
 ln -s "$kiln" "$base/bin/kiln"
 export PATH=$base/bin:$PATH NO_COLOR=1
 
-# The code block behind `<!-- try: $1 -->`.
+# Prints the code block after `<!-- try: $1 -->`.
 block() {
     awk -v mark="<!-- try: $1 -->" '
         $0 == mark { wanted = 1; next }
@@ -29,7 +29,7 @@ block() {
     ' "$recipes"
 }
 
-# The commands of a recipe: what is below `run: |`, or below `- |`.
+# Prints the commands of a recipe: the lines below `run: |`, or below `- |`.
 commands() {
     block "$1" | awk '
         found { match($0, / */); if (NF && RLENGTH <= depth) exit; print substr($0, depth + 1) }
@@ -37,7 +37,7 @@ commands() {
     '
 }
 
-# What recipes add to the project's graph.ron, with the key that was made, and a remote that can be had.
+# Prints what recipes add to graph.ron, with the test's own key and remote.
 settings() {
     local name
     for name in "$@"; do
@@ -46,8 +46,8 @@ settings() {
         -e "s|url: \"https://[^\"]*\", user: \"[^\"]*\", token: [^ ]*,|url: \"dir:$saved/remote\",|"
 }
 
-# One run: $1 is the recipe, $2 what the CI system carries for it, the rest what is added to graph.ron. Prints how many
-# nodes ran, and keeps the output in `said`.
+# Does one run: $1 is the recipe, $2 the file or folder that the CI system keeps for it, the rest are additions to graph.ron. Prints how
+# many nodes ran, and keeps the output in `said`.
 run() {
     local recipe=$1 carried=$2 said=$base/said
     shift 2
@@ -71,12 +71,12 @@ run() {
         END { print sum + 0 }' "$said"
 }
 
-# All of what is saved, by content.
+# Prints the digests of all saved files.
 state() {
     (cd "$saved" && find . -type f -exec sha256sum {} + | sort)
 }
 
-# $1 is what was run, $2 how many nodes ran, which `is`, is `above` or `below` $4.
+# Fails unless $2, the number of nodes that ran in run $1, `is` $4, or is `above` or `below` it.
 expect() {
     local holds
     case $3 in
@@ -105,7 +105,7 @@ try() {
     expect "a commit of one file" "$(run "$@")" below "$all"
     expect "that again" "$(run "$@")" is 0
 
-    # What was continued is verified once, and nothing is left to verify.
+    # A continued result is verified once. Then nothing is left to verify.
     if [[ $recipe != *-bundle ]]; then
         run nightly "${@:2}" >/dev/null
         grep -q '^1 same' "$base/said" || die "$recipe: the night verifies nothing: $(<"$base/said")"
@@ -113,7 +113,7 @@ try() {
         grep -q '^nothing to verify' "$base/said" || die "$recipe: the next night: $(<"$base/said")"
     fi
 
-    # Of a pull request nothing is left, and it reads what is there. Some services leave the variable out, some empty it.
+    # A pull request reads results and leaves none. Some services leave its variables unset, others set them empty.
     before=$(state)
     unset KILN_KEY
     expect "a pull request that changes nothing" "$(run "$@")" is 0
