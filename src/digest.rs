@@ -109,6 +109,8 @@ pub enum Domain {
     Listing,
     /// A rule, as far as it decides what an action does.
     Rule,
+    /// A commit or an archive that is unpacked to a source tree.
+    UnpackedSource,
     /// A host program with the libraries and helpers it runs.
     Tool,
     /// All that is declared of an action.
@@ -136,6 +138,7 @@ impl Domain {
         match self {
             Self::Listing => "kiln 2026-11 listing v1",
             Self::Rule => "kiln 2026-11 rule v1",
+            Self::UnpackedSource => "kiln 2026-11 unpacked source v1",
             Self::Tool => "kiln 2026-11 tool v1",
             Self::ActionKey => "kiln 2026-11 action key v1",
             Self::PathSet => "kiln 2026-11 path set v3",

@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("kinds", &["digest", "exec", "gentoo", "graph", "kernel", "lab", "plan", "shell", "spec", "store"]),
     ("exec", &["digest", "graph", "host", "plan", "remote", "shell", "source", "spec", "store"]),
     ("plan", &["digest", "graph", "host", "remote", "source", "spec", "store"]),
-    ("graph", &["digest", "gentoo", "spec"]),
+    ("graph", &["spec"]),
     ("spec", &["digest", "gentoo", "kernel"]),
     ("digest", &[]),
     ("host", &["digest", "source"]),
@@ -235,6 +235,29 @@ fn only_the_command_line_touches_terminal_environment_and_process() {
 fn contains_word(code: &str, word: &str) -> bool {
     code.match_indices(word)
         .any(|(at, _)| !code[..at].chars().next_back().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_'))
+}
+
+/// Places in files are for the decoder and the checks: `spec::lower` hands on plain values.
+#[test]
+fn only_the_spec_sees_places_of_values() {
+    let outside = code().into_iter().filter(|line| line.module() != "spec");
+    let violations = outside.filter(|line| contains_word(&line.code, "Spanned"));
+    fail(&violations.map(|line| format!("{}: places stay in `spec`", line.place())).collect::<Vec<_>>());
+}
+
+/// What axes, boards and roots mean is resolved in `spec::instance`.
+#[test]
+fn the_graph_knows_no_kernels_and_no_labs() {
+    const WORDS: [&str; 7] = ["board", "lab", "kernel", "gentoo", "stage3", "toolchain", "defconfig"];
+    let graph = code().into_iter().filter(|line| line.module() == "graph");
+    let violations = graph.flat_map(|line| {
+        let code = line.code.to_lowercase();
+        let known = WORDS
+            .into_iter()
+            .filter(move |word| code.split(|c: char| !c.is_alphanumeric()).any(|part| part == *word));
+        known.map(move |word| format!("{}: `graph` may not know `{word}`", line.place())).collect::<Vec<_>>()
+    });
+    fail(&violations.collect::<Vec<_>>());
 }
 
 /// An exception that excuses nothing is an invitation.

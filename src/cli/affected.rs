@@ -14,7 +14,7 @@ use crate::kinds::AllKinds;
 use crate::plan::{Effect, affected};
 use crate::report;
 use crate::source::patch::{self, Link, Touched};
-use crate::spec::model::{Source, Spec};
+use crate::spec::model::{Origin, Spec};
 
 /// Which nodes does a change of a source touch, down to the boards?
 ///
@@ -90,14 +90,16 @@ fn source<'a>(asked: Option<&'a str>, spec: &'a Spec) -> Result<&'a str, Failure
 fn change(args: &Args, source: &str, spec: &Spec) -> Result<Vec<Touched>, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Spec, error);
     let change = if let Some(range) = &args.range {
-        let root = root(source, spec).ok_or_else(|| {
+        let declared = &spec.project.sources[source];
+        let is_archive = matches!(declared.origin, Origin::Tarball { .. });
+        let root = (!is_archive).then_some(&declared.path).ok_or_else(|| {
             failed(&format!("{source} is a tarball, which has no commits"))
                 .help("--patch and --files work without")
         })?;
         if !range.contains("..") {
             return Err(failed(&format!("{range:?} is no range")).help("two commits, as in v6.1..v6.2"));
         }
-        let diff = git::raw_diff(&root, range)
+        let diff = git::raw_diff(root, range)
             .map_err(|said| failed(&format!("git diff of {range} in {}: {said}", root.display())))?;
         patch::of_raw_diff(&diff).map_err(|error| failed(&error))?
     } else if !args.files.is_empty() {
@@ -141,8 +143,7 @@ fn named(names: &[u8], source: &str, spec: &Spec) -> Result<Vec<Touched>, Failur
         return Err(outside_of(source, name));
     }
     let mut change = patch::of_list(names);
-    let is_tree = !matches!(&spec.project.sources[source].value, Source::Git { rev: Some(_), .. });
-    if let Some(root) = root(source, spec).filter(|_| is_tree) {
+    if let Some(root) = spec.project.sources[source].in_place() {
         for touched in &mut change {
             let path = root.join(std::ffi::OsStr::from_bytes(&touched.path));
             if let Ok(now) = path.symlink_metadata() {
@@ -151,14 +152,6 @@ fn named(names: &[u8], source: &str, spec: &Spec) -> Result<Vec<Touched>, Failur
         }
     }
     Ok(change)
-}
-
-/// The directory of a source, or its repository.
-fn root(source: &str, spec: &Spec) -> Option<PathBuf> {
-    match &spec.project.sources[source].value {
-        Source::Dir { path } | Source::Git { path, .. } => Some(spec.root.join(&path.value)),
-        Source::Tarball { .. } => None,
-    }
 }
 
 fn read(from: &Path) -> Result<Vec<u8>, Failure> {

@@ -23,7 +23,7 @@ use crate::kinds::match_boards::{look_up, symbols};
 use crate::plan::Tracing;
 use crate::report::{Style, UndefinedSymbol};
 use crate::source::FileDigests;
-use crate::spec::model::{HostRef, Spec};
+use crate::spec::model::{HostRef, Source, Spec};
 
 /// Less free space than this is worth a word: one kernel's build directory may take it.
 const ENOUGH_DISK: u64 = 4 << 30;
@@ -184,16 +184,16 @@ fn of_project(spec: &Arc<Spec>) -> Result<Vec<Finding>, Failure> {
         }
     }
     // Boots are not in the graph before their match has run; what they run is known all the same.
-    let qemus = spec.project.boards.values().filter_map(|board| board.value.qemu.as_ref());
-    let toolchains = spec.project.toolchains.values().flat_map(|toolchain| &toolchain.value.path);
-    let dirs: Vec<PathBuf> = toolchains.map(|dir| spec.root.join(&dir.value)).collect();
-    tools.extend(qemus.map(|qemu| ((qemu.value.program.value.clone(), dirs.clone()), true)));
+    let qemus = spec.project.boards.values().filter_map(|board| board.qemu.as_ref());
+    let toolchains = spec.project.toolchains.values().flat_map(|toolchain| &toolchain.path);
+    let dirs: Vec<PathBuf> = toolchains.map(|dir| spec.root.join(dir)).collect();
+    tools.extend(qemus.map(|qemu| ((qemu.program.clone(), dirs.clone()), true)));
     let if_missing = |needed: bool| if needed { State::Missing } else { State::Absent };
     let mut findings: Vec<Finding> =
         tools.iter().map(|((tool, dirs), needed)| of_tool(tool, dirs, if_missing(*needed))).collect();
     findings.extend(libraries.iter().map(|(name, compilers)| of_library(name, compilers)));
     findings.extend(paths.iter().map(|path| of_path(path)));
-    findings.extend(spec.project.sources.iter().map(|(name, source)| of_source(spec, name, &source.value)));
+    findings.extend(spec.project.sources.iter().map(|(name, source)| of_source(name, source)));
     findings.extend(of_boards(spec));
     Ok(findings)
 }
@@ -276,10 +276,8 @@ fn of_library(name: &str, compilers: &BTreeSet<(String, Vec<PathBuf>)>) -> Findi
     Finding { what, state: State::Absent, found: "not there".to_owned(), remedy }
 }
 
-fn of_source(spec: &Spec, name: &str, source: &crate::spec::model::Source) -> Finding {
-    use crate::spec::model::Source;
-    let (Source::Dir { path } | Source::Git { path, .. } | Source::Tarball { path, .. }) = source;
-    let path = spec.root.join(&path.value);
+fn of_source(name: &str, source: &Source) -> Finding {
+    let path = &source.path;
     let there = path.exists();
     Finding {
         what: format!("source {name}"),

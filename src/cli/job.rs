@@ -8,7 +8,7 @@ use super::exit::{Exit, Failure};
 use super::project::{Project, one, select};
 use super::remotes::tell;
 use super::terminal::{Terminal, out};
-use crate::graph::Input;
+use crate::graph::{Input, OutputRef};
 use crate::kinds::AllKinds;
 use crate::kinds::lava_job::{Draft, draft};
 use crate::plan::plan;
@@ -46,14 +46,14 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     world.save();
     tell(&remotes, terminal);
     let id = one(node, &graph)?;
-    let action = graph.node(id).action().filter(|action| action.rule.rule.kind == Kind::Lava);
+    let action = graph.node(id).action().filter(|action| action.rule.decl.kind == Kind::Lava);
     let action = action.ok_or_else(|| {
         Failure::new(Exit::Spec, format!("{node} is no job of a LAVA lab"))
             .help("`kiln query nodes 'lava:*'` lists those that are known")
     })?;
     let mut inputs: HashMap<&str, Artifact> = HashMap::new();
     for (name, input) in &action.inputs {
-        let Input::Output { node: from, output } = input else { continue };
+        let Input::Output(OutputRef { node: from, output }) = input else { continue };
         let known = plan.decision(*from).and_then(|decision| decision.verdict.known());
         let found = known.and_then(|known| known.outputs.iter().find(|(name, _)| *name == **output));
         match (found, known) {

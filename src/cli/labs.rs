@@ -46,8 +46,8 @@ pub(super) fn labs<'a>(
 /// Takes away what was published for labs and has not been asked for in a long time.
 pub(super) fn sweep_published(spec: &Spec, terminal: &Terminal) {
     let Some(publish) = &spec.project.publish else { return };
-    let publisher = Publisher::new(&spec.root.join(&publish.value.dir), &publish.value.url.value);
-    if let Err(error) = publisher.sweep(publish.value.age, SystemTime::now()) {
+    let publisher = Publisher::new(&spec.root.join(&publish.dir), &publish.url);
+    if let Err(error) = publisher.sweep(publish.age, SystemTime::now()) {
         terminal.warning(&format!("old files that were published for labs stay: {error}"));
     }
 }

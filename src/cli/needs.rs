@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::exit::Failure;
 use super::project::{Project, select};
 use crate::digest::Digest;
-use crate::graph::{Body, Graph, NodeId};
+use crate::graph::{Graph, NodeId, NodeKind};
 use crate::kinds::AllKinds;
 use crate::plan::manifest::{Manifest, Val, What};
 use crate::plan::{Plan, Verdict, World, is_all_there, plan};
@@ -64,7 +64,7 @@ fn needed(world: &World<'_>, graph: &Graph, plan: &Plan) -> Result<HashSet<Diges
     let mut digests = HashSet::new();
     for &id in plan.nodes() {
         digests.extend(strong_key(plan, id));
-        if let Body::Source(source) = &graph.node(id).body {
+        if let NodeKind::Source(source) = &graph.node(id).kind {
             let root = &world.source_tree(&source.source)?.root;
             digests.extend(root.file_name().and_then(|name| name.to_str()?.parse::<Digest>().ok()));
         }

@@ -9,7 +9,7 @@ use super::project::{Project, select};
 use super::push::HELD;
 use super::remotes::tell;
 use super::terminal::{Terminal, out, outln};
-use crate::graph::Graph;
+use crate::graph::{Graph, NodeName};
 use crate::kinds::AllKinds;
 use crate::kinds::match_boards::{MatchCoverage, match_coverage};
 use crate::plan::{Plan, World, estimate, plan};
@@ -141,8 +141,8 @@ const FAILED: &str = "failed";
 pub(super) fn forced(wanted: &Wanted, graph: &Graph, world: &World<'_>) -> Result<HashSet<String>, Failure> {
     let mut names = meant(&wanted.force, graph, world)?;
     let boots = |name: &str| {
-        let rule = name.split_once(':').and_then(|(rule, _)| world.spec.rules.get(rule));
-        rule.is_some_and(|rule| rule.value.kind.boots().is_some())
+        let rule = NodeName::parse(name).and_then(|name| world.spec.rules.get(name.rule()));
+        rule.is_some_and(|rule| rule.kind.boots().is_some())
     };
     let targets: Vec<String> = wanted.rerun.iter().filter(|what| *what != FAILED).cloned().collect();
     names.extend(meant(&targets, graph, world)?.into_iter().filter(|name| boots(name)));

@@ -99,7 +99,7 @@ impl Project {
 
 /// Whether a project has labs that jobs are handed to.
 pub(super) fn has_lava_labs(spec: &Spec) -> bool {
-    spec.project.labs.values().any(|lab| matches!(lab.value, Lab::Lava(_)))
+    spec.project.labs.values().any(|lab| matches!(lab, Lab::Lava(_)))
 }
 
 /// What targets mean, or what is wrong with them.

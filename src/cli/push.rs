@@ -13,6 +13,7 @@ use super::terminal::{Terminal, outln};
 use crate::digest::Digest;
 use crate::exec::event::{Finished, How};
 use crate::exec::incremental_state_refs;
+use crate::graph::NodeName;
 use crate::kinds::AllKinds;
 use crate::plan::{Strong, Verdict, plan};
 use crate::remote::{
@@ -302,10 +303,10 @@ impl<'a> Pusher<'a> {
 
     /// Whether an output is told of a run, and so differs from one to the next.
     fn is_told(&self, node: &str, output: &str) -> bool {
-        let rule = node.split(':').next().unwrap_or_default();
-        let rule = self.project.spec.rules.get(rule);
-        let output = rule.and_then(|rule| rule.value.outputs.get(output));
-        output.is_some_and(|output| matches!(output.value.shape, OutputShape::Report(..)))
+        let name = NodeName::parse(node);
+        let rule = name.as_ref().and_then(|name| self.project.spec.rules.get(name.rule()));
+        let output = rule.and_then(|rule| rule.outputs.get(output));
+        output.is_some_and(|output| matches!(output.shape, OutputShape::Report(..)))
     }
 
     /// Pushes what it is given, on a thread of its own.

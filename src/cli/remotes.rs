@@ -14,13 +14,13 @@ const MAX_TOKEN: usize = 64 * 1024;
 /// What the project says of remotes. None of them has been asked yet.
 pub(super) fn remotes(spec: &Spec, terminal: &Terminal) -> Result<Remotes, Failure> {
     let keys = public_keys(spec)?;
-    let lines = spec.project.remotes.iter().map(|remote| line(&remote.value, spec, &keys, terminal));
+    let lines = spec.project.remotes.iter().map(|remote| line(remote, spec, &keys, terminal));
     Ok(Remotes::new(lines.collect::<Result<_, _>>()?))
 }
 
 /// The keys whose signatures count.
 pub(super) fn public_keys(spec: &Spec) -> Result<Vec<PublicKey>, Failure> {
-    let keys = spec.project.keys.iter().map(|key| PublicKey::parse(&key.value));
+    let keys = spec.project.keys.iter().map(|key| PublicKey::parse(key));
     keys.collect::<Result<_, _>>()
         .map_err(|error| Failure::new(Exit::Spec, format!("graph.ron, `keys`: {error}")))
 }
@@ -40,7 +40,7 @@ pub(super) fn signing_key(spec: &Spec) -> Result<Result<SigningKey, String>, Fai
     };
     let bad =
         |error: &dyn std::fmt::Display| Failure::new(Exit::Environment, format!("the signing key: {error}"));
-    match &from.value {
+    match from {
         SecretFrom::Env(name) => match variable(name) {
             Some(text) => SigningKey::parse(&text).map(Ok).map_err(|error| bad(&error)),
             None => Ok(Err(format!("the signing key is not here: {name} is not set"))),
@@ -56,12 +56,12 @@ pub(super) fn signing_key(spec: &Spec) -> Result<Result<SigningKey, String>, Fai
 }
 
 fn line(remote: &RemoteCache, spec: &Spec, keys: &[PublicKey], terminal: &Terminal) -> Result<Line, Failure> {
-    let name = &remote.name.value;
+    let name = &remote.name;
     let failed =
         |error: &dyn std::fmt::Display| Failure::new(Exit::Environment, format!("remote {name}: {error}"));
     let path = |path: &Path| spec.root.join(path);
     let settings = Settings {
-        address: address(&remote.url.value, &spec.root),
+        address: address(&remote.url, &spec.root),
         instance: remote.instance.clone(),
         token: remote
             .token
@@ -71,12 +71,12 @@ fn line(remote: &RemoteCache, spec: &Spec, keys: &[PublicKey], terminal: &Termin
             .map_err(|why| failed(&why))?
             .flatten(),
         user: remote.user.clone(),
-        ca: remote.ca.as_ref().map(|ca| path(&ca.value)),
+        ca: remote.ca.as_ref().map(|ca| path(ca)),
         identity: remote
             .certificate
             .as_ref()
             .zip(remote.certificate_key.as_ref())
-            .map(|(certificate, key)| (path(&certificate.value), path(&key.value))),
+            .map(|(certificate, key)| (path(certificate), path(key))),
         timeout: remote.timeout,
     };
     if let (Some(_), None, true) = (&remote.token, &settings.token, remote.write) {
@@ -123,7 +123,7 @@ pub(super) fn module_keys(spec: &Spec) -> BTreeMap<String, Result<Secret, String
             SecretFrom::File(path) => format!("the private key is not here: there is no {}", path.display()),
         })
     };
-    spec.project.module_keys.iter().map(|(name, of)| (name.clone(), key(&of.value.key))).collect()
+    spec.project.module_keys.iter().map(|(name, of)| (name.clone(), key(&of.key))).collect()
 }
 
 /// An environment variable. An empty one is none: so a CI gives its secrets to those who may not have them.

@@ -22,12 +22,12 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let spec = load_spec(terminal)?;
-    let Some(publish) = spec.project.publish.as_ref().map(|publish| &publish.value) else {
+    let Some(publish) = spec.project.publish.as_ref() else {
         return Err(Failure::new(Exit::Spec, "graph.ron has no `publish`: there is nothing to serve")
             .help("add `publish: (dir: \"www\", url: \"http://127.0.0.1:8080/\")`"));
     };
     let dir = spec.root.join(&publish.dir);
-    let (host, prefix) = parts(&publish.url.value);
+    let (host, prefix) = parts(&publish.url);
     let address = args.listen.unwrap_or_else(|| default_address(host));
     let failed = |what: String| {
         move |error: std::io::Error| Failure::new(Exit::Environment, format!("{what}: {error}"))

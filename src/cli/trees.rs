@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::kinds::AllKinds;
 use crate::plan::World;
-use crate::spec::model::{Source, Spec};
+use crate::spec::model::Spec;
 use crate::store::Store;
 
 /// The name and the root of each source tree that is there, and is what the spec says. The cache is opened only for those
@@ -13,11 +13,9 @@ pub(super) fn trees(spec: &Spec) -> Vec<(String, PathBuf)> {
     let mut trees: Vec<(String, PathBuf)> = Vec::new();
     let mut made = Vec::new();
     for (name, source) in &spec.project.sources {
-        match &source.value {
-            Source::Dir { path } | Source::Git { path, rev: None } => {
-                trees.push((name.clone(), spec.root.join(&path.value)));
-            }
-            Source::Git { rev: Some(_), .. } | Source::Tarball { .. } => made.push(name),
+        match source.in_place() {
+            Some(root) => trees.push((name.clone(), root.to_owned())),
+            None => made.push(name),
         }
     }
     let home = spec.root.join(&spec.project.cache.path);

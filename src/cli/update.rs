@@ -40,7 +40,6 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         }
         return Ok(Exit::Done);
     };
-    let gentoo = &gentoo.value;
     let environment = |error: &dyn std::fmt::Display| Failure::new(Exit::Environment, error);
     let sources = Sources::new(&spec.root, gentoo).map_err(|error| environment(&error))?;
     let mut lock = lock_file::read(&spec.root).map_err(|error| Failure::new(Exit::Spec, error))?;
@@ -56,7 +55,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
             }
         }
     }
-    let named: BTreeSet<&Stage3> = spec.project.roots.values().map(|root| &root.value.stage3.value).collect();
+    let named: BTreeSet<&Stage3> = spec.project.roots.values().map(|root| &root.stage3).collect();
     lock.keep(|stage3| named.contains(stage3));
     if !takes_ebuilds(&spec) {
         lock.drop_ebuilds();
@@ -133,7 +132,7 @@ impl<'a> Sources<'a> {
 
 /// What names mean: stage3s, those of roots, the tree of ebuilds.
 fn wanted(spec: &Spec, names: &[String]) -> Result<BTreeSet<Item>, Failure> {
-    let roots = || spec.project.roots.iter().map(|(name, root)| (name, &root.value.stage3.value));
+    let roots = || spec.project.roots.iter().map(|(name, root)| (name, &root.stage3));
     let stage3s = || roots().map(|(_, stage3)| Item::Stage3(stage3.clone()));
     let all = || takes_ebuilds(spec).then_some(Item::Ebuilds).into_iter().chain(stage3s());
     if names.is_empty() {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::build::{Sinks, cancel_on_signals};
@@ -15,7 +14,7 @@ use super::remotes::tell;
 use super::terminal::{Terminal, out, outln};
 use crate::digest::Digest;
 use crate::exec::{OutputComparison, Unverifiable, Verification, result_to_compare, verify};
-use crate::graph::{Body, NodeId};
+use crate::graph::{NodeId, NodeKind, NodeName};
 use crate::kinds::AllKinds;
 use crate::plan::{World, plan};
 use crate::report::{self, Comparison, VerifiedNode, VerifiedOutput};
@@ -69,7 +68,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
         match result_to_compare(&world, &graph, &plan, id, &kinds) {
             Ok(_) => wanted.push(id),
             // A point stands for the boots that it has become, or will.
-            Err(Unverifiable::NoAction) if matches!(graph.node(id).body, Body::Expansion(_)) => {}
+            Err(Unverifiable::NoAction) if matches!(graph.node(id).kind, NodeKind::Expansion(_)) => {}
             // Without a word of it, it is not meant.
             Err(Unverifiable::NeverRan) if args.targets.is_empty() => {}
             Err(why) => {
@@ -125,7 +124,7 @@ fn has_made(project: &Project, key: &Digest, verified: &Verification) -> Result<
     Ok(verified.outputs.iter().all(|one| result.outputs.contains(&(one.output.clone(), one.clean))))
 }
 
-fn not_compared(name: &Arc<str>, why: Unverifiable) -> VerifiedNode {
+fn not_compared(name: &NodeName, why: Unverifiable) -> VerifiedNode {
     let (result, message) = match why {
         Unverifiable::Stale => (Comparison::Stale, "build it first".to_owned()),
         Unverifiable::NeverRan => (Comparison::Stale, why.to_string()),

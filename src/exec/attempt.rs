@@ -38,7 +38,7 @@ pub(super) fn run_action(context: &RunContext<'_>, task: &Task<'_>, runner: &Run
             && result.own_outcome.is_none()
             && result.retry == Retry::Useful
             && !context.cancel.is_cancelled();
-        if !may_retry || retries == task.action.rule.rule.retries {
+        if !may_retry || retries == task.action.rule.decl.retries {
             break result;
         }
         retries += 1;
@@ -78,7 +78,7 @@ fn run_in_work_dir(
     earlier_hint: Option<&str>,
 ) -> RunResult {
     wait_for_clock_tick(context.world, task);
-    let is_incremental = task.action.rule.rule.incremental.is_some();
+    let is_incremental = task.action.rule.decl.incremental.is_some();
     let taken =
         if is_incremental && !context.clean { incremental::take(context, task, work) } else { Ok(None) };
     // A state that can't be reused costs time alone: the run starts from scratch.

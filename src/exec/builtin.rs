@@ -181,7 +181,7 @@ impl BuiltinRun<'_> {
         let sandbox_error = |error| BuiltinResult::from(sandbox_failed(&error, self.task));
         let mut running = self.context.sandbox.spawn(&spec, Output::File(output)).map_err(sandbox_error)?;
         let _registered = self.context.cancel.register(running.killer());
-        let limit = self.action.rule.rule.time_limit;
+        let limit = self.action.rule.decl.time_limit;
         let left = limit.map(|limit| limit.saturating_sub(self.began.elapsed()));
         let (exit, timed_out) = wait(&mut running, left).map_err(sandbox_error)?;
         self.usage.set(self.usage.get() + exit.usage);
@@ -227,7 +227,7 @@ pub(super) fn run_builtin(
         Ok(both) => both,
         Err(error) => return RunResult::infra(error),
     };
-    let cores = task.action.rule.rule.resources.cpu.max(1) as usize;
+    let cores = task.action.rule.decl.resources.cpu.max(1) as usize;
     let run = BuiltinRun {
         node: task.name,
         action: task.action,

@@ -53,13 +53,13 @@ pub(super) fn collect(
     action: &Action,
     out: &Path,
 ) -> Result<Vec<(String, Artifact)>, CollectError> {
-    let mut outputs = Vec::with_capacity(action.rule.rule.outputs.len());
-    for (name, declared) in &action.rule.rule.outputs {
-        let output = Declared { name, optional: declared.value.optional, out, store };
-        let artifact = match &declared.value.shape {
-            OutputShape::File(path) => output.file(&action.bindings.text(&path.value)?)?,
-            OutputShape::Tree(path) => output.tree(&action.bindings.text(&path.value)?)?,
-            OutputShape::Glob(glob) => output.glob(&action.bindings.text(&glob.value)?)?,
+    let mut outputs = Vec::with_capacity(action.rule.decl.outputs.len());
+    for (name, declared) in &action.rule.decl.outputs {
+        let output = Declared { name, optional: declared.optional, out, store };
+        let artifact = match &declared.shape {
+            OutputShape::File(path) => output.file(&action.bindings.text(path)?)?,
+            OutputShape::Tree(path) => output.tree(&action.bindings.text(path)?)?,
+            OutputShape::Glob(glob) => output.glob(&action.bindings.text(glob)?)?,
             OutputShape::Report(..) => continue,
         };
         outputs.push((name.clone(), artifact));

@@ -7,7 +7,7 @@ use super::kind::Compute;
 use super::output_files::write_outputs;
 use super::run_result::RunResult;
 use super::work_dir::WorkDir;
-use crate::graph::Input;
+use crate::graph::OutputRef;
 use crate::store::Outcome;
 
 pub(super) fn run_computed(
@@ -18,11 +18,9 @@ pub(super) fn run_computed(
 ) -> RunResult {
     let lost = Cell::new(None);
     let read = |input: &str| {
-        let declared = task.action.inputs.iter().find_map(|(name, declared)| match declared {
-            Input::Output { node, output } if &**name == input => Some((*node, output)),
-            _ => None,
-        });
-        let (from, output) = declared.ok_or_else(|| format!("there is no input {input}"))?;
+        let declared = task.action.output_read(input);
+        let OutputRef { node, output } = declared.ok_or_else(|| format!("there is no input {input}"))?;
+        let from = *node;
         let outputs = (task.outputs_of)(from);
         let artifact = outputs.iter().find(|(name, _)| *name == **output).map(|(_, artifact)| artifact);
         context.world.read_artifact(artifact, from, input, task.name).map_err(|error| {

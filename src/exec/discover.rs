@@ -98,7 +98,7 @@ impl<'a> Discovery<'a> {
     /// Tracing is impossible in this run: the rule's next way of discovery applies.
     pub(super) fn untraced(mut self, why: String) -> Self {
         match self.rule {
-            Some((discover, _)) if discover.by.iter().any(|by| by.value == Discoverer::Kbuild) => {
+            Some((discover, _)) if discover.by.contains(&Discoverer::Kbuild) => {
                 self.rule = Some((discover, Discoverer::Kbuild));
                 self
             }
@@ -224,7 +224,7 @@ fn made(out: &Path, unsearched: &GlobSet) -> io::Result<Vec<PathEntry>> {
 fn globs(discover: &Discover) -> Result<GlobSet, globset::Error> {
     let mut globs = GlobSetBuilder::new();
     for glob in &discover.unsearched {
-        globs.add(Glob::new(&glob.value)?);
+        globs.add(Glob::new(glob)?);
     }
     globs.build()
 }

@@ -1,11 +1,11 @@
 //! Events: the executor's only output. Progress bars, plain lines and JSON are sinks.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::graph::NodeName;
 use crate::plan::Reason;
 use crate::remote::Traffic;
 use crate::store::Outcome;
@@ -32,7 +32,7 @@ pub enum Event {
     /// A node runs.
     Started {
         /// Its name.
-        node: Arc<str>,
+        node: NodeName,
         /// Why it runs.
         reasons: Vec<Reason>,
         /// How long it is expected to take.
@@ -42,7 +42,7 @@ pub enum Event {
     /// Another process runs the same action; this one waits for its result.
     Waiting {
         /// The node.
-        node: Arc<str>,
+        node: NodeName,
         /// That process, and the node that it runs.
         holder: String,
     },
@@ -51,9 +51,9 @@ pub enum Event {
     /// An expansion point was replaced by nodes.
     Expanded {
         /// The expansion point.
-        node: Arc<str>,
+        node: NodeName,
         /// Its wanted nodes.
-        into: Vec<Arc<str>>,
+        into: Vec<NodeName>,
     },
     /// Progress of downloads from remotes and mirrors: now and then, and at their end.
     Fetching(Fetching),
@@ -99,7 +99,7 @@ impl From<Traffic> for Fetching {
 #[serde(rename_all = "kebab-case")]
 pub struct Finished {
     /// Its name.
-    pub node: Arc<str>,
+    pub node: NodeName,
     /// Its outcome.
     pub outcome: Outcome,
     /// What led to the outcome.

@@ -19,7 +19,7 @@ pub(super) fn export_outputs(
     let mut placed = Vec::new();
     let mut places = HashSet::new();
     for (output, artifact) in outputs {
-        let Some(relative) = action.place_of(output) else { continue };
+        let Some(relative) = action.export_path(output) else { continue };
         let path = out.join(relative);
         // Two outputs may name the same file.
         if !places.insert(path.clone()) {

@@ -112,7 +112,7 @@ pub(super) fn strong_key_if_unchanged(
     set: &PathSet,
 ) -> Result<Digest, InputChanged> {
     let unknown = |error: &dyn fmt::Display| InputChanged::Unknown(error.to_string());
-    let in_place = |input: &str| inputs == InputAccess::InPlace || task.action.rule.rule.discovers(input);
+    let in_place = |input: &str| inputs == InputAccess::InPlace || task.action.rule.decl.discovers(input);
     if let Some(path) = task.action.inputs.iter().find_map(|(_, input)| changed_file(world, input, inputs)) {
         return Err(InputChanged::Content(path));
     }
@@ -147,7 +147,7 @@ pub(super) fn check_visible_sources(
     let root = prepared.root();
     let trees = task.basis.manifest.trees().iter();
     let trees: Vec<(&Tree, &str)> = trees
-        .filter(|tree| task.action.rule.rule.discovers(&tree.input))
+        .filter(|tree| task.action.rule.decl.discovers(&tree.input))
         .filter_map(|tree| Some((tree, source_of(tree)?)))
         .collect();
     if trees.is_empty() || fs::metadata(&root).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
@@ -192,14 +192,14 @@ fn changed_file(world: &World<'_>, input: &Input, inputs: InputAccess) -> Option
         _ if inputs == InputAccess::Staged => None,
         Input::File(path) => world.changed(path).then_some(path),
         Input::Concat { files, .. } => files.iter().find(|path| world.changed(path)),
-        Input::Source { .. } | Input::Output { .. } | Input::Root { .. } | Input::ModuleKey(None) => None,
+        Input::Source { .. } | Input::Output(_) | Input::Layers(_) | Input::ModuleKey(None) => None,
     };
     changed.map(|path| path.display().to_string())
 }
 
 /// The image that changed. Images are mounted from the cache; other outputs are copied, and checked then.
 fn changed_image(world: &World<'_>, task: &Task<'_>) -> Option<String> {
-    let roots = task.action.inputs.iter().filter(|(_, input)| matches!(input, Input::Root { .. }));
+    let roots = task.action.inputs.iter().filter(|(_, input)| matches!(input, Input::Layers(_)));
     let images = roots
         .filter_map(|(input, _)| toolchain_root::layers(world, task.action, task.outputs_of, input).ok());
     let mut images = images.flatten();

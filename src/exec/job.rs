@@ -7,7 +7,7 @@ use super::output_files::write_outputs;
 use super::run_result::RunResult;
 use super::work_dir::WorkDir;
 use crate::digest::Digest;
-use crate::graph::{Action, Input, NodeId};
+use crate::graph::{Action, NodeId, OutputRef};
 use crate::plan::World;
 use crate::store::{Artifact, BlobError, Outcome, ProjectId, Store, StoreError};
 
@@ -126,11 +126,9 @@ fn input(world: &World<'_>, task: &Task<'_>, name: &str) -> Result<Artifact, Job
 
 /// An input that is another node's output, and that node.
 pub(super) fn input_artifact(task: &Task<'_>, name: &str) -> Result<(NodeId, Artifact), JobInputError> {
-    let wanted = task.action.inputs.iter().find_map(|(input, declared)| match declared {
-        Input::Output { node, output } if &**input == name => Some((*node, output)),
-        _ => None,
-    });
-    let (from, output): (NodeId, _) = wanted.ok_or_else(|| JobInputError::Unknown(name.to_owned()))?;
+    let wanted = task.action.output_read(name);
+    let OutputRef { node, output } = wanted.ok_or_else(|| JobInputError::Unknown(name.to_owned()))?;
+    let from = *node;
     let outputs = (task.outputs_of)(from);
     let found = outputs.iter().find(|(name, _)| *name == **output).map(|(_, artifact)| *artifact);
     Ok((from, found.unwrap_or(Artifact::Absent)))

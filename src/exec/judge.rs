@@ -31,7 +31,7 @@ pub(super) fn judge(
     exit: Exit,
     timed_out: Option<Duration>,
 ) -> RunResult {
-    let rule = &task.action.rule.rule;
+    let rule = &task.action.rule.decl;
     let ended = matches!(exit.end, End::AllStepsPassed | End::StepExited { .. });
     let result = |outcome| RunResult { usage: exit.usage, ended, ..RunResult::new(outcome) };
     if let (Some(exceeded), false) = (exit.exceeded, context.cancel.is_cancelled()) {
@@ -107,7 +107,7 @@ pub(super) fn input_changed(changed: &InputChanged) -> RunResult {
 
 /// The program of a step, as its rule names it.
 fn program(task: &Task<'_>, step: usize) -> String {
-    let steps = &task.action.rule.rule.steps;
-    let first = steps.get(step).and_then(|step| step.value.first());
-    first.map_or_else(|| task.name.to_owned(), |template| template.value.to_string())
+    let steps = &task.action.rule.decl.steps;
+    let first = steps.get(step).and_then(|step| step.first());
+    first.map_or_else(|| task.name.to_owned(), ToString::to_string)
 }

@@ -23,12 +23,12 @@ pub(super) fn write_outputs(
 
 /// The path of an output that is a file.
 pub(super) fn output_path(action: &Action, work: &WorkDir, name: &str) -> Result<PathBuf, String> {
-    let Some(declared) = action.rule.rule.outputs.get(name) else {
+    let Some(declared) = action.rule.decl.outputs.get(name) else {
         return Err(format!("rule {} declares no output {name}", action.rule.name));
     };
-    let OutputShape::File(path) = &declared.value.shape else {
+    let OutputShape::File(path) = &declared.shape else {
         return Err(format!("output {name} of rule {} must be a file", action.rule.name));
     };
-    let path = action.bindings.text(&path.value).map_err(|error| error.to_string())?;
+    let path = action.bindings.text(path).map_err(|error| error.to_string())?;
     Ok(work.out().join(path))
 }

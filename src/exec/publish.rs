@@ -28,7 +28,7 @@ pub(super) fn publish_outputs(
         return result;
     }
     let store = context.world.store;
-    let is_incremental = task.action.rule.rule.incremental.is_some();
+    let is_incremental = task.action.rule.decl.incremental.is_some();
     let mut reports = match report_files(context, task, work, &result) {
         Ok((reports, messages)) => {
             result = result.with_message_counts(messages.as_ref());

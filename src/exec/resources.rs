@@ -54,8 +54,8 @@ pub struct Reservation {
 impl ResourcePool {
     /// The resources of this machine for a project: `jobs` cores, the machine's memory, and the project's pools and labs.
     pub fn of_project(project: &Project, jobs: usize) -> io::Result<Self> {
-        let pools = project.pools.iter().map(|(name, size)| (name.clone(), size.value));
-        let labs = project.labs.iter().filter_map(|(name, lab)| match &lab.value {
+        let pools = project.pools.iter().map(|(name, size)| (name.clone(), *size));
+        let labs = project.labs.iter().filter_map(|(name, lab)| match lab {
             Lab::Qemu { slots } => Some((name.clone(), *slots)),
             // The kind that sends jobs to a LAVA lab counts its slots.
             Lab::Lava(_) => None,
@@ -98,7 +98,7 @@ impl ResourcePool {
     pub fn reserve(&mut self, resources: &Resources, lab: Option<&str>) -> io::Result<Option<Reservation>> {
         let memory = resources.memory.min(self.memory.total);
         let named =
-            resources.pools.iter().map(|(name, slots)| (Pool::Named(name.clone()), u64::from(slots.value)));
+            resources.pools.iter().map(|(name, slots)| (Pool::Named(name.clone()), u64::from(*slots)));
         let pools: Vec<(Pool, u64)> = named
             .chain(lab.map(|lab| (Pool::Lab(lab.to_owned()), 1)))
             .filter_map(|(pool, slots)| {
@@ -216,12 +216,9 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::diagnostic::{FileId, Span, Spanned};
 
     fn resources(cpu: u32, memory: u64, pool: Option<u32>) -> Resources {
-        let span = Span { file: FileId(0), start: 0, end: 0 };
-        let pools =
-            pool.map(|slots| ("qemu".to_owned(), Spanned { value: slots, span })).into_iter().collect();
+        let pools = pool.map(|slots| ("qemu".to_owned(), slots)).into_iter().collect();
         Resources { cpu, memory, pools, ..Resources::default() }
     }
 

@@ -43,8 +43,8 @@ pub(super) fn report_files(
     work: &WorkDir,
     result: &RunResult,
 ) -> Result<(Vec<(String, Artifact)>, Option<Messages>), ReportError> {
-    let declared: Vec<(&String, RunReport)> = (task.action.rule.rule.outputs.iter())
-        .filter_map(|(name, output)| match output.value.shape {
+    let declared: Vec<(&String, RunReport)> = (task.action.rule.decl.outputs.iter())
+        .filter_map(|(name, output)| match output.shape {
             OutputShape::Report(report, _) => Some((name, report)),
             _ => None,
         })
@@ -82,15 +82,15 @@ fn pretty(value: &impl Serialize) -> Vec<u8> {
 fn metadata(task: &Task<'_>, result: &RunResult, messages: &Messages) -> Result<Json, BindError> {
     let action = task.action;
     let shell = ShellWords::new(action);
-    let rule = &action.rule.rule;
+    let rule = &action.rule.decl;
     let mut environment = BTreeMap::new();
     for (name, value) in &rule.env {
-        environment.insert(name, shell.argument(&value.value)?);
+        environment.insert(name, shell.argument(value)?);
     }
     let mut commands = Vec::new();
     for step in &rule.steps {
         let words: Result<Vec<String>, BindError> =
-            step.value.iter().map(|argument| shell.argument(&argument.value)).collect();
+            step.iter().map(|argument| shell.argument(argument)).collect();
         // An empty list is no word.
         commands.push(words?.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "));
     }
@@ -126,12 +126,12 @@ fn metadata(task: &Task<'_>, result: &RunResult, messages: &Messages) -> Result<
 
 /// The axes of the action's build.
 fn build(action: &Action) -> BTreeMap<&'static str, String> {
-    let axes = Axis::ALL.into_iter().filter(|axis| action.rule.rule.has_axis(*axis));
+    let axes = Axis::ALL.into_iter().filter(|axis| action.rule.decl.has_axis(*axis));
     axes.map(|axis| (axis.name(), action.bindings.text_of(axis.name()))).collect()
 }
 
 fn output(action: &Action, name: &str, artifact: &Artifact) -> Json {
-    let path = action.place_of(name);
+    let path = action.export_path(name);
     let path = path.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     match artifact {
         Artifact::File { digest, size, .. } => {
@@ -206,8 +206,8 @@ impl<'a> ShellWords<'a> {
 
     /// One argument; of a list its words, and nothing for an empty one.
     fn argument(&self, template: &Template) -> Result<String, BindError> {
-        if let [Part::Hole(hole)] = template.parts.as_slice()
-            && let Some(Value::List(list)) = self.bindings.get(hole)
+        if let [Part::Placeholder(placeholder)] = template.parts.as_slice()
+            && let Some(Value::List(list)) = self.bindings.get(placeholder)
         {
             return Ok(list.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "));
         }
@@ -215,8 +215,8 @@ impl<'a> ShellWords<'a> {
         for part in &template.parts {
             match part {
                 Part::Text(text) => word.push_str(&quoted(text)),
-                Part::Hole(hole) if hole == "out" => word.push_str("\"$O\""),
-                Part::Hole(hole) => match hole.strip_prefix("in.") {
+                Part::Placeholder(placeholder) if placeholder == "out" => word.push_str("\"$O\""),
+                Part::Placeholder(placeholder) => match placeholder.strip_prefix("in.") {
                     Some(input) => word.extend(["\"$", &variable(input), "\""]),
                     None => {
                         let text = self.bindings.text(&Template { parts: vec![part.clone()] })?;

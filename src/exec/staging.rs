@@ -19,7 +19,7 @@ use super::staging_error::StagingError;
 use super::toolchain_root;
 use super::work_dir::WorkDir;
 use crate::digest::Digest;
-use crate::graph::{Action, Bindings, Input, NodeId, Value};
+use crate::graph::{Action, Bindings, Input, NodeId, OutputRef, Value};
 use crate::host::FIXED_DIRS;
 use crate::plan::{Outputs, ProjectPath, World};
 use crate::source::{Snapshot, SnapshotOptions};
@@ -48,7 +48,7 @@ pub(super) fn stage_inputs(
     argv: Option<Vec<Vec<OsString>>>,
     jobserver: &JobServer,
 ) -> Result<SandboxSpec, StagingError> {
-    let mut spec = SandboxSpec { network: action.rule.rule.sandbox.network, ..confined(action) };
+    let mut spec = SandboxSpec { network: action.rule.decl.sandbox.network, ..confined(action) };
     let mut bindings = action.bindings.clone();
     bindings.0.insert("out".to_owned(), Value::Text(OUTPUT.to_owned()));
     spec.mounts.push(mount(work.out(), OUTPUT.into(), Access::ReadWrite));
@@ -63,7 +63,7 @@ pub(super) fn stage_inputs(
             Input::Source { name, .. } => {
                 let tree = world.source_tree(name)?;
                 let root = absolute(&tree.root)?;
-                if action.rule.rule.discovers(input) {
+                if action.rule.decl.discovers(input) {
                     // Tracing needs the tree itself, and copying a kernel tree takes long.
                     spec.mask.extend(tree.ignore.iter().map(|entry| inside.join(entry)));
                     root
@@ -75,7 +75,7 @@ pub(super) fn stage_inputs(
                         .ok_or_else(|| StagingError::Changed(format!("source {name}")))?
                 }
             }
-            Input::Root { .. } => {
+            Input::Layers(_) => {
                 let layers = toolchain_root::layers(world, action, outputs_of, input)?;
                 let writable = Some(work.writable(input)?);
                 spec.shown.push(Shown { images: Images { layers, writable }, to: inside });
@@ -95,7 +95,7 @@ pub(super) fn stage_inputs(
                 continue;
             }
             Input::Concat { files, lines } => concat(world, &work.inputs().join(&**input), files, lines)?,
-            Input::Output { node, output } => {
+            Input::Output(OutputRef { node, output }) => {
                 let outputs = outputs_of(*node);
                 let artifact =
                     outputs.iter().find(|(name, _)| *name == **output).map(|(_, artifact)| artifact);
@@ -129,7 +129,7 @@ pub(super) fn stage_inputs(
     };
     spec.steps = argv.into_iter().map(|argv| Step { argv, cwd: cwd.clone() }).collect();
     spec.env = environment(action, &bindings)?;
-    if action.rule.rule.resources.jobserver {
+    if action.rule.decl.resources.jobserver {
         spec.env.push(("MAKEFLAGS".into(), jobserver.makeflags.clone().into()));
         spec.inherit.clone_from(&jobserver.inherit);
     }
@@ -138,11 +138,11 @@ pub(super) fn stage_inputs(
 
 /// A specification with the confinement that an action's rule asks for, and no steps.
 pub(super) fn confined(action: &Action) -> SandboxSpec {
-    let system_calls = match action.rule.rule.sandbox.system_calls {
+    let system_calls = match action.rule.decl.sandbox.system_calls {
         spec::model::SystemCalls::Filtered => SystemCalls::Filtered,
         spec::model::SystemCalls::Unfiltered => SystemCalls::Unfiltered,
     };
-    let resources = &action.rule.rule.resources;
+    let resources = &action.rule.decl.resources;
     SandboxSpec {
         system_calls,
         limits: limits::limits(resources),
@@ -152,11 +152,11 @@ pub(super) fn confined(action: &Action) -> SandboxSpec {
 }
 
 fn rule_steps(action: &Action, bindings: &Bindings) -> Result<Vec<Vec<OsString>>, StagingError> {
-    let mut steps = Vec::with_capacity(action.rule.rule.steps.len());
-    for step in &action.rule.rule.steps {
-        let mut argv = Vec::with_capacity(step.value.len());
-        for argument in &step.value {
-            argv.extend(bindings.list(&argument.value)?.into_iter().map(OsString::from));
+    let mut steps = Vec::with_capacity(action.rule.decl.steps.len());
+    for step in &action.rule.decl.steps {
+        let mut argv = Vec::with_capacity(step.len());
+        for argument in step {
+            argv.extend(bindings.list(argument)?.into_iter().map(OsString::from));
         }
         steps.push(argv);
     }
@@ -173,9 +173,9 @@ fn environment(action: &Action, bindings: &Bindings) -> Result<Vec<(OsString, Os
     path.push_str(&FIXED_DIRS.join(":"));
     let fixed = [("PATH", path.as_str())].into_iter().chain(FIXED_ENVIRONMENT);
     let mut env: Vec<(OsString, OsString)> = fixed.map(|(name, value)| (name.into(), value.into())).collect();
-    for (name, value) in &action.rule.rule.env {
+    for (name, value) in &action.rule.decl.env {
         env.retain(|(fixed, _)| fixed != name.as_str());
-        env.push((name.into(), bindings.text(&value.value)?.into()));
+        env.push((name.into(), bindings.text(value)?.into()));
     }
     Ok(env)
 }

@@ -96,8 +96,8 @@ pub(super) fn run_checked(
 ) -> (RunResult, Option<Discovered>) {
     let (result, discovered) = run_steps(context, task, work, None, None);
     let out = |output: &str| output_path(task.action, work, output).ok();
-    let source = |input: &str| match task.action.inputs.iter().find(|(name, _)| &**name == input)? {
-        (_, Input::Source { name, .. }) => Some(context.world.source_tree(name).ok()?.root.clone()),
+    let source = |input: &str| match task.action.input(input)? {
+        Input::Source { name, .. } => Some(context.world.source_tree(name).ok()?.root.clone()),
         _ => None,
     };
     let machine = |compiler: &str| host::machine(compiler, &task.action.tool_path);
@@ -152,7 +152,7 @@ fn explain_undeclared(
 
 /// Waits for steps, up to the rule's time limit.
 fn wait_for_steps(context: &RunContext<'_>, task: &Task<'_>, mut running: Running) -> RunResult {
-    let limit = task.action.rule.rule.time_limit;
+    let limit = task.action.rule.decl.time_limit;
     match wait(&mut running, limit) {
         Ok((exit, timed_out)) => judge(context, task, exit, limit.filter(|_| timed_out)),
         Err(error) => sandbox_failed(&error, task),

@@ -10,17 +10,16 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::sandbox::{Access, Images, Mount, RunAs, SandboxSpec, Shown};
 use super::staging_error::StagingError;
 use super::work_dir::WorkDir;
-use crate::graph::{Action, Input, NodeId, Root};
+use crate::graph::{Action, Input, NodeId, OutputRef};
 use crate::host;
 use crate::plan::{Outputs, World};
-use crate::spec::roots::TOOLCHAIN;
+use crate::spec::root::{Root, TOOLCHAIN};
 use crate::store::Artifact;
 
 /// Where steps see a root that is not the whole root.
@@ -65,10 +64,10 @@ pub(super) fn mount_toolchain_root(
         spec.run_as = RunAs::User { id: root.user };
         return Ok(());
     }
-    let Some((_, Input::Output { node, output })) = input(action, Root::ABOUT) else {
+    let Some(about) = action.output_read(Root::ABOUT) else {
         return Err(absent(Root::ABOUT));
     };
-    let path = file(world, outputs_of, *node, output, Root::ABOUT)?;
+    let path = file(world, outputs_of, about, Root::ABOUT)?;
     let bytes = fs::read(&path).map_err(|source| StagingError::Io { path: path.clone(), source })?;
     let about: RootDescription = serde_json::from_slice(&bytes)
         .map_err(|error| StagingError::Io { path, source: io::Error::other(error) })?;
@@ -88,12 +87,8 @@ pub(super) fn layers(
     outputs_of: &dyn Fn(NodeId) -> Outputs,
     name: &str,
 ) -> Result<Vec<PathBuf>, StagingError> {
-    let Some((_, Input::Root { layers, .. })) = input(action, name) else { return Err(absent(name)) };
-    layers.iter().map(|(node, output)| file(world, outputs_of, *node, output, name)).collect()
-}
-
-fn input<'a>(action: &'a Action, name: &str) -> Option<&'a (Arc<str>, Input)> {
-    action.inputs.iter().find(|(input, _)| &**input == name)
+    let Some(Input::Layers(layers)) = action.input(name) else { return Err(absent(name)) };
+    layers.iter().map(|layer| file(world, outputs_of, layer, name)).collect()
 }
 
 fn absent(input: &str) -> StagingError {
@@ -104,16 +99,15 @@ fn absent(input: &str) -> StagingError {
 fn file(
     world: &World<'_>,
     outputs_of: &dyn Fn(NodeId) -> Outputs,
-    node: NodeId,
-    output: &str,
+    OutputRef { node, output }: &OutputRef,
     input: &str,
 ) -> Result<PathBuf, StagingError> {
-    let outputs = outputs_of(node);
+    let outputs = outputs_of(*node);
     let artifact: Option<Artifact> =
-        outputs.iter().find(|(name, _)| name == output).map(|(_, artifact)| *artifact);
+        outputs.iter().find(|(name, _)| **name == **output).map(|(_, artifact)| *artifact);
     world.file_of(&artifact.ok_or_else(|| absent(input))?).map_err(|source| {
         if source.is_miss() {
-            StagingError::Lost { node, input: input.to_owned(), source }
+            StagingError::Lost { node: *node, input: input.to_owned(), source }
         } else {
             StagingError::Blob(source)
         }

@@ -50,7 +50,7 @@ pub(super) fn prepare<'a>(
     spec: &SandboxSpec,
     output: &dyn Fn() -> io::Result<Output>,
 ) -> Result<(Prepared, Discovery<'a>), PrepareError> {
-    let discovery = Discovery::new(context.world, &task.action.rule.rule, &task.basis.manifest);
+    let discovery = Discovery::new(context.world, &task.action.rule.decl, &task.basis.manifest);
     let inputs = discovery.to_trace();
     let untraced = |discovery: Discovery<'a>, why: Option<String>| {
         let prepared = context.sandbox.prepare(spec, output()?)?;

@@ -103,7 +103,7 @@ pub fn result_to_compare<'a>(
     kinds: &dyn Kinds,
 ) -> Result<&'a Known, Unverifiable> {
     let action = graph.node(id).action().ok_or(Unverifiable::NoAction)?;
-    match kinds.runner(action.rule.rule.kind) {
+    match kinds.runner(action.rule.decl.kind) {
         Runner::Steps | Runner::Checked(_) => {}
         Runner::Watched(_) | Runner::Submitted(_) => return Err(Unverifiable::Boot),
         Runner::Builtin(_) => return Err(Unverifiable::Builtin),
@@ -210,7 +210,7 @@ impl<'a> Workload<'a> for CleanRuns<'a> {
         let mut later = VecDeque::new();
         while let Some(id) = self.waiting.pop_front() {
             let action = self.graph.node(id).action().expect("only actions are verified");
-            match self.resources.reserve(&action.rule.rule.resources, None)? {
+            match self.resources.reserve(&action.rule.decl.resources, None)? {
                 Some(reservation) => {
                     self.running.insert(id, reservation);
                     self.start_one(id, workers)?;
@@ -259,11 +259,8 @@ impl<'a> CleanRuns<'a> {
         let basis = basis.expect("the result is known, so the inputs are");
         self.started += 1;
         let node = graph.node(id);
-        let started = Event::Started {
-            node: Arc::clone(&node.name),
-            reasons: Vec::new(),
-            expected: (self.expected)(id),
-        };
+        let started =
+            Event::Started { node: node.name.clone(), reasons: Vec::new(), expected: (self.expected)(id) };
         (self.emit)(&started);
         workers.spawn(move || {
             let action = node.action().expect("only actions are verified");
@@ -272,7 +269,7 @@ impl<'a> CleanRuns<'a> {
                 known.map_or_else(|| Arc::from([]), |known| Arc::clone(&known.outputs))
             };
             let task = Task { name: &node.name, action, basis: &basis, outputs_of: &outputs_of };
-            let runner = kinds.runner(action.rule.rule.kind);
+            let runner = kinds.runner(action.rule.decl.kind);
             let result = catch_panic(|| run_action(context, &task, &runner)).unwrap_or_else(RunResult::infra);
             (id, result)
         });
@@ -308,7 +305,7 @@ impl<'a> CleanRuns<'a> {
 fn finished(graph: &Graph, verified: &Verification) -> Finished {
     let differs = verified.outcome == Outcome::Pass && !verified.is_same();
     Finished {
-        node: Arc::clone(graph.name(verified.node)),
+        node: graph.name(verified.node).clone(),
         outcome: verified.outcome,
         how: if verified.is_same() { How::RanUnchanged } else { How::Ran },
         message: if differs {

@@ -1,4 +1,4 @@
-//! Bindings: what a placeholder stands for in one node.
+//! Bindings: the values of placeholders in one node.
 
 use std::collections::BTreeMap;
 
@@ -10,33 +10,32 @@ pub use crate::spec::Value;
 #[derive(Clone, Debug, Default)]
 pub struct Bindings(pub BTreeMap<String, Value>);
 
-/// A template that can't be filled in. The spec's checks find these first; this is what is left for values that are
-/// known late.
+/// A template that can't be filled in. The checks of the spec find most of these.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// A placeholder without a value.
     #[error("placeholder {{{0}}} has no value here")]
     Unbound(String),
-    /// A list where one text is wanted.
+    /// A list where one text is expected.
     #[error("placeholder {{{0}}} is a list and must stand alone")]
     ListInText(String),
 }
 
 impl Bindings {
     /// The value of a placeholder.
-    pub fn get(&self, hole: &str) -> Option<&Value> {
-        self.0.get(hole)
+    pub fn get(&self, placeholder: &str) -> Option<&Value> {
+        self.0.get(placeholder)
     }
 
-    /// The value of a placeholder that is one text; empty where it has none.
-    pub fn text_of(&self, hole: &str) -> String {
-        match self.get(hole) {
+    /// The value of a placeholder that is one text; empty if it has none.
+    pub fn text_of(&self, placeholder: &str) -> String {
+        match self.get(placeholder) {
             Some(Value::Text(text)) => text.clone(),
             Some(Value::List(_)) | None => String::new(),
         }
     }
 
-    /// Binds a parameter. Numbers and truth values become text, as placeholders are.
+    /// Binds a parameter. Numbers and truth values become text.
     pub fn bind(&mut self, name: &str, value: &ParamValue) {
         let value = match value {
             ParamValue::Text(text) => Value::Text(text.clone()),
@@ -53,20 +52,20 @@ impl Bindings {
         for part in &template.parts {
             match part {
                 Part::Text(literal) => text.push_str(literal),
-                Part::Hole(hole) => match self.get(hole) {
+                Part::Placeholder(placeholder) => match self.get(placeholder) {
                     Some(Value::Text(value)) => text.push_str(value),
-                    Some(Value::List(_)) => return Err(BindError::ListInText(hole.clone())),
-                    None => return Err(BindError::Unbound(hole.clone())),
+                    Some(Value::List(_)) => return Err(BindError::ListInText(placeholder.clone())),
+                    None => return Err(BindError::Unbound(placeholder.clone())),
                 },
             }
         }
         Ok(text)
     }
 
-    /// The template as a list: a single list placeholder is spliced, anything else is one text.
+    /// The template as a list. A template that is one list placeholder is spliced; any other is one text.
     pub fn list(&self, template: &Template) -> Result<Vec<String>, BindError> {
-        if let [Part::Hole(hole)] = template.parts.as_slice()
-            && let Some(Value::List(list)) = self.get(hole)
+        if let [Part::Placeholder(placeholder)] = template.parts.as_slice()
+            && let Some(Value::List(list)) = self.get(placeholder)
         {
             return Ok(list.clone());
         }

@@ -1,34 +1,38 @@
-//! The graph: one node for each action the spec asks for, and which node reads which other's outputs.
+//! The graph: a node for each action that the spec asks for, and an edge for each output that another node reads.
 //!
-//! Nodes are instances of rules. The graph knows rules, bindings and edges; it knows nothing of kernels, of what is
-//! stale, or of how anything runs.
+//! `instantiate` makes drafts of the spec's instances, `order` sorts them, `expand` resolves their references and adds
+//! them. The graph knows rules, bindings and edges. It does not know what a node is for, whether it is up to date, or how
+//! it runs.
 
+mod action;
 mod bind;
 mod expand;
+mod export;
+mod instantiate;
+mod order;
 mod query;
 mod select;
-mod variables;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use crate::digest::Digest;
-use crate::spec::model::{self, HostRef, RootMode};
+use crate::spec::model;
 
+pub use crate::spec::{BuildId, NodeName, SourceName};
+pub use action::{Action, Input, Tool};
 pub use bind::{BindError, Bindings, Value};
 pub use expand::{ExpandError, expand};
 pub use select::{Selection, UnknownTarget};
 
-/// A node of one graph. Ids are handed out in an order in which every node comes after those it depends on.
+/// A node of one graph. Ids ascend along the edges: a node comes after those it depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct NodeId(u32);
 
 impl NodeId {
-    /// Its place in arrays with an element for each node.
+    /// Its index in arrays with an element for each node.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
@@ -38,146 +42,72 @@ impl NodeId {
     }
 }
 
-/// A rule as nodes use it: shared, with what can be computed once.
+impl From<NodeIndex> for NodeId {
+    fn from(index: NodeIndex) -> Self {
+        Self(u32::try_from(index.index()).expect("petgraph's indices are u32"))
+    }
+}
+
+/// A rule as its nodes share it.
 #[derive(Debug)]
 pub struct BoundRule {
-    /// The file's stem.
+    /// The stem of its file.
     pub name: Arc<str>,
-    /// The rule as declared.
-    pub rule: model::Rule,
-    /// The digest of all that decides what a run does.
-    pub digest: Digest,
-    /// The same, part by part, for explanations.
-    pub parts: Vec<(&'static str, String)>,
-    /// The bindings that reach the key.
-    pub key_holes: Vec<String>,
+    /// Its declaration.
+    pub decl: model::Rule,
+    /// The placeholders that it uses, sorted: their values are part of the key.
+    pub placeholders: Vec<String>,
+}
+
+impl BoundRule {
+    fn new(name: &str, decl: &model::Rule) -> Self {
+        let placeholders = decl.used_placeholders().into_iter().map(str::to_owned).collect();
+        Self { name: name.into(), decl: decl.clone(), placeholders }
+    }
+
+    /// Whether the value of a placeholder is part of the key.
+    fn uses(&self, placeholder: &str) -> bool {
+        self.placeholders.binary_search_by(|own| own.as_str().cmp(placeholder)).is_ok()
+    }
 }
 
 /// A node.
 #[derive(Debug)]
 pub struct Node {
-    /// Its name: `RULE:AXES`.
-    pub name: Arc<str>,
+    /// Its name.
+    pub name: NodeName,
     /// What it is.
-    pub body: Body,
+    pub kind: NodeKind,
 }
 
 /// What a node is.
 #[derive(Debug)]
-pub enum Body {
+pub enum NodeKind {
     /// A rule with its parameters bound.
     Action(Arc<Action>),
-    /// Stands for nodes that are known when another node's output is.
+    /// Stands for nodes that are known once another node's output is.
     Expansion(Expansion),
-    /// Makes a source tree: a tarball to unpack, a commit to export.
+    /// Makes a source tree: unpacks a tarball, or exports a commit.
     Source(SourceNode),
 }
 
-/// A rule with its parameters bound.
-#[derive(Debug)]
-pub struct Action {
-    /// The rule.
-    pub rule: Arc<BoundRule>,
-    /// Values of placeholders, parameters included.
-    pub bindings: Bindings,
-    /// Inputs, sorted by name.
-    pub inputs: Vec<(Arc<str>, Input)>,
-    /// Where below `out/` its outputs appear.
-    pub export: Option<PathBuf>,
-    /// Host programs it runs.
-    pub tools: Vec<Tool>,
-    /// Directories in which those are looked for first.
-    pub tool_path: Arc<[PathBuf]>,
-    /// Files and directories of the host that it reads.
-    pub host: Vec<HostRef>,
-    /// The root that its steps run in, or that their compiler is of.
-    pub root: Option<Root>,
-    /// The machine whose programs it runs, as qemu-user calls it, where the processor does not run them as they are.
-    pub machine: Option<&'static str>,
+/// An output of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputRef {
+    /// The node.
+    pub node: NodeId,
+    /// The output's name.
+    pub output: Arc<str>,
 }
 
-/// A host program that an action runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tool {
-    /// Its name.
-    pub program: String,
-    /// Whether the action does without it where there is none.
-    pub optional: bool,
-}
-
-/// A root as an action uses it.
-#[derive(Debug)]
-pub struct Root {
-    /// Its name.
-    pub name: Arc<str>,
-    /// How much of the work is done by its programs.
-    pub mode: RootMode,
-    /// This machine's compiler, where it stands for the root's.
-    pub compiler: Option<String>,
-    /// The number of the account that they run as.
-    pub user: u32,
-}
-
-impl Root {
-    /// The input that is its files. No rule can declare inputs of such names.
-    pub const FILES: &'static str = "@root";
-
-    /// The input that tells where its programs are.
-    pub const ABOUT: &'static str = "@about";
-
-    /// Whether all that runs is its own.
-    pub fn is_whole(&self) -> bool {
-        matches!(self.mode, RootMode::Emulated)
-    }
-}
-
-/// An input with its references resolved.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// A source tree, by name, and the node that makes it if one does.
-    Source {
-        /// Its name in the spec.
-        name: Arc<str>,
-        /// The node that unpacks it.
-        made_by: Option<NodeId>,
-    },
-    /// A file or directory of the project.
-    File(PathBuf),
-    /// A key that signs modules, by name; `None`: none does.
-    ModuleKey(Option<Arc<str>>),
-    /// An output of another node.
-    Output {
-        /// That node.
-        node: NodeId,
-        /// The output's name.
-        output: Arc<str>,
-    },
-    /// All files of a root, as images that other nodes make.
-    Root {
-        /// Its name.
-        name: Arc<str>,
-        /// The images, the lowest first: nodes, and their outputs.
-        layers: Vec<(NodeId, Arc<str>)>,
-    },
-    /// One file: the bytes of files, then lines.
-    Concat {
-        /// Files of the project.
-        files: Vec<PathBuf>,
-        /// Lines, without their newline.
-        lines: Vec<String>,
-    },
-}
-
-/// Stands for nodes that are known when another node's output is.
+/// Stands for nodes that are known once another node's output is.
 #[derive(Debug)]
 pub struct Expansion {
-    /// The rule of the nodes to come.
+    /// The rule of those nodes.
     pub rule: Arc<BoundRule>,
-    /// The node whose output lists the values.
-    pub from: NodeId,
-    /// That output.
-    pub output: Arc<str>,
-    /// The build whose axes are bound already.
+    /// The output that lists the values.
+    pub from: OutputRef,
+    /// The index of the build that the nodes are made of.
     build: usize,
 }
 
@@ -185,47 +115,44 @@ pub struct Expansion {
 #[derive(Debug)]
 pub struct SourceNode {
     /// Its name in the spec.
-    pub source: Arc<str>,
+    pub source: SourceName,
 }
 
 /// The graph.
 #[derive(Debug)]
-#[expect(clippy::struct_field_names, reason = "it is the graph, and the rest is about it")]
 pub struct Graph {
     /// Edges point from a node to those that read its outputs.
-    graph: DiGraph<Node, ()>,
-    by_name: HashMap<Arc<str>, NodeId>,
-    /// What expansion needs when it goes on later.
-    seed: expand::Seed,
-    /// Nodes that an expansion point has become.
+    nodes: DiGraph<Node, ()>,
+    by_name: HashMap<NodeName, NodeId>,
+    expansion_state: expand::ExpansionState,
+    /// The nodes that expansion points have become.
     expanded: BTreeMap<NodeId, Vec<NodeId>>,
-    /// Where outputs are put, so that no two collide.
-    places: expand::Places,
+    exports: export::ExportPaths,
 }
 
 impl Graph {
     /// The number of nodes.
     pub fn len(&self) -> usize {
-        self.graph.node_count()
+        self.nodes.node_count()
     }
 
-    /// Whether there is nothing to do at all.
+    /// Whether it has no node.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All nodes, those depended on first.
+    /// All nodes, dependencies first.
     pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
-        (0..u32::try_from(self.len()).expect("fewer than 2^32 nodes")).map(NodeId)
+        (0..u32::try_from(self.len()).expect("petgraph's indices are u32")).map(NodeId)
     }
 
     /// A node.
     pub fn node(&self, id: NodeId) -> &Node {
-        &self.graph[id.petgraph()]
+        &self.nodes[id.petgraph()]
     }
 
     /// A node's name.
-    pub fn name(&self, id: NodeId) -> &Arc<str> {
+    pub fn name(&self, id: NodeId) -> &NodeName {
         &self.node(id).name
     }
 
@@ -244,24 +171,22 @@ impl Graph {
         self.neighbours(id, Direction::Outgoing)
     }
 
-    /// The nodes that an expansion point has become; `None` while it has not.
+    /// The nodes that an expansion point has become; `None` before it is expanded.
     pub fn expansion(&self, id: NodeId) -> Option<&[NodeId]> {
         self.expanded.get(&id).map(Vec::as_slice)
     }
 
     fn neighbours(&self, id: NodeId, direction: Direction) -> impl Iterator<Item = NodeId> + '_ {
-        self.graph
-            .neighbors_directed(id.petgraph(), direction)
-            .map(|index| NodeId(u32::try_from(index.index()).expect("made from a u32")))
+        self.nodes.neighbors_directed(id.petgraph(), direction).map(NodeId::from)
     }
 
     fn add(&mut self, node: Node, deps: impl IntoIterator<Item = NodeId>) -> NodeId {
-        let name = Arc::clone(&node.name);
-        let index = self.graph.add_node(node);
-        let id = NodeId(u32::try_from(index.index()).expect("fewer than 2^32 nodes"));
+        let name = node.name.clone();
+        let index = self.nodes.add_node(node);
+        let id = NodeId::from(index);
         for dep in deps {
             debug_assert!(dep < id, "a node is added after those it depends on");
-            self.graph.update_edge(dep.petgraph(), index, ());
+            self.nodes.update_edge(dep.petgraph(), index, ());
         }
         self.by_name.insert(name, id);
         id
@@ -270,19 +195,18 @@ impl Graph {
 
 impl Node {
     /// The rule's name, or `source`.
-    pub fn kind(&self) -> &str {
-        match &self.body {
-            Body::Action(action) => &action.rule.name,
-            Body::Expansion(expansion) => &expansion.rule.name,
-            Body::Source(_) => "source",
-        }
+    pub fn rule_name(&self) -> &str {
+        self.name.rule()
     }
 
     /// The action, where it is one.
     pub fn action(&self) -> Option<&Action> {
-        match &self.body {
-            Body::Action(action) => Some(action),
-            Body::Expansion(_) | Body::Source(_) => None,
+        match &self.kind {
+            NodeKind::Action(action) => Some(action),
+            NodeKind::Expansion(_) | NodeKind::Source(_) => None,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

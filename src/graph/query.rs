@@ -1,72 +1,53 @@
 //! Questions about the graph's shape.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-
-use petgraph::Direction;
+use petgraph::algo::astar;
+use petgraph::graph::NodeIndex;
+use petgraph::visit::{Dfs, IntoNeighbors, NodeFiltered, Reversed, VisitMap, Visitable};
 
 use super::{Graph, NodeId};
 
 impl Graph {
-    /// All nodes that the given ones need, themselves included, those depended on first.
+    /// The nodes that the given ones need, themselves included, dependencies first.
     pub fn closure(&self, roots: impl IntoIterator<Item = NodeId>) -> Vec<NodeId> {
-        self.reach(roots, Direction::Incoming)
+        reachable(Reversed(&self.nodes), roots)
     }
 
-    /// The nodes that the given ones need, themselves included, those depended on first; without those that are known
-    /// already, and what these need.
+    /// As [`closure`](Self::closure), without nodes that are `known` and without what only those need.
     pub fn closure_until(
         &self,
         roots: impl IntoIterator<Item = NodeId>,
         known: impl Fn(NodeId) -> bool,
     ) -> Vec<NodeId> {
-        let mut found = BTreeSet::new();
-        let mut stack: Vec<NodeId> = roots.into_iter().collect();
-        while let Some(id) = stack.pop() {
-            if !known(id) && found.insert(id) {
-                stack.extend(self.deps(id));
-            }
-        }
-        found.into_iter().collect()
+        let open = NodeFiltered::from_fn(Reversed(&self.nodes), |node: NodeIndex| !known(node.into()));
+        reachable(&open, roots.into_iter().filter(|&root| !known(root)))
     }
 
-    /// All nodes that the given ones reach, themselves included, those depended on first.
+    /// The nodes that need one of the given ones, themselves included, dependencies first.
     pub fn reached(&self, roots: impl IntoIterator<Item = NodeId>) -> Vec<NodeId> {
-        self.reach(roots, Direction::Outgoing)
+        reachable(&self.nodes, roots)
     }
 
     /// A shortest path along which `from` needs `to`, both included.
     pub fn path(&self, from: NodeId, to: NodeId) -> Option<Vec<NodeId>> {
-        let mut came_from = HashMap::from([(from, from)]);
-        let mut queue = VecDeque::from([from]);
-        while let Some(id) = queue.pop_front() {
-            if id == to {
-                let mut path = vec![to];
-                let mut at = to;
-                while at != from {
-                    at = came_from[&at];
-                    path.push(at);
-                }
-                path.reverse();
-                return Some(path);
-            }
-            for dep in self.deps(id) {
-                came_from.entry(dep).or_insert_with(|| {
-                    queue.push_back(dep);
-                    id
-                });
-            }
-        }
-        None
+        let is_end = |node| node == to.petgraph();
+        let (_, path) = astar(Reversed(&self.nodes), from.petgraph(), is_end, |_| 1_u32, |_| 0)?;
+        Some(path.into_iter().map(NodeId::from).collect())
     }
+}
 
-    fn reach(&self, roots: impl IntoIterator<Item = NodeId>, direction: Direction) -> Vec<NodeId> {
-        let mut seen = vec![false; self.len()];
-        let mut stack: Vec<NodeId> = roots.into_iter().collect();
-        while let Some(id) = stack.pop() {
-            if !std::mem::replace(&mut seen[id.index()], true) {
-                stack.extend(self.neighbours(id, direction).filter(|next| !seen[next.index()]));
-            }
+fn reachable<G>(graph: G, roots: impl IntoIterator<Item = NodeId>) -> Vec<NodeId>
+where
+    G: IntoNeighbors<NodeId = NodeIndex> + Visitable<NodeId = NodeIndex>,
+    G::Map: VisitMap<NodeIndex>,
+{
+    let mut found = Vec::new();
+    let mut walk = Dfs::empty(graph);
+    for root in roots {
+        walk.move_to(root.petgraph());
+        while let Some(node) = walk.next(graph) {
+            found.push(NodeId::from(node));
         }
-        self.ids().filter(|id| seen[id.index()]).collect()
     }
+    found.sort_unstable();
+    found
 }

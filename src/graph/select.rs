@@ -1,4 +1,4 @@
-//! Targets: which nodes does a command line mean?
+//! Targets: the nodes that a command line names.
 //!
 //! A target is a node's whole name, a glob over names, `RULE:` for all nodes of a rule, or a build's identity
 //! (`source/arch/defconfig/toolchain`) for all nodes of that build.
@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 
 use globset::{Glob, GlobMatcher};
 
-use super::{Body, Graph, NodeId};
+use super::{Graph, NodeId, NodeKind};
 
-/// Which nodes are wanted. Nodes that appear later, by expansion, are asked for by name too.
+/// The nodes that are wanted, including those that an expansion adds later.
 #[derive(Debug, Default)]
 pub struct Selection {
-    /// Empty: all.
+    /// If empty, all nodes are wanted.
     targets: Vec<Target>,
 }
 
@@ -20,22 +20,22 @@ pub struct Selection {
 struct Target {
     /// Matches whole names.
     matcher: GlobMatcher,
-    /// What every matching name starts with.
+    /// The prefix of every name that matches.
     prefix: String,
 }
 
-/// A target that means nothing.
+/// A target that selects nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum UnknownTarget {
-    /// No node has such a name.
+    /// No node has this name.
     #[error("no node is named {target:?}")]
     NoMatch {
         /// As typed.
         target: String,
-        /// Names that are like it.
+        /// Similar names.
         similar: Vec<String>,
     },
-    /// Not a glob.
+    /// A glob that can't be parsed.
     #[error("{target:?} is not a glob: {reason}")]
     BadGlob {
         /// As typed.
@@ -46,7 +46,10 @@ pub enum UnknownTarget {
 }
 
 impl Selection {
-    /// Reads targets, and checks that each means something in this graph.
+    /// Parses targets, and checks that each selects a node of this graph.
+    ///
+    /// # Errors
+    /// One error for each target that selects nothing.
     pub fn parse(targets: &[String], graph: &Graph) -> Result<Self, Vec<UnknownTarget>> {
         let mut selection = Self::default();
         let mut unknown = Vec::new();
@@ -61,17 +64,17 @@ impl Selection {
         if unknown.is_empty() { Ok(selection) } else { Err(unknown) }
     }
 
-    /// Whether a node is asked for by name. An expansion point is, when a node that it may become is.
+    /// Whether a node is wanted. An expansion point is wanted if a node that it may become is.
     pub fn wants(&self, graph: &Graph, id: NodeId) -> bool {
         self.targets.is_empty() || self.targets.iter().any(|target| target.wants(graph, id))
     }
 
-    /// Whether a name is asked for, of a node that need not be in the graph any more.
+    /// Whether a name is wanted. The node need not be in the graph.
     pub fn wants_name(&self, name: &str) -> bool {
         self.targets.is_empty() || self.targets.iter().any(|target| target.matcher.is_match(name))
     }
 
-    /// The wanted nodes with all they need, those depended on first.
+    /// The wanted nodes with all that they need, dependencies first.
     pub fn nodes(&self, graph: &Graph) -> Vec<NodeId> {
         if self.targets.is_empty() {
             return graph.ids().collect();
@@ -102,8 +105,8 @@ impl Target {
         if self.matcher.is_match(&*node.name) {
             return true;
         }
-        match &node.body {
-            Body::Expansion(_) if graph.expansion(id).is_none() => {
+        match &node.kind {
+            NodeKind::Expansion(_) if graph.expansion(id).is_none() => {
                 let stem = node.name.trim_end_matches('*');
                 self.prefix.starts_with(stem) || (!self.prefix.is_empty() && stem.starts_with(&self.prefix))
             }
@@ -112,18 +115,16 @@ impl Target {
     }
 }
 
-/// Up to three targets that a person may have meant: nodes, all nodes of a rule, or builds.
+/// Up to three similar targets: nodes, all nodes of a rule, or builds.
 fn similar(target: &str, graph: &Graph) -> Vec<String> {
     let mut known: BTreeSet<String> = BTreeSet::new();
     for id in graph.ids() {
         let name = graph.name(id);
         known.insert(name.to_string());
-        if let Some((kind, rest)) = name.split_once(':') {
-            known.insert(format!("{kind}:"));
-            known.insert(rest.trim_end_matches("/*").to_owned());
-        }
+        known.insert(format!("{}:", name.rule()));
+        known.insert(name.instance().trim_end_matches("/*").to_owned());
     }
-    // A glob is like what it says literally.
+    // A glob is compared by its literal prefix.
     let literal = target.trim_end_matches('*');
     let mut scored: Vec<(f64, &String)> = known
         .iter()

@@ -5,6 +5,7 @@ pub mod config;
 pub mod host_paths;
 pub mod kbuild;
 pub mod kconfig;
+pub mod make_variables;
 pub mod matching;
 pub mod messages;
 pub mod missing_target;

@@ -94,7 +94,7 @@ impl LogReader for AllKinds<'_> {
 
 impl Projection for AllKinds<'_> {
     fn project(&self, action: &Action, inputs: &dyn Inputs) -> Result<Projected, PlanError> {
-        match action.rule.rule.kind {
+        match action.rule.decl.kind {
             Kind::Match => {
                 let fields = self.matching.projection(&inputs.read(match_boards::CONFIG)?);
                 Ok(Projected { fields, inputs: HashSet::from([match_boards::CONFIG.to_owned()]) })
@@ -107,7 +107,7 @@ impl Projection for AllKinds<'_> {
     }
 
     fn lacks(&self, action: &Action) -> Option<String> {
-        match action.rule.rule.kind {
+        match action.rule.decl.kind {
             Kind::Binpkg => self.packages.lacks(action),
             Kind::Stage3 | Kind::Command | Kind::Config | Kind::Job | Kind::Lava | Kind::Match => None,
         }

@@ -15,7 +15,7 @@ use super::reach::{Reach, Touch};
 use super::verdict::Known;
 use super::world::{PlanError, World};
 use crate::digest::Digest;
-use crate::graph::{Action, Body, Graph, Input, NodeId};
+use crate::graph::{Action, Graph, Input, NodeId, NodeKind};
 use crate::source::patch::{self, Link, Touched};
 use crate::source::{EntryKind, Kind, Listing, Provenance, split};
 use crate::store::{NodeState, Outcome, Store, StoredReads};
@@ -193,20 +193,20 @@ pub fn affected(
     let mut effects: Vec<Effect> = Vec::with_capacity(graph.len());
     let mut newest: Option<(&NodeState, &str)> = None;
     for id in graph.ids() {
-        let effect = match &graph.node(id).body {
-            Body::Source(made) if *made.source == *source => reached.all(By::Source),
-            Body::Source(_) => Effect::Untouched,
-            Body::Expansion(expansion) if graph.expansion(id).is_some() => {
-                match effects[expansion.from.index()] {
+        let effect = match &graph.node(id).kind {
+            NodeKind::Source(made) if *made.source == *source => reached.all(By::Source),
+            NodeKind::Source(_) => Effect::Untouched,
+            NodeKind::Expansion(expansion) if graph.expansion(id).is_some() => {
+                match effects[expansion.from.node.index()] {
                     // It has become its nodes; whether it becomes others hangs on the list alone.
                     Effect::Touched { .. } | Effect::MayFollow { .. } => {
-                        Effect::MayFollow { through: expansion.from }
+                        Effect::MayFollow { through: expansion.from.node }
                     }
                     _ => Effect::Untouched,
                 }
             }
-            Body::Expansion(_) => follows(graph, id, &effects),
-            Body::Action(action) => match world.previous.get(&**graph.name(id)) {
+            NodeKind::Expansion(_) => follows(graph, id, &effects),
+            NodeKind::Action(action) => match world.previous.get(&**graph.name(id)) {
                 None => Effect::Unknown(Unknown::NeverRan),
                 Some(state) => {
                     let inputs = inputs(action, source);
@@ -215,7 +215,7 @@ pub fn affected(
                     {
                         newest = Some((state, input));
                     }
-                    let least = world.least_provenance(&action.rule.rule);
+                    let least = world.least_provenance(&action.rule.decl);
                     match (reached.node(state, &inputs, least)?, follows(graph, id, &effects)) {
                         (touched @ Effect::Touched { .. }, _) => touched,
                         (_, follows @ Effect::MayFollow { .. }) => follows,
@@ -239,12 +239,12 @@ pub fn affected(
 /// Expands what the last runs say of boards. Where an output is not known any more, the point stays.
 fn expand_as_recorded(world: &World<'_>, graph: &mut Graph) -> Result<(), PlanError> {
     for id in graph.ids() {
-        let Body::Expansion(expansion) = &graph.node(id).body else { continue };
-        let from = expansion.from;
+        let NodeKind::Expansion(expansion) = &graph.node(id).kind else { continue };
+        let from = expansion.from.node;
         let Some(state) = world.previous.get(&**graph.name(from)) else { continue };
         let Some(record) = state.record().filter(|_| state.outcome == Outcome::Pass) else { continue };
         let known = Known { outcome: state.outcome, outputs: record.outputs.into(), run: Some(state.run) };
-        match world.expansion_values(&known, from, &expansion.output, graph.name(id)) {
+        match world.expansion_values(&known, from, &expansion.from.output, graph.name(id)) {
             Ok(boards) => {
                 graph.expand(id, &boards)?;
             }
@@ -265,7 +265,7 @@ fn inputs<'a>(action: &'a Action, source: &str) -> Vec<&'a str> {
 fn follows(graph: &Graph, id: NodeId, effects: &[Effect]) -> Effect {
     let mut deps: Vec<NodeId> = graph.deps(id).collect();
     deps.sort_unstable();
-    deps.retain(|&dep| !matches!(graph.node(dep).body, Body::Source(_)));
+    deps.retain(|&dep| !matches!(graph.node(dep).kind, NodeKind::Source(_)));
     let first = |wanted: fn(&Effect) -> bool| deps.iter().copied().find(|dep| wanted(&effects[dep.index()]));
     let touched = first(|effect| matches!(effect, Effect::Touched { .. }));
     if let Some(through) = touched.or_else(|| first(|effect| matches!(effect, Effect::MayFollow { .. }))) {

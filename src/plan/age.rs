@@ -14,7 +14,7 @@ pub(super) fn too_old(
     action: &Action,
     run: Option<RunId>,
 ) -> Result<Option<Reason>, PlanError> {
-    let Some(limit) = action.rule.rule.outcome.older_than else { return Ok(None) };
+    let Some(limit) = action.rule.decl.outcome.older_than else { return Ok(None) };
     let made = match run {
         Some(run) => world.made_at(run)?,
         None => None,

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use super::decide::{Dependencies, Progress, State, decide_action, waits};
 use super::verdict::{Decision, Known};
 use super::world::{PlanError, World};
-use crate::graph::{Action, Body, Graph, NodeId};
+use crate::graph::{Action, Graph, NodeId, NodeKind, NodeName, OutputRef};
 use crate::store::Outcome;
 
 /// A node that can be decided, with all that its decision looks at beside the world.
 pub struct Apart {
-    name: Arc<str>,
+    name: NodeName,
     what: What,
 }
 
@@ -23,14 +23,13 @@ enum What {
     },
     /// The values of an expansion point are read.
     Point {
-        from: NodeId,
-        output: Arc<str>,
+        from: OutputRef,
         known: Known,
     },
 }
 
 /// What an action reads, by node: name and result.
-struct Reads(HashMap<NodeId, (Arc<str>, Known)>);
+struct Reads(HashMap<NodeId, (NodeName, Known)>);
 
 impl Dependencies for Reads {
     fn known(&self, id: NodeId) -> Option<&Known> {
@@ -58,18 +57,18 @@ impl Apart {
             State::Known(known) => Some(known.clone()),
             State::Pending | State::Failed => None,
         };
-        let what = match &node.body {
-            Body::Action(action) if waits(graph, id, progress).is_none() => {
-                let read = graph.deps(id).map(|dep| Some((dep, (Arc::clone(graph.name(dep)), known(dep)?))));
+        let what = match &node.kind {
+            NodeKind::Action(action) if waits(graph, id, progress).is_none() => {
+                let read = graph.deps(id).map(|dep| Some((dep, (graph.name(dep).clone(), known(dep)?))));
                 What::Action { action: Arc::clone(action), inputs: Reads(read.collect::<Option<_>>()?) }
             }
-            Body::Expansion(point) if graph.expansion(id).is_none() => {
-                let known = known(point.from).filter(|known| known.outcome == Outcome::Pass)?;
-                What::Point { from: point.from, output: Arc::clone(&point.output), known }
+            NodeKind::Expansion(point) if graph.expansion(id).is_none() => {
+                let known = known(point.from.node).filter(|known| known.outcome == Outcome::Pass)?;
+                What::Point { from: point.from.clone(), known }
             }
-            Body::Action(_) | Body::Expansion(_) | Body::Source(_) => return None,
+            NodeKind::Action(_) | NodeKind::Expansion(_) | NodeKind::Source(_) => return None,
         };
-        Some(Self { name: Arc::clone(&node.name), what })
+        Some(Self { name: node.name.clone(), what })
     }
 
     /// What it is called.
@@ -83,8 +82,8 @@ impl Apart {
             What::Action { action, inputs } => {
                 decide_action(world, &self.name, action, inputs, false).map(Decided::Node)
             }
-            What::Point { from, output, known } => {
-                world.expansion_values(known, *from, output, &self.name).map(Decided::Point)
+            What::Point { from, known } => {
+                world.expansion_values(known, from.node, &from.output, &self.name).map(Decided::Point)
             }
         }
     }

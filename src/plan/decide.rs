@@ -10,7 +10,7 @@ use super::reason::{Reason, compare};
 use super::verdict::{Basis, Decision, Keys, Known, Strong, Verdict};
 use super::world::{Inputs, PlanError, World};
 use crate::digest::Digest;
-use crate::graph::{Action, Body, Graph, Input, NodeId, SourceNode};
+use crate::graph::{Action, Graph, Input, NodeId, NodeKind, OutputRef, SourceNode};
 use crate::host::ToolError;
 use crate::remote::Hit;
 use crate::source::PathSet;
@@ -79,10 +79,12 @@ pub fn decide(
         }
         return Ok(Decision { verdict, keys: None, basis: None });
     }
-    match &node.body {
-        Body::Action(action) => decide_action(world, &node.name, action, &InGraph { graph, progress }, lost),
-        Body::Source(source) => decide_source(world, &node.name, source),
-        Body::Expansion(_) => Ok(Decision::expanded()),
+    match &node.kind {
+        NodeKind::Action(action) => {
+            decide_action(world, &node.name, action, &InGraph { graph, progress }, lost)
+        }
+        NodeKind::Source(source) => decide_source(world, &node.name, source),
+        NodeKind::Expansion(_) => Ok(Decision::expanded()),
     }
 }
 
@@ -102,19 +104,18 @@ pub fn boards(
     id: NodeId,
     progress: &impl Progress,
 ) -> Result<Result<Vec<String>, Decision>, PlanError> {
-    let Body::Expansion(expansion) = &graph.node(id).body else {
+    let NodeKind::Expansion(expansion) = &graph.node(id).kind else {
         unreachable!("only asked of expansion points");
     };
-    Ok(match progress.state(expansion.from) {
-        State::Pending => {
-            Err(Decision { verdict: Verdict::Unknown(vec![expansion.from]), keys: None, basis: None })
-        }
-        State::Failed => Err(Decision { verdict: Verdict::Blocked(expansion.from), keys: None, basis: None }),
+    let from = expansion.from.node;
+    Ok(match progress.state(from) {
+        State::Pending => Err(Decision { verdict: Verdict::Unknown(vec![from]), keys: None, basis: None }),
+        State::Failed => Err(Decision { verdict: Verdict::Blocked(from), keys: None, basis: None }),
         State::Known(known) if known.outcome != Outcome::Pass => {
-            Err(Decision { verdict: Verdict::Blocked(expansion.from), keys: None, basis: None })
+            Err(Decision { verdict: Verdict::Blocked(from), keys: None, basis: None })
         }
         State::Known(known) => {
-            Ok(world.expansion_values(known, expansion.from, &expansion.output, graph.name(id))?)
+            Ok(world.expansion_values(known, from, &expansion.from.output, graph.name(id))?)
         }
     })
 }
@@ -303,7 +304,7 @@ fn find_elsewhere(
 pub fn counts(action: &Action, outcome: Outcome) -> bool {
     match outcome {
         Outcome::Pass => true,
-        Outcome::Fail => action.rule.rule.outcome.cache_fail,
+        Outcome::Fail => action.rule.decl.outcome.cache_fail,
         Outcome::Infra | Outcome::Skipped | Outcome::Cancelled => false,
     }
 }
@@ -406,7 +407,7 @@ fn misplaced(world: &World<'_>, action: &Action, record: &NodeRecord) -> Vec<Rea
         .map(|placed| placed.path.clone().into());
     // Where outputs go is no part of a key. The rule may have put them elsewhere, or nowhere, when they were placed.
     let elsewhere = record.outputs.iter().filter_map(|(output, artifact)| {
-        let place = action.place_of(output)?;
+        let place = action.export_path(output)?;
         let has_place = match artifact {
             Artifact::File { .. } => record.placed.iter().any(|placed| Path::new(&placed.path) == place),
             Artifact::Tree { .. } => {
@@ -427,10 +428,11 @@ fn manifest(
     action: &Action,
     inputs: &impl Dependencies,
 ) -> Result<Manifest, PlanError> {
-    let mut manifest = Manifest::new(Arc::clone(&action.rule), world.least_provenance(&action.rule.rule));
-    for hole in &action.rule.key_holes {
-        let value = action.bindings.get(hole).map_or(Val::Absent, Val::from);
-        manifest.add(What::Binding(hole.clone()), value);
+    let mut manifest =
+        Manifest::new(world.rule_parts(&action.rule), world.least_provenance(&action.rule.decl));
+    for placeholder in &action.rule.placeholders {
+        let value = action.bindings.get(placeholder).map_or(Val::Absent, Val::from);
+        manifest.add(What::Binding(placeholder.clone()), value);
     }
     for part in world.host_parts(action, name)? {
         manifest.add_host(part);
@@ -451,7 +453,7 @@ fn manifest(
     for (name, value) in projected.fields {
         manifest.add(What::Projected(name), Val::Text(value));
     }
-    let discovered = |input: &str| action.rule.rule.discovers(input);
+    let discovered = |input: &str| action.rule.decl.discovers(input);
     for (input, declared) in &action.inputs {
         if projected.inputs.contains(&**input) {
             continue;
@@ -484,14 +486,14 @@ fn manifest(
                 }
                 manifest.add(What::Lines { input }, Val::List(lines.clone()));
             }
-            Input::Root { layers, .. } => {
-                for (node, wanted) in layers {
+            Input::Layers(layers) => {
+                for OutputRef { node, output: wanted } in layers {
                     let value = output(*node, wanted).map_or(Val::Absent, |found| artifact_value(&found));
                     let (input, node) = (input.clone(), inputs.name(*node).to_owned());
                     manifest.add(What::Output { input, node, output: wanted.to_string() }, value);
                 }
             }
-            Input::Output { node, output: wanted } => {
+            Input::Output(OutputRef { node, output: wanted }) => {
                 let artifact = output(*node, wanted);
                 let node = inputs.name(*node).to_owned();
                 let what = What::Output { input: input.clone(), node, output: wanted.to_string() };
@@ -521,15 +523,11 @@ struct InputsOf<'a, 'w> {
 impl InputsOf<'_, '_> {
     /// The node that makes an input, and what it made.
     fn made(&self, input: &str) -> Result<(NodeId, Option<Artifact>), PlanError> {
-        let wanted = self.action.inputs.iter().find_map(|(name, declared)| match declared {
-            Input::Output { node, output } if &**name == input => Some((*node, output)),
-            _ => None,
-        });
-        let Some((from, wanted)) = wanted else {
+        let Some(OutputRef { node: from, output: wanted }) = self.action.output_read(input) else {
             let message = format!("{input} is no output of another node");
             return Err(PlanError::Unusable { node: self.name.to_owned(), message });
         };
-        Ok((from, (self.output)(from, wanted)))
+        Ok((*from, (self.output)(*from, wanted)))
     }
 }
 

@@ -43,7 +43,7 @@ pub fn estimate(
             Some(past) => {
                 estimate.durations.insert(id, past);
                 let jobserver =
-                    graph.node(id).action().is_some_and(|action| action.rule.rule.resources.jobserver);
+                    graph.node(id).action().is_some_and(|action| action.rule.decl.resources.jobserver);
                 *if jobserver { &mut shared } else { &mut single } += past;
             }
             None if graph.node(id).action().is_some() => estimate.unmeasured += 1,

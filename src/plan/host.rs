@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::manifest::{Val, What};
 use super::world::{PlanError, World};
 use crate::digest::Digest;
-use crate::graph::{Action, Root};
+use crate::graph::Action;
 use crate::host::{self, Closure, HostEntry, ToolError};
 use crate::spec::model::HostRef;
+use crate::spec::root::Root;
 
 /// What a step with the host's network reads besides: where names are looked up, and whose certificates count.
 const NETWORK: [&str; 4] = [
@@ -59,7 +60,7 @@ impl World<'_> {
             });
         }
         let is_on_host = action.root.as_ref().is_none_or(|root| !root.is_whole());
-        if action.rule.rule.sandbox.network && is_on_host {
+        if action.rule.decl.sandbox.network && is_on_host {
             for path in NETWORK {
                 parts.push(self.path_part(Path::new(path), node)?);
             }

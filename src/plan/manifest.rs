@@ -9,8 +9,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::host::HostPart;
+use super::rule_parts::RuleParts;
 use crate::digest::{Digest, Domain, Hasher};
-use crate::graph::{BoundRule, Value};
+use crate::graph::Value;
 use crate::host::{Closure, HostEntry};
 use crate::source::{PathSet, Provenance, Reads};
 
@@ -94,7 +95,7 @@ pub struct Field {
 /// All that is declared of an action.
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    rule: Arc<BoundRule>,
+    rule: Arc<RuleParts>,
     /// Without the rule's parts and without what only explains.
     fields: Vec<Field>,
     /// What only explains.
@@ -121,8 +122,8 @@ pub struct Tree {
 }
 
 impl Manifest {
-    /// The manifest of a node of that rule, without fields as yet. Path sets of earlier runs count from `least` on.
-    pub fn new(rule: Arc<BoundRule>, least: Provenance) -> Self {
+    /// The manifest of a node with these parts of its rule, without fields as yet. Path sets of earlier runs count from `least` on.
+    pub fn new(rule: Arc<RuleParts>, least: Provenance) -> Self {
         Self { rule, fields: Vec::new(), details: Vec::new(), host: Vec::new(), trees: Vec::new(), least }
     }
 
@@ -161,7 +162,7 @@ impl Manifest {
     /// The key: equal for two actions that would do the same with the same trees.
     pub fn action_key(&self) -> Digest {
         let mut hasher = Hasher::new(Domain::ActionKey);
-        hasher.number(ENGINE_VERSION).digest(&self.rule.digest).number(self.fields.len() as u64);
+        hasher.number(ENGINE_VERSION).digest(&self.rule.digest()).number(self.fields.len() as u64);
         for field in &self.fields {
             field.what.hash(&mut hasher);
             field.value.hash(&mut hasher);
@@ -206,7 +207,7 @@ impl Manifest {
 
     /// Every field, the rule's parts first: what is stored with a run, to explain the next.
     pub fn all_fields(&self) -> Vec<Field> {
-        let parts = self.rule.parts.iter().map(|(part, text)| Field {
+        let parts = self.rule.parts().iter().map(|(part, text)| Field {
             what: What::Rule((*part).to_owned()),
             value: Val::Text(text.clone()),
         });
@@ -241,7 +242,7 @@ impl What {
     fn hash(&self, hasher: &mut Hasher) {
         match self {
             Self::Rule(part) => hasher.number(0).text(part),
-            Self::Binding(hole) => hasher.number(1).text(hole),
+            Self::Binding(placeholder) => hasher.number(1).text(placeholder),
             Self::Tool(program) => hasher.number(2).text(program),
             Self::Host(path) => hasher.number(3).bytes(path.as_os_str().as_encoded_bytes()),
             Self::File { input, .. } => hasher.number(4).text(input),

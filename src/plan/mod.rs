@@ -12,6 +12,7 @@ mod lookup;
 pub mod manifest;
 mod reach;
 mod reason;
+mod rule_parts;
 mod sources;
 mod verdict;
 mod world;
@@ -35,7 +36,7 @@ pub use verdict::{Basis, Decision, Keys, Known, Outputs, Strong, Verdict};
 pub use world::{Inputs, LastRun, PlanError, ProjectPath, Projected, Projection, Tracing, World};
 
 use crate::digest::Digest;
-use crate::graph::{Body, Graph, Input, NodeId, Selection};
+use crate::graph::{Graph, Input, NodeId, NodeKind, Selection};
 use crate::remote::Remotes;
 use crate::store::{Outcome, PATH_SETS_PER_KEY};
 
@@ -98,7 +99,7 @@ impl Plan {
     }
 
     fn unpacks(&self, graph: &Graph) -> bool {
-        let is_source = |id: NodeId| matches!(graph.node(id).body, Body::Source(_));
+        let is_source = |id: NodeId| matches!(graph.node(id).kind, NodeKind::Source(_));
         self.nodes.iter().any(|&id| is_source(id) && self.verdict(id).may_run())
     }
 
@@ -190,7 +191,7 @@ fn pass(
 
 /// Whether a node is an expansion point that has not become its nodes.
 fn is_open(graph: &Graph, id: NodeId) -> bool {
-    matches!(graph.node(id).body, Body::Expansion(_)) && graph.expansion(id).is_none()
+    matches!(graph.node(id).kind, NodeKind::Expansion(_)) && graph.expansion(id).is_none()
 }
 
 /// The next nodes that can be decided side by side: none depends on another of them. At least one.

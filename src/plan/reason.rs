@@ -276,7 +276,7 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rule(part) => write!(f, "the rule's {part}"),
-            Self::Binding(hole) => write!(f, "{{{hole}}}"),
+            Self::Binding(placeholder) => write!(f, "{{{placeholder}}}"),
             Self::Tool(program) => write!(f, "tool {program}"),
             Self::Host(path) => write!(f, "host file {}", path.display()),
             Self::Library(name) => write!(f, "library {name}"),

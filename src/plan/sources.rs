@@ -4,7 +4,7 @@
 //! has the snapshot of such a tree knows that it is the commit, or the tarball, that the spec names.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::reason::{self, Reason};
@@ -12,7 +12,7 @@ use super::world::{PlanError, World};
 use crate::digest::{Digest, Domain, Hasher};
 use crate::host::git::{self, ObjectId, Repository};
 use crate::source::{Listing, Listings, Snapshot, SnapshotOptions, SourceError};
-use crate::spec::model::{Source, TarballDigest};
+use crate::spec::model::{Origin, TarballDigest};
 use crate::store::Store;
 
 /// Raised when the same commit or tarball would be unpacked to another tree: what an older kiln unpacked then has
@@ -64,8 +64,8 @@ pub enum UnpackedFrom {
 
 impl UnpackedFrom {
     fn name(&self) -> Digest {
-        let mut hasher = Hasher::new(Domain::ActionKey);
-        hasher.text("unpacked source").number(UNPACK_VERSION);
+        let mut hasher = Hasher::new(Domain::UnpackedSource);
+        hasher.number(UNPACK_VERSION);
         match self {
             Self::Commit { commit, prefix, .. } => {
                 hasher.text("git").text(commit.as_str()).bytes(prefix.as_os_str().as_encoded_bytes())
@@ -96,21 +96,21 @@ impl World<'_> {
         if let Some(tree) = cell.get() {
             return Ok(tree);
         }
-        let in_place =
-            |path: &Path, ignore| SourceTree { root: self.spec.root.join(path), ignore, unpacked: None };
-        let tree = match &self.spec.project.sources[name].value {
-            Source::Dir { path } => in_place(&path.value, &[]),
-            Source::Git { path, rev: None } => in_place(&path.value, &[".git"]),
-            Source::Git { path, rev: Some(_) } => {
-                let path = self.spec.root.join(&path.value);
+        let source = &self.spec.project.sources[name];
+        let tree = match &source.origin {
+            Origin::Dir | Origin::Checkout => {
+                SourceTree { root: source.path.clone(), ignore: source.ignore(), unpacked: None }
+            }
+            Origin::Commit { .. } => {
+                let path = source.path.clone();
                 let failed = |message| PlanError::Git { name: name.to_owned(), path: path.clone(), message };
                 let commit = self.commit_of(name).clone().map_err(failed)?;
                 let prefix = git::prefix(&path).map_err(failed)?;
                 self.unpacked(UnpackedFrom::Commit { repository: Repository::Around(path), commit, prefix })
             }
-            Source::Tarball { path, digest, strip } => self.unpacked(UnpackedFrom::Tarball {
-                path: self.spec.root.join(&path.value),
-                digest: digest.value.clone(),
+            Origin::Tarball { digest, strip } => self.unpacked(UnpackedFrom::Tarball {
+                path: source.path.clone(),
+                digest: digest.clone(),
                 strip: *strip,
             }),
         };
@@ -128,10 +128,8 @@ impl World<'_> {
 
     /// The repository of a git source.
     pub fn repository(&self, name: &str) -> Option<PathBuf> {
-        match &self.spec.project.sources.get(name)?.value {
-            Source::Git { path, .. } => Some(self.spec.root.join(&path.value)),
-            Source::Dir { .. } | Source::Tarball { .. } => None,
-        }
+        let (path, _) = self.spec.project.sources.get(name)?.revision()?;
+        Some(path.to_owned())
     }
 
     /// The commit that a git source stands at; `None` where git does not know.
@@ -143,12 +141,9 @@ impl World<'_> {
     /// The commit that a git source stands at, or what git says. It is asked for once a run, so that a branch that
     /// moves meanwhile is the same commit throughout.
     fn commit_of(&self, name: &str) -> &Result<ObjectId, String> {
-        self.commits[name].get_or_init(|| match &self.spec.project.sources[name].value {
-            Source::Git { path, rev } => {
-                let revision = rev.as_ref().map_or("HEAD", |rev| &rev.value);
-                git::commit(&self.spec.root.join(&path.value), revision)
-            }
-            Source::Dir { .. } | Source::Tarball { .. } => Err("it is no git source".to_owned()),
+        self.commits[name].get_or_init(|| match self.spec.project.sources[name].revision() {
+            Some((repository, revision)) => git::commit(repository, revision),
+            None => Err("it is no git source".to_owned()),
         })
     }
 

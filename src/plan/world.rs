@@ -9,10 +9,11 @@ use std::time::SystemTime;
 use super::lookup::Lookup;
 use super::manifest::{Field, Manifest, Tree, Val, What};
 use super::reach::{Reach, Touch};
+use super::rule_parts::RuleParts;
 use super::sources::SourceTree;
 use super::verdict::Known;
 use crate::digest::Digest;
-use crate::graph::{Action, ExpandError, NodeId};
+use crate::graph::{Action, BoundRule, ExpandError, NodeId};
 use crate::host::binfmt::{self, Machine};
 use crate::host::git::ObjectId;
 use crate::host::{self, Closure, ToolError, ToolIdentity};
@@ -49,6 +50,7 @@ pub struct World<'a> {
     /// How this process can trace what a sandbox opens; why it can't, otherwise.
     pub tracing: Result<Tracing, String>,
     project: ProjectId,
+    rule_parts: HashMap<String, Arc<RuleParts>>,
     pub(super) trees: BTreeMap<String, OnceLock<SourceTree>>,
     pub(super) snapshots: BTreeMap<String, OnceLock<Arc<Snapshot>>>,
     pub(super) commits: BTreeMap<String, OnceLock<Result<ObjectId, String>>>,
@@ -252,6 +254,11 @@ impl<'a> World<'a> {
             previous: store.load_nodes(project)?,
             forced: HashSet::new(),
             remotes: None,
+            rule_parts: spec
+                .rules
+                .iter()
+                .map(|(name, rule)| (name.clone(), Arc::new(RuleParts::of(rule))))
+                .collect(),
             module_keys: BTreeMap::new(),
             now: SystemTime::now(),
             tracing,
@@ -267,6 +274,11 @@ impl<'a> World<'a> {
             host_paths: Mutex::default(),
             libraries: Mutex::default(),
         })
+    }
+
+    /// The parts of a rule that decide what a run does.
+    pub(super) fn rule_parts(&self, rule: &BoundRule) -> Arc<RuleParts> {
+        Arc::clone(&self.rule_parts[&*rule.name])
     }
 
     /// The project's id in the store.
@@ -367,7 +379,7 @@ impl<'a> World<'a> {
     /// Who tells what the runs of a rule read: the first of those it names that this machine has. `None`: nobody, so
     /// that all of every tree counts.
     pub fn discoverer(&self, rule: &Rule) -> Option<Discoverer> {
-        rule.discover.as_ref()?.by.iter().map(|by| by.value).find(|by| match by {
+        rule.discover.as_ref()?.by.iter().copied().find(|by| match by {
             Discoverer::Fanotify => self.tracing.is_ok(),
             Discoverer::Kbuild => true,
         })
@@ -486,7 +498,7 @@ impl<'a> World<'a> {
     /// The certificate of a key that signs modules, a file of the project.
     pub fn certificate(&self, key: &str, node: &str) -> Result<&Path, PlanError> {
         let found = self.spec.project.module_keys.get(key);
-        found.map(|found| found.value.certificate.value.as_path()).ok_or_else(|| PlanError::Lacking {
+        found.map(|found| found.certificate.as_path()).ok_or_else(|| PlanError::Lacking {
             node: node.to_owned(),
             message: format!("graph.ron has no key of modules {key:?}: declare it in `module_keys`"),
         })

@@ -112,7 +112,7 @@ struct Described<'a> {
 fn node<'a>(graph: &'a Graph, id: NodeId, effect: &'a Effect) -> Node<'a> {
     let mut node = Node {
         name: graph.name(id),
-        kind: graph.node(id).kind(),
+        kind: graph.node(id).rule_name(),
         effect: effect.word(),
         text: why(graph, id, effect),
         because: None,
@@ -188,6 +188,6 @@ fn totals(graph: &Graph, affected: &Affected) -> BTreeMap<&'static str, usize> {
 /// A node's value on an axis that its rule has.
 fn axis(graph: &Graph, id: NodeId, axis: Axis) -> Option<String> {
     let action = graph.node(id).action()?;
-    let has = action.rule.rule.per.iter().flatten().any(|own| own.value == axis);
+    let has = action.rule.decl.per.iter().flatten().any(|own| *own == axis);
     has.then(|| action.bindings.text_of(if axis == Axis::Board { "board" } else { "test" }))
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -11,6 +10,7 @@ use super::fetching::fetching;
 use super::lines::ended;
 use super::style::{Style, duration};
 use crate::exec::event::{Event, Fetching, Finished, How, Sink};
+use crate::graph::NodeName;
 
 /// How often the clocks on the bars move.
 const TICK: Duration = Duration::from_millis(200);
@@ -32,7 +32,7 @@ pub struct Bars {
     total: ProgressBar,
     /// While anything is to come.
     fetching: Option<ProgressBar>,
-    running: HashMap<Arc<str>, ProgressBar>,
+    running: HashMap<NodeName, ProgressBar>,
     style: Style,
 }
 
@@ -46,14 +46,14 @@ impl Bars {
         Self { all, total, fetching: None, running: HashMap::new(), style }
     }
 
-    fn start(&mut self, node: &Arc<str>, remark: String) {
+    fn start(&mut self, node: &NodeName, remark: String) {
         let bar = self.all.add(ProgressBar::new_spinner());
         let template = "{spinner} {elapsed:>4} {prefix} {msg}";
         bar.set_style(ProgressStyle::with_template(template).expect("a constant template"));
         bar.set_prefix(node.to_string());
         bar.set_message(remark);
         bar.enable_steady_tick(TICK);
-        self.running.insert(Arc::clone(node), bar);
+        self.running.insert(node.clone(), bar);
     }
 
     fn fetch(&mut self, figures: &Fetching) {

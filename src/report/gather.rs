@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::contents::{read_messages, read_record, tail};
 use super::standing::{Boot, Build, Node, STANDING_VERSION, Standing, State, Tree, stamp};
-use crate::graph::{Action, Body, Graph, NodeId};
+use crate::graph::{Action, BuildId, Graph, NodeId, NodeKind};
 use crate::lab::record::Record;
 use crate::plan::manifest::{Field, Manifest, What};
 use crate::plan::{Basis, Plan, PlanError, Reason, UnpackedFrom, Verdict, World};
@@ -24,7 +24,7 @@ const MOST: u64 = 64 << 20;
 
 /// Whether a node is a boot: here under QEMU, or at a lab.
 pub(super) fn is_boot(action: &Action) -> bool {
-    let rule = &action.rule.rule;
+    let rule = &action.rule.decl;
     // Or by a rule of the user's own, which leaves the same results.
     let of_their_own = rule.has_axis(Axis::Board) && rule.outputs.contains_key(RESULTS);
     rule.kind.boots().is_some() || of_their_own
@@ -32,12 +32,12 @@ pub(super) fn is_boot(action: &Action) -> bool {
 
 /// Whether a node is part of a build, its boots included.
 pub(super) fn is_of_build(action: &Action) -> bool {
-    action.rule.rule.is_per_build()
+    action.rule.decl.is_per_build()
 }
 
 /// The build that a node is part of: `source/arch/defconfig/toolchain`.
 pub(super) fn build_id(action: &Action) -> String {
-    Axis::BUILD.map(|axis| action.bindings.text_of(axis.name())).join("/")
+    action.build.as_ref().map(BuildId::to_string).unwrap_or_default()
 }
 
 /// Where all that was planned stands.
@@ -50,21 +50,22 @@ pub fn standing(world: &World<'_>, graph: &Graph, plan: &Plan) -> Result<Standin
     };
     let mut states = HashMap::new();
     for &id in plan.nodes() {
-        match &graph.node(id).body {
-            Body::Action(action) => {
+        match &graph.node(id).kind {
+            NodeKind::Action(action) => {
                 let look = Look { world, graph, id, action };
                 let (node, results) = look.node(plan, &states)?;
                 states.insert(id, node.state);
                 place(&mut standing, action, node, results);
             }
-            Body::Expansion(expansion) if graph.expansion(id).is_none() => {
-                let Some(from) = graph.node(expansion.from).action().filter(|from| is_of_build(from)) else {
+            NodeKind::Expansion(expansion) if graph.expansion(id).is_none() => {
+                let Some(from) = graph.node(expansion.from.node).action().filter(|from| is_of_build(from))
+                else {
                     continue;
                 };
-                let open = format!("not known before {} has passed", graph.name(expansion.from));
+                let open = format!("not known before {} has passed", graph.name(expansion.from.node));
                 build_of(&mut standing, from).open = Some(open);
             }
-            Body::Expansion(_) | Body::Source(_) => {}
+            NodeKind::Expansion(_) | NodeKind::Source(_) => {}
         }
     }
     // Of a part that passed it is not known that the whole did.
@@ -99,7 +100,7 @@ fn place(standing: &mut Standing, action: &Action, node: Node, results: Option<R
     }
     let build = build_of(standing, action);
     if is_boot(action) {
-        let text = |hole: &str| action.bindings.text_of(hole);
+        let text = |placeholder: &str| action.bindings.text_of(placeholder);
         let (board, device_type, test) = (text("board"), text("board.device_type"), text("test"));
         build.boots.push(Boot { board, device_type, test, node, results });
     } else {
@@ -108,7 +109,7 @@ fn place(standing: &mut Standing, action: &Action, node: Node, results: Option<R
 }
 
 fn build_of<'a>(standing: &'a mut Standing, action: &Action) -> &'a mut Build {
-    let text = |hole: &str| action.bindings.text_of(hole);
+    let text = |placeholder: &str| action.bindings.text_of(placeholder);
     standing.builds.entry(build_id(action)).or_insert_with(|| Build {
         source: text("source"),
         arch: text("arch"),
@@ -206,8 +207,8 @@ impl Look<'_> {
     /// What a run that failed left behind. What is told of one that made nothing was put in place alone.
     fn left_behind(&self, record: NodeRecord) -> Vec<(String, Artifact)> {
         let mut outputs = record.outputs;
-        for name in self.action.rule.rule.outputs.keys() {
-            let Some(place) = self.action.place_of(name) else { continue };
+        for name in self.action.rule.decl.outputs.keys() {
+            let Some(place) = self.action.export_path(name) else { continue };
             let placed = record.placed.iter().find(|placed| Path::new(&placed.path) == place);
             if let (Some(placed), false) = (placed, outputs.iter().any(|(own, _)| own == name)) {
                 outputs.push((name.clone(), placed.artifact));
@@ -263,15 +264,15 @@ impl Look<'_> {
 
     /// The output in which that is told of a run.
     fn told(&self, wanted: RunReport) -> Option<&str> {
-        let mut outputs = self.action.rule.rule.outputs.iter();
+        let mut outputs = self.action.rule.decl.outputs.iter();
         let found = outputs
-            .find(|(_, output)| matches!(output.value.shape, OutputShape::Report(told, _) if told == wanted));
+            .find(|(_, output)| matches!(output.shape, OutputShape::Report(told, _) if told == wanted));
         found.map(|(name, _)| name.as_str())
     }
 
     /// Where an output is below the output directory, if it is there.
     fn placed(&self, output: &str) -> Option<PathBuf> {
-        self.action.place_of(output).filter(|place| self.world.out.join(place).is_file())
+        self.action.export_path(output).filter(|place| self.world.out.join(place).is_file())
     }
 
     /// The content of a file that is not too large to be looked into, or why there is none.

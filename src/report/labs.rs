@@ -18,7 +18,7 @@ pub fn labs(
     let project = &spec.project;
     let mut text = String::new();
     for (name, lab) in &project.labs {
-        if let (Lab::Qemu { slots }, true) = (&lab.value, wanted(name)) {
+        if let (Lab::Qemu { slots }, true) = (lab, wanted(name)) {
             text.push_str(&format!("{} {name}: QEMU on this machine, {slots} at once\n", style.good("●")));
         }
     }
@@ -52,7 +52,7 @@ pub fn labs(
 fn devices(project: &Project, lab: &str, surveyed: &LabInventory, style: Style) -> String {
     let mut asked: BTreeMap<&str, BTreeSet<Vec<String>>> = BTreeMap::new();
     for (_, board) in of_lab(project, lab) {
-        asked.entry(&board.device_type.value).or_default().insert(tags(project, lab, board));
+        asked.entry(&board.device_type).or_default().insert(tags(project, lab, board));
     }
     let head = ["DEVICE TYPE", "DEVICE", "STATE", ""];
     let mut rows = vec![head.map(Cell::text).into()];
@@ -94,19 +94,15 @@ fn boards(
 ) -> String {
     let mut rows: Vec<Vec<Cell>> = vec![["BOARD", "LAB", "NOW"].map(Cell::text).into()];
     for (name, board) in &project.boards {
-        for lab in board.value.labs.iter().map(|lab| &lab.value).filter(|lab| wanted(lab)) {
+        for lab in board.labs.iter().filter(|lab| wanted(lab)) {
             let Some((_, surveyed)) = inventories.iter().find(|(name, _)| name == lab) else { continue };
             let now = match surveyed {
                 Err(_) => word("no", style.bad("no")),
-                Ok(surveyed) => {
-                    match surveyed
-                        .availability(&board.value.device_type.value, &tags(project, lab, &board.value))
-                    {
-                        Availability::Now(_) => word("yes", style.good("yes")),
-                        Availability::Queued(_) => word("queued", style.warn("queued")),
-                        Availability::None(_) => word("no", style.bad("no")),
-                    }
-                }
+                Ok(surveyed) => match surveyed.availability(&board.device_type, &tags(project, lab, board)) {
+                    Availability::Now(_) => word("yes", style.good("yes")),
+                    Availability::Queued(_) => word("queued", style.warn("queued")),
+                    Availability::None(_) => word("no", style.bad("no")),
+                },
             };
             rows.push(vec![Cell::text(name.clone()), Cell::text(lab.clone()), now]);
         }
@@ -115,21 +111,17 @@ fn boards(
 }
 
 fn of_lab<'a>(project: &'a Project, lab: &'a str) -> impl Iterator<Item = (&'a str, &'a Board)> {
-    let has = move |board: &&Board| board.labs.iter().any(|named| named.value == lab);
-    project
-        .boards
-        .iter()
-        .map(|(name, board)| (name.as_str(), &board.value))
-        .filter(move |(_, board)| has(board))
+    let has = move |board: &&Board| board.labs.iter().any(|named| named == lab);
+    project.boards.iter().map(|(name, board)| (name.as_str(), board)).filter(move |(_, board)| has(board))
 }
 
 /// The tags that a device needs: the board's, and those of the lab's own.
 fn tags(project: &Project, lab: &str, board: &Board) -> Vec<String> {
-    let of_lab = match project.labs.get(lab).map(|lab| &lab.value) {
+    let of_lab = match project.labs.get(lab) {
         Some(Lab::Lava(lava)) => lava.tags.clone(),
         _ => Vec::new(),
     };
-    of_lab.into_iter().chain(board.tags.iter().map(|tag| tag.value.clone())).collect()
+    of_lab.into_iter().chain(board.tags.iter().cloned()).collect()
 }
 
 fn word(plain: &str, shown: String) -> Cell {

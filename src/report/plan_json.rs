@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::unmet::Unmet;
-use crate::graph::{Action, Body, Graph};
+use crate::graph::{Action, Graph, NodeKind};
 use crate::plan::{Estimate, Plan, Reason, Verdict, World};
 use crate::spec::model::Discoverer;
 
@@ -102,7 +102,7 @@ pub fn plan_json(
             deps.sort_unstable();
             Node {
                 name: name(id),
-                kind: graph.node(id).kind(),
+                kind: graph.node(id).rule_name(),
                 verdict: verdict.word(),
                 reasons,
                 until,
@@ -119,7 +119,7 @@ pub fn plan_json(
             }
         })
         .collect();
-    let points = |id: &&crate::graph::NodeId| matches!(graph.node(**id).body, Body::Expansion(_));
+    let points = |id: &&crate::graph::NodeId| matches!(graph.node(**id).kind, NodeKind::Expansion(_));
     let count = |word: &str| {
         let of_word = plan.nodes().iter().filter(|id| plan.verdict(**id).word() == word);
         // An expansion point that has become its nodes is no work of its own.
@@ -147,7 +147,7 @@ pub fn plan_json(
 
 /// Who tells what an action reads; `None` where its rule does not ask.
 fn discovered_by(world: &World<'_>, action: &Action) -> Option<&'static str> {
-    let rule = &action.rule.rule;
+    let rule = &action.rule.decl;
     rule.discover.as_ref()?;
     Some(world.discoverer(rule).map_or("nobody", Discoverer::name))
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::style::{Style, duration};
 use super::table::{Cell, columns};
-use crate::graph::{Body, Graph, NodeId};
+use crate::graph::{Graph, NodeId, NodeKind};
 use crate::plan::{Estimate, Plan, Verdict, World};
 
 /// How many reasons a row has room for.
@@ -86,9 +86,9 @@ fn second_best(world: &World<'_>, graph: &Graph, plan: &Plan, style: Style) -> S
     let mut told = BTreeMap::new();
     for &id in plan.nodes().iter().filter(|&&id| plan.verdict(id).may_run()) {
         let Some(rule) = graph.node(id).action().map(|action| &action.rule) else { continue };
-        let best = rule.rule.discover.as_ref().and_then(|discover| discover.by.first());
-        let Some(best) = best.map(|by| by.value) else { continue };
-        let by = world.discoverer(&rule.rule);
+        let best = rule.decl.discover.as_ref().and_then(|discover| discover.by.first());
+        let Some(best) = best.copied() else { continue };
+        let by = world.discoverer(&rule.decl);
         if by != Some(best) {
             told.insert(&*rule.name, by);
         }
@@ -114,7 +114,7 @@ fn totals(graph: &Graph, plan: &Plan, estimate: &Estimate, jobs: usize, style: S
     let (mut stale, mut unknown, mut blocked) = (0, 0, 0);
     for &id in plan.nodes() {
         match plan.verdict(id) {
-            Verdict::Fresh(_) if matches!(graph.node(id).body, Body::Expansion(_)) => {}
+            Verdict::Fresh(_) if matches!(graph.node(id).kind, NodeKind::Expansion(_)) => {}
             Verdict::Fresh(_) => fresh += 1,
             Verdict::Cached(..) => cached += 1,
             Verdict::Remote(..) => remote += 1,
@@ -145,7 +145,7 @@ fn totals(graph: &Graph, plan: &Plan, estimate: &Estimate, jobs: usize, style: S
         return out;
     }
     if !estimate.durations.is_empty() {
-        let path: Vec<&str> = estimate.critical_path.iter().map(|&id| graph.node(id).kind()).collect();
+        let path: Vec<&str> = estimate.critical_path.iter().map(|&id| graph.node(id).rule_name()).collect();
         let _ = writeln!(
             out,
             "expected: {} on {jobs} {}; critical path {}: {}",

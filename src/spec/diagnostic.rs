@@ -1,4 +1,4 @@
-//! Mistakes in a spec, as data: where, what, what was expected, what to do.
+//! Mistakes in a spec as data: place, message, expectation, and what to do next.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ pub struct Span {
     pub end: u32,
 }
 
-/// A value and where the spec says it.
+/// A value and its place in the spec.
 #[derive(Clone, Copy, Debug)]
 pub struct Spanned<T> {
     /// The value.
     pub value: T,
-    /// Where it stands.
+    /// Its place.
     pub span: Span,
 }
 
@@ -34,7 +34,7 @@ pub struct Sources {
     pub files: Vec<(PathBuf, Arc<str>)>,
 }
 
-/// How grave a diagnostic is.
+/// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The spec can be used, but this is likely not what was meant.
@@ -46,13 +46,13 @@ pub enum Severity {
 /// One mistake.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
-    /// How grave.
+    /// Its severity.
     pub severity: Severity,
     /// A stable code, such as `unknown-field`.
     pub code: &'static str,
     /// What is wrong, in one sentence without a full stop.
     pub message: String,
-    /// Where, and what to say there; the first is the primary one. Empty where no file is to blame.
+    /// Places with a note on each. The first is the primary one. Empty if no file is to blame.
     pub labels: Vec<(Span, String)>,
     /// What to do next.
     pub help: Option<String>,

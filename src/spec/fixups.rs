@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use super::declared::Project;
 use super::decode::fixup_symbol;
 use super::diagnostic::Spanned;
-use super::model::{Fixup, Project};
+use super::model::Fixup;
 
 /// The fixups of a build of `defconfig` with `own` fixups: the config's first, then the build's. Of two for one
 /// symbol the later one stays, optional or not. None is a list any more.

@@ -1,4 +1,4 @@
-//! Files to a [`Spec`]: `graph.ron`, what it imports, and `rules/*.ron`.
+//! Loading: `graph.ron`, what it imports, and `rules/*.ron`, to a [`Spec`].
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,17 +10,19 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::check;
+use super::declared::{self, Named, Project, Rule};
 use super::decode::{CacheDecl, Context, Decode, Document};
 use super::diagnostic::Spanned;
 use super::diagnostic::{Diagnostic, SECRET, Severity, Sources, Span};
-use super::model::{Named, Project, Rule, Spec};
+use super::lower::lower;
+use super::model::Spec;
 use super::syntax;
 
-/// A spec as far as it could be read, and all that is wrong with it.
+/// A spec as far as it can be read, and all that is wrong with it.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct Loaded<S = Spec> {
     /// The spec, unless there is any error.
-    pub spec: Option<Spec>,
+    pub spec: Option<S>,
     /// The texts of all its files, for rendering the diagnostics.
     pub texts: Sources,
     /// Mistakes: by file, then by place.
@@ -29,6 +31,12 @@ pub struct Loaded {
 
 /// Reads and checks the spec of the project in `root`.
 pub fn load(root: &Path) -> Loaded {
+    let Loaded { spec, texts, diagnostics } = read(root);
+    Loaded { spec: spec.map(lower), texts, diagnostics }
+}
+
+/// Reads and checks a spec, and keeps the places of its values.
+pub(super) fn read(root: &Path) -> Loaded<declared::Spec> {
     let mut loader =
         Loader { root, texts: Sources::default(), context: Context::default(), unreadable: false };
     let project = loader.project();
@@ -36,10 +44,10 @@ pub fn load(root: &Path) -> Loaded {
     let Loader { texts, context, unreadable, .. } = loader;
     let Context { mut diagnostics, broken } = context;
     let mut spec = None;
-    // Where a file could not be made out, references into it would all seem to dangle.
+    // If a file could not be read, all references into it would seem to dangle.
     if let Some(project) = project.filter(|_| !unreadable) {
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-        let whole = Spec { root: root.to_owned(), texts: texts.clone(), project, rules, today };
+        let whole = declared::Spec { root: root.to_owned(), project, rules, today };
         check::check(&whole, &broken, &mut diagnostics);
         spec = Some(whole);
     }
@@ -48,9 +56,7 @@ pub fn load(root: &Path) -> Loaded {
         diagnostics.retain(|diagnostic| diagnostic.code == SECRET);
     }
     diagnostics.sort_by_key(|diagnostic| diagnostic.labels.first().map(|(span, _)| (span.file, span.start)));
-    if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
-        spec = None;
-    }
+    let spec = spec.filter(|_| diagnostics.iter().all(|diagnostic| diagnostic.severity != Severity::Error));
     Loaded { spec, texts, diagnostics }
 }
 
@@ -266,7 +272,7 @@ impl Loader<'_> {
         let unclosed = mistakes.iter().any(|mistake| mistake.code == syntax::UNCLOSED);
         self.unreadable |= unclosed || mistakes.iter().any(|mistake| mistake.code == "syntax");
         self.context.diagnostics.extend(mistakes);
-        // Where the nesting is a guess, what would be said about the values is noise.
+        // If the nesting is a guess, mistakes in the values are noise.
         let value = node.filter(|_| !unclosed).and_then(|node| Spanned::decode(&node, &mut self.context));
         self.unreadable |= value.is_none();
         value
@@ -287,7 +293,7 @@ fn inside_project(path: &Path) -> Option<PathBuf> {
     (clean != Path::new("")).then_some(clean)
 }
 
-/// What only one of the files may say.
+/// A field that only one of the files may have.
 fn merge_one<T>(
     what: &str,
     field: &str,
@@ -330,7 +336,7 @@ fn unreadable_file(file: &Path, error: &io::Error) -> Diagnostic {
     Diagnostic::error("unreadable-file", format!("can't read {}: {}", file.display(), plain_error(error)))
 }
 
-/// The error without "(os error 2)", which tells people nothing.
+/// The error without "(os error 2)".
 fn plain_error(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()

@@ -2,37 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::diagnostic::{Span, Spanned};
+use super::declared::{AxisFilter, BuildPart, Project};
+use super::diagnostic::Spanned;
 use super::fixups;
-use super::model::{Axis, AxisFilter, BuildPart, ParamValue, Project, Spec};
+use super::model::{Axis, ParamValue};
+use super::name::BuildId;
 
 /// A build: one point of the matrix.
 #[derive(Clone, Debug)]
 pub struct Build {
-    /// Name of the source tree.
-    pub source: String,
-    /// Name of the arch.
-    pub arch: String,
-    /// Name of the config, or a kbuild target.
-    pub defconfig: String,
-    /// Name of the toolchain.
-    pub toolchain: String,
+    /// Its values on the axes of the matrix.
+    pub id: BuildId,
     /// `SYMBOL=VALUE` in order, each symbol once.
     pub fixups: Vec<String>,
     /// Those of them that the final `.config` may have otherwise.
     optional: BTreeSet<String>,
     /// Values of parameters that the spec gives; defaults are the rules' own.
     pub params: BTreeMap<String, ParamValue>,
-    /// The entry of `builds` it comes from.
-    pub span: Span,
 }
 
 impl Build {
-    /// `source/arch/defconfig/toolchain`
-    pub fn id(&self) -> String {
-        [&*self.source, &*self.arch, &*self.defconfig, &*self.toolchain].join("/")
-    }
-
     /// The fixups that the final `.config` must have as they are.
     pub fn required(&self) -> impl Iterator<Item = &str> {
         self.fixups.iter().map(String::as_str).filter(|fixup| !self.optional.contains(*fixup))
@@ -41,18 +30,17 @@ impl Build {
     /// Its value on an axis; `None` for board and test, which are found out later, and for roots.
     pub fn axis(&self, axis: Axis) -> Option<&str> {
         match axis {
-            Axis::Source => Some(&self.source),
-            Axis::Arch => Some(&self.arch),
-            Axis::Defconfig => Some(&self.defconfig),
-            Axis::Toolchain => Some(&self.toolchain),
+            Axis::Source => Some(&self.id.source),
+            Axis::Arch => Some(&self.id.arch),
+            Axis::Defconfig => Some(&self.id.defconfig),
+            Axis::Toolchain => Some(&self.id.toolchain),
             Axis::Board | Axis::Test | Axis::Root => None,
         }
     }
 }
 
 /// All builds of a project, sorted by id, each id once.
-pub fn builds(spec: &Spec) -> Vec<Build> {
-    let project = &spec.project;
+pub(super) fn builds(project: &Project) -> Vec<Build> {
     let mut builds = BTreeMap::new();
     for entry in &project.builds {
         let part = flatten(project, &entry.value);
@@ -65,9 +53,9 @@ pub fn builds(spec: &Spec) -> Vec<Build> {
             let optional = optional.map(|fixup| fixup.text.clone()).collect();
             let fixups = resolved.into_iter().map(|fixup| fixup.text).collect();
             let params = params.clone();
-            let build =
-                Build { source, arch, defconfig, toolchain, fixups, optional, params, span: entry.span };
-            builds.entry(build.id()).or_insert(build);
+            let id = BuildId { source, arch, defconfig, toolchain };
+            let build = Build { id, fixups, optional, params };
+            builds.entry(build.id.to_string()).or_insert(build);
         }
     }
     builds.into_values().collect()
@@ -125,7 +113,7 @@ pub(super) fn product(part: &BuildPart) -> Vec<Point<'_>> {
     points.into_iter().collect()
 }
 
-/// The combinations that a flattened entry comes to.
+/// The combinations of a flattened entry, after `exclude` and `include`.
 pub(super) fn points(part: &BuildPart) -> Vec<Point<'_>> {
     let mut points = product(part);
     points.retain(|point| !part.exclude.iter().any(|filter| filter.value.matches(*point)));

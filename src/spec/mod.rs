@@ -2,24 +2,32 @@
 //!
 //! `syntax` turns RON text into a tree of nodes with spans; `decode` turns nodes into the types of `model` and
 //! collects every mistake on the way; `check` looks across files (references, cycles, lints). `load` does all three.
-//! `matrix` and `bindings` say what a good spec comes to: the builds, and what placeholders stand for in each.
+//! `lower` hands on plain values, with the matrix expanded to builds. `instance` resolves the nodes of each rule, and
+//! `bindings` the values of their placeholders.
 
 pub mod bindings;
 mod check;
+mod declared;
 mod decode;
 pub mod diagnostic;
 mod fixups;
-mod holes;
+pub mod instance;
 mod load;
-pub mod matrix;
+mod lower;
+mod matrix;
 pub mod model;
+mod name;
+mod placeholders;
 pub mod render;
-pub mod roots;
+pub mod root;
 mod suggest;
 pub mod syntax;
 pub mod template;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use bindings::{Value, bindings, root_bindings};
 pub use decode::{VERSION, parse_size, show_size};
 pub use load::{Loaded, load};
-pub use matrix::{Build, builds};
+pub use matrix::Build;
+pub use name::{BuildId, NodeName, SourceName};

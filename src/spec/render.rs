@@ -10,13 +10,13 @@ use miette::{
 
 use super::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
 
-/// So many diagnostics are shown in full; the rest is counted.
+/// The number of diagnostics that are shown; the rest is counted.
 const SHOWN: usize = 200;
 
 /// Lines longer than this are cut to a window around the place, in bytes.
 const LONG_LINE: usize = 400;
 
-/// What is shown of a long line before and after the place.
+/// The bytes of a long line that are shown before and after the place.
 const WINDOW: usize = 100;
 
 /// Renders diagnostics as text, each with its place, source line and caret, ending in a newline.

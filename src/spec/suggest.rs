@@ -1,4 +1,4 @@
-//! Near misses: what was likely meant.
+//! Suggestions for misspelt names.
 
 /// The name among `known` that `written` is likely a typo of.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

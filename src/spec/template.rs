@@ -2,7 +2,21 @@
 
 use std::fmt;
 
-use super::model::{Part, Template};
+/// A text with `{placeholders}`; `{{` and `}}` stand for the braces themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Template {
+    /// The parts in order.
+    pub parts: Vec<Part>,
+}
+
+/// A part of a template.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// Text as it is.
+    Text(String),
+    /// `{name}`, without the braces: `in.source`, `arch.make`, a parameter's name.
+    Placeholder(String),
+}
 
 /// Why a text is no template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +65,7 @@ impl Template {
             if !plain.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut plain)));
             }
-            parts.push(Part::Hole(name.into()));
+            parts.push(Part::Placeholder(name.into()));
             at = end;
         }
         plain.push_str(&text[at..]);
@@ -71,17 +85,17 @@ impl Template {
     }
 
     /// The placeholder, if it is nothing but one: only then it may stand for a list.
-    pub fn whole_hole(&self) -> Option<&str> {
+    pub fn sole_placeholder(&self) -> Option<&str> {
         match self.parts.as_slice() {
-            [Part::Hole(name)] => Some(name),
+            [Part::Placeholder(name)] => Some(name),
             _ => None,
         }
     }
 
     /// The names of its placeholders, in order.
-    pub fn holes(&self) -> impl Iterator<Item = &str> {
+    pub fn placeholders(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Hole(name) => Some(name.as_str()),
+            Part::Placeholder(name) => Some(name.as_str()),
             Part::Text(_) => None,
         })
     }
@@ -93,7 +107,7 @@ impl fmt::Display for Template {
         for part in &self.parts {
             match part {
                 Part::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}"))?,
-                Part::Hole(name) => write!(f, "{{{name}}}")?,
+                Part::Placeholder(name) => write!(f, "{{{name}}}")?,
             }
         }
         Ok(())
@@ -108,13 +122,13 @@ mod tests {
     fn parts_and_back() {
         let text = "a{{b}}{in.source}/{x}";
         let template = Template::parse(text).unwrap();
-        assert_eq!(template.holes().collect::<Vec<_>>(), ["in.source", "x"]);
+        assert_eq!(template.placeholders().collect::<Vec<_>>(), ["in.source", "x"]);
         assert_eq!(template.parts[0], Part::Text("a{b}".into()));
         assert_eq!(template.to_string(), text);
         assert_eq!(template.literal(), None);
         assert_eq!(Template::parse("").unwrap().literal(), Some(""));
         assert_eq!(Template::parse("{{}}").unwrap().literal(), Some("{}"));
-        assert_eq!(Template::parse("{a}").unwrap().whole_hole(), Some("a"));
+        assert_eq!(Template::parse("{a}").unwrap().sole_placeholder(), Some("a"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::spec::model::Spec;
 pub(super) fn of_roots(spec: Option<&Spec>) -> Vec<Finding> {
     let roots = spec.iter().flat_map(|spec| spec.project.roots.values());
     let machines: BTreeSet<Machine> =
-        roots.clone().filter_map(|root| Machine::named(root.value.stage3.value.machine())).collect();
+        roots.clone().filter_map(|root| Machine::named(root.stage3.machine())).collect();
     let if_missing = if roots.clone().next().is_some() { State::Missing } else { State::Absent };
     let mut findings = vec![images(if_missing)];
     if findings[0].state != State::Fine && !geteuid().is_root() {

@@ -100,7 +100,7 @@ impl Scheduler<'_, '_> {
 
     /// Whether an action runs as a job on another machine.
     pub(super) fn runs_remotely(&self, action: &Action) -> bool {
-        matches!(self.kinds.runner(action.rule.rule.kind), Runner::Submitted(_))
+        matches!(self.kinds.runner(action.rule.decl.kind), Runner::Submitted(_))
     }
 
     pub(super) fn enqueue(&mut self, id: NodeId) {
@@ -130,7 +130,7 @@ impl Scheduler<'_, '_> {
     pub(super) fn count_failure(&mut self, id: NodeId) {
         self.summary.failed += 1;
         let action = self.graph.node(id).action();
-        if action.is_some_and(|action| action.rule.rule.kind.boots().is_some()) {
+        if action.is_some_and(|action| action.rule.decl.kind.boots().is_some()) {
             self.summary.boots_failed += 1;
         }
     }
@@ -144,7 +144,7 @@ impl Scheduler<'_, '_> {
 
     pub(super) fn emit_finished(&mut self, id: NodeId, end: End) {
         let End { outcome, how, message, duration, continued, log_tail } = end;
-        let node = Arc::clone(self.graph.name(id));
+        let node = self.graph.name(id).clone();
         let finished = Finished { node, outcome, how, message, duration, continued, log_tail };
         (self.emit)(&Event::Finished(finished));
     }

@@ -1,14 +1,13 @@
 //! Decisions while a plan is executed: the plan's own, and those for nodes whose dependencies have ended.
 
 use std::mem::take;
-use std::sync::Arc;
 
 use super::super::error::ExecError;
 use super::super::event::{EVENTS_VERSION, Event};
 use super::core::Scheduler;
 use super::options::Goal;
 use super::work::{State, Transition, Work};
-use crate::graph::{Body, NodeId};
+use crate::graph::{NodeId, NodeKind};
 use crate::plan::{Apart, Decided, Decision, Plan, PlanError, Verdict, boards, decide};
 use crate::remote::{Hit, Remotes};
 use crate::store::Outcome;
@@ -37,7 +36,7 @@ impl Scheduler<'_, '_> {
         let Decision { verdict, basis, .. } = decision;
         let transition = match (verdict, basis) {
             (Verdict::Fresh(known), _) => {
-                let is_action = matches!(self.graph.node(id).body, Body::Action(_));
+                let is_action = matches!(self.graph.node(id).kind, NodeKind::Action(_));
                 self.summary.fresh += usize::from(is_action);
                 if known.outcome == Outcome::Fail {
                     self.count_failure(id);
@@ -138,7 +137,7 @@ impl Scheduler<'_, '_> {
             self.lookups.push(id, lookup);
             return Ok(());
         }
-        let is_point = matches!(self.graph.node(id).body, Body::Expansion(_));
+        let is_point = matches!(self.graph.node(id).kind, NodeKind::Expansion(_));
         let decided = if is_point && self.graph.expansion(id).is_none() {
             let boards = boards(self.world, self.graph, id, self);
             boards.map(|boards| boards.map_or_else(Decided::Node, Decided::Point))
@@ -193,11 +192,11 @@ impl Scheduler<'_, '_> {
         self.add_states();
         let wanted: Vec<NodeId> =
             new.into_iter().filter(|&id| self.selection.wants(self.graph, id)).collect();
-        let into = wanted.iter().map(|&id| Arc::clone(self.graph.name(id))).collect();
+        let into = wanted.iter().map(|&id| self.graph.name(id).clone()).collect();
         let states = &self.states;
         let wanted = self.graph.closure_until(wanted, |id| !matches!(states[id.index()], State::Unwanted));
         self.wanted.extend(&wanted);
-        (self.emit)(&Event::Expanded { node: Arc::clone(self.graph.name(point)), into });
+        (self.emit)(&Event::Expanded { node: self.graph.name(point).clone(), into });
         for &id in &wanted {
             self.transition(id, Transition::Wanted);
         }

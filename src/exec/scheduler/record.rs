@@ -21,7 +21,7 @@ impl<'a> Scheduler<'a, '_> {
     pub(super) fn ran(&mut self, id: NodeId, result: RunResult) -> Result<(), ExecError> {
         let (work, lock) = self.release(id)?;
         let Work::Run { basis, reasons } = work else { unreachable!("an action ran") };
-        let name = Arc::clone(self.graph.name(id));
+        let name = self.graph.name(id).clone();
         let outputs: Outputs = result.outputs.clone().into();
         let before = self.world.previous.get(&*name).and_then(NodeState::record);
         let is_unchanged = result.outcome == Outcome::Pass

@@ -25,7 +25,7 @@ impl Scheduler<'_, '_> {
     ) -> Result<(), ExecError> {
         let (work, _) = self.release(id)?;
         let Work::Restore { basis, known, hit } = work else { unreachable!("a result was restored") };
-        let name = Arc::clone(self.graph.name(id));
+        let name = self.graph.name(id).clone();
         let restored = match restored {
             Ok(restored) => restored,
             Err(error) if error.is_miss() => {

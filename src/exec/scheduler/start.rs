@@ -16,7 +16,7 @@ use super::super::worker::catch_panic;
 use super::core::{Holdings, Scheduler};
 use super::restore_outputs::restore_outputs;
 use super::work::{Message, State, Transition, Work};
-use crate::graph::{Action, Body, NodeId};
+use crate::graph::{Action, NodeId, NodeKind, SourceName};
 use crate::plan::{Basis, Found, Keys, Known, Outputs, Reason, find};
 use crate::remote::Hit;
 use crate::spec::model::Resources;
@@ -82,7 +82,7 @@ impl<'a> Scheduler<'a, '_> {
     /// The lab that a node takes a slot of.
     fn lab(&self, id: NodeId) -> Option<String> {
         let action = self.graph.node(id).action()?;
-        Some(action.bindings.text_of(action.rule.rule.kind.lab()?))
+        Some(action.bindings.text_of(action.rule.decl.kind.lab()?))
     }
 
     fn resources_of(&self, id: NodeId, work: &Work) -> Resources {
@@ -90,9 +90,9 @@ impl<'a> Scheduler<'a, '_> {
         match (work, self.graph.node(id).action()) {
             // Its thread only waits for another machine.
             (Work::Run { .. }, Some(action)) if self.runs_remotely(action) => {
-                Resources { pools: action.rule.rule.resources.pools.clone(), ..cores(0) }
+                Resources { pools: action.rule.decl.resources.pools.clone(), ..cores(0) }
             }
-            (Work::Run { .. }, Some(action)) => action.rule.rule.resources.clone(),
+            (Work::Run { .. }, Some(action)) => action.rule.decl.resources.clone(),
             (Work::Unpack { .. }, _) => cores(UNPACK_THREADS),
             _ => cores(1),
         }
@@ -104,18 +104,18 @@ impl<'a> Scheduler<'a, '_> {
         work: Work,
         workers: &Workers<'scope, 'a, Message>,
     ) -> Result<Start, ExecError> {
-        match (&self.graph.node(id).body, work) {
-            (Body::Action(action), Work::Run { basis, reasons }) => {
+        match (&self.graph.node(id).kind, work) {
+            (NodeKind::Action(action), Work::Run { basis, reasons }) => {
                 let action = Arc::clone(action);
                 self.start_run(id, action, basis, reasons, workers)
             }
-            (Body::Action(action), Work::Restore { basis, known, hit }) => {
+            (NodeKind::Action(action), Work::Restore { basis, known, hit }) => {
                 let action = Arc::clone(action);
                 self.start_restore(id, action, &basis, &known, hit, workers)?;
                 Ok(Start::Started(None))
             }
-            (Body::Source(source), Work::Unpack { reasons }) => {
-                let source = Arc::clone(&source.source);
+            (NodeKind::Source(source), Work::Unpack { reasons }) => {
+                let source = source.source.clone();
                 self.start_unpack(id, source, reasons, workers)?;
                 Ok(Start::Started(None))
             }
@@ -131,7 +131,7 @@ impl<'a> Scheduler<'a, '_> {
         reasons: Vec<Reason>,
         workers: &Workers<'scope, 'a, Message>,
     ) -> Result<Start, ExecError> {
-        let name = Arc::clone(self.graph.name(id));
+        let name = self.graph.name(id).clone();
         let store = self.world.store;
         let Some(lock) = store.try_lock(&basis.keys.given, &name)? else {
             if let Some(holder) = store.lock_holder(&basis.keys.given) {
@@ -154,8 +154,8 @@ impl<'a> Scheduler<'a, '_> {
         let outputs: HashMap<NodeId, Outputs> =
             self.graph.deps(id).filter_map(|dep| Some((dep, self.outputs(dep)?))).collect();
         let expected = self.estimate.durations.get(&id).copied();
-        (self.emit)(&Event::Started { node: Arc::clone(&name), reasons, expected });
-        let (context, runner) = (self.context, self.kinds.runner(action.rule.rule.kind));
+        (self.emit)(&Event::Started { node: name.clone(), reasons, expected });
+        let (context, runner) = (self.context, self.kinds.runner(action.rule.decl.kind));
         workers.spawn(move || {
             let outputs_of = |id| outputs.get(&id).cloned().unwrap_or_else(|| Arc::from([]));
             let task = Task { name: &name, action: &action, basis: &basis, outputs_of: &outputs_of };
@@ -206,7 +206,7 @@ impl<'a> Scheduler<'a, '_> {
     fn start_unpack<'scope>(
         &mut self,
         id: NodeId,
-        source: Arc<str>,
+        source: SourceName,
         reasons: Vec<Reason>,
         workers: &Workers<'scope, 'a, Message>,
     ) -> Result<(), ExecError> {
@@ -217,7 +217,7 @@ impl<'a> Scheduler<'a, '_> {
             cancel: self.context.cancel,
         };
         let expected = self.estimate.durations.get(&id).copied();
-        (self.emit)(&Event::Started { node: Arc::clone(self.graph.name(id)), reasons, expected });
+        (self.emit)(&Event::Started { node: self.graph.name(id).clone(), reasons, expected });
         workers.spawn(move || {
             let began = Instant::now();
             let notes = catch_panic(|| unpacking.run(&source, tree))

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::exec::{Check, CheckedRun, sandbox_path};
-use crate::graph::{Action, Input, Value};
+use crate::graph::{Action, BuildId, Input, Value};
 use crate::kernel::compiler::{is_foreign, refusal};
 use crate::kernel::config::KConfig;
 use crate::kernel::host_paths::host_paths;
@@ -61,7 +61,7 @@ fn foreign(ran: &CheckedRun<'_>) -> Option<String> {
     if ran.action.root.is_some() {
         return None;
     }
-    let text = |hole: &str| ran.action.bindings.text_of(hole);
+    let text = |placeholder: &str| ran.action.bindings.text_of(placeholder);
     let (cc, arch) = (text("toolchain.cc"), text("arch.kernel"));
     // These variables replace the toolchain's compiler.
     let chosen = |variable: &String| variable.starts_with("CC=") || variable.starts_with("LLVM=");
@@ -80,7 +80,7 @@ fn foreign(ran: &CheckedRun<'_>) -> Option<String> {
 /// The message for a compiler, assembler or linker that the tree rejects.
 fn refused(action: &Action, log: &[String]) -> Option<String> {
     let words = refusal(log)?;
-    let text = |hole: &str| action.bindings.text_of(hole);
+    let text = |placeholder: &str| action.bindings.text_of(placeholder);
     Some(format!(
         "{} does not take the toolchain {}: {words}: name another in toolchains, or leave the combination out",
         text("source"),
@@ -107,11 +107,11 @@ fn lacks(ran: &CheckedRun<'_>, log: &[String]) -> Option<String> {
 
 /// The build, as `source/arch/defconfig/toolchain`.
 fn build(action: &Action) -> String {
-    ["source", "arch", "defconfig", "toolchain"].map(|axis| action.bindings.text_of(axis)).join("/")
+    action.build.as_ref().map(BuildId::to_string).unwrap_or_default()
 }
 
-fn list<'a>(action: &'a Action, hole: &str) -> &'a [String] {
-    match action.bindings.get(hole) {
+fn list<'a>(action: &'a Action, placeholder: &str) -> &'a [String] {
+    match action.bindings.get(placeholder) {
         Some(Value::List(list)) => list,
         Some(Value::Text(_)) | None => &[],
     }

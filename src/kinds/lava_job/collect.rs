@@ -46,7 +46,7 @@ pub(super) fn collect<'a>(
         job: finished.id.0,
         page: lava.page(finished.id),
         device: finished.device.clone(),
-        device_type: booted.board.device_type.value.clone(),
+        device_type: booted.board.device_type.clone(),
         outcome: outcome(judgement.verdict).to_string(),
         message: message(&judgement),
         submitted: finished.submitted,
@@ -91,7 +91,7 @@ impl JobResult<'_> {
         let mut results = serde_json::to_vec_pretty(&self.record).unwrap_or_default();
         results.push(b'\n');
         let outputs = [(RESULTS, results), (CONSOLE, self.log)];
-        let declared = |(name, _): &(&str, Vec<u8>)| self.job.action.rule.rule.outputs.contains_key(*name);
+        let declared = |(name, _): &(&str, Vec<u8>)| self.job.action.rule.decl.outputs.contains_key(*name);
         let outputs = outputs.into_iter().filter(declared).map(|(name, bytes)| (name.to_owned(), bytes));
         JobOutcome { outcome: outcome(self.verdict), message, outputs: outputs.collect() }
     }
@@ -117,9 +117,9 @@ fn message(judgement: &Judgement) -> String {
 fn skips(test: &Test) -> Vec<Skip> {
     let Test::Lava { skip, .. } = test else { return Vec::new() };
     let skip = skip.iter().map(|skip| Skip {
-        case: skip.value.case.value.clone(),
-        reason: skip.value.reason.clone(),
-        until: skip.value.until.as_ref().map(|until| until.value),
+        case: skip.case.clone(),
+        reason: skip.reason.clone(),
+        until: skip.until,
     });
     skip.collect()
 }

@@ -13,7 +13,7 @@ use super::labs::LabClient;
 use super::no_result::NoResult;
 use crate::digest::Digest;
 use crate::exec::Job;
-use crate::graph::{Action, Input};
+use crate::graph::{Action, BuildId, Input};
 use crate::lab::definition::{
     Content, Settings, Template, TestVariables, Variables, Visibility, git, inline, prompt, render,
 };
@@ -55,7 +55,7 @@ pub(super) fn define(
     };
     let mut inputs = BTreeMap::new();
     for (input, declared) in &job.action.inputs {
-        if let Input::Output { .. } = declared {
+        if let Input::Output(_) = declared {
             inputs.insert(&**input, (job.input)(input)?);
         }
     }
@@ -84,11 +84,10 @@ pub struct Draft<'a> {
 /// The definition that a lab would receive. Publishes nothing and sends no request.
 pub fn draft(spec: &Spec, draft: &Draft<'_>) -> Result<String, String> {
     let booted = Booted::of(spec, draft.action).ok_or("its board or its test is not in the spec")?;
-    let lab =
-        draft.lab.or_else(|| booted.board.labs.first().map(|lab| lab.value.as_str())).unwrap_or_default();
-    let lab = match spec.project.labs.get(lab).map(|lab| &lab.value) {
+    let lab = draft.lab.or_else(|| booted.board.labs.first().map(String::as_str)).unwrap_or_default();
+    let lab = match spec.project.labs.get(lab) {
         Some(model::Lab::Lava(lab))
-            if booted.board.labs.iter().any(|of| Some(&*of.value) == draft.lab) || draft.lab.is_none() =>
+            if booted.board.labs.iter().any(|of| Some(of.as_str()) == draft.lab) || draft.lab.is_none() =>
         {
             lab
         }
@@ -134,7 +133,7 @@ fn definition(
 ) -> Result<String, String> {
     let board = booted.board;
     let dtb = match &board.dtb {
-        Some(path) => Some(files.dtb(&path.value)?),
+        Some(path) => Some(files.dtb(path)?),
         None => None,
     };
     let variables = Variables {
@@ -143,7 +142,7 @@ fn definition(
         modules: files.content("modules", (files.input)("modules"))?,
         rootfs: files.content("rootfs", (files.input)("rootfs"))?,
         board: board.attrs.iter().map(|(name, value)| (name.clone(), attribute(value))).collect(),
-        device_type: board.device_type.value.clone(),
+        device_type: board.device_type.clone(),
         test: test_variables(spec, booted.test)?,
     };
     let path = subject.action.inputs.iter().find_map(|(name, input)| match input {
@@ -152,8 +151,7 @@ fn definition(
     });
     let path = path.ok_or("the rule has no input `template`, which is the board's `job`")?;
     let text = read(spec, path)?;
-    let bindings = &subject.action.bindings;
-    let build = ["source", "arch", "defconfig", "toolchain"].map(|axis| bindings.text_of(axis)).join("/");
+    let build = subject.action.build.as_ref().map(BuildId::to_string).unwrap_or_default();
     let mut metadata =
         BTreeMap::from([("kiln-node".to_owned(), subject.node.to_owned()), ("kiln-build".to_owned(), build)]);
     metadata.extend(subject.key.map(|key| ("kiln-action-key".to_owned(), key.to_string())));
@@ -165,7 +163,7 @@ fn definition(
             model::Visibility::Personal => Visibility::Personal,
             model::Visibility::Group(group) => Visibility::Group(group.clone()),
         },
-        tags: lab.tags.iter().cloned().chain(board.tags.iter().map(|tag| tag.value.clone())).collect(),
+        tags: lab.tags.iter().cloned().chain(board.tags.iter().cloned()).collect(),
         metadata,
         queue: lab.queue,
         job: booted.test.time_limit() + DEFAULT_JOB_TIMEOUT,
@@ -210,24 +208,24 @@ impl Files<'_> {
 fn publisher(spec: &Spec) -> Result<Publisher, String> {
     let publish =
         spec.project.publish.as_ref().ok_or("graph.ron has no `publish`: labs can't fetch anything")?;
-    Ok(Publisher::new(&spec.root.join(&publish.value.dir), &publish.value.url.value))
+    Ok(Publisher::new(&spec.root.join(&publish.dir), &publish.url))
 }
 
 fn test_variables(spec: &Spec, test: &Test) -> Result<TestVariables, String> {
     let mut variables = TestVariables { seconds: test.time_limit().as_secs(), ..TestVariables::default() };
     match test {
-        Test::Console { marker, .. } => variables.prompts.push(prompt(&marker.value)),
+        Test::Console { marker, .. } => variables.prompts.push(prompt(marker)),
         Test::Login { .. } => variables.prompts.push("login:".to_owned()),
         Test::Lava { definitions, .. } => {
-            for definition in definitions.iter().map(|definition| &definition.value) {
-                let (name, params) = (&definition.name.value, &definition.params);
+            for definition in definitions {
+                let (name, params) = (&definition.name, &definition.params);
                 variables.definitions.push(match &definition.from {
                     DefinitionFrom::Inline { path } => {
-                        let text = read(spec, &path.value)?;
-                        let file = path.value.display().to_string();
+                        let text = read(spec, path)?;
+                        let file = path.display().to_string();
                         inline(name, &file, &text, params).map_err(|error| error.to_string())?
                     }
-                    DefinitionFrom::Git { url, rev, path } => git(name, &url.value, &rev.value, path, params),
+                    DefinitionFrom::Git { url, rev, path } => git(name, url, rev, path, params),
                 });
             }
         }

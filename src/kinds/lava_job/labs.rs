@@ -82,7 +82,7 @@ impl<'a> Labs<'a> {
         token: impl Fn(&LavaLab) -> Result<Token, String> + Copy + Send + Sync + 'a,
         on_interrupt: impl Fn() -> OnInterrupt + Send + Sync + 'a,
     ) -> Self {
-        let labs = spec.project.labs.iter().filter_map(|(name, lab)| match &lab.value {
+        let labs = spec.project.labs.iter().filter_map(|(name, lab)| match lab {
             LabSpec::Lava(lava) => {
                 let settings = Box::new(move || Ok(settings(lava, token(lava)?, spec)));
                 Some(LabClient {
@@ -167,7 +167,7 @@ impl<'a> Labs<'a> {
             self.attempts(key).into_iter().map(|failed| failed.attempt.lab).collect();
         let mut usable = Vec::new();
         let mut reasons = Vec::new();
-        for (order, name) in board.labs.iter().map(|lab| &lab.value).enumerate() {
+        for (order, name) in board.labs.iter().enumerate() {
             if let Some((_, why)) = refused.iter().find(|(refuser, _)| refuser == name) {
                 reasons.push(format!("{name}: {why}"));
                 continue;
@@ -219,9 +219,8 @@ impl<'a> Labs<'a> {
         lab.lava()?;
         let survey = self.surveys().get(lab.name).ok_or_else(|| "it was not asked".to_owned())?;
         let surveyed = survey.state.as_ref().map_err(ToString::to_string)?;
-        let tags: Vec<String> =
-            lab.spec.tags.iter().cloned().chain(board.tags.iter().map(|tag| tag.value.clone())).collect();
-        Ok(surveyed.availability(&board.device_type.value, &tags))
+        let tags: Vec<String> = lab.spec.tags.iter().cloned().chain(board.tags.iter().cloned()).collect();
+        Ok(surveyed.availability(&board.device_type, &tags))
     }
 
     /// Whether the token may only submit jobs to these devices. The first device is probed.
@@ -294,11 +293,11 @@ fn unavailable_reasons(refusals: &[Unavailable]) -> String {
 
 fn settings(lab: &LavaLab, token: Token, spec: &Spec) -> Settings {
     Settings {
-        url: lab.url.value.clone(),
-        user: lab.user.value.clone(),
+        url: lab.url.clone(),
+        user: lab.user.clone(),
         token,
         timeout: lab.timeout,
-        ca: lab.ca.as_ref().map(|ca| spec.root.join(&ca.value)),
-        events: lab.events.as_ref().map(|events| events.value.clone()),
+        ca: lab.ca.as_ref().map(|ca| spec.root.join(ca)),
+        events: lab.events.clone(),
     }
 }

@@ -81,6 +81,6 @@ impl<'a> Booted<'a> {
     fn of(spec: &'a Spec, action: &Action) -> Option<Self> {
         let board = spec.project.boards.get(&action.bindings.text_of("board"))?;
         let test = spec.project.tests.get(&action.bindings.text_of("test"))?;
-        Some(Self { board: &board.value, test: &test.value })
+        Some(Self { board, test })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use rayon::prelude::*;
 
 use super::{BOARDS, CONFIG, named};
-use crate::graph::{Graph, Input, NodeId};
+use crate::graph::{Graph, NodeId};
 use crate::kernel::config::KConfig;
 use crate::kernel::predicate::Predicate;
 use crate::plan::{Plan, World};
@@ -44,7 +44,7 @@ struct Build<'a> {
 /// Only cached results are known; unreadable ones count as unknown, so this never fails.
 pub fn match_coverage(world: &World<'_>, graph: &Graph, plan: &Plan) -> Option<MatchCoverage> {
     let is_match =
-        |id: &NodeId| graph.node(*id).action().is_some_and(|action| action.rule.rule.kind == Kind::Match);
+        |id: &NodeId| graph.node(*id).action().is_some_and(|action| action.rule.decl.kind == Kind::Match);
     let matches: Vec<NodeId> = graph.ids().filter(is_match).collect();
     if matches.is_empty() || world.spec.project.boards.is_empty() {
         return None;
@@ -54,7 +54,7 @@ pub fn match_coverage(world: &World<'_>, graph: &Graph, plan: &Plan) -> Option<M
     for &id in &matches {
         match known_match(world, graph, plan, id, &mut lists) {
             Some(build) => builds.push(build),
-            None => drop(open.insert(build_of(graph.name(id)))),
+            None => drop(open.insert(graph.name(id).instance())),
         }
     }
     let mut unmatched: BTreeMap<&str, &Predicate> = named(world.spec).collect();
@@ -75,11 +75,6 @@ pub fn match_coverage(world: &World<'_>, graph: &Graph, plan: &Plan) -> Option<M
     })
 }
 
-/// The build id of a node name: `linux-6.1/x86_64/tiny-pc/gcc`.
-fn build_of(node: &str) -> &str {
-    node.split_once(':').map_or(node, |(_, build)| build)
-}
-
 /// A known match. `lists` caches the boards by artifact, as many builds match the same boards.
 fn known_match<'a>(
     world: &World<'_>,
@@ -97,13 +92,10 @@ fn known_match<'a>(
             lists.entry(list).or_insert(serde_json::from_slice(&bytes).ok()?).clone()
         }
     };
-    let config = action.inputs.iter().find_map(|(input, declared)| match declared {
-        Input::Output { node, output: wanted } if &**input == CONFIG => {
-            Some((*node, output(plan, *node, wanted)?))
-        }
-        _ => None,
-    });
-    Some(Build { name: build_of(name), boards, config })
+    let config = action
+        .output_read(CONFIG)
+        .and_then(|config| Some((config.node, output(plan, config.node, &config.output)?)));
+    Some(Build { name: name.instance(), boards, config })
 }
 
 /// A known output.

@@ -46,7 +46,7 @@ impl<'a> Matching<'a> {
 
 /// The boards of a spec with their predicates.
 fn named(spec: &Spec) -> impl Iterator<Item = (&str, &Predicate)> {
-    spec.project.boards.iter().map(|(name, board)| (name.as_str(), &board.value.requires.value))
+    spec.project.boards.iter().map(|(name, board)| (name.as_str(), &board.requires))
 }
 
 impl Compute for Matching<'_> {

@@ -43,17 +43,17 @@ pub enum KeysError {
 
 /// The keyring of `signers`. `root` is the project directory.
 pub fn keyring(root: &Path, signers: &Signers) -> Result<Keyring, KeysError> {
-    let file = || signers.keys.value.display().to_string();
+    let file = || signers.keys.display().to_string();
     let mut bytes = Vec::new();
-    File::open(root.join(&signers.keys.value))
+    File::open(root.join(&signers.keys))
         .and_then(|file| file.take(MAX_KEYS).read_to_end(&mut bytes))
         .map_err(|source| KeysError::Read { file: file(), source })?;
     let failed = |source| KeysError::Keys { file: file(), source };
-    let pins: Result<Vec<Pin>, _> = signers.signers.iter().map(|signer| signer.value.parse()).collect();
+    let pins: Result<Vec<Pin>, _> = signers.signers.iter().map(|signer| signer.parse()).collect();
     pins.and_then(|pins| Keyring::new(&bytes, &pins)).map_err(failed)
 }
 
 /// The mirrors of a project. Sends no request.
 pub fn mirrors(gentoo: &Gentoo) -> Result<Mirrors, FetchError> {
-    Mirrors::new(gentoo.mirrors.iter().map(|mirror| mirror.value.as_str()), TransferLimits::default())
+    Mirrors::new(gentoo.mirrors.iter().map(String::as_str), TransferLimits::default())
 }

@@ -46,7 +46,7 @@ impl<'a> ProjectLock<'a> {
 /// A message for each stage3 and ebuild tree that roots need and that is not locked.
 pub fn unlocked(spec: &Spec) -> Vec<String> {
     let lock = ProjectLock::new(spec);
-    let stage3s: BTreeSet<_> = spec.project.roots.values().map(|root| &root.value.stage3.value).collect();
+    let stage3s: BTreeSet<_> = spec.project.roots.values().map(|root| &root.stage3).collect();
     let stage3s = stage3s.into_iter().filter_map(|stage3| lock.stage3(stage3).err());
     let ebuilds = takes_ebuilds(spec).then(|| lock.ebuilds().err()).flatten();
     ebuilds.into_iter().chain(stage3s).collect()
@@ -54,8 +54,8 @@ pub fn unlocked(spec: &Spec) -> Vec<String> {
 
 /// Whether any root builds packages from an ebuild tree of the mirrors.
 pub fn takes_ebuilds(spec: &Spec) -> bool {
-    let takes = |gentoo| spec.project.roots.values().any(|root| root.value.takes_ebuilds(gentoo));
-    spec.project.gentoo.as_ref().is_some_and(|gentoo| takes(&gentoo.value))
+    let takes = |gentoo| spec.project.roots.values().any(|root| root.takes_ebuilds(gentoo));
+    spec.project.gentoo.as_ref().is_some_and(takes)
 }
 
 /// The plan error for a root's node that needs something that is not locked.

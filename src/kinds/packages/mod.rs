@@ -67,7 +67,7 @@ impl Packages<'_> {
         let Some(root) = self.spec.project.roots.get(&action.bindings.text_of("root")) else {
             unreachable!("the node is of a root of the spec")
         };
-        &root.value
+        root
     }
 
     /// The locked ebuild tree of a root and its source. `None` if the root has no packages, the spec names no signer of ebuild
@@ -75,8 +75,8 @@ impl Packages<'_> {
     fn tree(&self, action: &Action) -> Result<Option<(&Gentoo, &EbuildTree)>, String> {
         let has_hosts = paths(action).any(|path| Path::new(EBUILDS).starts_with(path));
         match &self.spec.project.gentoo {
-            Some(gentoo) if self.root(action).takes_ebuilds(&gentoo.value) && !has_hosts => {
-                Ok(Some((&gentoo.value, self.lock.ebuilds()?)))
+            Some(gentoo) if self.root(action).takes_ebuilds(gentoo) && !has_hosts => {
+                Ok(Some((gentoo, self.lock.ebuilds()?)))
             }
             _ => Ok(None),
         }
@@ -124,15 +124,12 @@ impl<'a> Run<'a> {
         tree: Option<(&Gentoo, &EbuildTree)>,
         making: &'a BuiltinRun<'a>,
     ) -> Result<Self, BuiltinResult> {
-        let texts = |list: &[crate::spec::diagnostic::Spanned<String>]| {
-            list.iter().map(|text| text.value.clone()).collect::<Vec<_>>()
-        };
         let install = Install {
-            packages: texts(&root.packages),
+            packages: root.packages.clone(),
             machine: if making.action.machine.is_some() { Machine::Emulated } else { Machine::Native },
             account: Account { name: root.user.name.clone(), id: root.user.id },
-            binhosts: texts(&root.binhosts),
-            mirrors: spec.project.gentoo.iter().flat_map(|gentoo| texts(&gentoo.value.mirrors)).collect(),
+            binhosts: root.binhosts.clone(),
+            mirrors: spec.project.gentoo.iter().flat_map(|gentoo| gentoo.mirrors.clone()).collect(),
             // Packages built here are unsigned.
             keep: root.packages_signed_by.is_none(),
             jobs: making.cores,
@@ -185,11 +182,11 @@ impl<'a> Run<'a> {
 
     /// Installs the packages. Returns how many cached binary packages were refused.
     fn packages(&self) -> Result<usize, BuiltinResult> {
-        let stage3 = self.root.stage3.value.name();
+        let stage3 = self.root.stage3.name();
         let signed = if self.install.keep { "" } else { ".signed" };
         let dir = self.making.home.join("gentoo/packages").join(format!("{stage3}{signed}"));
         let _held = LockedDir::take(&dir, self.making)?;
-        let date = &self.lock.stage3(&self.root.stage3.value).map_err(BuiltinResult::infra)?.date;
+        let date = &self.lock.stage3(&self.root.stage3).map_err(BuiltinResult::infra)?.date;
         let cache = PackageCache::open(&dir, date).map_err(BuiltinResult::infra)?;
         let keys = self.root.packages_signed_by.as_ref();
         let keys = keys
@@ -205,7 +202,7 @@ impl<'a> Run<'a> {
         };
         let mut refused = check()?;
         // Binary package servers are queried first; sources are fetched only if emerge misses them.
-        let has_network = self.making.action.rule.rule.sandbox.network;
+        let has_network = self.making.action.rule.decl.sandbox.network;
         let mut has_fetched = !self.install.binhosts.is_empty();
         let mut fetch_failed = false;
         if has_fetched {

@@ -181,8 +181,8 @@ fn rounded(time: Duration) -> humantime::FormattedDuration {
     humantime::format_duration(Duration::from_secs((time + Duration::from_millis(500)).as_secs()))
 }
 
-fn text<'a>(action: &'a Action, hole: &str) -> &'a str {
-    match action.bindings.get(hole) {
+fn text<'a>(action: &'a Action, placeholder: &str) -> &'a str {
+    match action.bindings.get(placeholder) {
         Some(Value::Text(text)) => text,
         Some(Value::List(_)) | None => "",
     }

@@ -78,7 +78,6 @@ impl Stage3s<'_> {
         let Some(gentoo) = &self.spec.project.gentoo else {
             unreachable!("a root is of a project that says where stage3s come from")
         };
-        let gentoo = &gentoo.value;
         let keys = keyring(&self.spec.root, &gentoo.signed_by).map_err(BuiltinResult::infra)?;
         let mirrors = mirrors::mirrors(gentoo).map_err(BuiltinResult::infra)?;
         let path = locked.path(stage3);

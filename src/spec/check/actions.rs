@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::Checker;
 use super::cycle::{Edge, cycles, describe};
+use crate::spec::declared::{ActionEntry, Input, Rule};
 use crate::spec::diagnostic::{Diagnostic, Span};
-use crate::spec::model::{ActionEntry, Input, ParamType, ParamValue, Rule};
+use crate::spec::model::{ParamType, ParamValue};
 
 impl<'s> Checker<'s, '_> {
     pub(super) fn actions(&mut self) {
@@ -36,8 +37,11 @@ impl<'s> Checker<'s, '_> {
         for input in rule.inputs.values() {
             let Input::Output(reference) = &input.value else { continue };
             let Some(output) = reference.output.value.literal() else { continue };
-            let Some((node, span)) =
-                reference.rule.value.whole_hole().and_then(|hole| node_given(rule, entry, hole))
+            let Some((node, span)) = reference
+                .rule
+                .value
+                .sole_placeholder()
+                .and_then(|placeholder| node_given(rule, entry, placeholder))
             else {
                 continue;
             };
@@ -61,7 +65,7 @@ impl<'s> Checker<'s, '_> {
 
     fn action_cycles(&mut self) {
         let spec = self.spec;
-        // What each rule adds to the edges of its actions: worked out once a rule, not once an action.
+        // The edges that a rule adds to each of its actions are computed once for the rule.
         let mut of_rule: HashMap<&str, (Vec<&str>, Vec<Edge<'_>>)> = HashMap::new();
         for (name, rule) in &spec.rules {
             let params = rule.value.params.iter().filter(|(_, param)| param.value.ty == ParamType::Node);

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 
 use super::Checker;
+use crate::spec::declared::Project;
 use crate::spec::diagnostic::Diagnostic;
-use crate::spec::model::Project;
 
 /// Values of CONFIG symbols, without `CONFIG_`.
 type Values = HashMap<String, String>;
@@ -18,8 +18,8 @@ impl Checker<'_, '_> {
         }
         let fragments = self.fragments(project);
         let values = self.builds.iter().map(|build| {
-            let mut values = fragments.get(build.defconfig.as_str()).cloned().unwrap_or_default();
-            // What an optional one comes to is not known: neither as it says, nor as the fragments have it.
+            let mut values = fragments.get(build.id.defconfig.as_str()).cloned().unwrap_or_default();
+            // The value of an optional fixup is not known: it may be as the fixup says or as the fragments say.
             for (symbol, _) in build.fixups.iter().filter_map(|fixup| fixup.split_once('=')) {
                 values.remove(symbol);
             }
@@ -50,7 +50,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// What the fragments of each config say.
+    /// The settings in the fragments of each config.
     fn fragments<'p>(&self, project: &'p Project) -> HashMap<&'p str, Values> {
         let mut all = HashMap::new();
         for (name, config) in &project.configs {

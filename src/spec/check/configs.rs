@@ -1,13 +1,14 @@
-//! What configurations start from, and fixups that contradict each other.
+//! The base of configurations, and fixups that contradict each other.
 
 use std::collections::HashMap;
 
 use super::Checker;
+use crate::spec::declared::Config;
 use crate::spec::decode::fixup_symbol;
 use crate::spec::diagnostic::{Diagnostic, Spanned};
-use crate::spec::model::{Config, Fixup, RANDCONFIG};
+use crate::spec::model::{Fixup, RANDCONFIG};
 
-/// How the names of configuration fragments end that are part of a kernel tree.
+/// The suffix of configuration fragments in a kernel tree.
 const FRAGMENT: &str = ".config";
 
 /// Kbuild targets that make a configuration of what runs on this machine.
@@ -55,7 +56,7 @@ impl Checker<'_, '_> {
         self.push(diagnostic.help(help));
     }
 
-    /// A target that reads this machine or asks the user: what it makes, no key can hold.
+    /// A target that reads this machine or asks the user: no key covers its result.
     fn of_host(&mut self, target: &Spanned<String>) {
         let name = target.value.as_str();
         let (why, help) = if READING.contains(&name) {

@@ -52,7 +52,7 @@ pub(super) fn cycles<'a>(
 
 /// "rules need each other: `a -> b -> a`", with a label for each edge.
 pub(super) fn describe(code: &'static str, what: &str, cycle: &[Edge<'_>]) -> Diagnostic {
-    // More labels than this help nobody.
+    // More labels than this are noise.
     const LABELS: usize = 8;
     let last = cycle.last().map(|(node, _)| *node);
     let names: Vec<_> = last.into_iter().chain(cycle.iter().map(|(node, _)| *node)).collect();

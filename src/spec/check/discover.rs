@@ -1,14 +1,15 @@
 //! `discover`: what can be discovered, and by whom.
 
 use super::Checker;
+use crate::spec::declared::{Input, Rule};
 use crate::spec::diagnostic::{Diagnostic, Span};
-use crate::spec::model::{Discoverer, Input, Kind, Part, Rule, Template};
+use crate::spec::model::{Discoverer, Kind, Part, Template};
 
-/// Where inputs are for steps.
+/// The directory of inputs inside the sandbox.
 const INPUTS: &str = "/kiln/in/";
 
 impl Checker<'_, '_> {
-    /// What is discovered must be something in which one can look at parts.
+    /// A discovered input must be a tree.
     pub(super) fn discovered_inputs(&mut self, rule: &Rule) {
         let Some(discover) = &rule.discover else { return };
         for name in &discover.inputs {
@@ -94,7 +95,7 @@ fn unrecorded(rule: &Rule, name: &str, input: Span) -> Option<(Span, &'static st
 /// Whether a template leads to an input: by its placeholder, or by a path.
 fn mentions(template: &Template, input: &str) -> bool {
     template.parts.iter().any(|part| match part {
-        Part::Hole(hole) => hole.strip_prefix("in.") == Some(input),
+        Part::Placeholder(placeholder) => placeholder.strip_prefix("in.") == Some(input),
         Part::Text(text) => text.contains(INPUTS),
     })
 }
@@ -105,7 +106,7 @@ fn configures(argument: &Template) -> bool {
     let last = argument.parts.last();
     !is_option
         && match last {
-            Some(Part::Hole(hole)) => hole == "defconfig.base",
+            Some(Part::Placeholder(placeholder)) => placeholder == "defconfig.base",
             Some(Part::Text(text)) => text.ends_with("config"),
             None => false,
         }

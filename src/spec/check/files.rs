@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::Checker;
 use super::params::stays_inside;
+use crate::spec::declared::Input;
 use crate::spec::diagnostic::{Diagnostic, Span};
-use crate::spec::model::Input;
 
 impl Checker<'_, '_> {
     pub(super) fn files(&mut self) {

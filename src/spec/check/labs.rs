@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use super::Checker;
 use super::params::stays_inside;
 use super::remotes::has_password;
-use crate::spec::diagnostic::{Diagnostic, SECRET, Span, Spanned};
-use crate::spec::model::{
-    Axis, Board, Definition, DefinitionFrom, Kind, Lab, LabKind, LavaLab, OutputRef, OutputShape, Rule, Skip,
-    Test,
+use crate::spec::declared::{
+    Board, Definition, DefinitionFrom, Lab, LavaLab, OutputSelector, OutputShape, Rule, Skip, Test,
 };
+use crate::spec::diagnostic::{Diagnostic, SECRET, Span, Spanned};
+use crate::spec::model::{Axis, Kind, LabKind};
 use crate::spec::suggest;
 
 impl Checker<'_, '_> {
@@ -183,8 +183,8 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// What makes the user spaces of boards must be rules that make an output of their own name.
-    pub(super) fn rootfs_of_boards(&mut self, name: &str, rule: &Rule, reference: &OutputRef) {
+    /// A rule that makes the user space of a board must have an output of its own name.
+    pub(super) fn rootfs_of_boards(&mut self, name: &str, rule: &Rule, reference: &OutputSelector) {
         let spec = self.spec;
         for (board, declared) in &spec.project.boards {
             let rootfs = &declared.value.rootfs;
@@ -203,7 +203,8 @@ impl Checker<'_, '_> {
                 continue;
             };
             self.axes_in_common(name, rule, rootfs.span, &rootfs.value, target);
-            let of_that_name = reference.output.value.whole_hole() == reference.rule.value.whole_hole();
+            let of_that_name =
+                reference.output.value.sole_placeholder() == reference.rule.value.sole_placeholder();
             let output = target.value.outputs.get(&rootfs.value);
             let made = output.is_some_and(|output| output.value.shape.is_made());
             if of_that_name && !made && !self.broken.contains("outputs") {
@@ -219,7 +220,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// What a job is made of must be there, and what comes of it must have a place.
+    /// A LAVA rule must have the inputs of a job definition and outputs for its results.
     pub(super) fn lava_rule(&mut self, name: &str, rule: &Rule, span: Span) {
         if rule.kind != Kind::Lava {
             return;
@@ -253,7 +254,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// What is likely not meant, of labs.
+    /// Lints about labs.
     pub(super) fn lab_lints(&mut self) {
         let project = &self.spec.project;
         let mut found = Vec::new();

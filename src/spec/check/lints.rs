@@ -1,11 +1,11 @@
-//! What is declared and never used.
+//! Lints: declarations that are never used.
 
 use std::collections::BTreeSet;
 
 use super::Checker;
+use crate::spec::declared::{BuildPart, Compiler, Input, Named};
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
 use crate::spec::matrix::product;
-use crate::spec::model::{BuildPart, Compiler, Input, Named};
 
 impl Checker<'_, '_> {
     pub(super) fn lints(&mut self) {
@@ -14,9 +14,9 @@ impl Checker<'_, '_> {
         let builds = |axis: fn(&crate::spec::matrix::Build) -> &str| {
             self.builds.iter().map(axis).map(str::to_owned).collect::<BTreeSet<_>>()
         };
-        let mut sources = builds(|build| &build.source);
-        let (archs, configs) = (builds(|build| &build.arch), builds(|build| &build.defconfig));
-        let toolchains = builds(|build| &build.toolchain);
+        let mut sources = builds(|build| &build.id.source);
+        let (archs, configs) = (builds(|build| &build.id.arch), builds(|build| &build.id.defconfig));
+        let toolchains = builds(|build| &build.id.toolchain);
         let inputs = spec.rules.values().flat_map(|rule| rule.value.inputs.values());
         sources.extend(inputs.filter_map(|input| match &input.value {
             Input::Source(source) => source.value.literal().map(str::to_owned),

@@ -1,4 +1,4 @@
-//! What only shows when all files are looked at together.
+//! Checks across files: references, cycles, types, and lints.
 
 mod actions;
 mod boards;
@@ -19,9 +19,9 @@ mod templates;
 
 use std::collections::BTreeSet;
 
+use super::declared::{BuildPart, Spec};
 use super::diagnostic::{Diagnostic, Severity, Span};
 use super::matrix::{self, Build};
-use super::model::{BuildPart, Spec};
 use super::suggest;
 
 /// Adds to `diagnostics` what is wrong with the spec. `broken` are names whose values could not be decoded: a
@@ -30,7 +30,7 @@ pub(super) fn check(spec: &Spec, broken: &BTreeSet<String>, diagnostics: &mut Ve
     let flat =
         spec.project.builds.iter().map(|entry| (entry.span, matrix::flatten(&spec.project, &entry.value)));
     let flat = flat.collect();
-    let mut checker = Checker { spec, broken, flat, builds: matrix::builds(spec), diagnostics };
+    let mut checker = Checker { spec, broken, flat, builds: matrix::builds(&spec.project), diagnostics };
     checker.references();
     checker.configs();
     checker.builds();

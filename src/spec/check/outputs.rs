@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::Checker;
 use super::params::stays_inside;
+use crate::spec::declared::{Output, OutputShape, Rule};
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
 use crate::spec::matrix::Build;
-use crate::spec::model::{Axis, Output, OutputShape, Part, Rule, Template};
+use crate::spec::model::{Axis, Part, Template};
 
 impl Output {
     /// Its name under the export directory, where that is known without a node.
@@ -48,7 +49,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// A path must stay below its directory, whatever its placeholders hold.
+    /// A path must stay below its directory for any value of its placeholders.
     fn stays(&mut self, path: &Spanned<Template>, base: &str) {
         let filled: String = path
             .value
@@ -56,7 +57,7 @@ impl Checker<'_, '_> {
             .iter()
             .map(|part| match part {
                 Part::Text(text) => text.as_str(),
-                Part::Hole(_) => "x",
+                Part::Placeholder(_) => "x",
             })
             .collect();
         if filled.is_empty() || !stays_inside(&filled) {
@@ -128,7 +129,7 @@ impl Checker<'_, '_> {
 fn fill(template: &Template, build: &Build) -> Option<String> {
     let parts = template.parts.iter().map(|part| match part {
         Part::Text(text) => Some(text.as_str()),
-        Part::Hole(name) => {
+        Part::Placeholder(name) => {
             Axis::BUILD.into_iter().find(|axis| axis.name() == name).and_then(|axis| build.axis(axis))
         }
     });

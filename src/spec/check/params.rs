@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
 use super::Checker;
+use crate::spec::declared::{Input, Param, Rule};
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
-use crate::spec::model::{Input, Param, ParamType, ParamValue, Rule};
+use crate::spec::model::{ParamType, ParamValue};
 use crate::spec::suggest;
 
 /// Whether a path stays where it starts.
@@ -18,7 +19,7 @@ impl Checker<'_, '_> {
     fn module_key_param(&mut self, rule: &str, name: &str, value: &Spanned<ParamValue>) {
         let inputs = &self.spec.rules[rule].value.inputs;
         let named = inputs.values().any(
-            |input| matches!(&input.value, Input::ModuleKey(key) if key.value.whole_hole() == Some(name)),
+            |input| matches!(&input.value, Input::ModuleKey(key) if key.value.sole_placeholder() == Some(name)),
         );
         let keys = &self.spec.project.module_keys;
         if let (true, ParamValue::Text(key)) = (named, &value.value)
@@ -175,7 +176,7 @@ impl Checker<'_, '_> {
 
 /// A parameter without a default that some builds, or an action, give no value to.
 fn lacking_param(rule: &str, name: &str, param: &Spanned<Param>, spans: &[Span]) -> Option<Diagnostic> {
-    // More labels than this help nobody.
+    // More labels than this are noise.
     const LABELS: usize = 8;
     if spans.is_empty() {
         return None;

@@ -2,8 +2,9 @@
 
 use super::Checker;
 use super::cycle::{cycles, describe};
+use crate::spec::declared::BuildPart;
 use crate::spec::diagnostic::{Diagnostic, Spanned};
-use crate::spec::model::{BuildPart, Fixup};
+use crate::spec::model::Fixup;
 
 impl Checker<'_, '_> {
     pub(super) fn references(&mut self) {
@@ -92,7 +93,7 @@ impl Checker<'_, '_> {
         self.fixup_lists(&part.fixups);
     }
 
-    /// Whatever ends in `config` is taken for a target of kbuild's.
+    /// A name that ends in `config` is taken for a kbuild target.
     fn kbuild_target(&mut self, target: &Spanned<String>) {
         if !target.value.ends_with("config") {
             return self.dangling(

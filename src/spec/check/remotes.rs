@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Checker;
 use crate::spec::diagnostic::{Diagnostic, SECRET, Span};
 
-/// What an address may begin with.
+/// The schemes of remote addresses.
 const SCHEMES: &[&str] = &["dir:", "http://", "https://", "grpc://", "grpcs://"];
 
 impl Checker<'_, '_> {

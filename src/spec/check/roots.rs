@@ -5,8 +5,9 @@ use super::params::stays_inside;
 use crate::gentoo::portage::is_atom;
 use crate::gentoo::signed::Pin;
 use crate::kernel::compiler::is_foreign;
+use crate::spec::declared::{Compiler, RootMode, Rule, Signers, Toolchain};
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
-use crate::spec::model::{Axis, Compiler, Kind, RootMode, Rule, SandboxRoot, Signers, Template, Toolchain};
+use crate::spec::model::{Axis, Kind, SandboxRoot, Template};
 
 impl Checker<'_, '_> {
     pub(super) fn roots(&mut self) {
@@ -149,13 +150,13 @@ impl Checker<'_, '_> {
         };
         if !self.broken.contains("kind") {
             let diagnostic =
-                Diagnostic::error("missing-rule", format!("no rule of kind `{kind:?}` makes roots"));
+                Diagnostic::error("missing-rule", format!("no rule of kind `{}` makes roots", kind.name()));
             let help = "`kiln init` has rules/stage3.ron and rules/binpkg.ron";
             self.push(diagnostic.label(span, "this root").help(help));
         }
     }
 
-    /// What the kinds that make roots, and steps that run in one, ask of a rule.
+    /// Requirements on rules that make roots, and on rules whose steps run in one.
     pub(super) fn root_rule(&mut self, name: &str, rule: &Rule, span: Span) {
         let root = rule.per.iter().flatten().find(|axis| axis.value == Axis::Root);
         let alone = rule.per.as_ref().is_some_and(|per| per.len() == 1);
@@ -167,12 +168,14 @@ impl Checker<'_, '_> {
         }
         if matches!(rule.kind, Kind::Stage3 | Kind::Binpkg) {
             if root.is_none() && !self.broken.contains("per") {
-                let message = format!("the rule `{name}` of kind `{:?}` is not one for each root", rule.kind);
+                let message =
+                    format!("the rule `{name}` of kind `{}` is not one for each root", rule.kind.name());
                 let diagnostic = Diagnostic::error("bad-axes", message).label(span, "in this rule");
                 self.push(diagnostic.help("`per: [\"root\"]`"));
             }
             for output in rule.kind.makes().iter().filter(|output| !rule.outputs.contains_key(**output)) {
-                let message = format!("the rule `{name}` of kind `{:?}` makes no file `{output}`", rule.kind);
+                let message =
+                    format!("the rule `{name}` of kind `{}` makes no file `{output}`", rule.kind.name());
                 let diagnostic = Diagnostic::error("missing-field", message).label(span, "in this rule");
                 self.push(diagnostic.help(format!("`outputs: {{\"{output}\": File(\"{output}\")}}`")));
             }
@@ -182,7 +185,8 @@ impl Checker<'_, '_> {
                 .iter()
                 .find(|(other, declared)| declared.value.kind == rule.kind && other.as_str() < name);
             if let Some((other, declared)) = other {
-                let message = format!("the rules `{other}` and `{name}` are both of kind `{:?}`", rule.kind);
+                let message =
+                    format!("the rules `{other}` and `{name}` are both of kind `{}`", rule.kind.name());
                 let diagnostic =
                     Diagnostic::error("duplicate-rule", message).label(span, "take this out, or that");
                 self.push(diagnostic.label(declared.span, "the other one"));
@@ -199,7 +203,7 @@ impl Checker<'_, '_> {
         }
         if in_toolchain && !matches!(rule.kind, Kind::Command | Kind::Config) {
             let message =
-                format!("the rule `{name}` of kind `{:?}` can't run in a toolchain's root", rule.kind);
+                format!("the rule `{name}` of kind `{}` can't run in a toolchain's root", rule.kind.name());
             let diagnostic = Diagnostic::error("bad-reference", message).label(span, "in this rule");
             self.push(diagnostic.help("take out `sandbox: (root: Toolchain)`"));
         }

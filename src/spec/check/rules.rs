@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use super::Checker;
 use super::cycle::{cycles, describe};
+use crate::spec::declared::{Input, OutputSelector, OutputShape, Rule};
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
-use crate::spec::holes::{self, Holes};
-use crate::spec::model::{Axis, HostRef, Input, Kind, OutputRef, OutputShape, ParamType, ROOTFS, Rule};
+use crate::spec::model::{Axis, HostRef, Kind, ParamType, ROOTFS};
+use crate::spec::placeholders::{self, Placeholders};
 use crate::spec::suggest;
 
-/// Where a sandbox has something of its own.
+/// Directories that a sandbox has for itself.
 const NOT_SHOWN: [&str; 4] = ["/proc", "/sys", "/dev", "/kiln"];
 
 impl Checker<'_, '_> {
@@ -25,8 +26,8 @@ impl Checker<'_, '_> {
             self.lava_rule(name, rule, rule_span);
             self.root_rule(name, rule, rule_span);
             self.pools(name, rule);
-            let holes = Holes::of(&spec.project, rule);
-            self.templates(rule, &holes);
+            let placeholders = Placeholders::of(&spec.project, rule);
+            self.templates(rule, &placeholders);
             for input in rule.inputs.values() {
                 if let Input::Output(reference) = &input.value {
                     self.output_reference(name, rule, reference);
@@ -111,7 +112,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// A parameter that looks like a placeholder of kiln's own would hide it.
+    /// A parameter with the name of a placeholder would hide it.
     fn reserved_names(&mut self, rule: &Rule) {
         for (name, param) in &rule.params {
             let taken = Axis::ALL.into_iter().any(|axis| axis.name() == name)
@@ -128,16 +129,16 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// An attribute with the name of a placeholder of kiln's own would be hidden by it.
+    /// An attribute with the name of a placeholder would be hidden by it.
     fn attribute_names(&mut self) {
         let project = &self.spec.project;
         let archs = project.archs.values().map(|arch| (Axis::Arch, arch.span, &arch.value.attrs));
         let boards = project.boards.values().map(|board| (Axis::Board, board.span, &board.value.attrs));
         for (axis, span, attrs) in archs.chain(boards) {
             for name in attrs.keys() {
-                let hole = format!("{}.{name}", axis.name());
-                if holes::of_axis(axis).iter().any(|(own, _)| *own == hole) {
-                    let message = format!("`{{{hole}}}` means something already");
+                let placeholder = format!("{}.{name}", axis.name());
+                if placeholders::of_axis(axis).iter().any(|(own, _)| *own == placeholder) {
+                    let message = format!("`{{{placeholder}}}` means something already");
                     let diagnostic = Diagnostic::error("bad-name", message);
                     let label = format!("this has an attribute `{name}`");
                     self.push(diagnostic.label(span, label).help("choose another name for the attribute"));
@@ -169,7 +170,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// What kiln holds to the fixups must be there, and be one build's.
+    /// A rule of kind `Config` must have the output `config` and be one for each build.
     fn checked_config(&mut self, name: &str, rule: &Rule, span: Span) {
         if rule.kind != Kind::Config {
             return;
@@ -207,13 +208,13 @@ impl Checker<'_, '_> {
         }
     }
 
-    fn output_reference(&mut self, name: &str, rule: &Rule, reference: &OutputRef) {
+    fn output_reference(&mut self, name: &str, rule: &Rule, reference: &OutputSelector) {
         let spec = self.spec;
-        if reference.rule.value.whole_hole() == Some(ROOTFS) && rule.has_axis(Axis::Board) {
+        if reference.rule.value.sole_placeholder() == Some(ROOTFS) && rule.has_axis(Axis::Board) {
             return self.rootfs_of_boards(name, rule, reference);
         }
         let Some(target) = reference.rule.value.literal() else {
-            return self.node_hole(rule, reference);
+            return self.node_placeholder(rule, reference);
         };
         if let Some((target, _)) = target.split_once(':') {
             self.node_reference(&reference.rule.value.to_string(), reference.rule.span);
@@ -229,7 +230,7 @@ impl Checker<'_, '_> {
         self.axes_in_common(name, rule, reference.rule.span, target, declared);
     }
 
-    /// Whether a node of a rule tells which node of another is meant.
+    /// Whether the axes of a rule determine one node of another rule.
     pub(super) fn axes_in_common(
         &mut self,
         name: &str,
@@ -263,25 +264,25 @@ impl Checker<'_, '_> {
         }
     }
 
-    fn node_hole(&mut self, rule: &Rule, reference: &OutputRef) {
-        let hole = reference.rule.value.whole_hole();
-        let param = hole.and_then(|hole| rule.params.get(hole));
+    fn node_placeholder(&mut self, rule: &Rule, reference: &OutputSelector) {
+        let placeholder = reference.rule.value.sole_placeholder();
+        let param = placeholder.and_then(|placeholder| rule.params.get(placeholder));
         if param.is_some_and(|param| param.value.ty == ParamType::Node) {
             return;
         }
-        if hole.is_some_and(|hole| self.broken.contains(hole)) {
+        if placeholder.is_some_and(|placeholder| self.broken.contains(placeholder)) {
             return;
         }
         let diagnostic = Diagnostic::error("bad-reference", "this does not name a rule");
         let label = "expected the name of a rule, or one `{parameter}` of type `Node`";
         let nodes = rule.params.iter().filter(|(_, param)| param.value.ty == ParamType::Node);
-        let help = hole.map(|hole| {
-            suggest::help(hole, "parameters of type `Node`", nodes.map(|(name, _)| name.as_str()))
+        let help = placeholder.map(|placeholder| {
+            suggest::help(placeholder, "parameters of type `Node`", nodes.map(|(name, _)| name.as_str()))
         });
         self.push(diagnostic.label(reference.rule.span, label).maybe_help(help));
     }
 
-    fn output_name(&mut self, target: &str, declared: &Rule, reference: &OutputRef) {
+    fn output_name(&mut self, target: &str, declared: &Rule, reference: &OutputSelector) {
         let outputs = &declared.outputs;
         if let Some(output) = reference.output.value.literal() {
             match outputs.get(output) {
@@ -304,7 +305,7 @@ impl Checker<'_, '_> {
             }
             return;
         }
-        if reference.output.value.whole_hole() != Some("board.image") {
+        if reference.output.value.sole_placeholder() != Some("board.image") {
             return;
         }
         for (name, board) in &self.spec.project.boards {
@@ -331,7 +332,7 @@ impl Checker<'_, '_> {
                 _ => None,
             });
             let references = inputs.chain(rule.expand.as_ref().map(|expand| &expand.value));
-            let edge = |reference: &'_ OutputRef| reference.rule.span;
+            let edge = |reference: &'_ OutputSelector| reference.rule.span;
             references
                 .filter_map(|reference| Some((reference.rule.value.literal()?, edge(reference))))
                 .collect()

@@ -1,11 +1,14 @@
 //! One small project for each code.
 
+mod configs;
+
 use std::collections::BTreeSet;
 use std::fs;
 
 use crate::spec::diagnostic::Severity;
-use crate::spec::holes::{Holes, Kind};
-use crate::spec::{Value, bindings, builds, load};
+use crate::spec::load::{load, read};
+use crate::spec::placeholders::{Kind, Placeholders};
+use crate::spec::{Value, bindings};
 
 const BASE: &str = r#"
     sources: {"linux": Dir("linux")},
@@ -76,79 +79,6 @@ fn references_in_the_matrix() {
 fn a_kbuild_target_must_be_fit_for_a_name() {
     let graph = format!("{BASE} builds: [({})]", BUILD.replace("defconfig\"", "85xx/a_defconfig\""));
     expect(&complaints(&graph, &[]), &[("bad-name", "85xx/a_defconfig")]);
-}
-
-/// The complaints about one config, which the matrix uses.
-fn about_config(config: &str) -> Vec<(&'static str, String)> {
-    let graph = matrix("", &format!("configs: {{\"c\": ({config})}}")).replace("[\"defconfig\"]", "[\"c\"]");
-    complaints(&graph, &[("r", PER)])
-}
-
-#[test]
-fn a_config_starts_from_targets_of_kbuild_in_turn() {
-    expect(&about_config("base: [\"defconfig\", \"kvm_guest.config\"]"), &[]);
-    expect(&about_config("base: []"), &[("empty-list", "`base` is empty")]);
-    expect(&about_config("base: 7"), &[("wrong-type", "a kbuild target, or a list of them")]);
-    expect(&about_config("base: [\"defconfig\", \"all\"]"), &[("dangling-reference", "`all`")]);
-    expect(
-        &about_config("base: \"kvm_guest.config\""),
-        &[(
-            "bad-base",
-            "there is nothing yet to merge it into | begin with a target that makes a configuration: `base: [\"defconfig\", \"kvm_guest.config\"]`",
-        )],
-    );
-    let direct = matrix("", "").replace("[\"defconfig\"]", "[\"kvm_guest.config\"]");
-    expect(
-        &complaints(&direct, &[]),
-        &[("bad-base", "write `\"kvm_guest\": (base: [\"defconfig\", \"kvm_guest.config\"])` in `configs`")],
-    );
-}
-
-#[test]
-fn a_random_configuration_has_a_seed_and_no_other_has() {
-    expect(&about_config("base: \"randconfig\", seed: 7"), &[]);
-    expect(&about_config("base: [\"randconfig\", \"kvm_guest.config\"], seed: 0"), &[]);
-    expect(
-        &about_config("base: \"randconfig\""),
-        &[("missing-seed", "another configuration each time | write `seed: 7`")],
-    );
-    expect(
-        &about_config("base: \"allnoconfig\", seed: 7"),
-        &[("idle-seed", "only `randconfig` goes by a seed")],
-    );
-    expect(&about_config("base: \"randconfig\", seed: -1"), &[("out-of-range", "-1")]);
-    let help = "write `\"random-7\": (base: \"randconfig\", seed: 7)` in `configs`";
-    let direct = matrix("", "").replace("[\"defconfig\"]", "[\"randconfig\"]");
-    expect(&complaints(&direct, &[]), &[("missing-seed", help)]);
-    let include =
-        "include: [(source: \"linux\", arch: \"amd64\", defconfig: \"randconfig\", toolchain: \"gcc\")]";
-    expect(&complaints(&matrix(include, ""), &[]), &[("missing-seed", help)]);
-    // To leave out is not to build.
-    expect(&complaints(&matrix("exclude: [(defconfig: \"randconfig\")]", ""), &[]), &[("idle-exclude", "")]);
-}
-
-#[test]
-fn one_list_does_not_contradict_itself() {
-    let two = [("contradiction", "`A` is set to two values in one list | take one out")];
-    expect(&complaints(&matrix("fixups: [\"A=y\", \"B=y\", \"CONFIG_A=n\"]", ""), &[]), &two);
-    expect(&complaints(&matrix("fixups: [Optional(\"A=y\"), \"# CONFIG_A is not set\"]", ""), &[]), &two);
-    expect(&about_config("base: \"defconfig\", fixups: [\"A=y\", \"A=m\"]"), &two);
-    let named = |list: &str| matrix("fixups: [\"@l\", \"A=n\"]", &format!("fixups: {{\"l\": [{list}]}}"));
-    expect(&complaints(&named("\"A=1\", \"A=2\""), &[]), &two);
-    // Twice the same, and what comes after a list or over a preset.
-    expect(&complaints(&named("\"A=y\", \"A=y\""), &[]), &[]);
-    let preset = "presets: {\"p\": (fixups: [\"A=y\"])}";
-    expect(&complaints(&matrix("extends: [\"p\"], fixups: [\"A=n\"]", preset), &[]), &[]);
-}
-
-#[test]
-fn a_contradiction_shows_both_places() {
-    let dir = tempfile::tempdir().unwrap();
-    let graph = matrix("fixups: [\"A=y\", \"A=n\"]", "");
-    fs::write(dir.path().join("graph.ron"), format!("(version: 1, {graph})")).unwrap();
-    let found = load(dir.path()).diagnostics;
-    let labels: Vec<&str> = found[0].labels.iter().map(|(_, text)| text.as_str()).collect();
-    assert_eq!(labels, ["`A=n` here", "`A=y` here"]);
 }
 
 #[test]
@@ -307,7 +237,7 @@ fn boards_that_contradict_every_build() {
         labs: {"l": Qemu}, tests: {"t": Console(marker: "M")}"#;
     expect(&complaints(&matrix("fixups: [\"TTY=n\"]", boards), &[]), &[("board-never-matches", "`pc`")]);
     expect(&complaints(&matrix("fixups: [\"TTY=y\"]", boards), &[]), &[]);
-    // What an optional one comes to is not known.
+    // The value of an optional fixup is not known.
     expect(&complaints(&matrix("fixups: [Optional(\"TTY=n\")]", boards), &[]), &[]);
 }
 
@@ -320,7 +250,7 @@ fn an_optional_list_is_optional_with_all_that_is_in_it_and_the_last_word_counts(
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("graph.ron"), format!("(version: 1, {graph})")).unwrap();
     let spec = load(dir.path()).spec.unwrap();
-    let build = &builds(&spec)[0];
+    let build = &spec.builds[0];
     assert_eq!(build.fixups, ["C=y", "D=y", "B=n", "A=n", "E=m"]);
     assert_eq!(build.required().collect::<Vec<_>>(), ["A=n", "E=m"]);
 }
@@ -491,15 +421,15 @@ fn what_is_never_used() {
     );
 }
 
-/// `bindings` and `holes` are two lists of the same names.
+/// `bindings` and `placeholders` are two lists of the same names.
 #[test]
 fn every_placeholder_is_bound_and_no_other() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/specs/good");
+    let declared = read(&root).spec.unwrap();
+    let known = Placeholders::of(&declared.project, &declared.rules["job"].value).fixed;
     let spec = load(&root).spec.unwrap();
-    let rule = &spec.rules["job"].value;
-    let known = Holes::of(&spec.project, rule).fixed;
-    for build in builds(&spec) {
-        let bound = bindings(&spec, &build, Some("pc"), Some("boot"));
+    for build in &spec.builds {
+        let bound = bindings(&spec, build, Some("pc"), Some("boot"));
         assert_eq!(bound.keys().collect::<BTreeSet<_>>(), known.keys().collect::<BTreeSet<_>>());
         for (name, value) in bound {
             assert_eq!(matches!(value, Value::List(_)), known[&name] == Kind::List, "{name}");

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Context, Decode};
+use crate::spec::declared::Named;
 use crate::spec::diagnostic::{Diagnostic, Spanned};
-use crate::spec::model::Named;
 use crate::spec::syntax::{Node, NodeKind};
 
 impl<T: Decode> Decode for Vec<T> {
@@ -55,7 +55,7 @@ fn entries<'n, 's, T: Decode>(
     }
 }
 
-/// What a name may look like.
+/// The rule for names.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum NameRule {
     /// One part of a path or node name.

@@ -5,6 +5,9 @@ use crate::spec::diagnostic::{Diagnostic, Span};
 use crate::spec::suggest;
 use crate::spec::syntax::{Field, Name, Node, NodeKind};
 
+/// A value that could not be read, and that was reported.
+pub(in crate::spec) struct Unreadable;
+
 /// A struct being decoded. Take each field by name, then call [`Fields::finish`].
 pub(in crate::spec) struct Fields<'n, 's> {
     fields: Vec<Option<&'n Field<'s>>>,
@@ -36,7 +39,7 @@ impl<'n, 's> Fields<'n, 's> {
         Self { fields, known: Vec::new(), head: node.head() }
     }
 
-    /// Where the struct begins: what to blame for something missing.
+    /// The start of the struct: the place to blame for a missing field.
     pub(in crate::spec) const fn head(&self) -> Span {
         self.head
     }
@@ -64,6 +67,18 @@ impl<'n, 's> Fields<'n, 's> {
         self.take(name).and_then(|field| T::decode(&field.value, context))
     }
 
+    /// A field that may be left out, but must be readable where it is given.
+    ///
+    /// # Errors
+    /// If it is not readable, which was reported.
+    pub(in crate::spec) fn readable<T: Decode>(
+        &mut self,
+        name: &'static str,
+        context: &mut Context,
+    ) -> Result<Option<T>, Unreadable> {
+        self.take(name).map(|field| T::decode(&field.value, context).ok_or(Unreadable)).transpose()
+    }
+
     /// A field that may be left out, for its default.
     pub(in crate::spec) fn or_default<T: Decode + Default>(
         &mut self,
@@ -87,7 +102,7 @@ impl<'n, 's> Fields<'n, 's> {
         T::decode(&field.value, context)
     }
 
-    /// Reports the fields that nobody took.
+    /// Reports the fields that were not taken.
     pub(in crate::spec) fn finish(self, context: &mut Context) {
         let known = || self.known.iter().copied();
         for field in self.fields.iter().flatten() {
@@ -100,7 +115,7 @@ impl<'n, 's> Fields<'n, 's> {
             context
                 .diagnostics
                 .push(Diagnostic::error("unknown-field", message).label(span, "not known here").help(help));
-            // What it declares was meant for the field it is a typo of.
+            // Its entries were meant for the field that it is a typo of.
             if let NodeKind::Map(entries) = &field.value.kind {
                 context.broken.extend(entries.iter().filter_map(|(key, _)| key.as_str()).map(str::to_owned));
             }

@@ -1,8 +1,9 @@
 //! `module_keys`.
 
 use super::{Context, Decode, Fields};
+use crate::spec::declared::ModuleKey;
 use crate::spec::diagnostic::Diagnostic;
-use crate::spec::model::{ModuleKey, SecretFrom};
+use crate::spec::model::SecretFrom;
 use crate::spec::syntax::Node;
 
 impl Decode for ModuleKey {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use jiff::civil::Date;
 
 use super::project::variant;
+use super::record::record;
 use super::scalars::{Positive, meaning, whole};
 use super::{Context, Decode, Fields};
+use crate::spec::declared::{Board, Definition, DefinitionFrom, Lab, LavaLab, Publish, Qemu, Skip, Test};
 use crate::spec::diagnostic::{Diagnostic, Spanned};
-use crate::spec::model::{
-    Board, Definition, DefinitionFrom, Lab, LavaLab, PRIORITIES, Publish, Qemu, Skip, Test, Visibility,
-};
+use crate::spec::model::{PRIORITIES, Visibility};
 use crate::spec::syntax::{Node, NodeKind};
 
 /// A list that makes no sense without items.
@@ -74,19 +74,7 @@ impl Decode for Board {
     }
 }
 
-impl Decode for Qemu {
-    const EXPECTED: &'static str = "`(program: .., args: [..], cmdline: ..)`";
-    const PLURAL: &'static str = "QEMU machines";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let program = fields.required("program", context);
-        let args = fields.or_default("args", context);
-        let cmdline = fields.or_default("cmdline", context);
-        fields.finish(context);
-        program.map(|program| Self { program, args, cmdline })
-    }
-}
+record!(Qemu, "`(program: .., args: [..], cmdline: ..)`", "QEMU machines", { program: required, args: default, cmdline: default });
 
 impl Decode for Lab {
     const EXPECTED: &'static str = "`Qemu(..)` or `Lava(..)`";
@@ -129,10 +117,10 @@ fn lava(fields: &mut Fields<'_, '_>, context: &mut Context) -> Option<LavaLab> {
     Some(LavaLab { url, user, token, slots, tags, priority, visibility, queue, timeout, events, ca })
 }
 
-/// How long a job may wait for a device where the lab does not say.
+/// The default time that a job may wait for a device.
 const QUEUE: Duration = Duration::from_hours(1);
 
-/// How long an answer of a LAVA server may take where the lab does not say.
+/// The default time to wait for an answer of a LAVA server.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A priority of LAVA's: one of its names, or a number.
@@ -147,7 +135,7 @@ impl Decode for Priority {
         match node.kind {
             NodeKind::Int(number) => {
                 let priority = whole(node, "0 to 100", context).filter(|number| *number <= 100).map(Self);
-                // What fits no number at all has been reported.
+                // A number that does not fit was reported.
                 if priority.is_none() && (0..=i64::from(u32::MAX)).contains(&number) {
                     let message = format!("the number {number} is out of range");
                     let diagnostic = Diagnostic::error("out-of-range", message);
@@ -184,27 +172,15 @@ impl Decode for Visibility {
     }
 }
 
-/// How long files that no job asks for stay published where the spec does not say.
+/// The default age at which published files that no job uses are removed.
 const PUBLISHED: Duration = Duration::from_hours(14 * 24);
 
-impl Decode for Publish {
-    const EXPECTED: &'static str = "`(dir: .., url: ..)`";
-    const PLURAL: &'static str = "places that labs fetch from";
+record!(Publish, "`(dir: .., url: ..)`", "places that labs fetch from", { dir: required, url: required, age: or(PUBLISHED) });
 
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let dir = fields.required("dir", context);
-        let url = fields.required("url", context);
-        let age = fields.optional("age", context).unwrap_or(PUBLISHED);
-        fields.finish(context);
-        dir.zip(url).map(|(dir, url)| Self { dir, url, age })
-    }
-}
-
-/// How long a boot may take where the test does not say.
+/// The default time limit of a boot.
 const BOOT_TIME_LIMIT: Duration = Duration::from_mins(2);
 
-/// How long a lab's tests may take where the test does not say.
+/// The default time limit of a lab's tests.
 const TESTS_TIME_LIMIT: Duration = Duration::from_mins(10);
 
 impl Decode for Test {
@@ -273,21 +249,7 @@ impl Decode for Definition {
     }
 }
 
-impl Decode for Skip {
-    const EXPECTED: &'static str = "a skip: `(case: \"SUITE/CASE\", reason: ..)`";
-    const PLURAL: &'static str = "skips";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let case = fields.required("case", context);
-        let reason = fields.required("reason", context);
-        // One that can't be read is not one that is missing.
-        let until = fields.take("until").map(|field| Spanned::decode(&field.value, context));
-        fields.finish(context);
-        let until = until.map_or(Some(None), |until| until.map(Some))?;
-        case.zip(reason).map(|(case, reason)| Self { case, reason, until })
-    }
-}
+record!(Skip, "a skip: `(case: \"SUITE/CASE\", reason: ..)`", "skips", { case: required, reason: required, until: readable });
 
 impl Decode for Date {
     const EXPECTED: &'static str = "a day";
@@ -295,7 +257,7 @@ impl Decode for Date {
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         meaning(node, "bad-date", <Self as Decode>::EXPECTED, context, |text| {
-            // Of all that could be meant by a text, one form: others have times and zones in them.
+            // Only this form is accepted: other forms have times and zones.
             let day = text.parse().ok().filter(|day: &Self| day.to_string() == text);
             day.ok_or_else(|| "expected such as `2027-01-31`".to_owned())
         })

@@ -5,6 +5,7 @@ mod fields;
 mod keys;
 mod labs;
 mod project;
+mod record;
 mod remotes;
 mod roots;
 mod rule;
@@ -21,10 +22,10 @@ use super::diagnostic::{Diagnostic, Span, Spanned};
 use super::suggest;
 use super::syntax::{Node, NodeKind};
 
-/// The version of both formats that this kiln reads.
+/// The version of `graph.ron` and of rule files that this kiln reads.
 pub const VERSION: i64 = 1;
 
-/// What decoding collects besides the value.
+/// What decoding collects besides the values.
 #[derive(Default)]
 pub(super) struct Context {
     /// Mistakes, in the order they were met.
@@ -61,11 +62,11 @@ impl Context {
     }
 }
 
-/// A value that the spec can hold.
+/// A value of the spec.
 pub(super) trait Decode: Sized {
-    /// What to call it in "expected ..".
+    /// Its name in "expected ..".
     const EXPECTED: &'static str;
-    /// What to call many of them in "expected a list of ..".
+    /// Its plural in "expected a list of ..".
     const PLURAL: &'static str;
 
     /// Decodes a node; `None` after reporting what is wrong with it.

@@ -1,16 +1,16 @@
 //! `graph.ron` and the files it imports.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::collections::{NameRule, named};
+use super::record::record;
 use super::scalars::{Bytes, Positive};
 use super::{Context, Decode, Fields, VERSION};
-use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
-use crate::spec::model::{
-    ActionEntry, Arch, AxisFilter, BuildPart, CacheLimit, CacheSettings, Compiler, Config, Project, RootMode,
-    Source, Toolchain,
+use crate::spec::declared::{
+    ActionEntry, Arch, AxisFilter, BuildPart, Compiler, Config, Project, RootMode, Source, Toolchain,
 };
+use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
+use crate::spec::model::{CacheLimit, CacheSettings};
 use crate::spec::syntax::{Node, NodeKind};
 
 /// One file of the project, before its imports are merged in.
@@ -93,7 +93,7 @@ fn names<T: Decode>(
     fields: &mut Fields<'_, '_>,
     name: &'static str,
     context: &mut Context,
-) -> crate::spec::model::Named<T> {
+) -> crate::spec::declared::Named<T> {
     fields.take(name).map(|field| named(&field.value, NameRule::Plain, context)).unwrap_or_default()
 }
 
@@ -151,22 +151,7 @@ impl Decode for Source {
     }
 }
 
-impl Decode for Arch {
-    const EXPECTED: &'static str = "an arch: `(kernel: .., image: .., targets: [..])`";
-    const PLURAL: &'static str = "archs";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let arch = Self {
-            kernel: fields.optional("kernel", context),
-            image: fields.optional("image", context).unwrap_or_else(|| "vmlinux".into()),
-            targets: fields.optional("targets", context).unwrap_or_else(|| vec!["all".into()]),
-            attrs: fields.or_default("attrs", context),
-        };
-        fields.finish(context);
-        Some(arch)
-    }
-}
+record!(Arch, "an arch: `(kernel: .., image: .., targets: [..])`", "archs", { kernel: optional, image: or("vmlinux".into()), targets: or(vec!["all".into()]), attrs: default });
 
 impl Decode for Toolchain {
     const EXPECTED: &'static str = "`Gcc(..)`, `Clang(..)` or `Root(..)`";
@@ -213,13 +198,12 @@ impl Decode for Config {
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let mut fields = Fields::of(node, Self::EXPECTED, context)?;
         let base = fields.required::<Targets>("base", context);
-        let seed = fields.take("seed").map(|field| Spanned::decode(&field.value, context));
+        let seed = fields.readable("seed", context);
         let fragments = fields.or_default("fragments", context);
         let fixups = fields.or_default("fixups", context);
         fields.finish(context);
-        // One that can't be read is not one that is missing.
-        let seed = seed.map_or(Some(None), |seed| seed.map(Some))?;
-        base.map(|Targets(base)| Self { base, seed, fragments, fixups })
+        let (Targets(base), seed) = base.zip(seed.ok())?;
+        Some(Self { base, seed, fragments, fixups })
     }
 }
 
@@ -245,58 +229,11 @@ impl Decode for Targets {
     }
 }
 
-impl Decode for BuildPart {
-    const EXPECTED: &'static str =
-        "a build: `(sources: [..], archs: [..], defconfigs: [..], toolchains: [..])`";
-    const PLURAL: &'static str = "builds";
+record!(BuildPart, "a build: `(sources: [..], archs: [..], defconfigs: [..], toolchains: [..])`", "builds", { extends: default, sources: default, archs: default, defconfigs: default, toolchains: default, fixups: default, params: default, exclude: default, include: default });
 
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let part = Self {
-            extends: fields.or_default("extends", context),
-            sources: fields.or_default("sources", context),
-            archs: fields.or_default("archs", context),
-            defconfigs: fields.or_default("defconfigs", context),
-            toolchains: fields.or_default("toolchains", context),
-            fixups: fields.or_default("fixups", context),
-            params: fields.or_default("params", context),
-            exclude: fields.or_default("exclude", context),
-            include: fields.or_default("include", context),
-        };
-        fields.finish(context);
-        Some(part)
-    }
-}
+record!(AxisFilter, "`(source: .., arch: .., defconfig: .., toolchain: ..)`", "`(source: .., arch: .., defconfig: .., toolchain: ..)`", { source: optional, arch: optional, defconfig: optional, toolchain: optional });
 
-impl Decode for AxisFilter {
-    const EXPECTED: &'static str = "`(source: .., arch: .., defconfig: .., toolchain: ..)`";
-    const PLURAL: &'static str = "`(source: .., arch: .., defconfig: .., toolchain: ..)`";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let filter = Self {
-            source: fields.optional("source", context),
-            arch: fields.optional("arch", context),
-            defconfig: fields.optional("defconfig", context),
-            toolchain: fields.optional("toolchain", context),
-        };
-        fields.finish(context);
-        Some(filter)
-    }
-}
-
-impl Decode for ActionEntry {
-    const EXPECTED: &'static str = "an action: `(rule: .., params: {..})`";
-    const PLURAL: &'static str = "actions";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let rule = fields.required("rule", context);
-        let params: BTreeMap<_, _> = fields.or_default("params", context);
-        fields.finish(context);
-        rule.map(|rule| Self { rule, params })
-    }
-}
+record!(ActionEntry, "an action: `(rule: .., params: {..})`", "actions", { rule: required, params: default });
 
 impl Decode for CacheSettings {
     const EXPECTED: &'static str = "`(path: .., kept: .., limit: ..)`";

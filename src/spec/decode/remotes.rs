@@ -3,52 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Context, Decode, Fields};
+use super::record::record;
+use super::{Context, Decode};
+use crate::spec::declared::RemoteCache;
 use crate::spec::diagnostic::{Diagnostic, SECRET};
-use crate::spec::model::{RemoteCache, SecretFrom};
+use crate::spec::model::SecretFrom;
 use crate::spec::syntax::{Node, NodeKind};
 
-/// How long an answer may take where the spec does not say.
+/// The default time to wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-impl Decode for RemoteCache {
-    const EXPECTED: &'static str = "a remote: `(name: .., url: ..)`";
-    const PLURAL: &'static str = "remotes";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let name = fields.required("name", context);
-        let url = fields.required("url", context);
-        let instance = fields.or_default("instance", context);
-        let write = fields.optional("write", context).unwrap_or(false);
-        let kept = fields.optional("kept", context).unwrap_or(false);
-        let continued = fields.optional("continued", context).unwrap_or(false);
-        let unsigned = fields.optional("unsigned", context).unwrap_or(false);
-        let token = fields.optional("token", context);
-        let user = fields.optional("user", context);
-        let ca = fields.optional("ca", context);
-        let certificate = fields.optional("certificate", context);
-        let certificate_key = fields.optional("certificate_key", context);
-        let timeout = fields.optional("timeout", context).unwrap_or(TIMEOUT);
-        fields.finish(context);
-        let (name, url) = name.zip(url)?;
-        Some(Self {
-            name,
-            url,
-            instance,
-            write,
-            kept,
-            continued,
-            unsigned,
-            token,
-            user,
-            ca,
-            certificate,
-            certificate_key,
-            timeout,
-        })
-    }
-}
+record!(RemoteCache, "a remote: `(name: .., url: ..)`", "remotes", { name: required, url: required, instance: default, write: default, kept: default, continued: default, unsigned: default, token: optional, user: optional, ca: optional, certificate: optional, certificate_key: optional, timeout: or(TIMEOUT) });
 
 impl Decode for SecretFrom {
     const EXPECTED: &'static str = "`Env(\"NAME\")` or `File(\"path\")`";

@@ -1,11 +1,13 @@
 //! `gentoo`, `roots`, and what toolchains take of them.
 
+use super::record::record;
 use super::scalars::meaning;
 use super::{Context, Decode, Fields};
 use crate::gentoo::names::Stage3;
 use crate::gentoo::portage::PACKAGES;
+use crate::spec::declared::{Gentoo, RootMode, RootSpec, Signers};
 use crate::spec::diagnostic::{Diagnostic, Spanned};
-use crate::spec::model::{Gentoo, RootMode, RootSpec, Signers, User};
+use crate::spec::model::User;
 use crate::spec::syntax::{Node, NodeKind};
 
 impl Decode for Gentoo {
@@ -24,17 +26,7 @@ impl Decode for Gentoo {
     }
 }
 
-impl Decode for Signers {
-    const EXPECTED: &'static str = "`(keys: .., signers: [..])`";
-    const PLURAL: &'static str = "signers";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let signers = signers(&mut fields, context);
-        fields.finish(context);
-        signers
-    }
-}
+record!(Signers, "`(keys: .., signers: [..])`", "signers", { keys: required, signers: required });
 
 fn signers(fields: &mut Fields<'_, '_>, context: &mut Context) -> Option<Signers> {
     let keys = fields.required("keys", context);

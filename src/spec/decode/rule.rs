@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use super::collections::{NameRule, named};
 use super::project::check_version;
+use super::record::{record, words};
 use super::scalars::Bytes;
 use super::{Context, Decode, Fields};
+use crate::spec::declared::{Discover, Input, Output, OutputSelector, OutputShape, Param, Resources, Rule};
 use crate::spec::diagnostic::{Diagnostic, Spanned};
 use crate::spec::model::{
-    Discover, Discoverer, HostRef, Incremental, Input, Kind, OutcomePolicy, Output, OutputRef, OutputShape,
-    Param, ParamType, ParamValue, Resources, Rule, RunReport, SandboxRoot, SandboxSettings, SystemCalls,
-    Template, Tool,
+    Discoverer, HostRef, Incremental, Kind, OutcomePolicy, ParamType, ParamValue, RunReport, SandboxRoot,
+    SandboxSettings, SystemCalls, Template, Tool,
 };
 use crate::spec::syntax::{Node, NodeKind};
 
@@ -51,7 +52,7 @@ fn names<T: Decode>(
     fields: &mut Fields<'_, '_>,
     name: &'static str,
     context: &mut Context,
-) -> crate::spec::model::Named<T> {
+) -> crate::spec::declared::Named<T> {
     fields.take(name).map(|field| named(&field.value, NameRule::Plain, context)).unwrap_or_default()
 }
 
@@ -91,77 +92,15 @@ impl Decode for HostRef {
     }
 }
 
-/// The kinds by name.
-const KINDS: [(&str, Kind); 7] = [
-    ("Command", Kind::Command),
-    ("Config", Kind::Config),
-    ("Match", Kind::Match),
-    ("Job", Kind::Job),
-    ("Lava", Kind::Lava),
-    ("Stage3", Kind::Stage3),
-    ("Binpkg", Kind::Binpkg),
-];
+words!(Kind, "a kind of rule", "kinds", [Command, Config, Match, Job, Lava, Stage3, Binpkg]);
 
-impl Decode for Kind {
-    const EXPECTED: &'static str = "a kind of rule";
-    const PLURAL: &'static str = "kinds";
+record!(Discover, "`(inputs: [..], by: [..], unsearched: [..])`", "ways to discover inputs", { inputs: required, by: required, unsearched: default });
 
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let node = node.unwrapped();
-        match &node.kind {
-            NodeKind::Ident(word) => {
-                let found = KINDS.iter().find(|(name, _)| name == word).map(|(_, kind)| *kind);
-                found.or_else(|| context.unknown_variant(node.span, word, &KINDS.map(|(name, _)| name)))
-            }
-            _ => context.wrong_type(node, Self::EXPECTED),
-        }
-    }
-}
+words!(Discoverer, "`Fanotify` or `Kbuild`", "discoverers", [Fanotify, Kbuild]);
 
-impl Decode for Discover {
-    const EXPECTED: &'static str = "`(inputs: [..], by: [..], unsearched: [..])`";
-    const PLURAL: &'static str = "ways to discover inputs";
+words!(Incremental, "`Kbuild`", "ways to continue", [Kbuild]);
 
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let inputs = fields.required("inputs", context);
-        let by = fields.required("by", context);
-        let unsearched = fields.or_default("unsearched", context);
-        fields.finish(context);
-        inputs.zip(by).map(|(inputs, by)| Self { inputs, by, unsearched })
-    }
-}
-
-impl Decode for Discoverer {
-    const EXPECTED: &'static str = "`Fanotify` or `Kbuild`";
-    const PLURAL: &'static str = "discoverers";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let node = node.unwrapped();
-        match &node.kind {
-            NodeKind::Ident("Fanotify") => Some(Self::Fanotify),
-            NodeKind::Ident("Kbuild") => Some(Self::Kbuild),
-            NodeKind::Ident(word) => context.unknown_variant(node.span, word, &["Fanotify", "Kbuild"]),
-            _ => context.wrong_type(node, Self::EXPECTED),
-        }
-    }
-}
-
-impl Decode for Incremental {
-    const EXPECTED: &'static str = "`Kbuild`";
-    const PLURAL: &'static str = "ways to continue";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let node = node.unwrapped();
-        match &node.kind {
-            NodeKind::Ident("Kbuild") => Some(Self::Kbuild),
-            NodeKind::Ident(word) => context.unknown_variant(node.span, word, &["Kbuild"]),
-            _ => context.wrong_type(node, Self::EXPECTED),
-        }
-    }
-}
-
-impl Decode for OutputRef {
+impl Decode for OutputSelector {
     const EXPECTED: &'static str = "`(rule: .., output: ..)`";
     const PLURAL: &'static str = "references to outputs";
 
@@ -170,11 +109,11 @@ impl Decode for OutputRef {
     }
 }
 
-fn output_ref(mut fields: Fields<'_, '_>, context: &mut Context) -> Option<OutputRef> {
+fn output_ref(mut fields: Fields<'_, '_>, context: &mut Context) -> Option<OutputSelector> {
     let rule = fields.required("rule", context);
     let output = fields.required("output", context);
     fields.finish(context);
-    rule.zip(output).map(|(rule, output)| OutputRef { rule, output, optional: false })
+    rule.zip(output).map(|(rule, output)| OutputSelector { rule, output, optional: false })
 }
 
 impl Decode for ParamType {
@@ -192,23 +131,10 @@ impl Decode for ParamType {
     }
 }
 
-impl Decode for Param {
-    const EXPECTED: &'static str = "a parameter: `(type: .., default: .., doc: ..)`";
-    const PLURAL: &'static str = "parameters";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let ty: Option<ParamType> = fields.required("type", context);
-        let default: Option<Spanned<ParamValue>> = fields.optional("default", context);
-        let doc = fields.or_default("doc", context);
-        fields.finish(context);
-        // Whether the default is of that type is checked with all other values.
-        ty.map(|ty| Self { ty, default, doc })
-    }
-}
+record!(Param, "a parameter: `(type: .., default: .., doc: ..)`", "parameters", { ty as "type": required, default: optional, doc: default });
 
 impl ParamType {
-    /// What a value of this type is, for people.
+    /// A description of a value of this type, for messages.
     pub(in crate::spec) const fn expects(self) -> &'static str {
         match self {
             Self::Str => "a text",
@@ -223,7 +149,7 @@ impl ParamType {
 }
 
 impl ParamValue {
-    /// What it is, for people.
+    /// A description for messages.
     pub(in crate::spec) const fn describe(&self) -> &'static str {
         match self {
             Self::Text(_) => "a text",
@@ -270,7 +196,7 @@ impl Decode for Input {
                     "Output" => {
                         let optional = fields.or_default("optional", context);
                         output_ref(fields, context)
-                            .map(|reference| Self::Output(OutputRef { optional, ..reference }))
+                            .map(|reference| Self::Output(OutputSelector { optional, ..reference }))
                     }
                     "Concat" => {
                         let files = fields.optional("files", context);
@@ -298,7 +224,7 @@ fn unknown_input<T>(node: &Node<'_>, context: &mut Context) -> Option<T> {
     )
 }
 
-/// What outputs are.
+/// The shapes of outputs, as rule files write them.
 const SHAPES: [&str; 6] = ["File", "Tree", "Glob", "Log", "Messages", "Metadata"];
 
 impl Decode for Output {
@@ -339,49 +265,11 @@ impl Decode for Output {
     }
 }
 
-impl Decode for SandboxSettings {
-    const EXPECTED: &'static str = "`(network: .., root: .., system_calls: ..)`";
-    const PLURAL: &'static str = "sandbox settings";
+record!(SandboxSettings, "`(network: .., root: .., system_calls: ..)`", "sandbox settings", { network: default, root: default, system_calls: default });
 
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let mut fields = Fields::of(node, Self::EXPECTED, context)?;
-        let network = fields.or_default("network", context);
-        let root = fields.or_default("root", context);
-        let sandbox = Self { network, root, system_calls: fields.or_default("system_calls", context) };
-        fields.finish(context);
-        Some(sandbox)
-    }
-}
+words!(SystemCalls, "`Filtered` or `Unfiltered`", "system calls", [Filtered, Unfiltered]);
 
-impl Decode for SystemCalls {
-    const EXPECTED: &'static str = "`Filtered` or `Unfiltered`";
-    const PLURAL: &'static str = "system calls";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let node = node.unwrapped();
-        match &node.kind {
-            NodeKind::Ident("Filtered") => Some(Self::Filtered),
-            NodeKind::Ident("Unfiltered") => Some(Self::Unfiltered),
-            NodeKind::Ident(word) => context.unknown_variant(node.span, word, &["Filtered", "Unfiltered"]),
-            _ => context.wrong_type(node, Self::EXPECTED),
-        }
-    }
-}
-
-impl Decode for SandboxRoot {
-    const EXPECTED: &'static str = "`Host` or `Toolchain`";
-    const PLURAL: &'static str = "roots of sandboxes";
-
-    fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        let node = node.unwrapped();
-        match &node.kind {
-            NodeKind::Ident("Host") => Some(Self::Host),
-            NodeKind::Ident("Toolchain") => Some(Self::Toolchain),
-            NodeKind::Ident(word) => context.unknown_variant(node.span, word, &["Host", "Toolchain"]),
-            _ => context.wrong_type(node, Self::EXPECTED),
-        }
-    }
-}
+words!(SandboxRoot, "`Host` or `Toolchain`", "roots of sandboxes", [Host, Toolchain]);
 
 impl Decode for Resources {
     const EXPECTED: &'static str =

@@ -83,7 +83,7 @@ impl Decode for u32 {
 }
 
 /// A count that must not be zero.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Positive(pub(super) u32);
 
 impl Decode for Positive {
@@ -279,7 +279,7 @@ pub(in crate::spec) fn fixup_symbol(fixup: &str) -> &str {
     fixup.split_once('=').map_or(fixup, |(symbol, _)| symbol)
 }
 
-/// How long the literal is in the file, quotes and all.
+/// The length of the literal in the file, quotes included.
 const fn literal_len(span: Span) -> usize {
     (span.end - span.start) as usize
 }

@@ -1,8 +1,9 @@
 //! One mistake for each code that decoding reports.
 
 use super::*;
+use crate::spec::declared::Rule;
 use crate::spec::diagnostic::{FileId, Sources};
-use crate::spec::model::{Rule, Template};
+use crate::spec::model::Template;
 use crate::spec::{render, syntax};
 
 fn decode<T: Decode>(text: &str) -> (Option<T>, Vec<Diagnostic>) {

@@ -4,6 +4,7 @@
 //! same as to the `ron` crate; a property test holds it to that. It is our own because every mistake of a file must
 //! be reported, each with its place, and the `ron` crate stops at the first.
 
+mod cursor;
 mod reader;
 mod scalar;
 
@@ -11,7 +12,7 @@ use std::borrow::Cow;
 
 use super::diagnostic::{Diagnostic, FileId, Span};
 
-/// How deep lists, maps and structs may nest.
+/// The maximum nesting depth of lists, maps and structs.
 pub const MAX_DEPTH: u32 = 128;
 
 /// The code of mistakes after which the nesting of the rest of the file is a guess.
@@ -57,7 +58,7 @@ pub enum NodeKind<'s> {
     Float(f64),
     /// `true` or `false`.
     Bool(bool),
-    /// What could not be read; a diagnostic says so already.
+    /// A value that could not be read, and that was reported.
     Bad,
 }
 
@@ -66,7 +67,7 @@ pub enum NodeKind<'s> {
 pub struct Name<'s> {
     /// The word.
     pub text: &'s str,
-    /// Where it stands.
+    /// Its place.
     pub span: Span,
 }
 
@@ -103,7 +104,7 @@ impl Node<'_> {
         }
     }
 
-    /// What it is, for people: "a list", "the text \"x\"".
+    /// A description for messages: "a list", "the word `x`".
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.kind {
@@ -137,10 +138,10 @@ impl Node<'_> {
 /// [`NodeKind::Bad`]. `None`: the file holds no value at all.
 ///
 /// # Panics
-/// If the text is longer than 4 GiB, which no offset can express; whoever reads the file checks that.
+/// If the text is longer than 4 GiB, which no offset can express. The loader checks that.
 #[must_use]
 pub fn parse(file: FileId, text: &str) -> (Option<Node<'_>>, Vec<Diagnostic>) {
-    reader::Reader::new(file, text).read()
+    cursor::Reader::new(file, text).read()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::reader::Reader;
+use super::cursor::Reader;
 use super::{Node, NodeKind, UNCLOSED};
 use crate::spec::diagnostic::Span;
 

@@ -1,10 +1,11 @@
-//! Which placeholders a rule may use, and which of them are lists.
+//! The placeholders that a rule may use, and their types.
 
 use std::collections::BTreeMap;
 
-use super::model::{AttrValue, Axis, Project, Rule};
+use super::declared::{Project, Rule};
+use super::model::{AttrValue, Axis};
 
-/// What a placeholder holds.
+/// The type of a placeholder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -69,7 +70,7 @@ const OF_BUILD: [(&str, Kind); 4] =
 
 /// The placeholders of a rule.
 #[derive(Debug, Default)]
-pub(super) struct Holes {
+pub(super) struct Placeholders {
     /// Those that are bound before anything runs: axes, attributes, parameters.
     pub(super) fixed: BTreeMap<String, Kind>,
     /// Those that are bound when it runs: `out`, `in.NAME`.
@@ -78,38 +79,40 @@ pub(super) struct Holes {
     pub(super) partial: BTreeMap<String, String>,
 }
 
-impl Holes {
+impl Placeholders {
     pub(super) fn of(project: &Project, rule: &Rule) -> Self {
-        let mut holes = Self::default();
+        let mut placeholders = Self::default();
         for axis in rule.axes() {
-            holes.fixed.insert(axis.name().into(), Text);
-            holes.fixed.extend(of_axis(axis).iter().map(|(name, kind)| ((*name).into(), *kind)));
+            placeholders.fixed.insert(axis.name().into(), Text);
+            placeholders.fixed.extend(of_axis(axis).iter().map(|(name, kind)| ((*name).into(), *kind)));
         }
         if rule.is_per_build() {
-            holes.fixed.extend(OF_BUILD.map(|(name, kind)| (name.into(), kind)));
+            placeholders.fixed.extend(OF_BUILD.map(|(name, kind)| (name.into(), kind)));
         } else if rule.has_axis(Axis::Toolchain) && !rule.has_axis(Axis::Arch) {
             // Prefix and tools are another for each arch.
             for name in ["make", "prefix", "cc", "cflags", "tools"] {
                 let name = format!("toolchain.{name}");
-                holes.fixed.remove(&name);
-                holes.partial.insert(name, "it depends on the arch, and the rule has no axis `arch`".into());
+                placeholders.fixed.remove(&name);
+                placeholders
+                    .partial
+                    .insert(name, "it depends on the arch, and the rule has no axis `arch`".into());
             }
         }
         if rule.has_axis(Axis::Arch) {
             let all = project.archs.iter().map(|(name, arch)| (name.as_str(), &arch.value.attrs));
-            holes.attributes(Axis::Arch, all);
+            placeholders.attributes(Axis::Arch, all);
         }
         if rule.has_axis(Axis::Board) {
             let all = project.boards.iter().map(|(name, board)| (name.as_str(), &board.value.attrs));
-            holes.attributes(Axis::Board, all);
+            placeholders.attributes(Axis::Board, all);
         }
         for (name, param) in &rule.params {
             let kind = if param.value.ty.is_list() { List } else { Text };
-            holes.fixed.insert(name.clone(), kind);
+            placeholders.fixed.insert(name.clone(), kind);
         }
-        holes.run.insert("out".into(), Text);
-        holes.run.extend(rule.inputs.keys().map(|name| (format!("in.{name}"), Text)));
-        holes
+        placeholders.run.insert("out".into(), Text);
+        placeholders.run.extend(rule.inputs.keys().map(|name| (format!("in.{name}"), Text)));
+        placeholders
     }
 
     fn attributes<'p>(
@@ -122,16 +125,17 @@ impl Holes {
             AttrValue::List(_) => List,
         };
         for (attr, value) in all.clone().flat_map(|(_, attrs)| attrs) {
-            let hole = format!("{}.{attr}", axis.name());
+            let placeholder = format!("{}.{attr}", axis.name());
             let lacking = all.clone().find(|(_, attrs)| !attrs.contains_key(attr));
             let mixed =
                 all.clone().filter_map(|(_, attrs)| attrs.get(attr)).any(|other| kind(other) != kind(value));
             if let Some((name, _)) = lacking {
-                self.partial.insert(hole, format!("the {} `{name}` has no attribute `{attr}`", axis.name()));
+                self.partial
+                    .insert(placeholder, format!("the {} `{name}` has no attribute `{attr}`", axis.name()));
             } else if mixed {
-                self.partial.insert(hole, "it is a text here and a list there".into());
+                self.partial.insert(placeholder, "it is a text here and a list there".into());
             } else {
-                self.fixed.entry(hole).or_insert(kind(value));
+                self.fixed.entry(placeholder).or_insert(kind(value));
             }
         }
     }

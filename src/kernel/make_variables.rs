@@ -49,7 +49,7 @@ const LLVM: [&str; 8] =
     ["clang", "ld.lld", "llvm-ar", "llvm-nm", "llvm-objcopy", "llvm-objdump", "llvm-readelf", "llvm-strip"];
 
 /// The programs that these variables, `NAME=VALUE`, make a build run.
-pub(super) fn programs(variables: &[String]) -> Vec<String> {
+pub fn programs(variables: &[String]) -> Vec<String> {
     let mut programs = Vec::new();
     for (name, value) in variables.iter().filter_map(|variable| variable.split_once('=')) {
         if name == "LLVM" {
