@@ -51,8 +51,8 @@ matrix: ## All rows of examples/tiny: twelve arches built, matched and booted (h
 	@scripts/source.sh
 	@scripts/test.sh matrix
 
-check-long: ## A real kernel built in several ways, equal to the bit; a random walk on a real tree
-	@scripts/setup.sh check
+check-long: ## Real kernels built in several ways and with every optional tool; a random walk on a real tree
+	@scripts/setup.sh long
 	@scripts/source.sh
 	@scripts/test.sh long
 

@@ -5,6 +5,7 @@
 #     scripts/setup.sh build    to compile kiln
 #     scripts/setup.sh demo     and to build and boot the kernel of the example project
 #     scripts/setup.sh check    and to run all checks, two rows of the matrix included
+#     scripts/setup.sh long     and to build real kernels in several ways, with every optional tool
 #     scripts/setup.sh remote   to compile kiln, and to run it with real servers
 #     scripts/setup.sh stage3   to compile kiln, and to make roots of stage3s and build in them, of other machines too
 #     scripts/setup.sh matrix   to build and boot all rows of the matrix
@@ -41,6 +42,10 @@ check=(
     squashfs-tools=mksquashfs squashfuse strace uidmap=newuidmap util-linux=unshare
 )
 
+# For kernels that sign, compress and describe their types; and Debian's own configuration of one, which only Debian 12 has.
+long=(lz4 openssl pahole python3)
+debian_config=linux-config-6.1=/usr/src/linux-config-6.1/config.amd64_none_amd64.xz
+
 # Servers for the tests of remotes, certificates, and Python for BuildGrid. Any of nginx's packages will do.
 remote=(
     nginx-light=nginx openssl postgresql=/usr/lib/postgresql/*/bin/postgres procps=pkill
@@ -74,6 +79,14 @@ check)
     install_services "${check[@]}"
     open_fuse
     ;;
+long)
+    install_missing "${build[@]}" "${demo[@]}" "${few[@]}" "${long[@]}"
+    install_services "${check[@]}"
+    if apt-cache pkgnames "${debian_config%%=*}" 2>/dev/null | grep -qx "${debian_config%%=*}"; then
+        install_missing "$debian_config"
+    fi
+    open_fuse
+    ;;
 remote)
     install_missing "${build[@]}"
     install_services "${remote[@]}"
@@ -85,7 +98,7 @@ stage3)
     ;;
 matrix) install_missing "${build[@]}" "${demo[@]}" "${few[@]}" "${rows[@]}" ;;
 bench) install_missing "${build[@]}" "${demo[@]}" "${bench[@]}" ;;
-*) die "usage: ${BASH_SOURCE[0]} build|demo|check|remote|stage3|matrix|bench" ;;
+*) die "usage: ${BASH_SOURCE[0]} build|demo|check|long|remote|stage3|matrix|bench" ;;
 esac
 
 install_rust

@@ -7,7 +7,7 @@
 #     scripts/test.sh real      real kernels: built, booted, and two rows of the matrix
 #     scripts/test.sh matrix    all rows of the matrix, built and booted; kbuild's records against traces
 #     scripts/test.sh remote    a real kernel by way of a remote
-#     scripts/test.sh long      a real kernel built in several ways, equal to the bit; a walk on a real tree
+#     scripts/test.sh long      real kernels built in several ways and with every optional tool; a walk on a real tree
 
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
@@ -33,6 +33,6 @@ walk) KILN_WALK_STEPS=2000 "${run[@]}" --test e2e "${shown[@]}" tree_walk:: ;;
 real) "${run[@]}" --test real "${together[@]}" kernel:: kconfig:: rows:: ;;
 matrix) KILN_TEST_ROWS=all "${run[@]}" --test real "${ignored[@]}" rows:: kbuild_cover:: ;;
 remote) "${run[@]}" --test real "${ignored[@]}" remote:: ;;
-long) "${run[@]}" --test real --test e2e "${ignored[@]}" equal_bits:: walk:: host_reads:: ;;
+long) "${run[@]}" --test real --test e2e "${ignored[@]}" equal_bits:: tools:: walk:: host_reads:: ;;
 *) die "usage: ${BASH_SOURCE[0]} [walk|real|matrix|remote|long]" ;;
 esac

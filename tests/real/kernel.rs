@@ -88,6 +88,13 @@ fn a_kernel_is_built_and_booted_once_and_again_only_when_it_changed() {
     let console = String::from_utf8_lossy(&console);
     assert!(console.contains("Linux version 6.1") && console.contains("KILN-BOOT-OK"), "{console}");
 
+    // The makes below tools/ share the jobserver: without one, objtool would be built by one job.
+    let log = fs::read_to_string(project.path(&format!("out/{BUILD}/build.log"))).expect("a log");
+    assert!(log.contains("tools/objtool"), "objtool is not built: {log}");
+    for warning in ["jobserver unavailable", "-j1 forced"] {
+        assert!(!log.contains(warning), "{warning}: {log}");
+    }
+
     // Again: nothing.
     let placed = fs::metadata(&image).expect("it is there").modified().expect("a time");
     let again = project.run(&["build"], 0);

@@ -13,4 +13,5 @@ mod rows;
 #[path = "../support/mod.rs"]
 mod support;
 mod tiny;
+mod tools;
 mod walk;
