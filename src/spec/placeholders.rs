@@ -7,15 +7,15 @@ use super::model::{AttrValue, Axis};
 
 /// The type of a placeholder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PlaceholderType {
     Text,
     List,
 }
 
-use Kind::{List, Text};
+use PlaceholderType::{List, Text};
 
 /// The placeholders that come with an axis, besides the axis itself.
-pub(super) const fn of_axis(axis: Axis) -> &'static [(&'static str, Kind)] {
+pub(super) const fn of_axis(axis: Axis) -> &'static [(&'static str, PlaceholderType)] {
     match axis {
         Axis::Source => &[],
         Axis::Arch => {
@@ -65,16 +65,16 @@ pub(super) const fn of_axis(axis: Axis) -> &'static [(&'static str, Kind)] {
 }
 
 /// The placeholders that need all four axes of a build.
-const OF_BUILD: [(&str, Kind); 4] =
+const OF_BUILD: [(&str, PlaceholderType); 4] =
     [("fixups", List), ("fixups.lines", List), ("fixups.required", List), ("repeatable", Text)];
 
 /// The placeholders of a rule.
 #[derive(Debug, Default)]
 pub(super) struct Placeholders {
     /// Those that are bound before anything runs: axes, attributes, parameters.
-    pub(super) fixed: BTreeMap<String, Kind>,
+    pub(super) fixed: BTreeMap<String, PlaceholderType>,
     /// Those that are bound when it runs: `out`, `in.NAME`.
-    pub(super) run: BTreeMap<String, Kind>,
+    pub(super) run: BTreeMap<String, PlaceholderType>,
     /// Attributes that some archs or boards lack, or that are a text here and a list there; and why not.
     pub(super) partial: BTreeMap<String, String>,
 }

@@ -340,11 +340,7 @@ fn a_secret_in_the_spec_is_refused_and_not_shown() {
         let text =
             format!("version: 1, remotes: [(name: \"ci\", url: \"https://cache.example/\", {remote})],");
         project.edit("graph.ron", "version: 1,", &text);
-        project
-            .kiln("plan")
-            .exits(2)
-            .complains("a secret does not belong into the spec")
-            .never_says("s3cr3t");
+        project.kiln("plan").exits(2).complains("a secret does not belong in the spec").never_says("s3cr3t");
     }
     let project = Project::new();
     let text = "version: 1, remotes: [(name: \"ci\", url: \"https://u:s3cr3t@cache.example/\")],";

@@ -100,5 +100,8 @@ fn a_build_that_fails_leaves_its_errors() {
 fn no_rule_may_take_it_for_an_input() {
     let project = Project::new();
     project.edit("rules/job.ron", "output: \"{board.image}\"", "output: \"log\"");
-    project.kiln("plan").exits(2).complains("`log` of rule `kernel` tells of a run, and is no input");
+    project
+        .kiln("plan")
+        .exits(2)
+        .complains("`log` of rule `kernel` is a report on a run, and can't be an input");
 }

@@ -55,7 +55,7 @@ impl<'s> Checker<'s, '_> {
             {
                 let message = format!("the rule `{target}` has no output `{output}`");
                 let diagnostic = Diagnostic::error("dangling-reference", message)
-                    .label(span, "this node lacks it")
+                    .label(span, "this node does not have it")
                     .label(reference.output.span, "needed here");
                 let known = declared.value.outputs.keys().map(String::as_str);
                 self.push(diagnostic.help(crate::spec::suggest::help(output, "outputs", known)));

@@ -66,7 +66,7 @@ impl Checker<'_, '_> {
             )
         } else if ASKING.contains(&name) {
             (
-                "asks questions, and nobody is there to answer",
+                "asks questions, which a build can't answer",
                 "keep your answers in a fragment: `(base: \"defconfig\", fragments: [..])`",
             )
         } else {

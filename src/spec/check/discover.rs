@@ -55,7 +55,8 @@ impl Checker<'_, '_> {
     }
 
     fn no_records(&mut self, by: Span, why: &str, at: Span) {
-        let diagnostic = Diagnostic::error("bad-discoverer", "kbuild can't tell what this rule reads");
+        let diagnostic =
+            Diagnostic::error("bad-discoverer", "kbuild's records don't cover what this rule reads");
         let diagnostic = if by == at {
             diagnostic.label(by, why)
         } else {

@@ -15,7 +15,7 @@ impl Checker<'_, '_> {
         if let Some(gentoo) = &project.gentoo {
             if gentoo.value.mirrors.is_empty() {
                 let diagnostic =
-                    Diagnostic::error("empty-list", "`mirrors` is empty: there is nobody to ask");
+                    Diagnostic::error("empty-list", "`mirrors` is empty: there is nothing to fetch from");
                 self.push(diagnostic.label(gentoo.span, "expected at least one in here"));
             }
             for mirror in &gentoo.value.mirrors {
@@ -28,7 +28,7 @@ impl Checker<'_, '_> {
         }
         for (name, root) in &project.roots {
             for atom in root.value.packages.iter().filter(|atom| !is_atom(&atom.value)) {
-                let message = format!("`{}` is no package", atom.value);
+                let message = format!("`{}` is not a package", atom.value);
                 let label = "expected CATEGORY/NAME, such as `sys-devel/bc`";
                 self.push(Diagnostic::error("bad-package", message).label(atom.span, label));
             }
@@ -65,7 +65,7 @@ impl Checker<'_, '_> {
             self.exists(&signers.keys.value, signers.keys.span);
         }
         if signers.signers.is_empty() {
-            let diagnostic = Diagnostic::error("empty-list", "`signers` is empty: nobody's signature counts");
+            let diagnostic = Diagnostic::error("empty-list", "`signers` is empty: no signature is trusted");
             self.push(diagnostic.label(signers.keys.span, "of these keys"));
         }
         for signer in &signers.signers {
@@ -118,7 +118,7 @@ impl Checker<'_, '_> {
             );
         };
         if !matches!(compiler.value.compiler, Compiler::Gcc) {
-            let message = format!("the toolchain `{}` is no gcc of this machine", other.value);
+            let message = format!("the toolchain `{}` is not a gcc of this machine", other.value);
             let diagnostic = Diagnostic::error("bad-reference", message);
             return self.push(diagnostic.label(other.span, "expected a `Gcc(..)`"));
         }
@@ -195,10 +195,10 @@ impl Checker<'_, '_> {
         let in_toolchain = rule.sandbox.root == SandboxRoot::Toolchain;
         if in_toolchain && !(rule.has_axis(Axis::Toolchain) && rule.has_axis(Axis::Arch)) {
             let message =
-                format!("the rule `{name}` runs in the root of a toolchain, and has not the axes for one");
+                format!("the rule `{name}` runs in the root of a toolchain, and lacks the axes for one");
             let diagnostic = Diagnostic::error("bad-axes", message).label(span, "in this rule");
             self.push(
-                diagnostic.help("which root it is, the axes `arch` and `toolchain` tell: add them to `per`"),
+                diagnostic.help("the axes `arch` and `toolchain` determine the root: add them to `per`"),
             );
         }
         if in_toolchain && !matches!(rule.kind, Kind::Command | Kind::Config) {

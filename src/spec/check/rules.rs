@@ -52,7 +52,7 @@ impl Checker<'_, '_> {
     fn host_ref(&mut self, declared: &Spanned<HostRef>) {
         let diagnostic = match &declared.value {
             HostRef::Path(path) if !path.is_absolute() => {
-                let message = format!("`{}` is no path of the host", path.display());
+                let message = format!("`{}` is not a path of the host", path.display());
                 Diagnostic::error("bad-path", message)
                     .label(declared.span, "expected an absolute path")
                     .help("a file of the project is an input: `File(\"path\")`")
@@ -66,7 +66,7 @@ impl Checker<'_, '_> {
                     .help("name files of the host, or directories of data")
             }
             HostRef::Library(name) if name.is_empty() || name.contains(['/', ' ']) => {
-                let message = format!("`{name}` is no name of a library");
+                let message = format!("`{name}` is not the name of a library");
                 Diagnostic::error("bad-library", message)
                     .label(declared.span, "expected a name as `-l` takes it")
                     .help("for libelf.so, say `Library(\"elf\")`")
@@ -291,9 +291,10 @@ impl Checker<'_, '_> {
                     self.dangling(&what, output, reference.output.span, "outputs", outputs.keys());
                 }
                 Some(told) if !told.value.shape.is_made() => {
-                    let message = format!("`{output}` of rule `{target}` tells of a run, and is no input");
+                    let message =
+                        format!("`{output}` of rule `{target}` is a report on a run, and can't be an input");
                     let diagnostic = Diagnostic::error("bad-reference", message);
-                    let help = "what differs from run to run would make all that reads it run again";
+                    let help = "reports differ from run to run: a node that reads one would always run again";
                     self.push(
                         diagnostic
                             .label(reference.output.span, "taken here")

@@ -4,7 +4,7 @@ use super::Checker;
 use crate::spec::declared::{Input, Rule};
 use crate::spec::diagnostic::{Diagnostic, Spanned};
 use crate::spec::model::Template;
-use crate::spec::placeholders::{Kind, Placeholders};
+use crate::spec::placeholders::{PlaceholderType, Placeholders};
 use crate::spec::suggest;
 
 /// The place of a template in a rule.
@@ -93,7 +93,7 @@ impl Checker<'_, '_> {
         let whole = template.value.sole_placeholder().is_some();
         for placeholder in template.value.placeholders() {
             if let Some(kind) = placeholders.fixed.get(placeholder) {
-                if *kind == Kind::List && !(place.list && whole) {
+                if *kind == PlaceholderType::List && !(place.list && whole) {
                     let message = format!("`{{{placeholder}}}` is a list, and can't be part of a text");
                     let label = if whole { "a text is needed here" } else { "a list can't be joined" };
                     let help = if place.list {

@@ -7,7 +7,7 @@ use std::fs;
 
 use crate::spec::diagnostic::Severity;
 use crate::spec::load::{load, read};
-use crate::spec::placeholders::{Kind, Placeholders};
+use crate::spec::placeholders::{PlaceholderType, Placeholders};
 use crate::spec::{Value, bindings};
 
 const BASE: &str = r#"
@@ -284,7 +284,7 @@ fn kbuild_tells_only_what_it_builds() {
         r#"{make}, ["sh", "-c", "make \"$@\" dtbs_install", "sh", "-C", "{{in.tree}}", "O={{out}}"]"#
     );
     expect(&complaints(&wrapped, ""), &[]);
-    let refused = [("bad-discoverer", "kbuild can't tell what this rule reads")];
+    let refused = [("bad-discoverer", "kbuild's records don't cover what this rule reads")];
     for steps in [
         r#"["true"]"#,
         r#"["make", "-C", "{in.tree}"]"#,
@@ -432,7 +432,7 @@ fn every_placeholder_is_bound_and_no_other() {
         let bound = bindings(&spec, build, Some("pc"), Some("boot"));
         assert_eq!(bound.keys().collect::<BTreeSet<_>>(), known.keys().collect::<BTreeSet<_>>());
         for (name, value) in bound {
-            assert_eq!(matches!(value, Value::List(_)), known[&name] == Kind::List, "{name}");
+            assert_eq!(matches!(value, Value::List(_)), known[&name] == PlaceholderType::List, "{name}");
         }
     }
 }

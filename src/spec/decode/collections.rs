@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Context, Decode};
 use crate::spec::declared::Named;
 use crate::spec::diagnostic::{Diagnostic, Spanned};
-use crate::spec::syntax::{Node, NodeKind};
+use crate::spec::syntax::{Node, SyntaxKind};
 
 impl<T: Decode> Decode for Vec<T> {
     const EXPECTED: &'static str = "a list";
@@ -13,7 +13,7 @@ impl<T: Decode> Decode for Vec<T> {
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
-        let NodeKind::List(items) = &node.kind else {
+        let SyntaxKind::List(items) = &node.kind else {
             return context.wrong_type(node, &format!("a list of {}", T::PLURAL));
         };
         Some(items.iter().filter_map(|item| T::decode(item, context)).collect())
@@ -45,8 +45,8 @@ fn entries<'n, 's, T: Decode>(
 ) -> Option<impl Iterator<Item = &'n (Node<'s>, Node<'s>)> + use<'n, 's, T>> {
     let node = node.unwrapped();
     match &node.kind {
-        NodeKind::Map(entries) => Some(entries.iter()),
-        NodeKind::Struct { name: None, .. } => {
+        SyntaxKind::Map(entries) => Some(entries.iter()),
+        SyntaxKind::Struct { name: None, .. } => {
             let message = format!("expected a map of names to {}, found a struct", T::PLURAL);
             let diagnostic = Diagnostic::error("wrong-type", message).label(node.head(), "expected `{`");
             context.report(diagnostic.help("names of your own go in braces and quotes: `{\"name\": ..}`"))

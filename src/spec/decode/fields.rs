@@ -3,7 +3,7 @@
 use super::{Context, Decode};
 use crate::spec::diagnostic::{Diagnostic, Span};
 use crate::spec::suggest;
-use crate::spec::syntax::{Field, Name, Node, NodeKind};
+use crate::spec::syntax::{Field, Name, Node, SyntaxKind};
 
 /// A value that could not be read, and that was reported.
 pub(in crate::spec) struct Unreadable;
@@ -20,8 +20,8 @@ impl<'n, 's> Fields<'n, 's> {
     pub(in crate::spec) fn of(node: &'n Node<'s>, what: &str, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
         match &node.kind {
-            NodeKind::Struct { name: None, .. } => Some(Self::of_variant(node)),
-            NodeKind::Struct { name: Some(name), .. } => {
+            SyntaxKind::Struct { name: None, .. } => Some(Self::of_variant(node)),
+            SyntaxKind::Struct { name: Some(name), .. } => {
                 let message = format!("expected {what}, found `{}(..)`", name.text);
                 let label = "expected `(` without a name";
                 context.report(Diagnostic::error("wrong-type", message).label(name.span, label))
@@ -33,7 +33,7 @@ impl<'n, 's> Fields<'n, 's> {
     /// The fields of a struct whose name was looked at already.
     pub(in crate::spec) fn of_variant(node: &'n Node<'s>) -> Self {
         let fields = match &node.kind {
-            NodeKind::Struct { fields, .. } => fields.iter().map(Some).collect(),
+            SyntaxKind::Struct { fields, .. } => fields.iter().map(Some).collect(),
             _ => Vec::new(),
         };
         Self { fields, known: Vec::new(), head: node.head() }
@@ -54,7 +54,7 @@ impl<'n, 's> Fields<'n, 's> {
                 found = found.or(field);
             }
         }
-        let present = |field: &&Field<'_>| field.value.kind != NodeKind::Ident("None");
+        let present = |field: &&Field<'_>| field.value.kind != SyntaxKind::Ident("None");
         found.filter(present)
     }
 
@@ -116,7 +116,7 @@ impl<'n, 's> Fields<'n, 's> {
                 .diagnostics
                 .push(Diagnostic::error("unknown-field", message).label(span, "not known here").help(help));
             // Its entries were meant for the field that it is a typo of.
-            if let NodeKind::Map(entries) = &field.value.kind {
+            if let SyntaxKind::Map(entries) = &field.value.kind {
                 context.broken.extend(entries.iter().filter_map(|(key, _)| key.as_str()).map(str::to_owned));
             }
         }

@@ -18,7 +18,8 @@ impl Decode for ModuleKey {
         if let Some(SecretFrom::File(path)) = &key
             && path.as_os_str().as_encoded_bytes().starts_with(b"pkcs11:")
         {
-            let message = "a PKCS#11 token can't sign modules here: what it holds is in no key, and steps can't reach it";
+            let message =
+                "a PKCS#11 token can't sign modules here: its content is in no key, and steps can't reach it";
             let diagnostic = Diagnostic::error("bad-value", message).label(node.span, "it names a token");
             return context.report(diagnostic.help("export the key to a file, or have it in a variable"));
         }

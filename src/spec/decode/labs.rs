@@ -11,7 +11,7 @@ use super::{Context, Decode, Fields};
 use crate::spec::declared::{Board, Definition, DefinitionFrom, Lab, LavaLab, Publish, Qemu, Skip, Test};
 use crate::spec::diagnostic::{Diagnostic, Spanned};
 use crate::spec::model::{PRIORITIES, Visibility};
-use crate::spec::syntax::{Node, NodeKind};
+use crate::spec::syntax::{Node, SyntaxKind};
 
 /// A list that makes no sense without items.
 fn not_empty<T>(
@@ -29,7 +29,7 @@ where
         return fields.required(name, context);
     };
     let list = Vec::<T>::decode(&field.value, context)?;
-    if let NodeKind::List(items) = &field.value.unwrapped().kind
+    if let SyntaxKind::List(items) = &field.value.unwrapped().kind
         && items.is_empty()
     {
         let diagnostic = Diagnostic::error("empty-list", format!("`{name}` is empty: {why}"));
@@ -87,7 +87,7 @@ impl Decode for Lab {
             "Lava" => "`Lava(url: .., user: .., token: ..)`",
             _ => return context.unknown_variant(span, name, &["Qemu", "Lava"]),
         };
-        if let NodeKind::Tuple { .. } = node.kind {
+        if let SyntaxKind::Tuple { .. } = node.kind {
             return context.wrong_type(node, shape);
         }
         let mut fields = Fields::of_variant(node);
@@ -133,7 +133,7 @@ impl Decode for Priority {
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
         match node.kind {
-            NodeKind::Int(number) => {
+            SyntaxKind::Int(number) => {
                 let priority = whole(node, "0 to 100", context).filter(|number| *number <= 100).map(Self);
                 // A number that does not fit was reported.
                 if priority.is_none() && (0..=i64::from(u32::MAX)).contains(&number) {
@@ -143,7 +143,7 @@ impl Decode for Priority {
                 }
                 priority
             }
-            NodeKind::Ident(word) => {
+            SyntaxKind::Ident(word) => {
                 let known = PRIORITIES.iter().find(|(name, _)| *name == word);
                 known
                     .map(|(_, number)| Self(*number))
@@ -161,9 +161,9 @@ impl Decode for Visibility {
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let (node, name, span) = variant(node, Self::EXPECTED, context)?;
         match (name, &node.kind) {
-            ("Public", NodeKind::Ident(_)) => Some(Self::Public),
-            ("Personal", NodeKind::Ident(_)) => Some(Self::Personal),
-            ("Group", NodeKind::Tuple { items, .. }) if items.len() == 1 => {
+            ("Public", SyntaxKind::Ident(_)) => Some(Self::Public),
+            ("Personal", SyntaxKind::Ident(_)) => Some(Self::Personal),
+            ("Group", SyntaxKind::Tuple { items, .. }) if items.len() == 1 => {
                 String::decode(&items[0], context).map(Self::Group)
             }
             ("Public" | "Personal" | "Group", _) => context.wrong_type(node, Self::EXPECTED),
@@ -192,7 +192,7 @@ impl Decode for Test {
         if !matches!(name, "Console" | "Login" | "Lava") {
             return context.unknown_variant(span, name, &["Console", "Login", "Lava"]);
         }
-        if let NodeKind::Tuple { .. } = node.kind {
+        if let SyntaxKind::Tuple { .. } = node.kind {
             return context.wrong_type(node, Self::EXPECTED);
         }
         let mut fields = Fields::of_variant(node);
@@ -230,7 +230,7 @@ impl Decode for Definition {
         if !matches!(name, "Inline" | "Git") {
             return context.unknown_variant(span, name, &["Inline", "Git"]);
         }
-        if let NodeKind::Tuple { .. } = node.kind {
+        if let SyntaxKind::Tuple { .. } = node.kind {
             return context.wrong_type(node, Self::EXPECTED);
         }
         let mut fields = Fields::of_variant(node);

@@ -20,7 +20,7 @@ pub use scalars::{parse_size, show_size};
 
 use super::diagnostic::{Diagnostic, Span, Spanned};
 use super::suggest;
-use super::syntax::{Node, NodeKind};
+use super::syntax::{Node, SyntaxKind};
 
 /// The version of `graph.ron` and of rule files that this kiln reads.
 pub const VERSION: i64 = 1;
@@ -43,7 +43,7 @@ impl Context {
 
     /// "expected a list of texts, found a number"
     pub(super) fn wrong_type<T>(&mut self, node: &Node<'_>, expected: &str) -> Option<T> {
-        if node.kind == NodeKind::Bad {
+        if node.kind == SyntaxKind::Bad {
             return None;
         }
         let message = format!("expected {expected}, found {}", node.describe());

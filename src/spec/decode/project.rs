@@ -11,7 +11,7 @@ use crate::spec::declared::{
 };
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
 use crate::spec::model::{CacheLimit, CacheSettings};
-use crate::spec::syntax::{Node, NodeKind};
+use crate::spec::syntax::{Node, SyntaxKind};
 
 /// One file of the project, before its imports are merged in.
 pub(in crate::spec) struct Document {
@@ -105,10 +105,10 @@ pub(super) fn variant<'n, 's>(
 ) -> Option<(&'n Node<'s>, &'s str, Span)> {
     let node = node.unwrapped();
     match &node.kind {
-        NodeKind::Struct { name: Some(name), .. } | NodeKind::Tuple { name: Some(name), .. } => {
+        SyntaxKind::Struct { name: Some(name), .. } | SyntaxKind::Tuple { name: Some(name), .. } => {
             Some((node, name.text, name.span))
         }
-        NodeKind::Ident(word) => Some((node, word, node.span)),
+        SyntaxKind::Ident(word) => Some((node, word, node.span)),
         _ => context.wrong_type(node, expected),
     }
 }
@@ -119,13 +119,13 @@ impl Decode for Source {
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let (node, name, span) = variant(node, Self::EXPECTED, context)?;
-        if let (NodeKind::Tuple { items, .. }, "Dir") = (&node.kind, name) {
+        if let (SyntaxKind::Tuple { items, .. }, "Dir") = (&node.kind, name) {
             return match items.as_slice() {
                 [path] => Spanned::decode(path, context).map(|path| Self::Dir { path }),
                 _ => context.wrong_type(node, "`Dir(\"path\")`"),
             };
         }
-        if let NodeKind::Tuple { .. } = node.kind
+        if let SyntaxKind::Tuple { .. } = node.kind
             && matches!(name, "Git" | "Tarball")
         {
             return context.wrong_type(node, &format!("`{name}(path: .., ..)`"));
@@ -162,7 +162,7 @@ impl Decode for Toolchain {
         if !matches!(name, "Gcc" | "Clang" | "Root") {
             return context.unknown_variant(span, name, &["Gcc", "Clang", "Root"]);
         }
-        if let NodeKind::Tuple { .. } = node.kind {
+        if let SyntaxKind::Tuple { .. } = node.kind {
             return context.wrong_type(node, &format!("`{name}(targets: {{..}})`"));
         }
         let mut fields = Fields::of_variant(node);
@@ -217,13 +217,13 @@ impl Decode for Targets {
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
         match &node.kind {
-            NodeKind::Str(_) => Spanned::decode(node, context).map(|target| Self(vec![target])),
-            NodeKind::List(items) if items.is_empty() => {
+            SyntaxKind::Str(_) => Spanned::decode(node, context).map(|target| Self(vec![target])),
+            SyntaxKind::List(items) if items.is_empty() => {
                 let diagnostic =
                     Diagnostic::error("empty-list", "`base` is empty: there is nothing to start from");
                 context.report(diagnostic.label(node.span, "expected at least one kbuild target"))
             }
-            NodeKind::List(_) => Vec::decode(node, context).map(Self),
+            SyntaxKind::List(_) => Vec::decode(node, context).map(Self),
             _ => context.wrong_type(node, Self::EXPECTED),
         }
     }

@@ -55,7 +55,7 @@ macro_rules! words {
                 context: &mut $crate::spec::decode::Context,
             ) -> Option<Self> {
                 let node = node.unwrapped();
-                let $crate::spec::syntax::NodeKind::Ident(word) = node.kind else {
+                let $crate::spec::syntax::SyntaxKind::Ident(word) = node.kind else {
                     return context.wrong_type(node, Self::EXPECTED);
                 };
                 match [$((stringify!($word), Self::$word)),*].into_iter().find(|(name, _)| *name == word) {

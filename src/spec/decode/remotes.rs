@@ -8,7 +8,7 @@ use super::{Context, Decode};
 use crate::spec::declared::RemoteCache;
 use crate::spec::diagnostic::{Diagnostic, SECRET};
 use crate::spec::model::SecretFrom;
-use crate::spec::syntax::{Node, NodeKind};
+use crate::spec::syntax::{Node, SyntaxKind};
 
 /// The default time to wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,10 +22,10 @@ impl Decode for SecretFrom {
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
         let (name, items) = match &node.kind {
-            NodeKind::Tuple { name: Some(name), items } => (name, items),
+            SyntaxKind::Tuple { name: Some(name), items } => (name, items),
             // Without the place, which would show it: this may be the log of a CI.
-            NodeKind::Str(_) => {
-                let message = "a secret does not belong into the spec: `token` and `sign` are `Env(\"NAME\")` or \
+            SyntaxKind::Str(_) => {
+                let message = "a secret does not belong in the spec: `token` and `sign` are `Env(\"NAME\")` or \
                                `File(\"path\")`, and one of them is a text";
                 return context.report(
                     Diagnostic::error(SECRET, message)

@@ -8,7 +8,7 @@ use crate::gentoo::portage::PACKAGES;
 use crate::spec::declared::{Gentoo, RootMode, RootSpec, Signers};
 use crate::spec::diagnostic::{Diagnostic, Spanned};
 use crate::spec::model::User;
-use crate::spec::syntax::{Node, NodeKind};
+use crate::spec::syntax::{Node, SyntaxKind};
 
 impl Decode for Gentoo {
     const EXPECTED: &'static str = "`(mirrors: [..], keys: .., signers: [..])`";
@@ -108,14 +108,16 @@ impl Decode for RootMode {
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
         match &node.kind {
-            NodeKind::Ident("Emulated") => Some(Self::Emulated),
-            NodeKind::Ident("Mixed") => Some(Self::Mixed),
-            NodeKind::Tuple { name: Some(name), items } if name.text == "Hybrid" => match items.as_slice() {
-                [toolchain] => Spanned::decode(toolchain, context).map(Self::Hybrid),
-                _ => context.wrong_type(node, "`Hybrid(\"TOOLCHAIN\")`"),
-            },
-            NodeKind::Ident("Hybrid") => context.wrong_type(node, "`Hybrid(\"TOOLCHAIN\")`"),
-            NodeKind::Ident(word) => {
+            SyntaxKind::Ident("Emulated") => Some(Self::Emulated),
+            SyntaxKind::Ident("Mixed") => Some(Self::Mixed),
+            SyntaxKind::Tuple { name: Some(name), items } if name.text == "Hybrid" => {
+                match items.as_slice() {
+                    [toolchain] => Spanned::decode(toolchain, context).map(Self::Hybrid),
+                    _ => context.wrong_type(node, "`Hybrid(\"TOOLCHAIN\")`"),
+                }
+            }
+            SyntaxKind::Ident("Hybrid") => context.wrong_type(node, "`Hybrid(\"TOOLCHAIN\")`"),
+            SyntaxKind::Ident(word) => {
                 context.unknown_variant(node.span, word, &["Emulated", "Mixed", "Hybrid"])
             }
             _ => context.wrong_type(node, Self::EXPECTED),

@@ -13,7 +13,7 @@ use crate::spec::model::{
     Discoverer, HostRef, Incremental, Kind, OutcomePolicy, ParamType, ParamValue, RunReport, SandboxRoot,
     SandboxSettings, SystemCalls, Template, Tool,
 };
-use crate::spec::syntax::{Node, NodeKind};
+use crate::spec::syntax::{Node, SyntaxKind};
 
 impl Decode for Rule {
     const EXPECTED: &'static str = "a rule: `(version: 1, ..)`";
@@ -62,7 +62,7 @@ impl Decode for Tool {
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let unwrapped = node.unwrapped();
-        if let NodeKind::Tuple { name: Some(name), items } = &unwrapped.kind {
+        if let SyntaxKind::Tuple { name: Some(name), items } = &unwrapped.kind {
             return match (name.text, items.as_slice()) {
                 ("Optional", [program]) => {
                     Template::decode(program, context).map(|program| Self { program, optional: true })
@@ -81,7 +81,7 @@ impl Decode for HostRef {
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let unwrapped = node.unwrapped();
-        if let NodeKind::Tuple { name: Some(name), items } = &unwrapped.kind {
+        if let SyntaxKind::Tuple { name: Some(name), items } = &unwrapped.kind {
             return match (name.text, items.as_slice()) {
                 ("Library", [library]) => String::decode(library, context).map(Self::Library),
                 ("Library", _) => context.wrong_type(unwrapped, "`Library(\"name\")`"),
@@ -122,7 +122,7 @@ impl Decode for ParamType {
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
-        let NodeKind::Ident(word) = node.kind else {
+        let SyntaxKind::Ident(word) = node.kind else {
             return context.wrong_type(node, "a type such as `Str`");
         };
         let all = [Self::Str, Self::Int, Self::Bool, Self::Path, Self::Node, Self::Strs, Self::Paths];
@@ -168,7 +168,7 @@ impl Decode for Input {
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
         match &node.kind {
-            NodeKind::Tuple { name: Some(name), items } => match (name.text, items.as_slice()) {
+            SyntaxKind::Tuple { name: Some(name), items } => match (name.text, items.as_slice()) {
                 ("Source", [tree]) => Spanned::decode(tree, context).map(Self::Source),
                 ("File", [path]) => Spanned::decode(path, context).map(Self::File),
                 ("Root", [name]) => Spanned::decode(name, context).map(Self::Root),
@@ -180,7 +180,7 @@ impl Decode for Input {
                 ("Concat", _) => context.wrong_type(node, "`Concat(files: .., lines: ..)`"),
                 _ => unknown_input(node, context),
             },
-            NodeKind::Struct { name: Some(name), .. } => {
+            SyntaxKind::Struct { name: Some(name), .. } => {
                 let mut fields = Fields::of_variant(node);
                 match name.text {
                     "Source" => {
@@ -213,7 +213,8 @@ impl Decode for Input {
 }
 
 fn unknown_input<T>(node: &Node<'_>, context: &mut Context) -> Option<T> {
-    let (NodeKind::Tuple { name: Some(name), .. } | NodeKind::Struct { name: Some(name), .. }) = &node.kind
+    let (SyntaxKind::Tuple { name: Some(name), .. } | SyntaxKind::Struct { name: Some(name), .. }) =
+        &node.kind
     else {
         return None;
     };
@@ -233,7 +234,7 @@ impl Decode for Output {
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
-        let (NodeKind::Tuple { name: Some(name), .. } | NodeKind::Struct { name: Some(name), .. }) =
+        let (SyntaxKind::Tuple { name: Some(name), .. } | SyntaxKind::Struct { name: Some(name), .. }) =
             &node.kind
         else {
             return context.wrong_type(node, Self::EXPECTED);
@@ -247,7 +248,7 @@ impl Decode for Output {
             "Metadata" => |path| OutputShape::Report(RunReport::Metadata, path),
             _ => return context.unknown_variant(name.span, name.text, &SHAPES),
         };
-        if let NodeKind::Tuple { items, .. } = &node.kind {
+        if let SyntaxKind::Tuple { items, .. } = &node.kind {
             let [path] = items.as_slice() else {
                 let expected = format!("`{0}(\"path\")` or `{0}(path: .., optional: ..)`", name.text);
                 return context.wrong_type(node, &expected);
@@ -303,7 +304,7 @@ impl Decode for OutcomePolicy {
         let older_than = fields.optional("older_than", context);
         fields.finish(context);
         for code in codes.iter().filter(|code| !(1..=255).contains(&code.value)) {
-            let message = format!("no program exits with {} and has failed", code.value);
+            let message = format!("{} is not the exit code of a failure", code.value);
             let diagnostic = Diagnostic::error("out-of-range", message).label(code.span, "expected 1 to 255");
             context.diagnostics.push(diagnostic);
         }

@@ -9,7 +9,7 @@ use crate::kernel::predicate::Predicate;
 use crate::spec::diagnostic::{Diagnostic, Span};
 use crate::spec::model::{AttrValue, Axis, Fixup, ParamValue, TarballDigest, Template};
 use crate::spec::suggest;
-use crate::spec::syntax::{Node, NodeKind};
+use crate::spec::syntax::{Node, SyntaxKind};
 
 impl Decode for String {
     const EXPECTED: &'static str = "a text";
@@ -18,8 +18,8 @@ impl Decode for String {
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
         match &node.kind {
-            NodeKind::Str(text) => Some(text.as_ref().to_owned()),
-            NodeKind::Ident(word) => {
+            SyntaxKind::Str(text) => Some(text.as_ref().to_owned()),
+            SyntaxKind::Ident(word) => {
                 let message = format!("expected a text, found the word `{word}`");
                 let diagnostic = Diagnostic::error("wrong-type", message).label(node.span, "expected a text");
                 context.report(diagnostic.help(format!("put it in quotes: `\"{word}\"`")))
@@ -36,7 +36,7 @@ impl Decode for bool {
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
         match node.kind {
-            NodeKind::Bool(value) => Some(value),
+            SyntaxKind::Bool(value) => Some(value),
             _ => context.wrong_type(node, Self::EXPECTED),
         }
     }
@@ -45,7 +45,7 @@ impl Decode for bool {
 /// A whole number of the type, or a complaint that names its range.
 pub(super) fn whole<T: TryFrom<i64>>(node: &Node<'_>, range: &str, context: &mut Context) -> Option<T> {
     let node = node.unwrapped();
-    let NodeKind::Int(value) = node.kind else {
+    let SyntaxKind::Int(value) = node.kind else {
         return context.wrong_type(node, "a whole number");
     };
     T::try_from(value).ok().or_else(|| {
@@ -140,7 +140,7 @@ impl Decode for Duration {
     const PLURAL: &'static str = "durations";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        if let NodeKind::Int(value) = node.unwrapped().kind {
+        if let SyntaxKind::Int(value) = node.unwrapped().kind {
             let message = "expected a duration, found a number without a unit";
             let diagnostic =
                 Diagnostic::error("bad-duration", message).label(node.span, "expected a duration");
@@ -167,7 +167,7 @@ impl Decode for Bytes {
     const PLURAL: &'static str = "sizes";
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
-        if let NodeKind::Int(_) = node.unwrapped().kind {
+        if let SyntaxKind::Int(_) = node.unwrapped().kind {
             return whole(node, "0 or more", context).map(Self);
         }
         meaning(node, "bad-size", Self::EXPECTED, context, |text| {
@@ -242,7 +242,7 @@ impl Decode for Fixup {
 
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let unwrapped = node.unwrapped();
-        if let NodeKind::Tuple { name: Some(name), items } = &unwrapped.kind {
+        if let SyntaxKind::Tuple { name: Some(name), items } = &unwrapped.kind {
             return match (name.text, items.as_slice()) {
                 ("Optional", [fixup]) => fixup_text(fixup, context).map(|text| Self { text, optional: true }),
                 ("Optional", _) => context.wrong_type(unwrapped, "`Optional(\"SYMBOL=VALUE\")`"),
@@ -333,10 +333,10 @@ impl Decode for ParamValue {
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
         match &node.kind {
-            NodeKind::Str(text) => Some(Self::Text(text.as_ref().to_owned())),
-            NodeKind::Int(number) => Some(Self::Int(*number)),
-            NodeKind::Bool(value) => Some(Self::Bool(*value)),
-            NodeKind::List(_) => Vec::decode(node, context).map(Self::List),
+            SyntaxKind::Str(text) => Some(Self::Text(text.as_ref().to_owned())),
+            SyntaxKind::Int(number) => Some(Self::Int(*number)),
+            SyntaxKind::Bool(value) => Some(Self::Bool(*value)),
+            SyntaxKind::List(_) => Vec::decode(node, context).map(Self::List),
             _ => context.wrong_type(node, Self::EXPECTED),
         }
     }
@@ -349,8 +349,8 @@ impl Decode for AttrValue {
     fn decode(node: &Node<'_>, context: &mut Context) -> Option<Self> {
         let node = node.unwrapped();
         match &node.kind {
-            NodeKind::Str(text) => Some(Self::Text(text.as_ref().to_owned())),
-            NodeKind::List(_) => Vec::decode(node, context).map(Self::List),
+            SyntaxKind::Str(text) => Some(Self::Text(text.as_ref().to_owned())),
+            SyntaxKind::List(_) => Vec::decode(node, context).map(Self::List),
             _ => context.wrong_type(node, Self::EXPECTED),
         }
     }

@@ -1,6 +1,6 @@
 //! The position in a text: blanks, comments and words are skipped or taken here, and mistakes are collected.
 
-use super::{Node, NodeKind, UNCLOSED};
+use super::{Node, SyntaxKind, UNCLOSED};
 use crate::spec::diagnostic::{Diagnostic, FileId, Span};
 
 pub(super) struct Reader<'s> {
@@ -105,7 +105,7 @@ impl<'s> Reader<'s> {
         Span { file: self.file, start: to_u32(start), end: to_u32(before.len()) }
     }
 
-    pub(super) fn node(&self, start: usize, kind: NodeKind<'s>) -> Node<'s> {
+    pub(super) fn node(&self, start: usize, kind: SyntaxKind<'s>) -> Node<'s> {
         Node { span: self.span(start), kind }
     }
 

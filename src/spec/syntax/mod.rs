@@ -24,12 +24,12 @@ pub struct Node<'s> {
     /// All of it, from the first byte to the last.
     pub span: Span,
     /// What it is.
-    pub kind: NodeKind<'s>,
+    pub kind: SyntaxKind<'s>,
 }
 
 /// What a [`Node`] is.
 #[derive(Clone, Debug, PartialEq)]
-pub enum NodeKind<'s> {
+pub enum SyntaxKind<'s> {
     /// `(a: 1)` or `Name(a: 1)`; also `()` and `Name()`.
     Struct {
         /// The name before the parenthesis.
@@ -85,7 +85,7 @@ impl Node<'_> {
     #[must_use]
     pub fn unwrapped(&self) -> &Self {
         match &self.kind {
-            NodeKind::Tuple { name: Some(name), items } if name.text == "Some" && items.len() == 1 => {
+            SyntaxKind::Tuple { name: Some(name), items } if name.text == "Some" && items.len() == 1 => {
                 items[0].unwrapped()
             }
             _ => self,
@@ -96,10 +96,13 @@ impl Node<'_> {
     #[must_use]
     pub fn head(&self) -> Span {
         match &self.kind {
-            NodeKind::Struct { name: Some(name), .. } | NodeKind::Tuple { name: Some(name), .. } => name.span,
-            NodeKind::Struct { .. } | NodeKind::Tuple { .. } | NodeKind::Map(_) | NodeKind::List(_) => {
-                Span { end: self.span.end.min(self.span.start + 1), ..self.span }
+            SyntaxKind::Struct { name: Some(name), .. } | SyntaxKind::Tuple { name: Some(name), .. } => {
+                name.span
             }
+            SyntaxKind::Struct { .. }
+            | SyntaxKind::Tuple { .. }
+            | SyntaxKind::Map(_)
+            | SyntaxKind::List(_) => Span { end: self.span.end.min(self.span.start + 1), ..self.span },
             _ => self.span,
         }
     }
@@ -108,19 +111,19 @@ impl Node<'_> {
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.kind {
-            NodeKind::Struct { name: Some(name), .. } | NodeKind::Tuple { name: Some(name), .. } => {
+            SyntaxKind::Struct { name: Some(name), .. } | SyntaxKind::Tuple { name: Some(name), .. } => {
                 format!("`{}(..)`", name.text)
             }
-            NodeKind::Struct { name: None, .. } => "a struct".into(),
-            NodeKind::Tuple { name: None, .. } => "a tuple".into(),
-            NodeKind::Map(_) => "a map".into(),
-            NodeKind::List(_) => "a list".into(),
-            NodeKind::Ident(word) => format!("the word `{word}`"),
-            NodeKind::Str(_) => "a text".into(),
-            NodeKind::Int(_) => "a number".into(),
-            NodeKind::Float(_) => "a number with a fraction".into(),
-            NodeKind::Bool(_) => "a yes or no".into(),
-            NodeKind::Bad => "something unreadable".into(),
+            SyntaxKind::Struct { name: None, .. } => "a struct".into(),
+            SyntaxKind::Tuple { name: None, .. } => "a tuple".into(),
+            SyntaxKind::Map(_) => "a map".into(),
+            SyntaxKind::List(_) => "a list".into(),
+            SyntaxKind::Ident(word) => format!("the word `{word}`"),
+            SyntaxKind::Str(_) => "a text".into(),
+            SyntaxKind::Int(_) => "a number".into(),
+            SyntaxKind::Float(_) => "a number with a fraction".into(),
+            SyntaxKind::Bool(_) => "a yes or no".into(),
+            SyntaxKind::Bad => "something unreadable".into(),
         }
     }
 
@@ -128,14 +131,14 @@ impl Node<'_> {
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match &self.kind {
-            NodeKind::Str(text) => Some(text),
+            SyntaxKind::Str(text) => Some(text),
             _ => None,
         }
     }
 }
 
 /// Reads a file. The node is there even when the file has mistakes: whatever could be made out, the rest
-/// [`NodeKind::Bad`]. `None`: the file holds no value at all.
+/// [`SyntaxKind::Bad`]. `None`: the file holds no value at all.
 ///
 /// # Panics
 /// If the text is longer than 4 GiB, which no offset can express. The loader checks that.

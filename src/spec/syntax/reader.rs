@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::cursor::{Reader, to_u32};
-use super::{Field, MAX_DEPTH, Name, Node, NodeKind, UNCLOSED};
+use super::{Field, MAX_DEPTH, Name, Node, SyntaxKind, UNCLOSED};
 use crate::spec::diagnostic::{Diagnostic, Span};
 
 /// Extensions of RON that change nothing for us: `Some(x)` and `x` are both read as `x` anyway.
@@ -103,14 +103,14 @@ impl<'s> Reader<'s> {
                 if byte == b':' {
                     self.at += 1;
                 }
-                self.node(start, NodeKind::Bad)
+                self.node(start, SyntaxKind::Bad)
             }
             b'\'' => self.single_quotes(),
             _ => {
                 let span = self.one_char();
                 self.at = span.end as usize;
                 self.error("syntax", "this character has no meaning here", span, "expected a value");
-                self.node(start, NodeKind::Bad)
+                self.node(start, SyntaxKind::Bad)
             }
         }
     }
@@ -119,10 +119,10 @@ impl<'s> Reader<'s> {
         let start = self.at;
         let text = self.word();
         let kind = match text {
-            "true" => NodeKind::Bool(true),
-            "false" => NodeKind::Bool(false),
-            "inf" => NodeKind::Float(f64::INFINITY),
-            "NaN" => NodeKind::Float(f64::NAN),
+            "true" => SyntaxKind::Bool(true),
+            "false" => SyntaxKind::Bool(false),
+            "inf" => SyntaxKind::Float(f64::INFINITY),
+            "NaN" => SyntaxKind::Float(f64::NAN),
             _ => {
                 let name = Name { text, span: self.span(start) };
                 if self.peek() == Some(b'(') {
@@ -130,7 +130,7 @@ impl<'s> Reader<'s> {
                 }
                 self.some_holds_one(Some(name), 0);
                 // Trivia was skipped to look for the parenthesis: the node ends with the word.
-                return Node { span: name.span, kind: NodeKind::Ident(text) };
+                return Node { span: name.span, kind: SyntaxKind::Ident(text) };
             }
         };
         self.node(start, kind)
@@ -148,14 +148,14 @@ impl<'s> Reader<'s> {
             }
             self.duplicate_fields(&fields);
             self.some_holds_one(name, 0);
-            return self.node(start, NodeKind::Struct { name, fields });
+            return self.node(start, SyntaxKind::Struct { name, fields });
         }
         let mut items = Vec::new();
         while let Next::Item = self.next(items.is_empty()) {
             items.push(self.value());
         }
         self.some_holds_one(name, items.len());
-        let kind = if items.is_empty() { NodeKind::Bad } else { NodeKind::Tuple { name, items } };
+        let kind = if items.is_empty() { SyntaxKind::Bad } else { SyntaxKind::Tuple { name, items } };
         self.node(start, kind)
     }
 
@@ -209,7 +209,7 @@ impl<'s> Reader<'s> {
         while let Next::Item = self.next(items.is_empty()) {
             items.push(self.value());
         }
-        self.node(start, NodeKind::List(items))
+        self.node(start, SyntaxKind::List(items))
     }
 
     fn map(&mut self) -> Node<'s> {
@@ -226,7 +226,7 @@ impl<'s> Reader<'s> {
             }
         }
         self.duplicate_keys(&entries);
-        self.node(start, NodeKind::Map(entries))
+        self.node(start, SyntaxKind::Map(entries))
     }
 
     fn colon(&mut self, after: Span, what: &'static str) -> bool {
@@ -264,7 +264,7 @@ impl<'s> Reader<'s> {
         self.error(UNCLOSED, "values nest too deep", span, format!("this is the {}th level", MAX_DEPTH + 1));
         self.ended = true;
         self.at = self.text.len();
-        self.node(start, NodeKind::Bad)
+        self.node(start, SyntaxKind::Bad)
     }
 
     /// Moves over the comma to the next item, or over the closing delimiter.
@@ -366,7 +366,7 @@ impl<'s> Reader<'s> {
                 self.error("syntax", "the file ends too early", self.span(self.at), "expected a value");
             }
         }
-        self.node(self.at, NodeKind::Bad)
+        self.node(self.at, SyntaxKind::Bad)
     }
 
     fn duplicate_fields(&mut self, fields: &[Field<'s>]) {
@@ -378,8 +378,8 @@ impl<'s> Reader<'s> {
         let text = self.text;
         let keys = entries.iter().filter_map(|(key, _)| {
             let text = match &key.kind {
-                NodeKind::Str(std::borrow::Cow::Borrowed(text)) => text,
-                NodeKind::Bad => return None,
+                SyntaxKind::Str(std::borrow::Cow::Borrowed(text)) => text,
+                SyntaxKind::Bad => return None,
                 // Rare: compared by how it is written.
                 _ => &text[key.span.start as usize..key.span.end as usize],
             };

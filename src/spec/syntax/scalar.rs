@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::cursor::Reader;
-use super::{Node, NodeKind, UNCLOSED};
+use super::{Node, SyntaxKind, UNCLOSED};
 use crate::spec::diagnostic::Span;
 
 impl<'s> Reader<'s> {
@@ -26,7 +26,7 @@ impl<'s> Reader<'s> {
                         }
                         None => Cow::Borrowed(last),
                     };
-                    return self.node(start, NodeKind::Str(text));
+                    return self.node(start, SyntaxKind::Str(text));
                 }
                 Some(b'\\') => {
                     let text = owned.get_or_insert_default();
@@ -88,7 +88,7 @@ impl<'s> Reader<'s> {
         if rest.as_bytes().get(hashes) != Some(&b'"') {
             self.at += 1 + hashes;
             self.error("syntax", "this is not a raw text", self.span(start), "expected `\"` after this");
-            return self.node(start, NodeKind::Bad);
+            return self.node(start, SyntaxKind::Bad);
         }
         let end = format!("\"{}", "#".repeat(hashes));
         let body = start + 1 + hashes + 1;
@@ -97,7 +97,7 @@ impl<'s> Reader<'s> {
         };
         self.at = body + len + end.len();
         let text = &self.text[body..body + len];
-        self.node(start, NodeKind::Str(Cow::Borrowed(text)))
+        self.node(start, SyntaxKind::Str(Cow::Borrowed(text)))
     }
 
     /// A text that never ends swallows the rest of the file, and a comma or quote in there means nothing any more.
@@ -108,7 +108,7 @@ impl<'s> Reader<'s> {
         let span = Span { end: self.one_after(start), ..self.span(start) };
         self.error(UNCLOSED, "this text is not closed", span, "opened here");
         self.help(format!("add `{end}` where it ends"));
-        self.node(start, NodeKind::Bad)
+        self.node(start, SyntaxKind::Bad)
     }
 
     fn one_after(&self, start: usize) -> u32 {
@@ -122,7 +122,7 @@ impl<'s> Reader<'s> {
         let line = self.text[start + 1..].lines().next().unwrap_or_default();
         self.at += 1 + line.find('\'').map_or(0, |n| n + 1);
         self.error("syntax", "texts are written in double quotes", self.span(start), "expected `\"`");
-        self.node(start, NodeKind::Bad)
+        self.node(start, SyntaxKind::Bad)
     }
 
     /// `12`, `-1`, `0x1F`, `1_000`, `0.5`, `1e3`
@@ -154,7 +154,7 @@ impl<'s> Reader<'s> {
         if !large {
             self.help("texts are written in double quotes");
         }
-        self.node(start, NodeKind::Bad)
+        self.node(start, SyntaxKind::Bad)
     }
 }
 
@@ -163,7 +163,7 @@ fn hex(literal: &[u8]) -> bool {
     digits.starts_with(b"0x")
 }
 
-fn integer<'s>(literal: &str) -> Option<NodeKind<'s>> {
+fn integer<'s>(literal: &str) -> Option<SyntaxKind<'s>> {
     let (sign, digits) = match literal.as_bytes().first()? {
         b'-' => ("-", &literal[1..]),
         b'+' => ("", &literal[1..]),
@@ -180,14 +180,14 @@ fn integer<'s>(literal: &str) -> Option<NodeKind<'s>> {
         return None;
     }
     let value = i64::from_str_radix(&format!("{sign}{}", digits.replace('_', "")), radix).ok()?;
-    Some(NodeKind::Int(value))
+    Some(SyntaxKind::Int(value))
 }
 
-fn float<'s>(literal: &str) -> Option<NodeKind<'s>> {
+fn float<'s>(literal: &str) -> Option<SyntaxKind<'s>> {
     let plain = literal.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
     let fraction = literal.bytes().any(|b| matches!(b, b'.' | b'e' | b'E'));
     if !plain || !fraction || !literal.bytes().any(|b| b.is_ascii_digit()) {
         return None;
     }
-    literal.parse().ok().map(NodeKind::Float)
+    literal.parse().ok().map(SyntaxKind::Float)
 }

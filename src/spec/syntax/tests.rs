@@ -15,10 +15,10 @@ fn mistakes(text: &str) -> Vec<(String, u32, u32)> {
 
 #[test]
 fn texts_are_borrowed_unless_they_have_escapes() {
-    assert!(matches!(read("\"plain\"").kind, NodeKind::Str(Cow::Borrowed("plain"))));
-    assert!(matches!(read(r##"r#"a"\b"#"##).kind, NodeKind::Str(Cow::Borrowed("a\"\\b"))));
+    assert!(matches!(read("\"plain\"").kind, SyntaxKind::Str(Cow::Borrowed("plain"))));
+    assert!(matches!(read(r##"r#"a"\b"#"##).kind, SyntaxKind::Str(Cow::Borrowed("a\"\\b"))));
     let node = read(r#""a\n\x41\u{1F600}\\""#);
-    assert!(matches!(node.kind, NodeKind::Str(Cow::Owned(text)) if text == "a\nA😀\\"));
+    assert!(matches!(node.kind, SyntaxKind::Str(Cow::Owned(text)) if text == "a\nA😀\\"));
 }
 
 #[test]
@@ -33,10 +33,10 @@ fn numbers() {
         ("-0o17", -15),
         ("-9223372036854775808", i64::MIN),
     ] {
-        assert_eq!(read(text).kind, NodeKind::Int(value), "{text}");
+        assert_eq!(read(text).kind, SyntaxKind::Int(value), "{text}");
     }
-    assert_eq!(read("1.5").kind, NodeKind::Float(1.5));
-    assert_eq!(read("-1e3").kind, NodeKind::Float(-1000.0));
+    assert_eq!(read("1.5").kind, SyntaxKind::Float(1.5));
+    assert_eq!(read("-1e3").kind, SyntaxKind::Float(-1000.0));
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn spans_are_exact() {
     let slice = |span: Span| &text[span.start as usize..span.end as usize];
     assert!(slice(node.span).starts_with("Name") && slice(node.span).ends_with(')'));
     assert_eq!(slice(node.head()), "Name");
-    let NodeKind::Struct { fields, .. } = &node.kind else { panic!() };
+    let SyntaxKind::Struct { fields, .. } = &node.kind else { panic!() };
     assert_eq!(slice(fields[0].name.span), "a");
     assert_eq!(slice(fields[0].value.span), "[ 1 , \"x\" ]");
 }
@@ -55,7 +55,7 @@ fn spans_are_exact() {
 fn attributes_are_accepted_and_others_refused() {
     assert_eq!(
         read("#![enable(implicit_some, unwrap_newtypes,)]\n#![enable(implicit_some)]\n1").kind,
-        NodeKind::Int(1)
+        SyntaxKind::Int(1)
     );
     assert_eq!(mistakes("#![disable(x)]\n1").len(), 1);
 }
@@ -125,28 +125,28 @@ fn reading_is_fast() {
 /// What the `ron` crate would read: it forgets the names of structs, and so do we here.
 fn value(node: &Node<'_>) -> ron::Value {
     match &node.kind {
-        NodeKind::Struct { name: None, fields } if fields.is_empty() => ron::Value::Unit,
-        NodeKind::Struct { name: Some(_), fields } if fields.is_empty() => ron::Value::Seq(Vec::new()),
-        NodeKind::Struct { fields, .. } => {
+        SyntaxKind::Struct { name: None, fields } if fields.is_empty() => ron::Value::Unit,
+        SyntaxKind::Struct { name: Some(_), fields } if fields.is_empty() => ron::Value::Seq(Vec::new()),
+        SyntaxKind::Struct { fields, .. } => {
             let fields = fields.iter().map(|f| (ron::Value::String(f.name.text.into()), value(&f.value)));
             ron::Value::Map(fields.collect())
         }
-        NodeKind::Tuple { name: Some(name), items } if name.text == "Some" && items.len() == 1 => {
+        SyntaxKind::Tuple { name: Some(name), items } if name.text == "Some" && items.len() == 1 => {
             ron::Value::Option(Some(Box::new(value(&items[0]))))
         }
-        NodeKind::Tuple { items, .. } | NodeKind::List(items) => {
+        SyntaxKind::Tuple { items, .. } | SyntaxKind::List(items) => {
             ron::Value::Seq(items.iter().map(value).collect())
         }
-        NodeKind::Map(entries) => {
+        SyntaxKind::Map(entries) => {
             ron::Value::Map(entries.iter().map(|(k, v)| (value(k), value(v))).collect())
         }
-        NodeKind::Ident("None") => ron::Value::Option(None),
-        NodeKind::Ident(_) => ron::Value::Unit,
-        NodeKind::Str(text) => ron::Value::String(text.to_string()),
-        NodeKind::Int(number) => integer(*number),
-        NodeKind::Float(number) => ron::Value::Number(ron::value::Number::new(*number)),
-        NodeKind::Bool(value) => ron::Value::Bool(*value),
-        NodeKind::Bad => panic!("mistakes were reported"),
+        SyntaxKind::Ident("None") => ron::Value::Option(None),
+        SyntaxKind::Ident(_) => ron::Value::Unit,
+        SyntaxKind::Str(text) => ron::Value::String(text.to_string()),
+        SyntaxKind::Int(number) => integer(*number),
+        SyntaxKind::Float(number) => ron::Value::Number(ron::value::Number::new(*number)),
+        SyntaxKind::Bool(value) => ron::Value::Bool(*value),
+        SyntaxKind::Bad => panic!("mistakes were reported"),
     }
 }
 
