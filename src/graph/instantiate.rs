@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::expand::ExpandError;
+use super::error::ExpandError;
 use super::{Action, BindError, Bindings, BoundRule, Input, NodeName, SourceName, SourceNode, Tool};
 use crate::spec::instance::{Instance, NamedOutput, node_name};
 use crate::spec::model::{self, Axis, OutputSelector, ParamValue, Spec};

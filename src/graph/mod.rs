@@ -6,6 +6,7 @@
 
 mod action;
 mod bind;
+mod error;
 mod expand;
 mod export;
 mod instantiate;
@@ -24,7 +25,8 @@ use crate::spec::model;
 pub use crate::spec::{BuildId, NodeName, SourceName};
 pub use action::{Action, Input, Tool};
 pub use bind::{BindError, Bindings, Value};
-pub use expand::{ExpandError, expand};
+pub use error::ExpandError;
+pub use expand::expand;
 pub use select::{Selection, UnknownTarget};
 
 /// A node of one graph. Ids ascend along the edges: a node comes after those it depends on.

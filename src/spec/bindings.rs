@@ -6,10 +6,9 @@ use jiff::civil::Date;
 use serde_json::{Value as Json, json};
 
 use super::fixups::config_line;
-use super::matrix::Build;
 use super::model::{
-    Arch, AttrValue, Board, Compiler, Definition, DefinitionFrom, Project, RootMode, RootSpec, Signers, Skip,
-    Spec, Test, Toolchain,
+    Arch, AttrValue, Board, Build, Compiler, Definition, DefinitionFrom, Project, RootMode, RootSpec,
+    Signers, Skip, Spec, Test, Toolchain,
 };
 use super::root::{TOOLCHAIN, ToolchainRoot, in_root};
 

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::bindings::{Value, bindings, root_bindings};
-use super::matrix::Build;
 use super::model::{
-    ActionEntry, Axis, Board, Kind, OutputSelector, ParamValue, ROOTFS, RootSpec, Rule, SandboxRoot, Spec,
+    ActionEntry, Axis, Board, Build, Kind, OutputSelector, ParamValue, ROOTFS, RootSpec, Rule, SandboxRoot,
+    Spec,
 };
 use super::name::{BuildId, NodeName};
 use super::root::{Root, in_root};

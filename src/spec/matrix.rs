@@ -5,39 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::declared::{AxisFilter, BuildPart, Project};
 use super::diagnostic::Spanned;
 use super::fixups;
-use super::model::{Axis, ParamValue};
+use super::model::Build;
 use super::name::BuildId;
-
-/// A build: one point of the matrix.
-#[derive(Clone, Debug)]
-pub struct Build {
-    /// Its values on the axes of the matrix.
-    pub id: BuildId,
-    /// `SYMBOL=VALUE` in order, each symbol once.
-    pub fixups: Vec<String>,
-    /// Those of them that the final `.config` may have otherwise.
-    optional: BTreeSet<String>,
-    /// Values of parameters that the spec gives; defaults are the rules' own.
-    pub params: BTreeMap<String, ParamValue>,
-}
-
-impl Build {
-    /// The fixups that the final `.config` must have as they are.
-    pub fn required(&self) -> impl Iterator<Item = &str> {
-        self.fixups.iter().map(String::as_str).filter(|fixup| !self.optional.contains(*fixup))
-    }
-
-    /// Its value on an axis; `None` for board and test, which are found out later, and for roots.
-    pub fn axis(&self, axis: Axis) -> Option<&str> {
-        match axis {
-            Axis::Source => Some(&self.id.source),
-            Axis::Arch => Some(&self.id.arch),
-            Axis::Defconfig => Some(&self.id.defconfig),
-            Axis::Toolchain => Some(&self.id.toolchain),
-            Axis::Board | Axis::Test | Axis::Root => None,
-        }
-    }
-}
 
 /// All builds of a project, sorted by id, each id once.
 pub(super) fn builds(project: &Project) -> Vec<Build> {

@@ -29,5 +29,5 @@ pub(crate) mod testing;
 pub use bindings::{Value, bindings, root_bindings};
 pub use decode::{VERSION, parse_size, show_size};
 pub use load::{Loaded, load};
-pub use matrix::Build;
+pub use model::Build;
 pub use name::{BuildId, NodeName, SourceName};

@@ -3,6 +3,7 @@
 //! Records exist in two forms ([`form`]): with the places in the files for the checks, and plain for all that follows.
 
 mod axis;
+mod build;
 mod cache;
 mod config;
 mod files;
@@ -22,11 +23,11 @@ use std::path::PathBuf;
 
 use jiff::civil::Date;
 
-use super::matrix::Build;
 use form::{Form, Of, Plain};
 
 pub use super::template::{Part, Template};
 pub use axis::Axis;
+pub use build::Build;
 pub use cache::{CacheLimit, CacheSettings, RemoteCache, SecretFrom};
 pub use config::{Config, Fixup, RANDCONFIG};
 pub use files::{Input, Output, OutputSelector, OutputShape, ROOTFS, RunReport};

@@ -11,7 +11,7 @@ impl Checker<'_, '_> {
     pub(super) fn lints(&mut self) {
         let spec = self.spec;
         let project = &spec.project;
-        let builds = |axis: fn(&crate::spec::matrix::Build) -> &str| {
+        let builds = |axis: fn(&crate::spec::model::Build) -> &str| {
             self.builds.iter().map(axis).map(str::to_owned).collect::<BTreeSet<_>>()
         };
         let mut sources = builds(|build| &build.id.source);

@@ -21,7 +21,8 @@ use std::collections::BTreeSet;
 
 use super::declared::{BuildPart, Spec};
 use super::diagnostic::{Diagnostic, Severity, Span};
-use super::matrix::{self, Build};
+use super::matrix;
+use super::model::Build;
 use super::suggest;
 
 /// Adds to `diagnostics` what is wrong with the spec. `broken` are names whose values could not be decoded: a

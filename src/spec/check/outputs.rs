@@ -6,8 +6,7 @@ use super::Checker;
 use super::params::stays_inside;
 use crate::spec::declared::{Output, OutputShape, Rule};
 use crate::spec::diagnostic::{Diagnostic, Span, Spanned};
-use crate::spec::matrix::Build;
-use crate::spec::model::{Axis, Part, Template};
+use crate::spec::model::{Axis, Build, Part, Template};
 
 impl Output {
     /// Its name under the export directory, where that is known without a node.
