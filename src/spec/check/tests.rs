@@ -384,7 +384,7 @@ fn names_and_steps() {
             ("bad-name", "`arch`"),
             ("empty-list", "runs nothing"),
             ("bad-steps", "`b` has no steps"),
-            ("bad-path", "no path of the host"),
+            ("bad-path", "not a path of the host"),
             ("bad-steps", "`c` can't have steps"),
         ],
     );
