@@ -19,7 +19,7 @@ use common::{
 };
 use kiln::graph::{Selection, expand};
 use kiln::kinds::AllKinds;
-use kiln::plan::{World, plan, strong_key};
+use kiln::plan::{BuildContext, plan, strong_key};
 use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
 use kiln::spec;
 use kiln::store::{Built, NodeRecord, NodeState, Origin, Outcome, Run, Store, StoredResult};
@@ -185,18 +185,18 @@ fn record(project: &Path, builds: usize) -> Result<(), Box<dyn std::error::Error
     let mut graph = expand(Arc::clone(&spec))?;
     let selection = Selection::parse(&[], &graph).map_err(|_| "no targets can't be wrong")?;
     let kinds = AllKinds::new(&spec);
-    let world = World::new(&spec, &store, &kinds, Ok(kiln::plan::Tracing::Mounts))?;
-    let plan = plan(&world, &mut graph, &selection)?;
-    world.save();
+    let context = BuildContext::new(&spec, &store, &kinds, Ok(kiln::plan::Tracing::Mounts))?;
+    let plan = plan(&context, &mut graph, &selection)?;
+    context.save();
     let bases: Vec<_> = plan
         .nodes()
         .iter()
         .map(|&id| {
-            (id, plan.decision(id).and_then(|decision| decision.basis.clone()).expect("all are known"))
+            (id, plan.decision(id).and_then(|decision| decision.key_inputs.clone()).expect("all are known"))
         })
         .collect();
     let tree = &bases[0].1.manifest.trees()[0];
-    let states = Arc::new(world.states(tree)?);
+    let states = Arc::new(context.states(tree)?);
     let read: Vec<_> = bases
         .par_iter()
         .enumerate()
@@ -206,7 +206,7 @@ fn record(project: &Path, builds: usize) -> Result<(), Box<dyn std::error::Error
             (set, key.expect("the one input is known"))
         })
         .collect();
-    let listings = world.new_listings(&bases[0].1.manifest)?;
+    let listings = context.sources.new_listings(&bases[0].1.manifest)?;
     store.batch(|batch| {
         batch.put_listings(listings.iter().map(|(digest, listing)| (digest, listing.bytes())))?;
         for ((id, basis), (set, key)) in bases.iter().zip(&read) {
@@ -226,13 +226,13 @@ fn record(project: &Path, builds: usize) -> Result<(), Box<dyn std::error::Error
                 pid: std::process::id(),
                 continued: false,
             };
-            let run = batch.record_run(world.project(), &run)?;
+            let run = batch.record_run(context.project(), &run)?;
             let record =
                 NodeRecord { trees: vec![("tree".to_owned(), tree.digest)], ..NodeRecord::default() };
             let mut state = NodeState::new(run, Outcome::Pass, basis.keys.action, &record);
             state.path_set = Some(set.digest());
             state.strong_key = Some(*key);
-            batch.set_node(world.project(), graph.name(*id), &state)?;
+            batch.set_node(context.project(), graph.name(*id), &state)?;
             let (action_key, outcome) = (basis.keys.action, Outcome::Pass);
             let result = StoredResult {
                 action_key,

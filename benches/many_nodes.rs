@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use common::{Target, in_turns, kiln, run_well, scratch, setting, settle};
 use kiln::graph::{Selection, expand};
 use kiln::kinds::AllKinds;
-use kiln::plan::{World, plan};
+use kiln::plan::{BuildContext, plan};
 use kiln::spec;
 use kiln::store::{
     Artifact, Built, NodeRecord, NodeState, Origin, Outcome, Placed, Run, Store, StoredResult,
@@ -105,14 +105,14 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let mut graph = expand(Arc::clone(&spec))?;
     let selection = Selection::parse(&[], &graph).map_err(|_| "no targets can't be wrong")?;
     let kinds = AllKinds::new(&spec);
-    let world = World::new(&spec, &store, &kinds, Ok(kiln::plan::Tracing::Mounts))?;
-    let plan = plan(&world, &mut graph, &selection)?;
-    world.save();
+    let context = BuildContext::new(&spec, &store, &kinds, Ok(kiln::plan::Tracing::Mounts))?;
+    let plan = plan(&context, &mut graph, &selection)?;
+    context.save();
     store.batch(|batch| {
         for &id in plan.nodes() {
             let action = graph.node(id).action().expect("all are actions");
             let basis =
-                plan.decision(id).and_then(|decision| decision.basis.as_ref()).expect("all are known");
+                plan.decision(id).and_then(|decision| decision.key_inputs.as_ref()).expect("all are known");
             let strong = basis.keys.strong.expect("nothing is discovered");
             let path = Path::new(&action.bindings.text_of("dir")).join(action.bindings.text_of("file"));
             let (from, to) = (project.join("in").join(&path), project.join("out").join(&path));
@@ -120,7 +120,8 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
                 .and_then(|()| fs::copy(&from, &to))
                 .and_then(|_| fs::symlink_metadata(&to))
                 .expect("an output");
-            let digest = world.project_path(&Path::new("in").join(&path), "").expect("it was read").digest;
+            let digest =
+                context.project_files.get(&Path::new("in").join(&path), "").expect("it was read").digest;
             let artifact = Artifact::File { digest, size: placed.len(), executable: false };
             let outputs = vec![("copy".to_owned(), artifact)];
             let run = Run {
@@ -139,7 +140,7 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
                 pid: std::process::id(),
                 continued: false,
             };
-            let run = batch.record_run(world.project(), &run)?;
+            let run = batch.record_run(context.project(), &run)?;
             let path_set = basis.manifest.whole();
             let record = NodeRecord {
                 trees: Vec::new(),
@@ -149,7 +150,7 @@ fn record(project: &Path) -> Result<(), Box<dyn std::error::Error>> {
             let mut state = NodeState::new(run, Outcome::Pass, basis.keys.action, &record);
             state.path_set = Some(strong.path_set);
             state.strong_key = Some(strong.key);
-            batch.set_node(world.project(), graph.name(id), &state)?;
+            batch.set_node(context.project(), graph.name(id), &state)?;
             let (action_key, outcome) = (basis.keys.action, Outcome::Pass);
             let result = StoredResult {
                 action_key,

@@ -19,6 +19,7 @@ pub mod net;
 pub mod plan;
 pub mod remote;
 pub mod report;
+pub mod session;
 pub mod shell;
 pub mod source;
 pub mod spec;

@@ -3,7 +3,7 @@
 //!
 //! A small reader is enough: paths that begin with `crate::` are found by text, comments and tests left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "digest", "exec", "gentoo", "graph", "host", "kinds", "lab", "plan", "remote", "report",
-            "source", "spec", "store", "text",
+            "session", "source", "spec", "store", "text",
+        ],
+    ),
+    (
+        "session",
+        &[
+            "digest", "exec", "gentoo", "graph", "host", "kinds", "lab", "plan", "remote", "report",
+            "source", "spec", "store",
         ],
     ),
     ("report", &["digest", "exec", "graph", "lab", "plan", "spec", "store", "text"]),
@@ -125,16 +132,21 @@ fn lines(file: &Path) -> Vec<Line> {
 
 /// The first names of all paths in a line that start at the crate's root, those of `use crate::{a, b}` included.
 fn used(code: &str) -> Vec<String> {
+    names_after("crate::", code)
+}
+
+/// The first names after each `prefix` in a line, those of a group included.
+fn names_after(prefix: &str, code: &str) -> Vec<String> {
     let name = |text: &str| -> String {
         text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
     };
     let mut names = Vec::new();
-    for (at, _) in code.match_indices("crate::") {
+    for (at, _) in code.match_indices(prefix) {
         let before = code[..at].chars().next_back();
         if before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') {
             continue;
         }
-        let rest = &code[at + "crate::".len()..];
+        let rest = &code[at + prefix.len()..];
         match rest.strip_prefix('{') {
             Some(group) => names.extend(top_level(group).into_iter().map(|part| name(part.trim()))),
             None => names.push(name(rest)),
@@ -268,6 +280,59 @@ fn every_exception_is_needed() {
         let needed = code.iter().any(|line| line.file == Path::new(file) && line.code.contains(what));
         assert!(needed, "{file} does not use `{what}` any more: take it off the list");
     }
+}
+
+/// Folders whose files import each other in one direction. A `mod.rs` is left out: it declares the others.
+const ONE_DIRECTION: &[&str] = &["cli", "plan", "report", "session"];
+
+#[test]
+fn files_of_a_folder_have_no_cycles() {
+    let code = code();
+    for folder in ONE_DIRECTION {
+        let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for line in code.iter().filter(|line| line.module() == *folder) {
+            let below = line.file.strip_prefix("src").unwrap().strip_prefix(folder).unwrap();
+            let parts: Vec<&str> = below.iter().map(|part| part.to_str().unwrap()).collect();
+            let unit = parts[0].trim_end_matches(".rs");
+            if unit == "mod" {
+                continue;
+            }
+            let mut names = names_after(&format!("crate::{folder}::"), &line.code);
+            if parts.len() == 1 || parts[1..] == ["mod.rs"] {
+                names.extend(names_after("super::", &line.code));
+            }
+            names.retain(|name| name != unit);
+            uses.entry(unit.to_owned()).or_default().extend(names);
+        }
+        while !uses.is_empty() {
+            let free: Vec<String> = uses
+                .iter()
+                .filter(|(_, names)| names.iter().all(|name| !uses.contains_key(name)))
+                .map(|(unit, _)| unit.clone())
+                .collect();
+            assert!(!free.is_empty(), "files of src/{folder} import each other in a circle: {uses:#?}");
+            uses.retain(|unit, _| !free.contains(unit));
+        }
+    }
+}
+
+/// The longest file of a command, in lines: it parses, calls the session, and prints.
+const LONGEST_COMMAND: usize = 120;
+
+#[test]
+fn commands_only_parse_call_and_print() {
+    let mut lines: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    for line in code().into_iter().filter(|line| line.module() == "cli") {
+        *lines.entry(line.file).or_default() += 1;
+    }
+    let violations: Vec<String> = lines
+        .into_iter()
+        .filter(|(_, lines)| *lines > LONGEST_COMMAND)
+        .map(|(file, lines)| {
+            format!("{}: {lines} lines; move what is no command to `session`", file.display())
+        })
+        .collect();
+    fail(&violations);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `kiln cache`: the care of the local cache.
+//! `kiln cache`: maintenance of the local cache.
 
 mod export;
 mod gc;
@@ -10,9 +10,8 @@ mod why_kept;
 
 use clap::Subcommand;
 
-pub(super) use gc::after_build;
-
-use super::exit::{Exit, Failure};
+use super::exit::Exit;
+use super::failure::Failure;
 use super::terminal::Terminal;
 
 #[derive(Debug, clap::Args)]
@@ -23,19 +22,19 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Bring the cache within its bounds: what was used longest ago goes first.
+    /// Bring the cache within its limits: the least recently used goes first.
     Gc(gc::Args),
-    /// Show what is in the cache, and whose it is.
+    /// Show what is in the cache, and what it belongs to.
     Stat(stat::Args),
-    /// Look for damage: hash all content, read all rows, put aside what is not what it should be.
+    /// Check for damage: hash all content, read all rows, and set damaged blobs aside.
     Verify(verify::Args),
-    /// Tell what names something in the cache, so that it is kept.
+    /// Show what refers to a blob or a node in the cache, so that it is kept.
     WhyKept(why_kept::Args),
     /// Put results into one file, for another machine.
     Export(export::Args),
-    /// Take the results of such a file.
+    /// Import the results of such a file.
     Import(import::Args),
-    /// Make a key that signs results.
+    /// Generate a key that signs results.
     Keygen(keygen::Args),
 }
 

@@ -8,6 +8,6 @@ pub(super) enum Format {
     /// For people.
     #[default]
     Text,
-    /// Of a versioned schema, which docs/ describes.
+    /// A versioned schema, described in docs/.
     Json,
 }

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::exit::{Exit, Failure};
+use super::exit::Exit;
+use super::failure::Failure;
 use super::terminal::{Terminal, outln};
 
-/// The starter project: kiln's own example, so that what new users get is what is built and booted in every test.
+/// The starter project: kiln's own example, which is built and booted in the tests.
 const FILES: [(&str, &str); 14] = [
     ("graph.ron", include_str!("../../graph.ron")),
     ("rules/config.ron", include_str!("../../rules/config.ron")),
@@ -24,12 +25,12 @@ const FILES: [(&str, &str); 14] = [
     (".gitignore", "/cache\n/out\n"),
 ];
 
-/// What `graph.ron` has for the source.
+/// The path of the source in `graph.ron`.
 const SOURCE: &str = "cache/sources/linux-6.1";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where. Default: here.
+    /// The directory. Default: the current one.
     #[arg(value_name = "DIR")]
     into: Option<PathBuf>,
     /// The kernel tree to build.
@@ -39,7 +40,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let root = args.into.clone().unwrap_or_else(|| PathBuf::from("."));
-    // All or nothing: what is there is the user's.
+    // All or nothing: existing files are the user's.
     if let Some((file, _)) = FILES.iter().find(|(file, _)| *file != ".gitignore" && root.join(file).exists())
     {
         return Err(Failure::new(Exit::Spec, format!("{} is there already", root.join(file).display()))
@@ -67,7 +68,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The path as a RON string, in the place of the example's.
+/// Replaces the path of the source in the example.
 fn with_source(text: &str, source: &str) -> Result<String, Failure> {
     let quoted = serde_json::to_string(source).map_err(|error| Failure::new(Exit::Spec, error))?;
     Ok(text.replace(&format!("\"{SOURCE}\""), &quoted))

@@ -2,22 +2,22 @@
 
 use std::io::Write;
 
-use super::exit::{Exit, Failure};
-use super::project::{Project, recorded};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::project::open;
 use super::terminal::{ColorChoice, Terminal};
 use crate::store::BlobError;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The node: a name, or a glob that means one.
+    /// The node: a name, or a glob that matches one.
     node: String,
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let project = Project::open(&Terminal::new(ColorChoice::Never, true))?;
-    let id = project.store.project(&project.spec.root)?;
-    let name = recorded(&project, &args.node)?;
-    let runs = project.store.runs(id, &name, 1)?;
+    let project = open(&Terminal::new(ColorChoice::Never, true))?;
+    let name = project.recorded_node(&args.node)?;
+    let runs = project.store.runs(project.id()?, &name, 1)?;
     let Some(log) = runs.first().and_then(|(_, run)| run.log) else {
         return Err(Failure::new(Exit::Environment, format!("no log of {name} was kept")));
     };

@@ -5,29 +5,30 @@ use std::fs::File;
 use std::io::{Read, stdin};
 use std::path::{Path, PathBuf};
 
-use super::exit::{Exit, Failure};
+use super::exit::Exit;
+use super::failure::Failure;
 use super::format::Format;
 use super::project::load_spec;
 use super::terminal::{Terminal, out, outln};
-use super::trees::trees;
 use crate::kinds::match_boards::{ConfigMatches, Lookup, look_up, match_config};
-use crate::report::{self, Matched, UndefinedSymbol};
+use crate::report::{self, Matched};
+use crate::session::{source_roots, undefined_symbols};
 use crate::spec::model::Spec;
 
-/// No `.config` is as long as this: Linux's longest have 400 KB.
+/// The largest file that is read, in bytes. The longest `.config` of Linux has 400 KB.
 const LONGEST: u64 = 256 << 20;
 
-/// How many problems of a file there is room for.
+/// The number of problems of a file that are printed.
 const PROBLEMS: usize = 10;
 
-/// Which boards can boot a kernel of this `.config`?
+/// Which boards can boot a kernel with this `.config`?
 ///
-/// Asks what a build asks: each board's `requires`, and nothing else. Nothing is run, and nothing is recorded.
+/// Evaluates each board's `requires`, as a build does, and nothing else. Nothing is run, and nothing is recorded.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// A final .config, such as out/SOURCE/ARCH/DEFCONFIG/TOOLCHAIN/config; `-` is standard input.
     file: PathBuf,
-    /// Ask for this board alone. May be given again.
+    /// Only this board. May be repeated.
     #[arg(long, value_name = "NAME")]
     board: Vec<String>,
     /// How to print the answer.
@@ -37,7 +38,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let spec = load_spec(terminal)?;
-    known(&args.board, &spec)?;
+    check_boards(&args.board, &spec)?;
     let file = if args.file == Path::new("-") {
         "standard input".to_owned()
     } else {
@@ -59,9 +60,10 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     if let Format::Text = args.format {
         warn(&file, &problems, terminal);
     }
-    // Trees are searched only for what the file itself does not know.
-    let lookup = if unmentioned.is_empty() { Lookup::default() } else { look_up(unmentioned, trees(&spec)) };
-    let (trees, undefined) = shown(lookup);
+    // Trees are searched only for symbols that the file does not mention.
+    let lookup =
+        if unmentioned.is_empty() { Lookup::default() } else { look_up(unmentioned, source_roots(&spec)) };
+    let (trees, undefined) = undefined_symbols(lookup);
     let matched = Matched { file, symbols, problems, boards, trees, undefined };
     match args.format {
         Format::Text => out!("{}", report::match_text(&matched, terminal.out)),
@@ -70,19 +72,8 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// What a lookup found, for people: the trees that were searched, and what none of them defines.
-pub(super) fn shown(lookup: Lookup<'_>) -> (Vec<String>, Vec<UndefinedSymbol<'_>>) {
-    let undefined = lookup.undefined.into_iter();
-    let undefined = undefined.map(|found| UndefinedSymbol {
-        symbol: found.symbol,
-        boards: found.boards,
-        nearest: found.nearest,
-    });
-    (lookup.trees, undefined.collect())
-}
-
-/// Whether there are boards, and those that are asked for.
-fn known(asked: &[String], spec: &Spec) -> Result<(), Failure> {
+/// Fails if there are no boards, or not those that were asked for.
+fn check_boards(asked: &[String], spec: &Spec) -> Result<(), Failure> {
     let boards: &BTreeMap<String, _> = &spec.project.boards;
     if boards.is_empty() {
         return Err(Failure::new(Exit::Spec, "the project has no boards")

@@ -2,12 +2,13 @@
 
 use clap::Subcommand;
 
-use super::exit::{Exit, Failure};
-use super::project::{Project, one, select};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::project::open;
 use super::terminal::{ColorChoice, Terminal, outln};
 use crate::graph::{Graph, NodeId};
 use crate::kinds::AllKinds;
-use crate::plan::plan;
+use crate::session::{View, select, select_one};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -17,62 +18,60 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Question {
-    /// All nodes, or those that targets mean.
+    /// All nodes, or those that match targets.
     Nodes {
         /// Names, globs, `RULE:`, or builds.
         targets: Vec<String>,
     },
-    /// What a node needs.
+    /// The dependencies of a node.
     Deps {
         /// The node.
         node: String,
-        /// Only what it reads itself.
+        /// Only direct dependencies.
         #[arg(long)]
         direct: bool,
     },
-    /// What needs a node.
+    /// The nodes that depend on a node.
     Rdeps {
         /// The node.
         node: String,
-        /// Only what reads it itself.
+        /// Only direct dependents.
         #[arg(long)]
         direct: bool,
     },
-    /// A shortest way along which one node needs another.
+    /// A shortest path from a node to one of its dependencies.
     Path {
-        /// The node that needs.
+        /// The dependent node.
         from: String,
-        /// The node that is needed.
+        /// The dependency.
         to: String,
     },
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let project = Project::open(&Terminal::new(ColorChoice::Never, true))?;
-    // What is known of boots becomes part of the graph; where it is not, the expansion point stands for them.
+    let project = open(&Terminal::new(ColorChoice::Never, true))?;
+    // Boots whose matches are known are part of the graph; expansion points stand for the others.
     let kinds = AllKinds::new(&project.spec);
-    let (mut graph, world) = project.look(&kinds)?;
-    let everything = select(&[], &graph)?;
-    let _ = plan(&world, &mut graph, &everything);
+    let graph = View::expanded_graph(&project, &kinds)?;
     let nodes = match &args.question {
         Question::Nodes { targets } => {
             let selection = select(targets, &graph)?;
             graph.ids().filter(|&id| selection.wants(&graph, id)).collect()
         }
         Question::Deps { node, direct } => {
-            let id = one(node, &graph)?;
+            let id = select_one(node, &graph)?;
             if *direct { sorted(graph.deps(id)) } else { graph.closure([id]) }
         }
         Question::Rdeps { node, direct } => {
-            let id = one(node, &graph)?;
+            let id = select_one(node, &graph)?;
             if *direct { sorted(graph.rdeps(id)) } else { graph.reached([id]) }
         }
         Question::Path { from, to } => {
-            let (from, to) = (one(from, &graph)?, one(to, &graph)?);
+            let (from, to) = (select_one(from, &graph)?, select_one(to, &graph)?);
             graph.path(from, to).ok_or_else(|| {
                 let (from, to) = (graph.name(from), graph.name(to));
-                Failure::new(Exit::Spec, format!("{from} does not need {to}"))
-                    .help("the node that needs the other comes first")
+                Failure::new(Exit::Spec, format!("{from} does not depend on {to}"))
+                    .help("the dependent node comes first")
             })?
         }
     };

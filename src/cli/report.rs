@@ -7,25 +7,25 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::exit::{Exit, Failure};
-use super::project::{Project, select};
-use super::remotes::tell;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::project::{open, print_warnings, remotes};
 use super::terminal::{Terminal, out, outln};
 use crate::kinds::AllKinds;
-use crate::plan::plan;
-use crate::report::{self, Node, Origin, Standing, State, Style};
+use crate::report::{self, Node, Origin, State, Status, Style};
+use crate::session::{Forced, View};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Names, globs, `RULE:`, or builds (source/arch/defconfig/toolchain). Default: everything.
     targets: Vec<String>,
-    /// How to print it.
+    /// How to print the report.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
-    /// Write it to this file instead of standard output.
+    /// Write the report to this file instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What KCIDB knows this CI as: small letters, digits and `_`.
+    /// The name of this CI at KCIDB: lower-case letters, digits and `_`.
     #[arg(long, value_name = "NAME", required_if_eq("format", "kcidb"))]
     origin: Option<Origin>,
     /// Do not ask the remotes.
@@ -47,52 +47,47 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
-    let project = Project::open(terminal)?;
+    let project = open(terminal)?;
     let kinds = AllKinds::new(&project.spec);
-    let remotes = project.remotes(args.offline, terminal)?;
-    let (mut graph, mut world) = project.look(&kinds)?;
-    world.remotes = Some(&remotes);
-    let selection = select(&args.targets, &graph)?;
-    let plan = plan(&world, &mut graph, &selection)?;
-    let standing = report::standing(&world, &graph, &plan)?;
-    world.save();
-    tell(&remotes, terminal);
+    let remotes = remotes(&project, args.offline, terminal)?;
+    let view = View::plan(&project, &kinds, Some(&remotes), &args.targets, Forced::default())?;
+    let status = view.status()?;
+    print_warnings(&remotes, terminal);
     let style = if args.output.is_some() { Style::Plain } else { terminal.out };
-    let text = shown(args, &standing, style)?;
+    let text = shown(args, &status, style)?;
     match &args.output {
         Some(file) => write(file, &text)?,
         None => out!("{text}"),
     }
     if args.output.is_some() && !terminal.quiet {
-        outln!("{}", report::standing_counts(&standing));
+        outln!("{}", report::status_counts(&status));
     }
-    Ok(exit(&standing))
+    Ok(exit(&status))
 }
 
-fn shown(args: &Args, standing: &Standing, style: Style) -> Result<String, Failure> {
+fn shown(args: &Args, status: &Status, style: Style) -> Result<String, Failure> {
     Ok(match (args.format, &args.origin) {
         (Format::Table, _) => {
-            format!("{}\n{}\n", report::standing_text(standing, style), report::standing_counts(standing))
+            format!("{}\n{}\n", report::status_text(status, style), report::status_counts(status))
         }
         (Format::Junit, _) => {
-            let xml = report::junit(standing);
+            let xml = report::junit(status);
             xml.map_err(|error| Failure::new(Exit::Environment, format!("no JUnit XML: {error}")))?
         }
-        (Format::Kcidb, Some(origin)) => format!("{:#}\n", report::kcidb(standing, origin)),
+        (Format::Kcidb, Some(origin)) => format!("{:#}\n", report::kcidb(status, origin)),
         (Format::Kcidb, None) => unreachable!("the command line asks for it"),
-        (Format::Json, _) => format!("{:#}\n", report::standing_json(standing)),
+        (Format::Json, _) => format!("{:#}\n", report::status_json(status)),
     })
 }
 
-/// Writes the file whole or not at all, so that nobody who waits for it reads half of it. What is no file, such as a pipe,
-/// is written to as it is.
+/// Writes a file whole or not at all, so that no reader sees a part of it. A pipe or a device is written to in place.
 fn write(file: &Path, text: &str) -> Result<(), Failure> {
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = || {
         if file.metadata().is_ok_and(|there| !there.is_file()) {
             return fs::write(file, text);
         }
-        // As any program would make it: others may read it, unless the umask says otherwise.
+        // The usual permissions of new files: a temporary file would otherwise be private.
         let mut temporary = tempfile::Builder::new()
             .prefix(".kiln-report-")
             .permissions(Permissions::from_mode(0o666))
@@ -105,13 +100,13 @@ fn write(file: &Path, text: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Exit::Environment, format!("can't write {}: {error}", file.display())))
 }
 
-/// As `kiln build` would end that came to just this.
-fn exit(standing: &Standing) -> Exit {
-    let boot_failed = standing.boots().any(|boot| boot.node.state == State::Fail);
-    let mut others = standing.builds.values().flat_map(|build| &build.nodes).chain(&standing.others);
+/// The exit code of a build with this status.
+fn exit(status: &Status) -> Exit {
+    let boot_failed = status.boots().any(|boot| boot.node.state == State::Fail);
+    let mut others = status.builds.values().flat_map(|build| &build.nodes).chain(&status.others);
     if others.any(|node| node.state == State::Fail) {
         Exit::BuildFailed
-    } else if standing.nodes().any(|node: &Node| node.state == State::Infra) {
+    } else if status.nodes().any(|node: &Node| node.state == State::Infra) {
         Exit::Environment
     } else if boot_failed {
         Exit::BootFailed

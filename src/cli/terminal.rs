@@ -4,17 +4,17 @@ use std::io::{IsTerminal, stderr, stdin, stdout};
 
 use clap::ValueEnum;
 
-use super::exit::Failure;
+use super::failure::Failure;
 use crate::report::{Screen, Style};
 
-/// Prints on standard output. A reader that has gone, as after `| head`, is no failure.
+/// Prints on standard output. A closed pipe, as after `| head`, is no failure.
 macro_rules! out {
     ($($text:tt)*) => {{
         let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!($($text)*));
     }};
 }
 
-/// The same, with the line's end.
+/// The same, with a newline.
 macro_rules! outln {
     ($($text:tt)*) => {
         $crate::cli::terminal::out!("{}\n", format_args!($($text)*))
@@ -35,18 +35,18 @@ pub(super) enum ColorChoice {
     Never,
 }
 
-/// How to talk to the user.
+/// The terminal of the user.
 #[derive(Debug)]
 pub(super) struct Terminal {
     /// Colors on standard output.
     pub out: Style,
     /// Colors on standard error.
     pub err: Style,
-    /// Only what went wrong.
+    /// Whether only errors are printed.
     pub quiet: bool,
     /// Whether standard error can show progress bars.
     pub bars: bool,
-    /// Where they are.
+    /// Where bars are drawn.
     pub screen: Screen,
 }
 
@@ -78,14 +78,14 @@ impl Terminal {
         self.screen.aside(|| eprintln!("{} {message}", self.err.warn("warning:")));
     }
 
-    /// Something good to know, unless the user wants to hear of what went wrong alone.
+    /// Prints a note, unless only errors are printed.
     pub(super) fn note(&self, message: &str) {
         if !self.quiet {
             eprintln!("{} {message}", self.err.dim("note:"));
         }
     }
 
-    /// What the user answers, on a line; none where there is nobody to ask.
+    /// The user's answer, one line; `None` without a terminal.
     pub(super) fn ask(&self, question: &str) -> Option<String> {
         if !(stdin().is_terminal() && stderr().is_terminal()) {
             return None;

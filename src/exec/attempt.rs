@@ -19,7 +19,7 @@ use super::run_result::{ReadInputs, Retry, RunResult};
 use super::secrets;
 use super::steps::{Watching, run_checked, run_steps};
 use super::work_dir::WorkDir;
-use crate::plan::Strong;
+use crate::plan::StrongKey;
 use crate::store::{Outcome, remove_tree};
 
 /// With less free space than this on the cache's disk, in bytes, a failure is blamed on the full disk.
@@ -57,7 +57,7 @@ fn run_attempt(
     runner: &Runner<'_>,
     earlier_hint: Option<&str>,
 ) -> RunResult {
-    let root = match context.world.store.fresh_work_dir(&task.name.replace(['/', ':'], "_")) {
+    let root = match context.build.store.fresh_work_dir(&task.name.replace(['/', ':'], "_")) {
         Ok(root) => root,
         Err(error) => return RunResult::infra(error),
     };
@@ -77,7 +77,7 @@ fn run_in_work_dir(
     work: &WorkDir,
     earlier_hint: Option<&str>,
 ) -> RunResult {
-    wait_for_clock_tick(context.world, task);
+    wait_for_clock_tick(context.build, task);
     let is_incremental = task.action.rule.decl.incremental.is_some();
     let taken =
         if is_incremental && !context.clean { incremental::take(context, task, work) } else { Ok(None) };
@@ -98,7 +98,7 @@ fn run_in_work_dir(
         Runner::Builtin(action) => (run_builtin(context, task, work, action), None),
         Runner::Submitted(submit) => (run_job(context, task, work, submit), None),
     };
-    match secrets::leaked(context.world, task.action, work) {
+    match secrets::leaked(context.build, task.action, work) {
         Ok(None) => {}
         Ok(Some(path)) => {
             let path = path.strip_prefix(work.root()).unwrap_or(&path);
@@ -110,7 +110,7 @@ fn run_in_work_dir(
     if result.retry == Retry::Futile {
         return result;
     }
-    let store = context.world.store;
+    let store = context.build.store;
     if let Ok(log) = store.put_file(&work.log()) {
         result.log = Some(log);
     }
@@ -135,7 +135,7 @@ fn run_in_work_dir(
             Err(_) => result.outputs.clear(),
         }
     }
-    let whole = || Discovered { set: task.basis.manifest.whole(), unknown: None, of_all: false };
+    let whole = || Discovered { set: task.key_inputs.manifest.whole(), unknown: None, of_all: false };
     let Discovered { mut set, unknown, of_all } = discovered.unwrap_or_else(whole);
     if let Some(why) = unknown {
         result = result.with_note(format!("all of its trees count as read: {why}"));
@@ -149,9 +149,9 @@ fn run_in_work_dir(
     if result.outcome == Outcome::Cancelled {
         return result;
     }
-    match strong_key_if_unchanged(context.world, task, input_access(runner), &set) {
+    match strong_key_if_unchanged(context.build, task, input_access(runner), &set) {
         Ok(_) if result.exceeded.is_some() => {}
-        Ok(key) => result.read = Some(ReadInputs { strong: Strong { key, path_set: set.digest() }, set }),
+        Ok(key) => result.read = Some(ReadInputs { strong: StrongKey { key, path_set: set.digest() }, set }),
         // Neither outputs nor the output directory are used: they may be made from something else than the key says.
         Err(changed) => return RunResult { log: result.log, ..input_changed(&changed) },
     }

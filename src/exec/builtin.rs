@@ -124,7 +124,7 @@ impl BuiltinRun<'_> {
     /// The path in the cache of an input that is another node's output. It must not be written.
     pub fn input(&self, name: &str) -> Result<PathBuf, BuiltinResult> {
         let (node, artifact) = input_artifact(self.task, name)?;
-        self.context.world.file_of(&artifact).map_err(|source| {
+        self.context.build.artifacts().file(&artifact).map_err(|source| {
             if source.is_miss() {
                 JobInputError::Lost { node, input: name.to_owned(), source }.into()
             } else {
@@ -154,7 +154,8 @@ impl BuiltinRun<'_> {
         for program in programs {
             let tool = self
                 .context
-                .world
+                .build
+                .host
                 .tool(program, &self.action.tool_path, self.node)
                 .map_err(BuiltinResult::infra)?;
             all.extend(&tool.closure);
@@ -232,7 +233,7 @@ pub(super) fn run_builtin(
         node: task.name,
         action: task.action,
         scratch: &scratch,
-        home: context.world.store.home(),
+        home: context.build.store.home(),
         cores: cores.min(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
         context,
         task,

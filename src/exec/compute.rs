@@ -8,6 +8,7 @@ use super::output_files::write_outputs;
 use super::run_result::RunResult;
 use super::work_dir::WorkDir;
 use crate::graph::OutputRef;
+use crate::plan::InputName;
 use crate::store::Outcome;
 
 pub(super) fn run_computed(
@@ -23,10 +24,12 @@ pub(super) fn run_computed(
         let from = *node;
         let outputs = (task.outputs_of)(from);
         let artifact = outputs.iter().find(|(name, _)| *name == **output).map(|(_, artifact)| artifact);
-        context.world.read_artifact(artifact, from, input, task.name).map_err(|error| {
-            lost.set(error.lost());
-            error.to_string()
-        })
+        context.build.artifacts().read(artifact, InputName { from, input, node: task.name }).map_err(
+            |error| {
+                lost.set(error.lost());
+                error.to_string()
+            },
+        )
     };
     let outputs = compute.compute(task.action, &read);
     if let (Err(message), Some(node)) = (&outputs, lost.get()) {

@@ -6,12 +6,12 @@ use super::messages::LogReader;
 use super::resources::JobServer;
 use super::sandbox::Sandbox;
 use crate::graph::{Action, NodeId};
-use crate::plan::{Basis, Outputs, World};
+use crate::plan::{BuildContext, KeyInputs, Outputs};
 use crate::remote::{Meter, Remotes, Traffic};
 
 /// What all runs share.
 pub(super) struct RunContext<'a> {
-    pub world: &'a World<'a>,
+    pub build: &'a BuildContext<'a>,
     pub sandbox: Sandbox,
     pub records: &'a dyn BuildRecords,
     pub logs: &'a dyn LogReader,
@@ -28,7 +28,7 @@ pub(super) struct RunContext<'a> {
 impl RunContext<'_> {
     /// All downloads so far.
     pub(super) fn traffic(&self) -> Traffic {
-        let remotes = self.world.remotes.map(Remotes::traffic).unwrap_or_default();
+        let remotes = self.build.remotes.map(Remotes::traffic).unwrap_or_default();
         remotes.with(self.meter.traffic())
     }
 }
@@ -37,7 +37,7 @@ impl RunContext<'_> {
 pub(super) struct Task<'a> {
     pub name: &'a str,
     pub action: &'a Action,
-    pub basis: &'a Basis,
+    pub key_inputs: &'a KeyInputs,
     /// The outputs of the nodes that the action reads from.
     pub outputs_of: &'a dyn Fn(NodeId) -> Outputs,
 }

@@ -11,8 +11,8 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use super::has_include::asked_for;
 use super::sandbox_paths::sandbox_path;
 use super::trace::{Opened, Tracer};
-use crate::plan::World;
-use crate::plan::manifest::{Manifest, What};
+use crate::plan::BuildContext;
+use crate::plan::manifest::{FieldKind, Manifest};
 use crate::source::{EntryKind, PathEntry, PathSet, Provenance, Reads, split};
 use crate::spec::model::{Discover, Discoverer, Rule};
 
@@ -74,8 +74,8 @@ pub(super) struct Discovered {
 
 impl<'a> Discovery<'a> {
     /// Nothing is traced yet.
-    pub(super) fn new(world: &World<'_>, rule: &'a Rule, manifest: &'a Manifest) -> Self {
-        Self { manifest, rule: rule.discover.as_ref().zip(world.discoverer(rule)), traced: None }
+    pub(super) fn new(build: &BuildContext<'_>, rule: &'a Rule, manifest: &'a Manifest) -> Self {
+        Self { manifest, rule: rule.discover.as_ref().zip(build.discoverer(rule)), traced: None }
     }
 
     /// The inputs whose opens are to be traced.
@@ -109,7 +109,7 @@ impl<'a> Discovery<'a> {
     /// The reads of the run, once its sandbox is gone. `passed`: whether its steps passed.
     pub(super) fn end(
         self,
-        world: &World<'_>,
+        build: &BuildContext<'_>,
         records: &dyn BuildRecords,
         out: &Path,
         passed: bool,
@@ -127,7 +127,7 @@ impl<'a> Discovery<'a> {
         };
         // A read through a link is reported under the target's name, but the look-up used the link's name.
         for tree in self.manifest.trees().iter().filter(|tree| tree.discovered) {
-            match world.states(tree) {
+            match build.states(tree) {
                 Ok(states) => named.extend(
                     states.link_paths().into_iter().map(|link| PathEntry::new(EntryKind::Searched, link)),
                 ),
@@ -142,7 +142,7 @@ impl<'a> Discovery<'a> {
                         let mut seen = Vec::new();
                         for (input, opened) in inputs.into_iter().zip(trace.mounts) {
                             let mut entries = of_opened(&opened, &unsearched, &named);
-                            match asked_in(world, self.manifest, input, &entries) {
+                            match asked_in(build, self.manifest, input, &entries) {
                                 Ok(asked) => entries.extend(asked),
                                 Err(why) => return whole(Some(why)),
                             }
@@ -158,14 +158,15 @@ impl<'a> Discovery<'a> {
                 let mut found = Vec::new();
                 for tree in self.manifest.trees().iter().filter(|tree| tree.discovered) {
                     // Records only name files of source trees: of another node's output, all counts.
-                    let What::Source { source, .. } = &tree.what else { continue };
-                    let entries = world
-                        .source_tree(source)
+                    let FieldKind::Source { source, .. } = &tree.kind else { continue };
+                    let entries = build
+                        .sources
+                        .tree(source)
                         .map_err(|error| error.to_string())
                         .and_then(|at| records.read(out, &sandbox_path(&tree.input), &at.root))
                         .map(|recorded| of_records(&recorded, &unsearched, &named));
                     let all = entries.and_then(|mut entries| {
-                        entries.extend(asked_in(world, self.manifest, &tree.input, &entries)?);
+                        entries.extend(asked_in(build, self.manifest, &tree.input, &entries)?);
                         Ok(entries)
                     });
                     match all {
@@ -187,15 +188,15 @@ impl<'a> Discovery<'a> {
 
 /// The headers that files among these entries test for with `__has_include`.
 fn asked_in(
-    world: &World<'_>,
+    build: &BuildContext<'_>,
     manifest: &Manifest,
     input: &str,
     entries: &[PathEntry],
 ) -> Result<Vec<PathEntry>, String> {
     let tree = manifest.trees().iter().find(|tree| tree.input == input);
     // Outputs of other nodes hold no source code.
-    let Some(What::Source { source, .. }) = tree.map(|tree| &tree.what) else { return Ok(Vec::new()) };
-    let at = world.source_tree(source).map_err(|error| error.to_string())?;
+    let Some(FieldKind::Source { source, .. }) = tree.map(|tree| &tree.kind) else { return Ok(Vec::new()) };
+    let at = build.sources.tree(source).map_err(|error| error.to_string())?;
     let is_file = |entry: &&PathEntry| matches!(entry.kind, EntryKind::File | EntryKind::Searched);
     let headers = asked_for(&at.root, entries.iter().filter(is_file).map(|entry| &*entry.path))?;
     // The header could be found in any directory: any file of its name may be it.

@@ -27,8 +27,8 @@ use super::sandbox_paths::sandbox_path;
 use super::toolchain_root;
 use crate::digest::Digest;
 use crate::graph::Input;
-use crate::plan::manifest::{Tree, What};
-use crate::plan::{World, strong_key};
+use crate::plan::manifest::{FieldKind, TreeInput};
+use crate::plan::{BuildContext, strong_key};
 use crate::source::{DisturbedBy, PathEntry, PathSet, Reads, States, disturbance};
 
 /// No file system has a coarser clock, unless the clock of the host was set back.
@@ -88,65 +88,65 @@ pub(super) enum InputAccess {
 
 /// Waits until a change of any input would give it another time than the decision saw: a moment if an input was changed just
 /// now, or a few seconds on a file system with times in seconds.
-pub(super) fn wait_for_clock_tick(world: &World<'_>, task: &Task<'_>) {
-    let sources: Vec<&str> = task.basis.manifest.trees().iter().filter_map(source_of).collect();
-    let Ok(until) = u64::try_from(world.racy_until(&sources)) else { return };
+pub(super) fn wait_for_clock_tick(build: &BuildContext<'_>, task: &Task<'_>) {
+    let sources: Vec<&str> = task.key_inputs.manifest.trees().iter().filter_map(source_of).collect();
+    let Ok(until) = u64::try_from(build.sources.racy_until(&sources)) else { return };
     let until = SystemTime::UNIX_EPOCH + Duration::from_nanos(until);
     if let Ok(left) = until.duration_since(SystemTime::now()) {
         sleep(left.min(LONGEST_WAIT));
     }
 }
 
-fn source_of(tree: &Tree) -> Option<&str> {
-    match &tree.what {
-        What::Source { source, .. } => Some(source),
+fn source_of(tree: &TreeInput) -> Option<&str> {
+    match &tree.kind {
+        FieldKind::Source { source, .. } => Some(source),
         _ => None,
     }
 }
 
 /// The key of the result, if no input that was read has changed since the decision.
 pub(super) fn strong_key_if_unchanged(
-    world: &World<'_>,
+    build: &BuildContext<'_>,
     task: &Task<'_>,
     inputs: InputAccess,
     set: &PathSet,
 ) -> Result<Digest, InputChanged> {
     let unknown = |error: &dyn fmt::Display| InputChanged::Unknown(error.to_string());
     let in_place = |input: &str| inputs == InputAccess::InPlace || task.action.rule.decl.discovers(input);
-    if let Some(path) = task.action.inputs.iter().find_map(|(_, input)| changed_file(world, input, inputs)) {
+    if let Some(path) = task.action.inputs.iter().find_map(|(_, input)| changed_file(build, input, inputs)) {
         return Err(InputChanged::Content(path));
     }
     let mut before = BTreeMap::new();
-    for tree in task.basis.manifest.trees() {
-        let states = world.states(tree).map_err(|error| unknown(&error))?;
+    for tree in task.key_inputs.manifest.trees() {
+        let states = build.states(tree).map_err(|error| unknown(&error))?;
         if let (Some(source), Some(reads), true) =
             (source_of(tree), set.reads(&tree.input), in_place(&tree.input))
         {
-            source_unchanged(world, source, reads, &states)?;
+            source_unchanged(build, source, reads, &states)?;
         }
         before.insert(tree.input.as_str(), Arc::new(states));
     }
-    if let Some(image) = changed_image(world, task) {
+    if let Some(image) = changed_image(build, task) {
         return Err(InputChanged::Content(image));
     }
-    if let Some(what) = world.changed_on_host(task.action) {
+    if let Some(what) = build.host.changed(task.action) {
         return Err(InputChanged::Content(what));
     }
-    let key = strong_key(&task.basis.keys.action, set, &|input| before.get(input).cloned());
+    let key = strong_key(&task.key_inputs.keys.action, set, &|input| before.get(input).cloned());
     key.ok_or_else(|| unknown(&"kiln itself failed here: a path set names an input that there is not"))
 }
 
 /// Checks that a sandbox shows the source trees of the decision, including the mounts below them: since then, a directory
 /// above may have been moved, or something may have been mounted. The kernel lets only root look into a sandbox, or mount.
 pub(super) fn check_visible_sources(
-    world: &World<'_>,
+    build: &BuildContext<'_>,
     task: &Task<'_>,
     continued: Option<&IncrementalState>,
     prepared: &Prepared,
 ) -> Result<(), InputChanged> {
     let root = prepared.root();
-    let trees = task.basis.manifest.trees().iter();
-    let trees: Vec<(&Tree, &str)> = trees
+    let trees = task.key_inputs.manifest.trees().iter();
+    let trees: Vec<(&TreeInput, &str)> = trees
         .filter(|tree| task.action.rule.decl.discovers(&tree.input))
         .filter_map(|tree| Some((tree, source_of(tree)?)))
         .collect();
@@ -160,7 +160,7 @@ pub(super) fn check_visible_sources(
     let mounts: Vec<PathBuf> =
         parse_mounts(&table).filter(|mount| !mount.ours).map(|mount| mount.path).collect();
     for (tree, source) in trees {
-        let decided = world.source(source).map_err(|error| unknown(&error))?;
+        let decided = build.sources.snapshot(source).map_err(|error| unknown(&error))?;
         let top = sandbox_path(&tree.input);
         let copies = continued.and_then(|continued| continued.changed.get(&tree.input));
         let below = mounts.iter().filter_map(|mount| mount.strip_prefix(&top).ok());
@@ -182,32 +182,32 @@ pub(super) fn check_visible_sources(
 }
 
 /// The project file that changed, if the input has any.
-fn changed_file(world: &World<'_>, input: &Input, inputs: InputAccess) -> Option<String> {
+fn changed_file(build: &BuildContext<'_>, input: &Input, inputs: InputAccess) -> Option<String> {
     let changed = match input {
         // Only the private key is copied: its certificate is read in place.
         Input::ModuleKey(Some(key)) => {
-            let certificate = world.certificate(key, "").ok()?;
-            return world.changed(certificate).then(|| certificate.display().to_string());
+            let certificate = build.project_files.certificate(key, "").ok()?;
+            return build.project_files.has_changed(certificate).then(|| certificate.display().to_string());
         }
         _ if inputs == InputAccess::Staged => None,
-        Input::File(path) => world.changed(path).then_some(path),
-        Input::Concat { files, .. } => files.iter().find(|path| world.changed(path)),
+        Input::File(path) => build.project_files.has_changed(path).then_some(path),
+        Input::Concat { files, .. } => files.iter().find(|path| build.project_files.has_changed(path)),
         Input::Source { .. } | Input::Output(_) | Input::Layers(_) | Input::ModuleKey(None) => None,
     };
     changed.map(|path| path.display().to_string())
 }
 
 /// The image that changed. Images are mounted from the cache; other outputs are copied, and checked then.
-fn changed_image(world: &World<'_>, task: &Task<'_>) -> Option<String> {
+fn changed_image(build: &BuildContext<'_>, task: &Task<'_>) -> Option<String> {
     let roots = task.action.inputs.iter().filter(|(_, input)| matches!(input, Input::Layers(_)));
     let images = roots
-        .filter_map(|(input, _)| toolchain_root::layers(world, task.action, task.outputs_of, input).ok());
+        .filter_map(|(input, _)| toolchain_root::layers(build, task.action, task.outputs_of, input).ok());
     let mut images = images.flatten();
-    images.find(|image| world.artifact_changed(image)).map(|image| image.display().to_string())
+    images.find(|image| build.artifacts().was_disturbed(image)).map(|image| image.display().to_string())
 }
 
 fn source_unchanged(
-    world: &World<'_>,
+    build: &BuildContext<'_>,
     source: &str,
     reads: &Reads,
     then: &States,
@@ -216,10 +216,10 @@ fn source_unchanged(
         let slash = if path.is_empty() { "" } else { ": " };
         format!("source {source}{slash}{}", String::from_utf8_lossy(path))
     };
-    let before = world.source(source).map_err(|error| InputChanged::Unknown(error.to_string()))?;
+    let before = build.sources.snapshot(source).map_err(|error| InputChanged::Unknown(error.to_string()))?;
     // The tree could be walked when the run was decided.
-    let now = Arc::new(world.walk(source).map_err(|_| InputChanged::Content(named(b"")))?);
-    if world.source_was_elsewhere(source).map_err(|error| InputChanged::Unknown(error.to_string()))? {
+    let now = Arc::new(build.sources.walk(source).map_err(|_| InputChanged::Content(named(b"")))?);
+    if build.sources.was_redirected(source).map_err(|error| InputChanged::Unknown(error.to_string()))? {
         return Err(InputChanged::Meanwhile(named(b"")));
     }
     let disturbed = disturbance(reads, before, &now);

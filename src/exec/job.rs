@@ -8,7 +8,7 @@ use super::run_result::RunResult;
 use super::work_dir::WorkDir;
 use crate::digest::Digest;
 use crate::graph::{Action, NodeId, OutputRef};
-use crate::plan::World;
+use crate::plan::BuildContext;
 use crate::store::{Artifact, BlobError, Outcome, ProjectId, Store, StoreError};
 
 /// A kind whose actions run as jobs on other machines.
@@ -86,7 +86,7 @@ pub(super) fn run_job(
 ) -> RunResult {
     let lost = Cell::new(None);
     let input = |name: &str| {
-        input(context.world, task, name).inspect_err(|error| {
+        input(context.build, task, name).inspect_err(|error| {
             if let JobInputError::Lost { node, .. } = error {
                 lost.set(Some(*node));
             }
@@ -95,10 +95,10 @@ pub(super) fn run_job(
     let job = Job {
         node: task.name,
         action: task.action,
-        action_key: &task.basis.keys.action,
-        key: &task.basis.keys.given,
-        store: context.world.store,
-        project: context.world.project(),
+        action_key: &task.key_inputs.keys.action,
+        key: &task.key_inputs.keys.exact_key,
+        store: context.build.store,
+        project: context.build.project(),
         input: &input,
         cancelled: &|| context.cancel.is_cancelled(),
     };
@@ -114,10 +114,10 @@ pub(super) fn run_job(
     }
 }
 
-fn input(world: &World<'_>, task: &Task<'_>, name: &str) -> Result<Artifact, JobInputError> {
+fn input(build: &BuildContext<'_>, task: &Task<'_>, name: &str) -> Result<Artifact, JobInputError> {
     let (from, artifact) = input_artifact(task, name)?;
-    world.bring(&artifact)?;
-    if world.store.has_artifact(&artifact)? {
+    build.artifacts().fetch(&artifact)?;
+    if build.store.has_artifact(&artifact)? {
         Ok(artifact)
     } else {
         Err(JobInputError::Lost { node: from, input: name.to_owned(), source: BlobError::Missing })

@@ -27,7 +27,7 @@ pub(super) fn publish_outputs(
     if !matches!(result.outcome, Outcome::Pass | Outcome::Fail) {
         return result;
     }
-    let store = context.world.store;
+    let store = context.build.store;
     let is_incremental = task.action.rule.decl.incremental.is_some();
     let mut reports = match report_files(context, task, work, &result) {
         Ok((reports, messages)) => {
@@ -46,7 +46,7 @@ pub(super) fn publish_outputs(
     let mut replaced = 0;
     loop {
         let exported = if result.has_outputs { &result.outputs } else { &reports };
-        match export_outputs(store, task.action, exported, &context.world.out) {
+        match export_outputs(store, task.action, exported, &context.build.out) {
             Ok(placed) => break result.placed = placed,
             // The cache had a blob of this content already, and it was damaged. It is set aside now: collect again, until all
             // such blobs are replaced.

@@ -17,7 +17,7 @@ use super::sandbox_paths::sandbox_path;
 use super::work_dir::WorkDir;
 use crate::digest::Digest;
 use crate::graph::{Action, BindError, Bindings, Input, Value};
-use crate::plan::manifest::{Val, What};
+use crate::plan::manifest::{FieldKind, FieldValue};
 use crate::shell::quoted;
 use crate::spec::model::{Axis, OutputShape, Part, RunReport, Template};
 use crate::store::{Artifact, StoreError};
@@ -57,7 +57,7 @@ pub(super) fn report_files(
         .map(|(name, _)| sandbox_path(name).display().to_string())
         .collect();
     let messages = context.logs.messages(&work.log(), &trees).map_err(ReportError::Log)?;
-    let store = context.world.store;
+    let store = context.build.store;
     let mut files = Vec::with_capacity(declared.len());
     for (name, report) in declared {
         let blob = match report {
@@ -109,7 +109,7 @@ fn metadata(task: &Task<'_>, result: &RunResult, messages: &Messages) -> Result<
         "version": METADATA_VERSION,
         "kiln": env!("CARGO_PKG_VERSION"),
         "node": task.name,
-        "action-key": task.basis.keys.action.to_string(),
+        "action-key": task.key_inputs.keys.action.to_string(),
         "outcome": result.outcome.as_str(),
         "continued": result.continued,
         "warnings": messages.warnings,
@@ -148,33 +148,33 @@ fn output(action: &Action, name: &str, artifact: &Artifact) -> Json {
 fn inputs(task: &Task<'_>) -> BTreeMap<String, Json> {
     let mut inputs: BTreeMap<String, Json> = BTreeMap::new();
     let mut commits = Vec::new();
-    for field in task.basis.manifest.all_fields() {
+    for field in task.key_inputs.manifest.all_fields() {
         let digest = match &field.value {
-            Val::Digest(digest) => Json::String(digest.to_string()),
-            Val::List(list) => json!(list),
-            Val::Text(text) => Json::String(text.clone()),
-            Val::Absent => Json::Null,
+            FieldValue::Digest(digest) => Json::String(digest.to_string()),
+            FieldValue::List(list) => json!(list),
+            FieldValue::Text(text) => Json::String(text.clone()),
+            FieldValue::Absent => Json::Null,
         };
-        match field.what {
-            What::Source { input, source } => {
+        match field.kind {
+            FieldKind::Source { input, source } => {
                 inputs.insert(input, json!({ "source": source, "digest": digest }));
             }
-            What::Output { input, node, output } => {
+            FieldKind::Output { input, node, output } => {
                 inputs.insert(input, json!({ "node": node, "output": output, "digest": digest }));
             }
-            What::File { input, path } => {
+            FieldKind::File { input, path } => {
                 inputs.insert(input, json!({ "file": path, "digest": digest }));
             }
-            What::Lines { input } => {
+            FieldKind::Lines { input } => {
                 inputs.insert(format!("{input} lines"), digest);
             }
-            What::Commit { source } => commits.push((source, digest)),
-            What::Rule(_)
-            | What::Binding(_)
-            | What::Tool(_)
-            | What::Host(_)
-            | What::Library(_)
-            | What::Projected(_) => {}
+            FieldKind::Commit { source } => commits.push((source, digest)),
+            FieldKind::Rule(_)
+            | FieldKind::Binding(_)
+            | FieldKind::Tool(_)
+            | FieldKind::Host(_)
+            | FieldKind::Library(_)
+            | FieldKind::Projected(_) => {}
         }
     }
     for (source, commit) in commits {
@@ -186,9 +186,9 @@ fn inputs(task: &Task<'_>) -> BTreeMap<String, Json> {
 
 /// The declared programs, each with the digest of all files that it loads.
 fn tools(task: &Task<'_>) -> BTreeMap<String, Digest> {
-    let fields = task.basis.manifest.all_fields().into_iter();
-    let tools = fields.filter_map(|field| match (field.what, field.value) {
-        (What::Tool(program), Val::Digest(digest)) => Some((program, digest)),
+    let fields = task.key_inputs.manifest.all_fields().into_iter();
+    let tools = fields.filter_map(|field| match (field.kind, field.value) {
+        (FieldKind::Tool(program), FieldValue::Digest(digest)) => Some((program, digest)),
         _ => None,
     });
     tools.collect()

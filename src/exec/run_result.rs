@@ -7,7 +7,7 @@ use super::incremental::{IncrementalState, NotReusable};
 use super::messages::Messages;
 use super::sandbox::{Exceeded, Usage};
 use crate::graph::NodeId;
-use crate::plan::Strong;
+use crate::plan::StrongKey;
 use crate::source::PathSet;
 use crate::store::{Artifact, Blob, Outcome, Placed};
 
@@ -60,7 +60,7 @@ pub(super) enum Retry {
 #[derive(Debug)]
 pub(super) struct ReadInputs {
     pub set: PathSet,
-    pub strong: Strong,
+    pub strong: StrongKey,
 }
 
 impl RunResult {

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::work_dir::WorkDir;
 use crate::graph::{Action, Input};
-use crate::plan::World;
+use crate::plan::BuildContext;
 use crate::remote::Secret;
 
 /// The end of the lines that enclose a private key in PEM.
@@ -47,8 +47,12 @@ pub(super) enum KeyError {
 }
 
 /// The PEM file that kbuild takes as a signing key: the private key, then its certificate.
-pub(super) fn signing_key(world: &World<'_>, name: &str, certificate: &Path) -> Result<Vec<u8>, KeyError> {
-    let key = match world.module_keys.get(name) {
+pub(super) fn signing_key(
+    build: &BuildContext<'_>,
+    name: &str,
+    certificate: &Path,
+) -> Result<Vec<u8>, KeyError> {
+    let key = match build.module_keys.get(name) {
         Some(Ok(key)) => key,
         Some(Err(why)) => return Err(KeyError::Absent(why.clone())),
         None => return Err(KeyError::Absent(format!("there is no module key {name}"))),
@@ -56,7 +60,7 @@ pub(super) fn signing_key(world: &World<'_>, name: &str, certificate: &Path) -> 
     let key = private_block(key)?;
     let bad = |why: String| KeyError::Certificate { path: certificate.to_owned(), why };
     let text =
-        fs::read_to_string(world.spec.root.join(certificate)).map_err(|error| bad(error.to_string()))?;
+        fs::read_to_string(build.spec.root.join(certificate)).map_err(|error| bad(error.to_string()))?;
     if text.contains(PRIVATE) {
         return Err(bad("it holds a private key, and is read by everyone: take that out".to_owned()));
     }
@@ -92,11 +96,15 @@ fn private_block(key: &Secret) -> Result<Zeroizing<String>, KeyError> {
 /// # Errors
 ///
 /// When a file can't be read: then it is not known whether a key leaked.
-pub(super) fn leaked(world: &World<'_>, action: &Action, work: &WorkDir) -> io::Result<Option<PathBuf>> {
+pub(super) fn leaked(
+    build: &BuildContext<'_>,
+    action: &Action,
+    work: &WorkDir,
+) -> io::Result<Option<PathBuf>> {
     let mut marks = Vec::new();
     for (_, input) in &action.inputs {
         if let Input::ModuleKey(Some(key)) = input
-            && let Some(Ok(secret)) = world.module_keys.get(&**key)
+            && let Some(Ok(secret)) = build.module_keys.get(&**key)
         {
             marks.extend(marks_of(secret));
         }

@@ -21,7 +21,7 @@ use super::work_dir::WorkDir;
 use crate::digest::Digest;
 use crate::graph::{Action, Bindings, Input, NodeId, OutputRef, Value};
 use crate::host::FIXED_DIRS;
-use crate::plan::{Outputs, ProjectPath, World};
+use crate::plan::{BuildContext, Outputs, ProjectPath};
 use crate::source::{Snapshot, SnapshotOptions};
 use crate::spec;
 use crate::store::{Artifact, BlobError};
@@ -40,7 +40,7 @@ const FIXED_ENVIRONMENT: [(&str, &str); 6] = [
 
 /// Stages the inputs in the work directory, and describes the sandbox. `argv` replaces the rule's steps.
 pub(super) fn stage_inputs(
-    world: &World<'_>,
+    build: &BuildContext<'_>,
     name: &str,
     action: &Action,
     outputs_of: &dyn Fn(NodeId) -> Outputs,
@@ -52,16 +52,16 @@ pub(super) fn stage_inputs(
     let mut bindings = action.bindings.clone();
     bindings.0.insert("out".to_owned(), Value::Text(OUTPUT.to_owned()));
     spec.mounts.push(mount(work.out(), OUTPUT.into(), Access::ReadWrite));
-    spec.root = Root::Host(files_of(&world.closure(action, name)?));
+    spec.root = Root::Host(files_of(&build.host.closure(action, name)?));
     if let Some(root) = &action.root {
-        toolchain_root::mount_toolchain_root(world, action, root, outputs_of, work, &mut spec)?;
+        toolchain_root::mount_toolchain_root(build, action, root, outputs_of, work, &mut spec)?;
     }
     for (input, declared) in action.inputs.iter().filter(|(input, _)| !toolchain_root::is_root_input(input)) {
         let inside = sandbox_path(input);
         bindings.0.insert(format!("in.{input}"), Value::Text(inside.display().to_string()));
         let from = match declared {
             Input::Source { name, .. } => {
-                let tree = world.source_tree(name)?;
+                let tree = build.sources.tree(name)?;
                 let root = absolute(&tree.root)?;
                 if action.rule.decl.discovers(input) {
                     // Tracing needs the tree itself, and copying a kernel tree takes long.
@@ -69,32 +69,33 @@ pub(super) fn stage_inputs(
                     root
                 } else {
                     let copy = copy(work, input, &root, tree.ignore)?;
-                    let as_decided = found_in(&copy)?.digest == world.source(name)?.digest();
+                    let as_decided = found_in(&copy)?.digest == build.sources.snapshot(name)?.digest();
                     as_decided
                         .then_some(copy)
                         .ok_or_else(|| StagingError::Changed(format!("source {name}")))?
                 }
             }
             Input::Layers(_) => {
-                let layers = toolchain_root::layers(world, action, outputs_of, input)?;
+                let layers = toolchain_root::layers(build, action, outputs_of, input)?;
                 let writable = Some(work.writable(input)?);
                 spec.shown.push(Shown { images: Images { layers, writable }, to: inside });
                 continue;
             }
             Input::File(path) => {
-                let copy = copy(work, input, &absolute(&world.spec.root.join(path))?, &[])?;
-                let as_decided = found_in(&copy)? == world.project_path(path, "")?;
+                let copy = copy(work, input, &absolute(&build.spec.root.join(path))?, &[])?;
+                let as_decided = found_in(&copy)? == build.project_files.get(path, "")?;
                 as_decided.then_some(copy).ok_or_else(|| StagingError::Changed(path.display().to_string()))?
             }
             Input::ModuleKey(None) => continue,
             Input::ModuleKey(Some(name)) => {
-                let content = secrets::signing_key(world, name, world.certificate(name, input)?);
+                let content =
+                    secrets::signing_key(build, name, build.project_files.certificate(name, input)?);
                 let content =
                     content.map_err(|source| StagingError::Key { input: input.to_string(), source })?;
                 spec.secrets.push(SecretFile::new(inside, content));
                 continue;
             }
-            Input::Concat { files, lines } => concat(world, &work.inputs().join(&**input), files, lines)?,
+            Input::Concat { files, lines } => concat(build, &work.inputs().join(&**input), files, lines)?,
             Input::Output(OutputRef { node, output }) => {
                 let outputs = outputs_of(*node);
                 let artifact =
@@ -106,8 +107,8 @@ pub(super) fn stage_inputs(
                         return Err(StagingError::Absent { input: input.to_string() });
                     }
                     Some(artifact) => {
-                        world.bring(artifact).map_err(BlobError::from)?;
-                        world.store.place(artifact, &to).map_err(|source| {
+                        build.artifacts().fetch(artifact).map_err(BlobError::from)?;
+                        build.store.place(artifact, &to).map_err(|source| {
                             if source.is_miss() {
                                 StagingError::Lost { node: *node, input: input.to_string(), source }
                             } else {
@@ -203,7 +204,7 @@ fn found_in(copy: &Path) -> Result<ProjectPath, StagingError> {
 }
 
 fn concat(
-    world: &World<'_>,
+    build: &BuildContext<'_>,
     to: &Path,
     files: &[PathBuf],
     lines: &[String],
@@ -214,8 +215,8 @@ fn concat(
     };
     let mut file = fs::File::create(to).map_err(io_error(to))?;
     for path in files {
-        let decided = world.project_path(path, "")?.digest;
-        let path = world.spec.root.join(path);
+        let decided = build.project_files.get(path, "")?.digest;
+        let path = build.spec.root.join(path);
         let bytes = fs::read(&path).map_err(io_error(&path))?;
         if Digest::of_bytes(&bytes) != decided {
             return Err(StagingError::Changed(path.display().to_string()));

@@ -45,12 +45,12 @@ pub(super) fn run_steps(
 ) -> (RunResult, Option<Discovered>) {
     let argv = watching.map(|watching| watching.watcher.steps(task.action, &sandbox_path));
     let staged =
-        stage_inputs(context.world, task.name, task.action, task.outputs_of, work, argv, &context.jobserver);
+        stage_inputs(context.build, task.name, task.action, task.outputs_of, work, argv, &context.jobserver);
     let mut spec = match staged {
         Ok(spec) => spec,
         Err(error) => return (staging_failed(error), None),
     };
-    match incremental.map(|state| state.mounts(context.world, task, work)).transpose() {
+    match incremental.map(|state| state.mounts(context.build, task, work)).transpose() {
         Ok(mounts) => spec.mounts.extend(mounts.into_iter().flatten()),
         Err(error) => return (RunResult::infra(error), None),
     }
@@ -68,7 +68,7 @@ pub(super) fn run_steps(
         Err(PrepareError::Sandbox(error)) => return (sandbox_failed(&error, task), None),
         Err(error) => return (RunResult::infra(error), None),
     };
-    if let Err(changed) = check_visible_sources(context.world, task, incremental, &prepared) {
+    if let Err(changed) = check_visible_sources(context.build, task, incremental, &prepared) {
         return (input_changed(&changed), None);
     }
     let running = match prepared.start() {
@@ -83,7 +83,7 @@ pub(super) fn run_steps(
     let result = explain_undeclared(context, task, work, &spec, result);
     // Not before here: the sandbox is gone, and nothing in it reads any more.
     let passed = result.outcome == Outcome::Pass;
-    let discovered = discovery.end(context.world, context.records, &work.out(), passed);
+    let discovered = discovery.end(context.build, context.records, &work.out(), passed);
     (result, Some(discovered))
 }
 
@@ -97,7 +97,7 @@ pub(super) fn run_checked(
     let (result, discovered) = run_steps(context, task, work, None, None);
     let out = |output: &str| output_path(task.action, work, output).ok();
     let source = |input: &str| match task.action.input(input)? {
-        Input::Source { name, .. } => Some(context.world.source_tree(name).ok()?.root.clone()),
+        Input::Source { name, .. } => Some(context.build.sources.tree(name).ok()?.root.clone()),
         _ => None,
     };
     let machine = |compiler: &str| host::machine(compiler, &task.action.tool_path);
@@ -135,7 +135,7 @@ fn explain_undeclared(
     if !matches!(result.outcome, Outcome::Fail | Outcome::Infra) || !is_on_host {
         return result;
     }
-    let Ok(declared) = context.world.closure(task.action, task.name) else { return result };
+    let Ok(declared) = context.build.host.closure(task.action, task.name) else { return result };
     let script = result.not_started.and_then(|step| {
         let program = Path::new(spec.steps.get(step)?.argv.first()?);
         let mount = spec.mounts.iter().find(|mount| program.starts_with(&mount.to))?;

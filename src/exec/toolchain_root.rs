@@ -18,7 +18,7 @@ use super::staging_error::StagingError;
 use super::work_dir::WorkDir;
 use crate::graph::{Action, Input, NodeId, OutputRef};
 use crate::host;
-use crate::plan::{Outputs, World};
+use crate::plan::{BuildContext, Outputs};
 use crate::spec::root::{Root, TOOLCHAIN};
 use crate::store::Artifact;
 
@@ -51,14 +51,14 @@ pub(super) fn is_root_input(input: &str) -> bool {
 
 /// Puts an action's toolchain root into its sandbox.
 pub(super) fn mount_toolchain_root(
-    world: &World<'_>,
+    build: &BuildContext<'_>,
     action: &Action,
     root: &Root,
     outputs_of: &dyn Fn(NodeId) -> Outputs,
     work: &WorkDir,
     spec: &mut SandboxSpec,
 ) -> Result<(), StagingError> {
-    let layers = layers(world, action, outputs_of, Root::FILES)?;
+    let layers = layers(build, action, outputs_of, Root::FILES)?;
     if root.is_whole() {
         spec.root = super::sandbox::Root::Images(Images { layers, writable: None });
         spec.run_as = RunAs::User { id: root.user };
@@ -67,7 +67,7 @@ pub(super) fn mount_toolchain_root(
     let Some(about) = action.output_read(Root::ABOUT) else {
         return Err(absent(Root::ABOUT));
     };
-    let path = file(world, outputs_of, about, Root::ABOUT)?;
+    let path = file(build, outputs_of, about, Root::ABOUT)?;
     let bytes = fs::read(&path).map_err(|source| StagingError::Io { path: path.clone(), source })?;
     let about: RootDescription = serde_json::from_slice(&bytes)
         .map_err(|error| StagingError::Io { path, source: io::Error::other(error) })?;
@@ -82,13 +82,13 @@ pub(super) fn mount_toolchain_root(
 
 /// The paths in the cache of the images of an input that is a root.
 pub(super) fn layers(
-    world: &World<'_>,
+    build: &BuildContext<'_>,
     action: &Action,
     outputs_of: &dyn Fn(NodeId) -> Outputs,
     name: &str,
 ) -> Result<Vec<PathBuf>, StagingError> {
     let Some(Input::Layers(layers)) = action.input(name) else { return Err(absent(name)) };
-    layers.iter().map(|layer| file(world, outputs_of, layer, name)).collect()
+    layers.iter().map(|layer| file(build, outputs_of, layer, name)).collect()
 }
 
 fn absent(input: &str) -> StagingError {
@@ -97,7 +97,7 @@ fn absent(input: &str) -> StagingError {
 
 /// The path in the cache of another node's output.
 fn file(
-    world: &World<'_>,
+    build: &BuildContext<'_>,
     outputs_of: &dyn Fn(NodeId) -> Outputs,
     OutputRef { node, output }: &OutputRef,
     input: &str,
@@ -105,7 +105,7 @@ fn file(
     let outputs = outputs_of(*node);
     let artifact: Option<Artifact> =
         outputs.iter().find(|(name, _)| **name == **output).map(|(_, artifact)| *artifact);
-    world.file_of(&artifact.ok_or_else(|| absent(input))?).map_err(|source| {
+    build.artifacts().file(&artifact.ok_or_else(|| absent(input))?).map_err(|source| {
         if source.is_miss() {
             StagingError::Lost { node: *node, input: input.to_owned(), source }
         } else {

@@ -12,7 +12,7 @@ use super::sandbox::{MemoryTree, Mount, Output, Prepared, SandboxError, SandboxS
 use super::sandbox_paths::sandbox_path;
 use super::trace::Tracer;
 use super::tree_copy::{self, CopyError};
-use crate::plan::manifest::What;
+use crate::plan::manifest::FieldKind;
 use crate::plan::{PlanError, Tracing};
 use crate::source::{Snapshot, SnapshotOptions, SourceError};
 
@@ -50,7 +50,7 @@ pub(super) fn prepare<'a>(
     spec: &SandboxSpec,
     output: &dyn Fn() -> io::Result<Output>,
 ) -> Result<(Prepared, Discovery<'a>), PrepareError> {
-    let discovery = Discovery::new(context.world, &task.action.rule.decl, &task.basis.manifest);
+    let discovery = Discovery::new(context.build, &task.action.rule.decl, &task.key_inputs.manifest);
     let inputs = discovery.to_trace();
     let untraced = |discovery: Discovery<'a>, why: Option<String>| {
         let prepared = context.sandbox.prepare(spec, output()?)?;
@@ -60,7 +60,7 @@ pub(super) fn prepare<'a>(
         };
         Ok((prepared, discovery))
     };
-    match &context.world.tracing {
+    match &context.build.tracing {
         Ok(_) if inputs.is_empty() => untraced(discovery, None),
         Ok(Tracing::Mounts) => {
             let prepared = context.sandbox.prepare(spec, output()?)?;
@@ -114,11 +114,12 @@ fn in_memory<'a>(
                 io::Error::other(format!("kiln itself failed here: there is no {}", to.display())).into()
             );
         };
-        let what = task.basis.manifest.tree(input).map(|tree| &tree.what);
+        let what = task.key_inputs.manifest.tree(input).map(|tree| &tree.kind);
         let (snapshot, ignored) = match what {
-            Some(What::Source { source, .. }) => {
-                (Arc::clone(context.world.source(source)?), context.world.source_tree(source)?.ignore)
-            }
+            Some(FieldKind::Source { source, .. }) => (
+                Arc::clone(context.build.sources.snapshot(source)?),
+                context.build.sources.tree(source)?.ignore,
+            ),
             _ => (Arc::new(Snapshot::take(&from, &SnapshotOptions::default())?), &[][..]),
         };
         let replaced = over

@@ -20,7 +20,7 @@ use super::run_result::RunResult;
 use super::sandbox::Sandbox;
 use super::worker::catch_panic;
 use crate::graph::{Graph, NodeId};
-use crate::plan::{Known, Outputs, Plan, Verdict, World, basis};
+use crate::plan::{ActionResult, BuildContext, Outputs, Plan, Verdict, key_inputs};
 use crate::remote::Meter;
 use crate::store::{Artifact, Blob, Outcome};
 
@@ -96,12 +96,12 @@ impl OutputComparison {
 
 /// The recorded result that a clean run of a node can be compared with.
 pub fn result_to_compare<'a>(
-    world: &World<'_>,
+    build: &BuildContext<'_>,
     graph: &Graph,
     plan: &'a Plan,
     id: NodeId,
     kinds: &dyn Kinds,
-) -> Result<&'a Known, Unverifiable> {
+) -> Result<&'a ActionResult, Unverifiable> {
     let action = graph.node(id).action().ok_or(Unverifiable::NoAction)?;
     match kinds.runner(action.rule.decl.kind) {
         Runner::Steps | Runner::Checked(_) => {}
@@ -116,8 +116,8 @@ pub fn result_to_compare<'a>(
         | Verdict::Stale(_)
         | Verdict::Unknown(_)
         | Verdict::Blocked(_)
-        | Verdict::Lacking(_) => {
-            let ran = world.previous.contains_key(&**graph.name(id));
+        | Verdict::MissingRequirement(_) => {
+            let ran = build.previous.contains_key(&**graph.name(id));
             Err(if ran { Unverifiable::Stale } else { Unverifiable::NeverRan })
         }
     }
@@ -128,7 +128,7 @@ pub fn result_to_compare<'a>(
 /// it: the answer has no entries for the others.
 #[expect(clippy::too_many_arguments, reason = "each is a thing of its own, and there is one caller")]
 pub fn verify(
-    world: &World<'_>,
+    build: &BuildContext<'_>,
     graph: &Graph,
     plan: &Plan,
     nodes: &[NodeId],
@@ -139,9 +139,9 @@ pub fn verify(
     cancel: &Cancel,
 ) -> Result<Vec<Verification>, ExecError> {
     let began = Instant::now();
-    let resources = ResourcePool::of_project(&world.spec.project, jobs)?;
+    let resources = ResourcePool::of_project(&build.spec.project, jobs)?;
     let context = RunContext {
-        world,
+        build,
         sandbox: Sandbox::new(),
         records: kinds.records(),
         logs: kinds.logs(),
@@ -151,7 +151,7 @@ pub fn verify(
         clean: true,
         ephemeral: true,
     };
-    let durations = world.store.durations(world.project())?;
+    let durations = build.store.durations(build.project())?;
     let expected = |id: NodeId| durations.get(&**graph.name(id)).copied();
     let all = nodes.iter().filter_map(|&id| expected(id)).sum();
     emit(&Event::Begun { version: EVENTS_VERSION, nodes: nodes.len(), fresh: 0, expected: all });
@@ -255,8 +255,8 @@ impl<'a> CleanRuns<'a> {
         workers: &Workers<'scope, 'a, (NodeId, RunResult)>,
     ) -> Result<(), ExecError> {
         let (context, graph, plan, kinds) = (self.context, self.graph, self.plan, self.kinds);
-        let basis = basis(context.world, graph, id, plan)?;
-        let basis = basis.expect("the result is known, so the inputs are");
+        let key_inputs = key_inputs(context.build, graph, id, plan)?;
+        let key_inputs = key_inputs.expect("the result is known, so the inputs are");
         self.started += 1;
         let node = graph.node(id);
         let started =
@@ -268,7 +268,7 @@ impl<'a> CleanRuns<'a> {
                 let known = plan.decision(id).and_then(|decision| decision.verdict.known());
                 known.map_or_else(|| Arc::from([]), |known| Arc::clone(&known.outputs))
             };
-            let task = Task { name: &node.name, action, basis: &basis, outputs_of: &outputs_of };
+            let task = Task { name: &node.name, action, key_inputs: &key_inputs, outputs_of: &outputs_of };
             let runner = kinds.runner(action.rule.decl.kind);
             let result = catch_panic(|| run_action(context, &task, &runner)).unwrap_or_else(RunResult::infra);
             (id, result)

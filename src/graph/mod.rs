@@ -34,6 +34,12 @@ pub use select::{Selection, UnknownTarget};
 pub struct NodeId(u32);
 
 impl NodeId {
+    /// A node of no graph.
+    #[cfg(test)]
+    pub const fn for_test(index: u32) -> Self {
+        Self(index)
+    }
+
     /// Its index in arrays with an element for each node.
     pub const fn index(self) -> usize {
         self.0 as usize

@@ -106,9 +106,9 @@ impl Projection for AllKinds<'_> {
         }
     }
 
-    fn lacks(&self, action: &Action) -> Option<String> {
+    fn missing_requirement(&self, action: &Action) -> Option<String> {
         match action.rule.decl.kind {
-            Kind::Binpkg => self.packages.lacks(action),
+            Kind::Binpkg => self.packages.missing_requirement(action),
             Kind::Stage3 | Kind::Command | Kind::Config | Kind::Job | Kind::Lava | Kind::Match => None,
         }
     }

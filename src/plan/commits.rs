@@ -1,17 +1,17 @@
-//! Commits: what happened in a git source between a node's last run and now, as far as it concerns the files that
-//! changed.
+//! The commits of a git source between a node's last run and now that touch the changed files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
 
+use super::context::BuildContext;
+use super::error::PlanError;
 use super::reason::Reason;
-use super::world::{PlanError, World};
 use crate::host::git;
 use crate::source::Provenance;
 
-/// How many commits are named.
+/// The largest number of commits that are named.
 const NAMED: usize = 10;
 
 /// The commits of one source between two runs.
@@ -23,11 +23,11 @@ pub struct Commits {
     pub from: String,
     /// The commit now.
     pub to: String,
-    /// Those between that change the files that the reasons name, newest first.
+    /// The commits between the two that change files named by the reasons, newest first.
     pub commits: Vec<Commit>,
-    /// Whether there are more.
+    /// Whether there are more than are listed.
     pub more: bool,
-    /// What git said where it could not tell.
+    /// The message of git, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
 }
@@ -35,14 +35,18 @@ pub struct Commits {
 /// A commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Commit {
-    /// Its short id.
+    /// Its abbreviated id.
     pub id: String,
-    /// Its first line.
+    /// The first line of its message.
     pub subject: String,
 }
 
-/// The commits behind reasons, for each git source of which files changed and both commits are known.
-pub fn commits(world: &World<'_>, node: &str, reasons: &[Reason]) -> Result<Vec<Commits>, PlanError> {
+/// The commits behind reasons, for each git source with changed files of which both commits are known.
+pub fn commits(
+    context: &BuildContext<'_>,
+    node: &str,
+    reasons: &[Reason],
+) -> Result<Vec<Commits>, PlanError> {
     let mut files: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
     for reason in reasons {
         match reason {
@@ -53,14 +57,14 @@ pub fn commits(world: &World<'_>, node: &str, reasons: &[Reason]) -> Result<Vec<
             _ => {}
         }
     }
-    files.retain(|source, _| world.repository(source).is_some());
+    files.retain(|source, _| context.sources.repository(source).is_some());
     if files.is_empty() {
         return Ok(Vec::new());
     }
-    let Some(last) = world.last_run(node, Provenance::KbuildRecords)? else { return Ok(Vec::new()) };
+    let Some(last) = context.last_run(node, Provenance::KbuildRecords)? else { return Ok(Vec::new()) };
     let between = files.into_iter().filter_map(|(source, files)| {
-        let (from, to) = (last.commit(source)?.to_owned(), world.commit(source)?.to_owned());
-        let said = git::log(&world.repository(source)?, &from, &to, &files, NAMED + 1);
+        let (from, to) = (last.commit(source)?.to_owned(), context.sources.commit(source)?.to_owned());
+        let said = git::log(&context.sources.repository(source)?, &from, &to, &files, NAMED + 1);
         let (mut found, failed) = match said {
             Ok(found) => (found, None),
             Err(said) => (Vec::new(), Some(said)),

@@ -1,25 +1,25 @@
-//! How long will it take? From recorded runs, for what the plan says runs.
+//! Estimates: how long a plan takes, from the recorded runs of its nodes.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::Plan;
+use super::decisions::Plan;
 use crate::graph::{Graph, NodeId};
 
-/// What a plan is expected to take. Nodes that never ran count as nothing: the figures say how many those are.
+/// The expected duration of a plan. Nodes that never ran count as zero, and are counted.
 #[derive(Debug, Default)]
 pub struct Estimate {
     /// By node, for nodes that may run and have run before.
     pub durations: HashMap<NodeId, Duration>,
-    /// For every node that may run: the time from its start to the end of all that waits for it.
+    /// For every node that may run: the time from its start to the end of all nodes that wait for it.
     pub tails: HashMap<NodeId, Duration>,
     /// The longest chain of nodes that wait for each other.
     pub critical_path: Vec<NodeId>,
-    /// How long that chain takes.
+    /// The duration of that chain.
     pub critical: Duration,
-    /// Expected wall time.
+    /// The expected wall time.
     pub wall: Duration,
-    /// Nodes that may run and never ran.
+    /// The number of nodes that may run and never ran.
     pub unmeasured: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Reach: does a change of a tree touch what an action read?
+//! Reach: which entries of a path set a change of a tree reaches.
 
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
@@ -7,24 +7,24 @@ use std::sync::{Arc, OnceLock};
 use crate::source::{Change, ChangeKind, EntryKind, EntryType, split};
 use crate::store::{EntryTable, StoredPathSet, StoredReads};
 
-/// A change at one path, as far as it matters to a path set.
+/// The aspects of a change at one path that matter to a path set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "the aspects are independent")]
 pub struct Touch<'a> {
     /// From the tree's root.
     pub path: &'a [u8],
-    /// What a reader of the file sees is different, or may be: its content, or whether it is there at all.
+    /// The content of the file, or whether it exists, has or may have changed.
     pub content: bool,
-    /// What a reader of its directory's names sees is different, or may be: the name, or what stands under it.
+    /// The entry in the listing of its directory has or may have changed.
     pub name: bool,
-    /// There is a new file, or may be.
+    /// There is, or may be, a new file.
     pub added: bool,
-    /// A symbolic link is new, gone or different, or may be.
+    /// A symbolic link has or may have been added, removed or changed.
     pub link: bool,
 }
 
 impl<'a> Touch<'a> {
-    /// What a difference between two trees touches.
+    /// The aspects of a difference between two trees.
     pub fn of(change: &'a Change) -> Self {
         let path = change.path.as_os_str().as_bytes();
         let nothing = Self { path, content: false, name: false, added: false, link: false };
@@ -34,7 +34,7 @@ impl<'a> Touch<'a> {
             ChangeKind::Content { .. } => Self { content: true, ..nothing },
             ChangeKind::Mode { .. } => Self { content: true, name: true, ..nothing },
             ChangeKind::Target { .. } => Self { content: true, name: true, link: true, ..nothing },
-            // A name that is gone may have hidden another of its name: that, too, is another file found.
+            // A removed file may have hidden another of the same name, which a search now finds.
             ChangeKind::Added(entry) | ChangeKind::Removed(entry) => {
                 Self { content: true, name: true, added: !is_dir(entry), link: is_link(entry), ..nothing }
             }
@@ -44,35 +44,35 @@ impl<'a> Touch<'a> {
         }
     }
 
-    /// A change of which nothing is known but where it is.
+    /// A change of which only the path is known.
     pub const fn anything(path: &'a [u8]) -> Self {
         Self { path, content: true, name: true, added: true, link: true }
     }
 }
 
-/// The entry of a path set that a change touches.
+/// An entry of a path set that a change reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reached {
-    /// What of the path counted.
+pub struct ReachedEntry {
+    /// What the run read of the path.
     pub kind: EntryKind,
     /// The path.
     pub path: Vec<u8>,
 }
 
-/// Tells what changes reach which path sets.
+/// Finds the entries that changes reach.
 pub struct Reach {
     table: Arc<EntryTable>,
-    /// The searched files of each name.
+    /// The entries of searched files, by file name.
     searched: OnceLock<HashMap<Box<[u8]>, Vec<u32>>>,
 }
 
 impl Reach {
-    /// For path sets whose numbers are those of this table.
+    /// For path sets with entries in this table.
     pub const fn new(table: Arc<EntryTable>) -> Self {
         Self { table, searched: OnceLock::new() }
     }
 
-    /// The entries, of any path set, that a change touches.
+    /// The entries that a change reaches, of any path set.
     pub fn touched(&self, touch: Touch<'_>) -> Vec<u32> {
         let mut touched = Vec::new();
         let mut add = |kind, path: &[u8]| touched.extend(self.table.find(kind, path));
@@ -87,7 +87,7 @@ impl Reach {
         if touch.link {
             add(EntryKind::Links, b"");
         }
-        // What was looked for as a file may be, or become, a directory: then all below it counts.
+        // A path that was looked up as a file may be, or become, a directory; then everything below it counts.
         let mut above = touch.path;
         while !above.is_empty() {
             above = split(above).0;
@@ -102,7 +102,7 @@ impl Reach {
         touched
     }
 
-    /// The entries, of any path set, that are below a path: for a change of something that may be a directory.
+    /// The entries below a path, of any path set: for a change of what may be a directory.
     pub fn below(&self, path: &[u8]) -> Vec<u32> {
         let by_rank = self.table.by_rank();
         let first = [path, b"/"].concat();
@@ -118,7 +118,7 @@ impl Reach {
         below
     }
 
-    /// The entries of all files that were searched for.
+    /// The entries of all searched files.
     pub fn all_searched(&self) -> impl Iterator<Item = u32> + '_ {
         self.searched().values().flatten().copied()
     }
@@ -128,24 +128,25 @@ impl Reach {
         self.table.find(kind, path)
     }
 
-    /// The entry of that number.
+    /// The entry with this number.
     pub fn entry(&self, id: u32) -> Option<(EntryKind, &[u8])> {
         self.table.get(id)
     }
 
-    /// The entry of these reads that is among the touched ones, if any is.
-    pub fn reached(&self, reads: &StoredReads, touched: &[u32], touch: Touch<'_>) -> Option<Reached> {
+    /// An entry of these reads that is among the touched ones.
+    pub fn reached(&self, reads: &StoredReads, touched: &[u32], touch: Touch<'_>) -> Option<ReachedEntry> {
         let entry = match reads {
             StoredReads::Whole => {
-                return Some(Reached { kind: EntryKind::Tree, path: Vec::new() }).filter(|_| touch.matters());
+                return Some(ReachedEntry { kind: EntryKind::Tree, path: Vec::new() })
+                    .filter(|_| touch.matters());
             }
             StoredReads::Only(ids) => *touched.iter().find(|id| ids.contains(**id))?,
         };
         let (kind, path) = self.table.get(entry)?;
-        Some(Reached { kind, path: path.to_vec() })
+        Some(ReachedEntry { kind, path: path.to_vec() })
     }
 
-    /// Whether a change reaches what a path set says of any of these inputs.
+    /// Whether a change reaches an entry of a path set, for any of these inputs.
     pub fn reaches(&self, set: &StoredPathSet, inputs: &[&str], touch: Touch<'_>) -> bool {
         let touched = self.touched(touch);
         set.inputs

@@ -1,177 +1,102 @@
-//! Reasons: why a node runs, as data.
+//! Reasons: why a node runs, as data. `docs/plan-json.md` describes them as JSON.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{Field, Manifest, Val, What};
-use super::world::LastRun;
+use super::manifest::{FieldKind, FieldValue};
 use crate::digest::Digest;
-use crate::source::{Change, ChangeKind, Listings, diff};
+use crate::source::ChangeKind;
 use crate::store::Outcome;
-
-/// How many changed files of one tree a reason names; the rest are counted.
-const FILES_NAMED: usize = 10;
 
 /// Why a node runs, or why its outputs are put in place again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Reason {
-    /// There is no record of it.
+    /// It has no recorded run.
     NeverRan,
-    /// The command line asks for it.
+    /// The user asked for a run.
     Forced,
-    /// Its last run did not come to an outcome that counts.
+    /// Its last run had no reusable outcome.
     LastRun {
-        /// That outcome.
+        /// The outcome.
         outcome: Outcome,
     },
-    /// Its result is older than its rule lets one be.
+    /// Its result is older than its rule allows.
     TooOld {
-        /// How old; `None`: nobody knows.
+        /// The age; `None` if unknown.
         age_seconds: Option<u64>,
-        /// How old it may be.
+        /// The limit.
         limit_seconds: u64,
     },
-    /// What its last run read is known from kbuild's records alone, and a run here would be traced.
+    /// The reads of its last run are known only from kbuild's records, and this machine can trace them.
     RecordsAlone,
-    /// A declared field is not what it was.
+    /// A field of the manifest changed.
     Changed {
-        /// Which.
-        what: What,
-        /// Its value in the last run; `None`: it was not there.
-        old: Option<Val>,
-        /// Its value now; `None`: it is gone.
-        new: Option<Val>,
+        /// The field.
+        #[serde(rename = "what")]
+        field: FieldKind,
+        /// Its value at the last run; `None` if it is new.
+        old: Option<FieldValue>,
+        /// Its value now; `None` if it is gone.
+        new: Option<FieldValue>,
     },
-    /// A file of a source tree is not what it was.
+    /// A file of a source tree changed.
     File {
         /// The source.
         source: String,
         /// The file, relative to the tree.
         path: PathBuf,
-        /// How it differs.
+        /// The change.
         change: ChangeKind,
     },
-    /// More files of that source differ.
+    /// More files of the same source changed.
     MoreFiles {
         /// The source.
         source: String,
-        /// How many.
+        /// Their number.
         count: usize,
     },
-    /// The source tree differs; its last listing is no longer known.
+    /// The source tree changed; the listing of its last state is no longer stored.
     Tree {
         /// The source.
         source: String,
-        /// Its digest then.
+        /// Its digest at the last run.
         old: Digest,
         /// Its digest now.
         new: Digest,
     },
-    /// The result is known, but a blob that it names is not in the cache.
+    /// The result is known, but the blob of an output is missing from the cache.
     BlobMissing {
         /// The output.
         output: String,
     },
-    /// A file below `out/` is missing or is not what kiln put there.
+    /// A file below `out/` is missing or differs from what was placed there.
     Misplaced {
-        /// Below `out/`.
+        /// The path below `out/`.
         path: PathBuf,
     },
-    /// These very inputs were seen in an earlier run.
+    /// An earlier run had exactly these inputs.
     SeenBefore,
     /// A remote has its result.
     Remote {
-        /// What the remote is called.
+        /// The remote's name.
         remote: String,
-        /// Whose signature makes it count; `None` where the remote is trusted as it is.
+        /// The signer; `None` if the remote is trusted without signatures.
         signed_by: Option<String>,
     },
-    /// The source tree is not there yet.
+    /// The source tree is not unpacked yet.
     NotUnpacked,
-    /// The source tree is there, but something has changed it since kiln unpacked it.
+    /// The source tree was changed by something else after it was unpacked.
     Altered {
         /// The source.
         source: String,
-        /// Why it can't be told what differs, where it can't.
+        /// Why the differences are unknown, if they are.
         #[serde(skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
-}
-
-/// Compares the last run with what is declared now. Of trees it names the changes that reach what was read.
-pub fn compare(last: &LastRun, now: &Manifest, listings: &dyn Listings) -> Vec<Reason> {
-    let index = |fields: &[Field]| -> BTreeMap<What, Vec<Val>> {
-        let mut map: BTreeMap<What, Vec<Val>> = BTreeMap::new();
-        for field in fields {
-            map.entry(field.what.clone()).or_default().push(field.value.clone());
-        }
-        map
-    };
-    let (old, new) = (index(&last.fields), index(&now.all_fields()));
-    let mut reasons = Vec::new();
-    let every: std::collections::BTreeSet<&What> = old.keys().chain(new.keys()).collect();
-    for what in every {
-        let (was, is) = (old.get(what), new.get(what));
-        // Another commit may well be the same files.
-        if was == is || matches!(what, What::Commit { .. }) {
-            continue;
-        }
-        let one = |values: Option<&Vec<Val>>| values.and_then(|values| values.first()).cloned();
-        match (what, one(was), one(is)) {
-            (What::Source { input, source }, Some(Val::Digest(was)), Some(Val::Digest(is))) => {
-                let reached = |change: &Change| last.is_reached(&[input], change);
-                trees(source, was, is, listings, &reached, &mut reasons);
-            }
-            (What::Output { input, node, output }, Some(Val::Digest(was)), Some(Val::Digest(is)))
-                if now.tree(input).is_some() =>
-            {
-                let reached = |change: &Change| last.is_reached(&[input], change);
-                trees(&format!("{output} of {node}"), was, is, listings, &reached, &mut reasons);
-            }
-            (_, old, new) => reasons.push(Reason::Changed { what: what.clone(), old, new }),
-        }
-    }
-    shadowed_by_details(&mut reasons);
-    reasons
-}
-
-/// A tool whose files are named as changed need not be named itself.
-fn shadowed_by_details(reasons: &mut Vec<Reason>) {
-    let host = reasons.iter().any(|reason| matches!(reason, Reason::Changed { what: What::Host(_), .. }));
-    if host {
-        reasons.retain(|reason| !matches!(reason, Reason::Changed { what: What::Tool(_), .. }));
-    }
-}
-
-/// Reasons for what differs between two trees.
-pub(super) fn trees(
-    source: &str,
-    old: Digest,
-    new: Digest,
-    listings: &dyn Listings,
-    reached: &dyn Fn(&Change) -> bool,
-    reasons: &mut Vec<Reason>,
-) {
-    match diff(&old, &new, listings) {
-        Ok(mut changes) => {
-            changes.retain(reached);
-            let count = changes.len();
-            reasons.extend(changes.into_iter().take(FILES_NAMED).map(|Change { path, kind }| Reason::File {
-                source: source.to_owned(),
-                path,
-                change: kind,
-            }));
-            if count > FILES_NAMED {
-                reasons.push(Reason::MoreFiles { source: source.to_owned(), count: count - FILES_NAMED });
-            }
-        }
-        Err(_) => reasons.push(Reason::Tree { source: source.to_owned(), old, new }),
-    }
 }
 
 impl fmt::Display for Reason {
@@ -184,16 +109,16 @@ impl fmt::Display for Reason {
                 let time = |seconds| humantime::format_duration(Duration::from_secs(seconds));
                 match age_seconds.map(time) {
                     Some(age) => {
-                        write!(f, "its result is {age} old, and counts for {}", time(*limit_seconds))
+                        write!(f, "its result is {age} old, and the limit is {}", time(*limit_seconds))
                     }
                     None => write!(
                         f,
-                        "nobody knows how old its result is, which counts for {}",
+                        "the age of its result is unknown, and the limit is {}",
                         time(*limit_seconds)
                     ),
                 }
             }
-            Self::Changed { what, old, new } => write_change(f, what, old.as_ref(), new.as_ref()),
+            Self::Changed { field, old, new } => write_change(f, field, old.as_ref(), new.as_ref()),
             Self::File { source, path, change } => {
                 let path = path.display();
                 match change {
@@ -228,7 +153,7 @@ impl fmt::Display for Reason {
             Self::RecordsAlone => {
                 write!(
                     f,
-                    "what its last run read is known from kbuild's records alone, and can be traced here"
+                    "the reads of its last run are known from kbuild's records alone, and can be traced here"
                 )
             }
             Self::SeenBefore => write!(f, "the same inputs as in an earlier run"),
@@ -249,13 +174,13 @@ impl fmt::Display for Reason {
 
 fn write_change(
     f: &mut fmt::Formatter<'_>,
-    what: &What,
-    old: Option<&Val>,
-    new: Option<&Val>,
+    field: &FieldKind,
+    old: Option<&FieldValue>,
+    new: Option<&FieldValue>,
 ) -> fmt::Result {
-    write!(f, "{what}")?;
+    write!(f, "{field}")?;
     match (old, new) {
-        (Some(Val::Text(old)), Some(Val::Text(new))) => {
+        (Some(FieldValue::Text(old)), Some(FieldValue::Text(new))) => {
             let (old, new) = (only_in(old, new), only_in(new, old));
             write!(f, " changed ({old:?} -> {new:?})")
         }
@@ -266,37 +191,8 @@ fn write_change(
     }
 }
 
-/// The lines of a text that another one does not have: of long ones, such as a rule's steps, nobody reads the rest.
+/// The lines of a text that another one does not have. Long texts, such as a rule's steps, are not repeated whole.
 fn only_in(text: &str, other: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !other.lines().any(|known| known == *line)).collect();
     lines.join("\n")
-}
-
-impl fmt::Display for What {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rule(part) => write!(f, "the rule's {part}"),
-            Self::Binding(placeholder) => write!(f, "{{{placeholder}}}"),
-            Self::Tool(program) => write!(f, "tool {program}"),
-            Self::Host(path) => write!(f, "host file {}", path.display()),
-            Self::Library(name) => write!(f, "library {name}"),
-            Self::File { path, .. } => write!(f, "{}", path.display()),
-            Self::Lines { input } => write!(f, "input {input}"),
-            Self::Output { node, output, .. } => write!(f, "{output} of {node}"),
-            Self::Projected(name) => write!(f, "{name}"),
-            Self::Source { source, .. } => write!(f, "source {source}"),
-            Self::Commit { source } => write!(f, "commit of {source}"),
-        }
-    }
-}
-
-impl fmt::Display for Val {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => write!(f, "{text:?}"),
-            Self::List(list) => write!(f, "{list:?}"),
-            Self::Digest(digest) => f.write_str(&digest.short()),
-            Self::Absent => f.write_str("absent"),
-        }
-    }
 }

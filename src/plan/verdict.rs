@@ -1,4 +1,4 @@
-//! Verdicts: what is to happen to a node.
+//! Verdicts: what is to happen to a node, with the keys and the reasons.
 
 use std::sync::Arc;
 
@@ -15,72 +15,96 @@ pub type Outputs = Arc<[(String, Artifact)]>;
 /// What is to happen to a node.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// Nothing: its last result stands, and is in place.
-    Fresh(Known),
-    /// It need not run: its result is in this machine's cache, and is put in place.
-    Cached(Known, Vec<Reason>),
-    /// It need not run: a remote has its result.
-    Remote(Known, Arc<Hit>),
+    /// Nothing: its last result is valid and in place.
+    Fresh(ActionResult),
+    /// Its result is in the local cache, and is put in place.
+    Cached(ActionResult, Vec<Reason>),
+    /// A remote has its result.
+    Remote(ActionResult, Arc<Hit>),
     /// It runs.
     Stale(Vec<Reason>),
-    /// Not known until these have run.
+    /// Not known until these nodes have run.
     Unknown(Vec<NodeId>),
-    /// It can't run: what it needs has failed, in this run or in one that is recorded.
+    /// It can't run: this node, which it depends on, failed.
     Blocked(NodeId),
-    /// It can't run: this machine lacks a program, and this says which.
-    Lacking(String),
+    /// It can't run: this machine or project does not have what it requires. The text says what.
+    MissingRequirement(String),
 }
 
-/// A result that is known without running anything.
+/// The result of an action, known without a run.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct ActionResult {
     /// Pass or fail.
     pub outcome: Outcome,
     /// Its outputs.
     pub outputs: Outputs,
-    /// The run that they come from; `None` for what is not run.
+    /// The run that made them; `None` for nodes that do not run, and results of remotes.
     pub run: Option<RunId>,
+}
+
+impl ActionResult {
+    /// The result of a node that makes nothing.
+    pub fn empty() -> Self {
+        Self { outcome: Outcome::Pass, outputs: Arc::from([]), run: None }
+    }
+
+    /// An output by name; `None` if there is none of that name.
+    pub fn output(&self, name: &str) -> Option<&Artifact> {
+        self.outputs.iter().find(|(own, _)| own == name).map(|(_, artifact)| artifact)
+    }
 }
 
 /// The keys of an action whose inputs are known.
 #[derive(Clone, Copy, Debug)]
 pub struct Keys {
-    /// The digest of all that is declared.
+    /// The action key: the digest of the manifest without the content of trees.
     pub action: Digest,
-    /// With all that it is given: the key of one run, whatever that reads. Two kilns that are about to do the same
-    /// know each other by it.
-    pub given: Digest,
-    /// With what it reads, and what tells that. `None`: only a run can.
-    pub strong: Option<Strong>,
+    /// The action key with all input trees, whole: the key of exactly one run. Two processes that are about to do the same
+    /// work lock it.
+    pub exact_key: Digest,
+    /// The action key with what a run reads. `None` if only a run can tell that.
+    pub strong: Option<StrongKey>,
 }
 
-/// The key of a result, and the path set that led to it.
+/// The key of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Strong {
+pub struct StrongKey {
     /// The key.
     pub key: Digest,
-    /// The path set's digest.
+    /// The digest of the path set that it was computed with.
     pub path_set: Digest,
 }
 
-/// A verdict with what led to it.
+/// A verdict with the keys that led to it.
 #[derive(Clone, Debug)]
 pub struct Decision {
     /// The verdict.
     pub verdict: Verdict,
-    /// Its keys, where its inputs are known.
+    /// The node's keys, if its inputs are known.
     pub keys: Option<Keys>,
-    /// What a run of it will be recorded under, where it may come to one.
-    pub basis: Option<Arc<Basis>>,
+    /// What a run of the node is recorded under; `None` if it will not run.
+    pub key_inputs: Option<Arc<KeyInputs>>,
 }
 
-/// What a run of the node will be recorded under.
+/// The keys of an action and what they were computed from.
 #[derive(Debug)]
-pub struct Basis {
-    /// Its keys.
+pub struct KeyInputs {
+    /// The keys.
     pub keys: Keys,
-    /// What the keys are made of.
+    /// The manifest.
     pub manifest: Manifest,
+}
+
+impl Decision {
+    /// A verdict without keys.
+    pub const fn without_keys(verdict: Verdict) -> Self {
+        Self { verdict, keys: None, key_inputs: None }
+    }
+
+    /// The decision of an expansion point that has been expanded.
+    pub fn expanded() -> Self {
+        Self::without_keys(Verdict::Fresh(ActionResult::empty()))
+    }
 }
 
 impl Verdict {
@@ -92,25 +116,25 @@ impl Verdict {
             Self::Remote(..) => "remote",
             Self::Stale(_) => "stale",
             Self::Unknown(_) => "unknown",
-            Self::Blocked(_) | Self::Lacking(_) => "blocked",
+            Self::Blocked(_) | Self::MissingRequirement(_) => "blocked",
         }
     }
 
-    /// The result, where it is known already.
-    pub const fn known(&self) -> Option<&Known> {
+    /// The result, if it is known.
+    pub const fn known(&self) -> Option<&ActionResult> {
         match self {
-            Self::Fresh(known) | Self::Cached(known, _) | Self::Remote(known, _) => Some(known),
-            Self::Stale(_) | Self::Unknown(_) | Self::Blocked(_) | Self::Lacking(_) => None,
+            Self::Fresh(result) | Self::Cached(result, _) | Self::Remote(result, _) => Some(result),
+            Self::Stale(_) | Self::Unknown(_) | Self::Blocked(_) | Self::MissingRequirement(_) => None,
         }
     }
 
-    /// Which remote has its result, where one has.
-    pub fn elsewhere(&self) -> Option<Reason> {
+    /// For a remote's result: the remote, and whose signature makes the result valid.
+    pub fn remote_reason(&self) -> Option<Reason> {
         let Self::Remote(_, hit) = self else { return None };
         Some(Reason::Remote { remote: hit.remote.clone(), signed_by: hit.signed_by.clone() })
     }
 
-    /// Whether the node is, or may be, going to run.
+    /// Whether the node runs, or may turn out to.
     pub const fn may_run(&self) -> bool {
         matches!(self, Self::Stale(_) | Self::Unknown(_))
     }

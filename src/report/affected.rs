@@ -1,4 +1,4 @@
-//! What a change touches, as text and as JSON. The schema is `docs/affected-json.md`.
+//! The effects of a change, as text and as JSON. The schema is in `docs/affected-json.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 use super::style::Style;
 use super::table::{Cell, columns};
 use crate::graph::{Graph, NodeId};
-use crate::plan::{Affected, Because, Effect, Unknown};
+use crate::plan::{Affected, Effect, TouchReason, UnknownReason};
 use crate::spec::model::Axis;
 
-/// The schema's version. It rises when a field changes its meaning or goes; new fields may come without.
+/// The version of the schema. It is raised when a field is removed or changes its meaning, not when one is added.
 pub const AFFECTED_VERSION: u32 = 1;
 
-/// How many entries a row has room for.
+/// The number of entries that a row names.
 const NAMED: usize = 2;
 
-/// What a change touches, as text. Nodes that it does not have rows only with `all`.
+/// The effects as text. Untouched nodes are left out unless `all`.
 pub fn affected_text(graph: &Graph, affected: &Affected, all: bool, style: Style) -> String {
     let mut rows = vec![Vec::from(["NODE", "EFFECT", "WHY"].map(Cell::text))];
     for (id, effect) in shown(graph, affected) {
@@ -60,7 +60,7 @@ pub fn affected_text(graph: &Graph, affected: &Affected, all: bool, style: Style
     out
 }
 
-/// What a change touches, as JSON. `paths` is how many paths the change names.
+/// The effects as JSON. `paths` is the number of paths in the change.
 pub fn affected_json(graph: &Graph, affected: &Affected, source: &str, paths: usize) -> Value {
     let totals = totals(graph, affected);
     let count = |word: &str| totals.get(word).copied().unwrap_or(0);
@@ -101,12 +101,12 @@ struct Node<'a> {
     test: Option<String>,
 }
 
-/// What is reached, with its sentence.
+/// A reason with its sentence.
 #[derive(Serialize)]
 struct Described<'a> {
     text: String,
     #[serde(flatten)]
-    because: &'a Because,
+    because: &'a TouchReason,
 }
 
 fn node<'a>(graph: &'a Graph, id: NodeId, effect: &'a Effect) -> Node<'a> {
@@ -131,12 +131,12 @@ fn node<'a>(graph: &'a Graph, id: NodeId, effect: &'a Effect) -> Node<'a> {
             node.more = Some(*more);
         }
         Effect::MayFollow { through } => node.through = Some(graph.name(*through)),
-        Effect::Unknown(Unknown::NeverRan) => node.unknown = Some("never-ran"),
-        Effect::Unknown(Unknown::LastRun(outcome)) => {
+        Effect::Unknown(UnknownReason::NeverRan) => node.unknown = Some("never-ran"),
+        Effect::Unknown(UnknownReason::LastRun(outcome)) => {
             node.unknown = Some("last-run");
             node.outcome = Some(outcome.as_str());
         }
-        Effect::Unknown(Unknown::Needs(needs)) => {
+        Effect::Unknown(UnknownReason::Needs(needs)) => {
             node.unknown = Some("needs");
             node.through = Some(graph.name(*needs));
         }
@@ -145,7 +145,7 @@ fn node<'a>(graph: &'a Graph, id: NodeId, effect: &'a Effect) -> Node<'a> {
     node
 }
 
-/// An effect's reason in one line.
+/// The reason of an effect in one line.
 fn why(graph: &Graph, id: NodeId, effect: &Effect) -> String {
     match effect {
         Effect::Touched { because, more } => {
@@ -160,16 +160,16 @@ fn why(graph: &Graph, id: NodeId, effect: &Effect) -> String {
             format!("other boards, if {} comes out different", graph.name(*through))
         }
         Effect::MayFollow { through } => format!("if {} comes out different", graph.name(*through)),
-        Effect::Unknown(Unknown::NeverRan) => "never ran".to_owned(),
-        Effect::Unknown(Unknown::LastRun(outcome)) => {
+        Effect::Unknown(UnknownReason::NeverRan) => "never ran".to_owned(),
+        Effect::Unknown(UnknownReason::LastRun(outcome)) => {
             format!("its last run ended as {outcome}: it runs anyway")
         }
-        Effect::Unknown(Unknown::Needs(needs)) => format!("needs {}", graph.name(*needs)),
+        Effect::Unknown(UnknownReason::Needs(needs)) => format!("needs {}", graph.name(*needs)),
         Effect::Untouched => String::new(),
     }
 }
 
-/// The nodes that are told: an expansion point that has become its nodes only where it may become others.
+/// The nodes that are shown. An expanded expansion point is shown only if its values may change.
 fn shown<'a>(graph: &'a Graph, affected: &'a Affected) -> impl Iterator<Item = (NodeId, &'a Effect)> {
     let told = |(id, effect): &(NodeId, &Effect)| {
         graph.expansion(*id).is_none() || matches!(effect, Effect::MayFollow { .. })
@@ -185,7 +185,7 @@ fn totals(graph: &Graph, affected: &Affected) -> BTreeMap<&'static str, usize> {
     totals
 }
 
-/// A node's value on an axis that its rule has.
+/// The value of a node on an axis of its rule.
 fn axis(graph: &Graph, id: NodeId, axis: Axis) -> Option<String> {
     let action = graph.node(id).action()?;
     let has = action.rule.decl.per.iter().flatten().any(|own| *own == axis);

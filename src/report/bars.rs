@@ -1,4 +1,4 @@
-//! Events as progress bars: one for the whole, one for each running action, one for what comes from remotes.
+//! Events as progress bars: one for the whole run, one for each running action, one for transfers from remotes.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,15 +12,15 @@ use super::style::{Style, duration};
 use crate::exec::event::{Event, Fetching, Finished, How, Sink};
 use crate::graph::NodeName;
 
-/// How often the clocks on the bars move.
+/// The interval at which the times on the bars are updated.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Where bars are drawn: one for all of a process, so that what else is said there does not get between them.
+/// The place where bars are drawn. There is one per process, so that other messages are not printed between bars.
 #[derive(Clone, Debug, Default)]
 pub struct Screen(MultiProgress);
 
 impl Screen {
-    /// Says or asks something while no bar is there; they come back afterwards.
+    /// Hides the bars while `print` runs.
     pub fn aside<T>(&self, say: impl FnOnce() -> T) -> T {
         self.0.suspend(say)
     }
@@ -30,14 +30,14 @@ impl Screen {
 pub struct Bars {
     all: MultiProgress,
     total: ProgressBar,
-    /// While anything is to come.
+    /// Present while transfers are under way.
     fetching: Option<ProgressBar>,
     running: HashMap<NodeName, ProgressBar>,
     style: Style,
 }
 
 impl Bars {
-    /// Bars with nothing on them as yet.
+    /// Bars without progress.
     pub fn new(screen: &Screen, style: Style) -> Self {
         let all = screen.0.clone();
         let total = all.add(ProgressBar::new(0));
@@ -116,7 +116,7 @@ impl Sink for Bars {
     }
 }
 
-/// Whether the end of a node is told, beyond the bar that moves on.
+/// Whether the end of a node is printed, in addition to the progress of the bar.
 fn worth_a_line(finished: &Finished) -> bool {
     finished.outcome != crate::store::Outcome::Pass || matches!(finished.how, How::Ran | How::RanUnchanged)
 }

@@ -1,4 +1,4 @@
-//! The cache for people and programs: what went, what is there, and why.
+//! The cache, as text and as JSON: what was removed, what is there, and why.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -13,13 +13,13 @@ use crate::digest::Digest;
 use crate::spec::show_size;
 use crate::store::{Collected, Figures, Keepers, NodeFigures, Part, Sort};
 
-/// The version of the figures as JSON. It rises when a field changes its meaning or goes; new fields may come without.
+/// The version of the JSON. It is raised when a field is removed or changes its meaning, not when one is added.
 pub const FIGURES_VERSION: u32 = 1;
 
-/// So many nodes are shown; JSON has all.
+/// The number of nodes that the text shows; the JSON has all.
 const NODES: usize = 20;
 
-/// What went, in a line.
+/// What a collection removed, in one line.
 pub fn collected_text(collected: &Collected, dry_run: bool) -> String {
     if collected.elsewhere {
         return "another kiln is bringing the cache within its bounds\n".to_owned();
@@ -48,7 +48,7 @@ pub fn collected_text(collected: &Collected, dry_run: bool) -> String {
     )
 }
 
-/// A table of parts, then one of nodes. Nodes of `here` go without their project.
+/// A table of the parts, then one of the nodes. Nodes of the project at `here` are shown without their project.
 pub fn figures_text(figures: &Figures, here: &Path) -> String {
     let mut rows = vec![Vec::from(["PART", "COUNT", "SIZE"].map(Cell::text))];
     for (part, count, size) in &figures.parts {
@@ -90,7 +90,7 @@ pub fn figures_text(figures: &Figures, here: &Path) -> String {
     out
 }
 
-/// The same as JSON: all nodes, times in seconds since 1970.
+/// The same as JSON: all nodes, times in seconds since the Unix epoch.
 pub fn figures_json(figures: &Figures) -> Value {
     let parts = figures
         .parts
@@ -143,7 +143,8 @@ const fn words(part: Part) -> &'static str {
     }
 }
 
-/// What names something, a line each. `is_needed` tells of a strong key whether the graph goes by it, `here` its directory.
+/// The references to something, one per line. `is_needed`: whether the present graph needs a strong key. `here`: the
+/// directory of the project.
 pub fn keepers_text(
     what: &str,
     keepers: &Keepers,

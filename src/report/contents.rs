@@ -1,18 +1,18 @@
-//! What is in the files that runs leave: results, messages, logs. They are others' words, and read as such.
+//! Readers of files that runs leave: results, messages, logs. Their content is untrusted.
 
 use serde::Deserialize;
 
-use super::standing::Messages;
+use super::status::Messages;
 use crate::lab::record::{self, Record};
 use crate::text::one_line_marked;
 
-/// So much of a log's end is kept, in bytes. It is what KCIDB takes.
+/// The number of bytes kept of the end of a log: what KCIDB accepts.
 const TAIL: usize = 16 << 10;
 
-/// How many errors of a build are kept.
+/// The number of errors kept of a build.
 const ERRORS: usize = 5;
 
-/// A lab's results.
+/// Reads the results of a lab.
 pub(super) fn read_record(bytes: &[u8]) -> Result<Record, String> {
     let record: Record = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     if record.version > record::VERSION {
@@ -25,7 +25,7 @@ pub(super) fn read_record(bytes: &[u8]) -> Result<Record, String> {
     Ok(record)
 }
 
-/// `messages.json`, as far as it is reported.
+/// The parts of `messages.json` that are reported.
 #[derive(Deserialize)]
 struct Said {
     warnings: u64,
@@ -41,7 +41,7 @@ struct SaidOnce {
     text: String,
 }
 
-/// What compilers and kbuild said.
+/// Reads the messages of compilers and kbuild.
 pub(super) fn read_messages(bytes: &[u8]) -> Option<Messages> {
     let said: Said = serde_json::from_slice(bytes).ok()?;
     let errors = said.messages.iter().filter(|message| message.severity == "error");
@@ -75,7 +75,7 @@ mod tests {
         let long: String = (0..10_000).map(|n| format!("line {n}\n")).collect();
         let end = tail(long.as_bytes());
         assert!(end.len() <= TAIL && end.starts_with("line ") && end.ends_with("line 9999\n"), "{end}");
-        // One without an end is cut where it has to be.
+        // A single long line is cut anywhere.
         assert_eq!(tail("x".repeat(2 * TAIL).as_bytes()).len(), TAIL);
     }
 

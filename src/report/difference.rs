@@ -1,4 +1,4 @@
-//! What differs between two outputs on disk, and where that begins.
+//! Differences between two outputs on disk, and where they begin.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -10,16 +10,16 @@ use serde::Serialize;
 
 use super::place::place;
 
-/// How many paths of a tree are named.
+/// The number of differing paths that are named.
 const NAMED: usize = 10;
 
-/// How many bytes of two files are shown where they begin to differ.
+/// The number of bytes shown of two files from the first difference on.
 const SHOWN: u64 = 8;
 
-/// What differs between an output as it is recorded and as it was made anew.
+/// The differences between a recorded output and a clean one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Differences {
-    /// How many paths differ.
+    /// The number of paths that differ.
     pub count: usize,
     /// The first of them.
     pub first: Vec<Difference>,
@@ -28,70 +28,70 @@ pub struct Differences {
 /// A path that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// From the output's root; empty where the output is a file.
+    /// The path below the output; empty if the output is a file.
     pub path: String,
-    /// How.
+    /// The difference.
     #[serde(flatten)]
     pub how: How,
 }
 
-/// How a path differs.
+/// The difference at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "how", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum How {
-    /// It is recorded, and was not made anew.
+    /// Only the recorded output has it.
     Missing,
-    /// It was made, and is not recorded.
+    /// Only the clean output has it.
     Extra,
-    /// One is a file, the other is none, or the like.
+    /// The types differ.
     Type {
-        /// What is recorded.
+        /// The recorded type.
         recorded: &'static str,
-        /// What was made.
+        /// The clean type.
         clean: &'static str,
     },
-    /// Whether it may be executed.
+    /// The executable bits differ.
     Executable {
-        /// Whether the recorded one may be.
+        /// Whether the recorded file is executable.
         recorded: bool,
-        /// Whether the other may be.
+        /// Whether the clean file is executable.
         clean: bool,
     },
-    /// A symbolic link leads elsewhere.
+    /// The targets of symbolic links differ.
     Target {
-        /// Where the recorded one leads.
+        /// The recorded target.
         recorded: String,
-        /// Where the other leads.
+        /// The clean target.
         clean: String,
     },
-    /// The bytes of a file.
+    /// The bytes of files differ.
     Content(Content),
 }
 
-/// Where the bytes of two files begin to differ.
+/// The first difference between the bytes of two files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Content {
     /// The size of the recorded file.
     pub recorded_size: u64,
-    /// The size of the other.
+    /// The size of the clean file.
     pub clean_size: u64,
-    /// The first byte that differs, counted from 0; the smaller size, where one goes on when the other ends.
+    /// The offset of the first byte that differs; the smaller size if one file is a prefix of the other.
     pub offset: u64,
-    /// Some bytes of the recorded file from there on, in hex.
+    /// Bytes of the recorded file from there on, in hex.
     pub recorded_bytes: String,
-    /// The same of the other.
+    /// Bytes of the clean file from there on, in hex.
     pub clean_bytes: String,
-    /// What is there in the recorded file, in words.
+    /// The part of the recorded file that the offset is in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
 }
 
-/// Compares two outputs: files or directories, or nothing where there is nothing.
+/// Compares two outputs: files, directories, or nothing.
 pub fn difference(recorded: &Path, clean: &Path) -> io::Result<Differences> {
     let (recorded_paths, clean_paths) = (paths(recorded)?, paths(clean)?);
     let mut differences = Differences::default();
-    // What is below a directory that only one of them has is no difference of its own.
+    // A directory that only one output has is one difference; the paths below it are not listed.
     let mut told: Option<&Path> = None;
     let mut all: Vec<&PathBuf> = recorded_paths.keys().chain(clean_paths.keys()).collect();
     all.sort_unstable();
@@ -119,7 +119,7 @@ pub fn difference(recorded: &Path, clean: &Path) -> io::Result<Differences> {
     Ok(differences)
 }
 
-/// What is at and below a path, by its path from there.
+/// The entries at and below a path, by relative path.
 fn paths(root: &Path) -> io::Result<BTreeMap<PathBuf, Metadata>> {
     let mut found = BTreeMap::new();
     let mut left = vec![PathBuf::new()];
@@ -138,7 +138,7 @@ fn paths(root: &Path) -> io::Result<BTreeMap<PathBuf, Metadata>> {
     Ok(found)
 }
 
-/// `join("")` would add a slash, which asks for a directory.
+/// `join("")` would append a slash, which requires a directory.
 fn at(root: &Path, path: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { root.to_owned() } else { root.join(path) }
 }
@@ -182,7 +182,7 @@ fn kind(metadata: &Metadata) -> &'static str {
     }
 }
 
-/// The first byte at which two files differ.
+/// Finds the first byte at which two files differ.
 fn first_difference(one: &Path, other: &Path) -> io::Result<Option<u64>> {
     let (mut one, mut other) = (BufReader::new(File::open(one)?), BufReader::new(File::open(other)?));
     let mut offset = 0;
@@ -210,7 +210,7 @@ fn hex(path: &Path, offset: u64) -> io::Result<String> {
 }
 
 impl Differences {
-    /// A line for each path that is named, and two more for bytes.
+    /// One line for each named path, and two more for differing bytes.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for Difference { path, how } in &self.first {
@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn the_section_and_the_symbol_of_an_elf_file_are_told() {
         let (_dir, recorded, clean) = pair();
-        // The test itself is an ELF file with symbols.
+        // The test binary is an ELF file with symbols.
         let mut bytes = fs::read("/proc/self/exe").unwrap();
         let file = object::File::parse(&*bytes).unwrap();
         let (text, _) = file.section_by_name(".text").unwrap().file_range().unwrap();

@@ -1,4 +1,4 @@
-//! What it costs to have a root's programs run by qemu-user.
+//! Notes on the cost of running a root's programs under qemu-user.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,13 +8,13 @@ use crate::graph::Graph;
 use crate::plan::Plan;
 use crate::spec::model::RootMode;
 
-/// How many times the CPU time of a cross compiler a kernel build takes in each mode: for the same objects of an arm64 kernel
-/// under QEMU 7.2 (`make bench-roots`, docs/roots.md).
+/// The CPU time of a kernel build in each mode, as a multiple of that of a cross compiler: for the same objects of an arm64
+/// kernel under QEMU 7.2 (`make bench-roots`, docs/roots.md).
 const EMULATED: &str = "13";
 const MIXED: &str = "10";
 const HYBRID: &str = "1.3";
 
-/// A line for each machine whose programs what is to run has run, and for each mode, with what would take less.
+/// One line for each emulated machine and mode of the actions that will run, with the faster alternative.
 pub(super) fn cost(graph: &Graph, plan: &Plan, style: Style) -> String {
     let mut counts: BTreeMap<_, (usize, &RootMode)> = BTreeMap::new();
     for &id in plan.nodes().iter().filter(|&&id| plan.verdict(id).may_run()) {

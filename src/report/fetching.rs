@@ -1,10 +1,10 @@
-//! What comes from remotes, for people.
+//! Transfers from remotes, for people.
 
 use crate::exec::event::Fetching;
 use crate::spec::show_size;
 
-/// How much of how much, how fast, and what need not have come: `12.0 MiB of 1.2 GiB, 85.0 MiB/s (3.0 MiB of it was here
-/// from an earlier try)`.
+/// The amount, the total, the rate, and what was resumed: `12.0 MiB of 1.2 GiB, 85.0 MiB/s (3.0 MiB of it was here from an
+/// earlier try)`.
 pub fn fetching(fetching: &Fetching) -> String {
     let here = fetching.is_here();
     let of = if here < fetching.of { format!(" of {}", show_size(fetching.of)) } else { String::new() };

@@ -1,7 +1,7 @@
-//! Where builds and boots stand, as JUnit XML: a suite for each build and for each boot. `docs/reports.md` has the
+//! The status of builds and boots as JUnit XML: a suite for each build and for each boot. `docs/reports.md` describes the
 //! mapping.
 //!
-//! JUnit knows neither "stale" nor "unknown": both are skipped cases, with the reason, and never passed ones.
+//! JUnit has neither "stale" nor "unknown": both are skipped cases with the reason, never passed ones.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use quick_junit::{
     NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestRerun, TestSuite,
 };
 
-use super::standing::{Boot, Build, Came, Node, Standing, State};
+use super::status::{Boot, Build, CaseResult, Node, State, Status};
 use crate::lab::record::{Case, Record};
 use crate::text::one_line_marked;
 
-/// As JUnit XML.
-pub fn junit(standing: &Standing) -> Result<String, SerializeError> {
+/// The status as JUnit XML.
+pub fn junit(status: &Status) -> Result<String, SerializeError> {
     let mut report = Report::new("kiln");
-    for (id, build) in &standing.builds {
+    for (id, build) in &status.builds {
         report.add_test_suite(build_suite(id, build));
         for boot in &build.boots {
             report.add_test_suite(boot_suite(id, boot));
         }
     }
-    if !standing.others.is_empty() {
+    if !status.others.is_empty() {
         let mut suite = TestSuite::new("others");
-        suite.add_test_cases(standing.others.iter().map(|node| node_case(node, &node.name, "others")));
+        suite.add_test_cases(status.others.iter().map(|node| node_case(node, &node.name, "others")));
         report.add_test_suite(suite);
     }
     let times = report.test_suites.iter().filter_map(|suite| suite.time);
@@ -107,15 +107,15 @@ fn node_case(node: &Node, name: &str, class: &str) -> TestCase {
 
 /// A case of a job.
 fn tested_case(case: &Case, class: &str) -> TestCase {
-    let status = match Came::of(case) {
-        Came::Passed => TestCaseStatus::success(),
-        Came::Failed => TestCaseStatus::non_success(NonSuccessKind::Failure),
-        Came::Skipped(reason) => {
+    let status = match CaseResult::of(case) {
+        CaseResult::Passed => TestCaseStatus::success(),
+        CaseResult::Failed => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        CaseResult::Skipped(reason) => {
             let mut status = TestCaseStatus::skipped();
             status.set_message(reason);
             status
         }
-        Came::Unknown => {
+        CaseResult::Unknown => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
             status.set_message("the lab does not know what became of it");
             status
@@ -129,14 +129,14 @@ fn tested_case(case: &Case, class: &str) -> TestCase {
             "measurement",
             one_line_marked(&format!("{value} {unit}")).trim_end(),
         ));
-        // Of what is measured only a time is one.
+        // Only measurements in units of time are times.
         junit.time =
             matches!(unit, "s" | "seconds").then(|| Duration::try_from_secs_f64(value).ok()).flatten();
     }
     junit
 }
 
-/// Earlier tries of a job.
+/// The earlier attempts of a job.
 fn reruns(record: &Record) -> impl Iterator<Item = TestRerun> {
     record.attempts.iter().map(|attempt| {
         let place = attempt.device.as_ref().unwrap_or(&attempt.lab);
@@ -156,7 +156,7 @@ mod tests {
         insta::assert_snapshot!(junit(&every_outcome()).unwrap());
     }
 
-    /// As its readers take it: what is not known is not passed, and nothing is lost on the way.
+    /// As readers of JUnit see it: unknown is not passed, and nothing is lost.
     #[test]
     fn it_reads_back_as_what_it_was() {
         let xml = junit(&every_outcome()).unwrap();
@@ -166,7 +166,7 @@ mod tests {
             cases.filter(|case| wanted(&case.status)).count()
         };
         let passed = count(|status| matches!(status, TestCaseStatus::Success { .. }));
-        // Nodes and boots, and cases of the two jobs that came to tests.
+        // Nodes and boots, and the cases of the two jobs that ran tests.
         assert_eq!(passed, 4 + 2 + 3 + 2, "{xml}");
         assert_eq!((report.failures, report.errors), (2 + 2 + 1, 2 + 1), "{xml}");
         assert_eq!(report.tests, passed + report.failures + report.errors + report.skipped);

@@ -1,7 +1,7 @@
-//! Where builds and boots stand, as a submission to KCIDB: its I/O schema, version 5.3, as kcidb-io has it.
+//! The status of builds and boots as a submission to KCIDB: its I/O schema, version 5.3, as in kcidb-io.
 //!
-//! Only what is known is told: KCIDB takes what is left out for "not known yet". Ids are made of keys, so that equal
-//! results have equal ids, whoever tells of them and however often. `docs/reports.md` has the mapping.
+//! Only known facts are submitted: KCIDB reads an omitted field as "not known yet". Ids are derived from keys, so that equal
+//! results have equal ids, whoever submits them and how often. `docs/reports.md` describes the mapping.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::kcidb_names::{Origin, id, is_word, log_url, no_null, test_path, without_index};
-use super::standing::{Boot, Build, Came, Node, Standing, State, Tree};
+use super::status::{Boot, Build, CaseResult, Node, State, Status, Tree};
 use crate::lab::record::{Case, Suite};
 use crate::text::one_line_marked;
 
-/// The schema's version.
+/// The version of KCIDB's schema.
 const VERSION: (u32, u32) = (5, 3);
 
-/// So many characters of a log KCIDB takes at most.
+/// The largest log excerpt that KCIDB accepts, in characters.
 const EXCERPT: usize = 16_384;
 
-/// A checkout: a source tree that something was built of.
+/// A checkout: a source tree that builds are made of.
 #[derive(Serialize)]
 struct Checkout {
     id: String,
@@ -78,12 +78,12 @@ struct TestRun {
     misc: Value,
 }
 
-/// As a submission.
-pub fn kcidb(standing: &Standing, origin: &Origin) -> Value {
+/// The status as a submission.
+pub fn kcidb(status: &Status, origin: &Origin) -> Value {
     let mut checkouts = BTreeMap::new();
     let (mut builds, mut tests) = (Vec::new(), Vec::new());
-    for (id, build) in &standing.builds {
-        let Some(tree) = standing.sources.get(&build.source) else { continue };
+    for (id, build) in &status.builds {
+        let Some(tree) = status.sources.get(&build.source) else { continue };
         let boots: Vec<&Boot> = build.boots.iter().filter(|boot| boot.node.state.is_known()).collect();
         if build_status(build).is_none() && boots.is_empty() {
             continue;
@@ -106,14 +106,14 @@ pub fn kcidb(standing: &Standing, origin: &Origin) -> Value {
 }
 
 fn checkout(source: &str, tree: &Tree, origin: &Origin) -> Checkout {
-    // A repository of SHA-256 commits has longer ones, which KCIDB does not take.
+    // KCIDB does not accept the longer ids of SHA-256 repositories.
     let commit = tree.commit.as_deref().filter(|commit| commit.len() == 40);
     let digest = tree.digest.to_string();
     Checkout {
         id: id(origin, &["checkout", source, tree.commit.as_deref().unwrap_or_default(), &digest]),
         origin: origin.to_string(),
         git_commit_hash: commit.map(str::to_owned),
-        // None applied. Of a working tree it is not known what was.
+        // No patches are applied to a commit. To a working tree, any may be.
         patchset_hash: (commit.is_some() && tree.exact).then_some(""),
         comment: format!("source {source}"),
         valid: true,
@@ -154,7 +154,7 @@ struct Runs<'a> {
     boot: &'a Boot,
     build_id: &'a str,
     origin: &'a Origin,
-    /// What makes it this boot and no other.
+    /// The key that identifies the boot.
     key: String,
 }
 
@@ -163,14 +163,14 @@ impl<'a> Runs<'a> {
         Self { boot, build_id, origin, key: boot.node.key.map_or_else(String::new, |key| key.to_string()) }
     }
 
-    /// The boot itself; the test, where that is more than a boot; and its cases.
+    /// The boot, the test if it is more than a boot, and its cases.
     fn all(&self) -> Vec<TestRun> {
         let boot = self.boot;
         let cases = boot.suites().flat_map(|suite| suite.cases.iter().map(move |case| (suite, case)));
         let cases: Vec<(&Suite, &Case)> = cases.collect();
         let overall = status(boot.node.state).expect("only what is known is told");
         let is_more = !cases.is_empty();
-        // A kernel that got as far as a test has booted, whatever became of the test.
+        // A kernel that started a test has booted, whatever the result of the test.
         let booted = if is_more { "PASS" } else { overall };
         let mut runs = vec![self.whole("boot", booted)];
         if is_more || boot.test != "boot" {
@@ -185,11 +185,11 @@ impl<'a> Runs<'a> {
         runs
     }
 
-    /// The boot or the whole of the test.
+    /// The boot, or the test as a whole.
     fn whole(&self, path: &str, status: &'static str) -> TestRun {
         let node = &self.boot.node;
         TestRun {
-            // What is wrong with the test is not wrong with the boot.
+            // A failure of the test is no failure of the boot.
             comment: node
                 .message
                 .as_deref()
@@ -202,13 +202,13 @@ impl<'a> Runs<'a> {
         }
     }
 
-    /// A case; `times` tells apart those of one name.
+    /// A case; `times` counts those of the same name.
     fn case(&self, suite: &Suite, case: &Case, times: usize) -> TestRun {
-        let (status, comment) = match Came::of(case) {
-            Came::Passed => ("PASS", None),
-            Came::Failed => ("FAIL", None),
-            Came::Skipped(reason) => ("SKIP", Some(no_null(&one_line_marked(&reason)))),
-            Came::Unknown => ("ERROR", None),
+        let (status, comment) = match CaseResult::of(case) {
+            CaseResult::Passed => ("PASS", None),
+            CaseResult::Failed => ("FAIL", None),
+            CaseResult::Skipped(reason) => ("SKIP", Some(no_null(&one_line_marked(&reason)))),
+            CaseResult::Unknown => ("ERROR", None),
         };
         let number = case.measurement.filter(|value| value.is_finite()).map(|value| {
             let mut number = Map::from_iter([("value".to_owned(), json!(value))]);
@@ -261,17 +261,17 @@ impl<'a> Runs<'a> {
     }
 }
 
-/// KCIDB's word for a build. That a part of it passed says nothing of the whole.
+/// The KCIDB status of a build. If only a part of a build passed, its status is not known.
 fn build_status(build: &Build) -> Option<&'static str> {
     if build.state() == State::Pass && !build.whole { None } else { status(build.state()) }
 }
 
-/// KCIDB's word; `None` for what is not known.
+/// The KCIDB status of a state; `None` if it is not known.
 const fn status(state: State) -> Option<&'static str> {
     match state {
         State::Pass => Some("PASS"),
         State::Fail => Some("FAIL"),
-        // Whatever it is that failed, nothing is known of the kernel.
+        // The failure says nothing about the kernel.
         State::Infra => Some("MISS"),
         State::Stale | State::Unknown | State::Skipped => None,
     }
@@ -283,7 +283,7 @@ fn excerpt(node: &Node) -> Option<String> {
     Some(log.chars().skip(skip).collect()).filter(|log: &String| !log.is_empty())
 }
 
-/// The fields of an object that are there: KCIDB has no nulls.
+/// The fields of an object that have a value: KCIDB has no nulls.
 fn known(mut object: Value) -> Value {
     if let Some(fields) = object.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
@@ -304,7 +304,7 @@ mod tests {
         kcidb(&every_outcome(), &"gentoo".parse().unwrap())
     }
 
-    /// `tests/servers/kcidb.rs` holds this very text to KCIDB's own checks.
+    /// `tests/servers/kcidb.rs` validates this text with KCIDB's own checks.
     #[test]
     fn every_outcome_is_told_in_its_words() {
         insta::assert_snapshot!(format!("{:#}", told()));
@@ -328,15 +328,15 @@ mod tests {
 
     #[test]
     fn a_part_that_passed_is_no_build_that_passed() {
-        let mut standing = every_outcome();
+        let mut status = every_outcome();
         let origin = "gentoo".parse().unwrap();
-        let good = standing.builds.get_mut("linux/amd64/good/gcc").unwrap();
+        let good = status.builds.get_mut("linux/amd64/good/gcc").unwrap();
         good.whole = false;
-        let told = kcidb(&standing, &origin);
+        let told = kcidb(&status, &origin);
         let id = self::told()["builds"][1]["id"].clone();
         assert_eq!((&told["builds"][1]["id"], told["builds"][1].get("status")), (&id, None));
-        standing.builds.get_mut("linux/amd64/good/gcc").unwrap().boots.clear();
-        let told = kcidb(&standing, &origin);
+        status.builds.get_mut("linux/amd64/good/gcc").unwrap().boots.clear();
+        let told = kcidb(&status, &origin);
         assert!(told["builds"].as_array().unwrap().iter().all(|build| build["config_name"] != "good"));
     }
 

@@ -1,4 +1,4 @@
-//! Names, ids and addresses as KCIDB takes them.
+//! Names, ids and addresses as KCIDB accepts them.
 
 use std::fmt::{self, Write};
 use std::str::FromStr;
@@ -6,14 +6,14 @@ use std::str::FromStr;
 use crate::digest::Digest;
 use crate::lab::record::Record;
 
-/// No name in a path is longer.
+/// The largest length of a name in a path.
 const NAME: usize = 128;
 
-/// What KCIDB knows a CI as.
+/// The name of a CI at KCIDB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(String);
 
-/// A text that KCIDB does not take for an origin.
+/// A text that KCIDB does not accept as an origin.
 #[derive(Debug, thiserror::Error)]
 #[error("an origin is made of small letters, digits and `_`")]
 pub struct BadOrigin;
@@ -33,18 +33,18 @@ impl fmt::Display for Origin {
     }
 }
 
-/// An id that depends on nothing but these.
+/// An id derived from these parts.
 pub(super) fn id(origin: &Origin, parts: &[&str]) -> String {
     let mut text = String::new();
     for part in parts {
-        // With lengths, lest two ways of taking a text apart be one.
+        // With lengths, so that different parts never give the same id.
         write!(text, "{}:{part}", part.len()).expect("a text takes what is written to it");
     }
     let digest = Digest::of_bytes(text.as_bytes()).to_string();
     format!("{}:{}", origin.0, &digest[..32])
 }
 
-/// A name as KCIDB has them in paths: dots part it, and in between are letters, digits, `_` and `-`.
+/// A name as KCIDB uses them in paths: letters, digits, `_` and `-`, separated by dots.
 pub(super) fn test_path(name: &str) -> String {
     let short: String = name.chars().take(NAME).collect();
     let parts = short.split(['.', '/']).filter(|part| !part.is_empty());
@@ -61,12 +61,12 @@ pub(super) fn without_index(suite: &str) -> &str {
     }
 }
 
-/// Whether KCIDB's names take it everywhere.
+/// Whether a character is allowed anywhere in a name.
 pub(super) const fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// Where LAVA has a job's log: below its page, as a file.
+/// The address of a job's log at LAVA.
 pub(super) fn log_url(record: &Record) -> Option<String> {
     let fits = |c: char| c.is_ascii_graphic() && !"<>\"{}|\\^`".contains(c);
     let is_url = record.page.starts_with("https://") || record.page.starts_with("http://");
@@ -74,7 +74,7 @@ pub(super) fn log_url(record: &Record) -> Option<String> {
         .then(|| format!("{}/log_file/plain", record.page.trim_end_matches('/')))
 }
 
-/// A text that KCIDB takes.
+/// A text without characters that KCIDB rejects.
 pub(super) fn no_null(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

@@ -7,7 +7,7 @@ use super::table::{Cell, columns};
 use crate::lab::lava::{Availability, DeviceState, LabInventory};
 use crate::spec::model::{Board, Lab, Project, Spec};
 
-/// Labs that can be asked, each with what it said, or why it is not used. `without_events`: those whose events can't be heard, and why.
+/// Labs with their inventories, or the reasons why they are not used. `without_events`: labs without an event stream, and why.
 pub fn labs(
     spec: &Spec,
     inventories: &[(&str, Result<&LabInventory, String>)],
@@ -48,7 +48,7 @@ pub fn labs(
     text
 }
 
-/// The devices of the types that boards ask for. Others of the lab are none of ours.
+/// The devices of the types that boards ask for.
 fn devices(project: &Project, lab: &str, surveyed: &LabInventory, style: Style) -> String {
     let mut asked: BTreeMap<&str, BTreeSet<Vec<String>>> = BTreeMap::new();
     for (_, board) in of_lab(project, lab) {
@@ -85,7 +85,7 @@ fn devices(project: &Project, lab: &str, surveyed: &LabInventory, style: Style) 
     columns(&rows)
 }
 
-/// Each board with what its labs have for it.
+/// Each board with the devices of its labs.
 fn boards(
     project: &Project,
     inventories: &[(&str, Result<&LabInventory, String>)],
@@ -115,7 +115,7 @@ fn of_lab<'a>(project: &'a Project, lab: &'a str) -> impl Iterator<Item = (&'a s
     project.boards.iter().map(|(name, board)| (name.as_str(), board)).filter(move |(_, board)| has(board))
 }
 
-/// The tags that a device needs: the board's, and those of the lab's own.
+/// The tags that a device needs: those of the board and those of the lab.
 fn tags(project: &Project, lab: &str, board: &Board) -> Vec<String> {
     let of_lab = match project.labs.get(lab) {
         Some(Lab::Lava(lava)) => lava.tags.clone(),

@@ -8,26 +8,26 @@ use super::style::{Style, duration};
 use crate::exec::event::{Event, Fetching, Finished, How, Sink};
 use crate::store::Outcome;
 
-/// How often there is a line of what comes from remotes.
+/// The interval between lines about transfers from remotes.
 const FETCHING: Duration = Duration::from_secs(5);
 
-/// Writes a line for what begins and what ends.
+/// Writes a line for each start and each end.
 pub struct Lines<W> {
     out: W,
     style: Style,
     quiet: bool,
-    /// When there was a line of what comes, or might have been the first, and what has come since.
+    /// The time of the last line about transfers.
     fetching: Option<Instant>,
     untold: Option<Fetching>,
 }
 
 impl<W> Lines<W> {
-    /// Lines on `out`; with `quiet` only of what went wrong.
+    /// Lines on `out`; with `quiet`, only about failures.
     pub const fn new(out: W, style: Style, quiet: bool) -> Self {
         Self { out, style, quiet, fetching: None, untold: None }
     }
 
-    /// What has come, where it is time to tell it: at the end, and now and then.
+    /// The line about transfers, if it is time for one: at the end, and at intervals.
     fn fetching(&mut self, is_time: bool) -> String {
         let now = Instant::now();
         let since = *self.fetching.get_or_insert(now);
@@ -68,7 +68,7 @@ impl<W: Write> Sink for Lines<W> {
     }
 }
 
-/// A node's end, with its log's end where it went wrong.
+/// The end of a node, with the end of its log if it failed.
 pub(super) fn ended(finished: &Finished, style: Style) -> String {
     let Finished { node, outcome, how, message, duration: time, log_tail, .. } = finished;
     let word = match outcome {

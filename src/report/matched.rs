@@ -7,23 +7,23 @@ use serde_json::{Value, json};
 use super::style::Style;
 use super::table::{Cell, columns};
 
-/// The schema's version. It rises when a field changes its meaning or goes; new fields may come without.
+/// The version of the schema. It is raised when a field is removed or changes its meaning, not when one is added.
 pub const MATCH_VERSION: u32 = 1;
 
-/// A `.config` that was held against boards.
+/// A `.config` and the boards that it was matched with.
 #[derive(Debug)]
 pub struct Matched<'a> {
-    /// Where it comes from, as the command line has it.
+    /// The file, as on the command line.
     pub file: String,
-    /// How many symbols it names.
+    /// The number of symbols that it sets.
     pub symbols: usize,
-    /// Lines that Kconfig would not write, counted from 1, and what is wrong with each.
+    /// Lines that Kconfig does not write, numbered from 1, and the problem with each.
     pub problems: Vec<(usize, String)>,
-    /// For each board whether it can boot it, or what of its predicate fails.
+    /// For each board: whether it can boot the kernel, or the part of its predicate that fails.
     pub boards: Vec<(&'a str, Result<(), String>)>,
-    /// The source trees of which the Kconfig files were searched.
+    /// The source trees whose Kconfig files were searched.
     pub trees: Vec<String>,
-    /// The symbols that boards name and none of these trees defines.
+    /// The symbols that boards name and none of these trees define.
     pub undefined: Vec<UndefinedSymbol<'a>>,
 }
 
@@ -34,12 +34,12 @@ pub struct UndefinedSymbol<'a> {
     pub symbol: &'a str,
     /// The boards that name it.
     pub boards: Vec<&'a str>,
-    /// What was likely meant.
+    /// The symbol that was probably meant.
     pub nearest: Option<String>,
 }
 
 impl UndefinedSymbol<'_> {
-    /// A sentence without a full stop, given the trees that were searched.
+    /// A sentence without a full stop. `trees`: the trees that were searched.
     pub fn sentence(&self, trees: &[String]) -> String {
         let Self { symbol, boards, nearest } = self;
         let nearest = nearest.as_ref().map(|nearest| format!(": {nearest}?")).unwrap_or_default();
@@ -48,7 +48,7 @@ impl UndefinedSymbol<'_> {
     }
 }
 
-/// The boards as a table, then the total, then what is odd about their predicates.
+/// The boards as a table, then the total, then the problems of their predicates.
 pub fn match_text(matched: &Matched<'_>, style: Style) -> String {
     let mut rows = vec![Vec::from(["BOARD", "BOOTS", "WHY NOT"].map(Cell::text))];
     for (board, verdict) in &matched.boards {

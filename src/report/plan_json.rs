@@ -1,14 +1,14 @@
-//! A plan as JSON. The schema is `docs/plan-json.md`.
+//! A plan as JSON. The schema is in `docs/plan-json.md`.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::unmet::Unmet;
 use crate::graph::{Action, Graph, NodeKind};
-use crate::plan::{Estimate, Plan, Reason, Verdict, World};
+use crate::plan::{BuildContext, Estimate, Plan, Reason, Verdict};
 use crate::spec::model::Discoverer;
 
-/// The schema's version. It rises when a field changes its meaning or goes; new fields may come without.
+/// The version of the schema. It is raised when a field is removed or changes its meaning, not when one is added.
 pub const PLAN_VERSION: u32 = 1;
 
 #[derive(Serialize)]
@@ -31,7 +31,7 @@ struct Node<'a> {
     action_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     strong_key: Option<String>,
-    /// Its result was built by continuing, and no run from nothing has made it.
+    /// Whether its result was built by continuing and is not verified.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     unverified: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,13 +43,13 @@ struct Node<'a> {
     deps: Vec<&'a str>,
 }
 
-/// The root that a node's steps, or their compiler, are in.
+/// The root of a node's steps, or of their compiler.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct InRoot<'a> {
     name: &'a str,
     mode: &'static str,
-    /// The machine that qemu-user has to be.
+    /// The machine that qemu-user emulates.
     #[serde(skip_serializing_if = "Option::is_none")]
     emulated: Option<&'static str>,
 }
@@ -71,15 +71,15 @@ struct Described {
 
 /// A plan as JSON.
 pub fn plan_json(
-    world: &World<'_>,
+    context: &BuildContext<'_>,
     graph: &Graph,
     plan: &Plan,
     estimate: &Estimate,
     jobs: usize,
     unmet: Option<&Unmet>,
 ) -> Value {
-    // One that can't be read is told of by whoever needs it.
-    let unverified = world.store.unverified().unwrap_or_default();
+    // A read error is reported where the results are used.
+    let unverified = context.store.unverified().unwrap_or_default();
     let nodes: Vec<Node<'_>> = plan
         .nodes()
         .iter()
@@ -87,7 +87,7 @@ pub fn plan_json(
             let decision = plan.decision(id).expect("a plan decides all its nodes");
             let verdict = &decision.verdict;
             let name = |id| &**graph.name(id);
-            let elsewhere = verdict.elsewhere();
+            let elsewhere = verdict.remote_reason();
             let (reasons, until, blocked_by) = match verdict {
                 Verdict::Stale(reasons) | Verdict::Cached(_, reasons) => {
                     (Some(describe(reasons)), Vec::new(), None)
@@ -95,9 +95,10 @@ pub fn plan_json(
                 Verdict::Remote(..) => (Some(describe(elsewhere.as_slice())), Vec::new(), None),
                 Verdict::Unknown(until) => (None, until.iter().map(|&id| name(id)).collect(), None),
                 Verdict::Blocked(by) => (None, Vec::new(), Some(name(*by))),
-                Verdict::Fresh(_) | Verdict::Lacking(_) => (None, Vec::new(), None),
+                Verdict::Fresh(_) | Verdict::MissingRequirement(_) => (None, Vec::new(), None),
             };
-            let lacks = if let Verdict::Lacking(what) = verdict { Some(what.as_str()) } else { None };
+            let lacks =
+                if let Verdict::MissingRequirement(what) = verdict { Some(what.as_str()) } else { None };
             let mut deps: Vec<&str> = graph.deps(id).map(name).collect();
             deps.sort_unstable();
             Node {
@@ -112,7 +113,7 @@ pub fn plan_json(
                 action_key: decision.keys.map(|keys| keys.action.to_string()),
                 strong_key: decision.keys.and_then(|keys| keys.strong).map(|strong| strong.key.to_string()),
                 unverified: plan.strong_key(id).is_some_and(|key| unverified.contains_key(&key)),
-                discovered_by: graph.node(id).action().and_then(|action| discovered_by(world, action)),
+                discovered_by: graph.node(id).action().and_then(|action| discovered_by(context, action)),
                 root: graph.node(id).action().and_then(InRoot::of),
                 expected_seconds: estimate.durations.get(&id).map(|time| seconds(*time)),
                 deps,
@@ -122,7 +123,7 @@ pub fn plan_json(
     let points = |id: &&crate::graph::NodeId| matches!(graph.node(**id).kind, NodeKind::Expansion(_));
     let count = |word: &str| {
         let of_word = plan.nodes().iter().filter(|id| plan.verdict(**id).word() == word);
-        // An expansion point that has become its nodes is no work of its own.
+        // An expanded expansion point is no work.
         if word == "fresh" { of_word.filter(|id| !points(id)).count() } else { of_word.count() }
     };
     json!({
@@ -146,10 +147,10 @@ pub fn plan_json(
 }
 
 /// Who tells what an action reads; `None` where its rule does not ask.
-fn discovered_by(world: &World<'_>, action: &Action) -> Option<&'static str> {
+fn discovered_by(context: &BuildContext<'_>, action: &Action) -> Option<&'static str> {
     let rule = &action.rule.decl;
     rule.discover.as_ref()?;
-    Some(world.discoverer(rule).map_or("nobody", Discoverer::name))
+    Some(context.discoverer(rule).map_or("nobody", Discoverer::name))
 }
 
 fn describe(reasons: &[Reason]) -> Vec<Described> {

@@ -1,4 +1,4 @@
-//! A plan as text: a row a node, then the totals.
+//! A plan as text: one row per node, then the totals.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,14 +6,14 @@ use std::fmt::Write;
 use super::style::{Style, duration};
 use super::table::{Cell, columns};
 use crate::graph::{Graph, NodeId, NodeKind};
-use crate::plan::{Estimate, Plan, Verdict, World};
+use crate::plan::{BuildContext, Estimate, Plan, Verdict};
 
-/// How many reasons a row has room for.
+/// The number of reasons that a row names.
 const REASONS: usize = 2;
 
-/// A plan as text. Nodes that are fresh have rows only with `all`.
+/// A plan as text. Fresh nodes are left out unless `all`.
 pub fn plan_text(
-    world: &World<'_>,
+    context: &BuildContext<'_>,
     graph: &Graph,
     plan: &Plan,
     estimate: &Estimate,
@@ -34,7 +34,7 @@ pub fn plan_text(
             Verdict::Fresh(_) | Verdict::Cached(..) | Verdict::Remote(..) => style.good(word),
             Verdict::Stale(_) => style.warn(word),
             Verdict::Unknown(_) => style.dim(word),
-            Verdict::Blocked(_) | Verdict::Lacking(_) => style.bad(word),
+            Verdict::Blocked(_) | Verdict::MissingRequirement(_) => style.bad(word),
         };
         let expected = estimate.durations.get(&id).map(|&time| duration(time)).unwrap_or_default();
         rows.push(vec![
@@ -46,7 +46,7 @@ pub fn plan_text(
     }
     let mut out = if rows.len() > 1 { columns(&rows) + "\n" } else { String::new() };
     out.push_str(&totals(graph, plan, estimate, jobs, style));
-    out.push_str(&second_best(world, graph, plan, style));
+    out.push_str(&second_best(context, graph, plan, style));
     out.push_str(&super::emulated::cost(graph, plan, style));
     out
 }
@@ -66,10 +66,10 @@ pub(super) fn why(graph: &Graph, verdict: &Verdict) -> String {
             }
             text
         }
-        Verdict::Remote(..) => verdict.elsewhere().map(|reason| reason.to_string()).unwrap_or_default(),
+        Verdict::Remote(..) => verdict.remote_reason().map(|reason| reason.to_string()).unwrap_or_default(),
         Verdict::Unknown(until) => format!("until {}", names(graph, until)),
         Verdict::Blocked(by) => format!("{} failed or can't run", graph.name(*by)),
-        Verdict::Lacking(what) => what.clone(),
+        Verdict::MissingRequirement(what) => what.clone(),
     }
 }
 
@@ -81,14 +81,14 @@ fn names(graph: &Graph, ids: &[NodeId]) -> String {
     format!("{text} {} run", if ids.len() == 1 { "has" } else { "have" })
 }
 
-/// Says where what runs does not have its reads told by whom its rule would rather believe.
-fn second_best(world: &World<'_>, graph: &Graph, plan: &Plan, style: Style) -> String {
+/// A note for each rule whose reads are discovered here in another way than the rule prefers.
+fn second_best(context: &BuildContext<'_>, graph: &Graph, plan: &Plan, style: Style) -> String {
     let mut told = BTreeMap::new();
     for &id in plan.nodes().iter().filter(|&&id| plan.verdict(id).may_run()) {
         let Some(rule) = graph.node(id).action().map(|action| &action.rule) else { continue };
         let best = rule.decl.discover.as_ref().and_then(|discover| discover.by.first());
         let Some(best) = best.copied() else { continue };
-        let by = world.discoverer(&rule.decl);
+        let by = context.discoverer(&rule.decl);
         if by != Some(best) {
             told.insert(&*rule.name, by);
         }
@@ -99,7 +99,7 @@ fn second_best(world: &World<'_>, graph: &Graph, plan: &Plan, style: Style) -> S
             Some(by) => format!("are told by {}", by.name()),
             None => "are not known, so that all of its source tree counts".to_owned(),
         };
-        let why = world.tracing.as_ref().err().map(|why| format!(": {why}")).unwrap_or_default();
+        let why = context.tracing.as_ref().err().map(|why| format!(": {why}")).unwrap_or_default();
         let _ = writeln!(
             out,
             "{} what {rule} reads can't be traced{why}; its reads {instead}",
@@ -120,7 +120,7 @@ fn totals(graph: &Graph, plan: &Plan, estimate: &Estimate, jobs: usize, style: S
             Verdict::Remote(..) => remote += 1,
             Verdict::Stale(_) => stale += 1,
             Verdict::Unknown(_) => unknown += 1,
-            Verdict::Blocked(_) | Verdict::Lacking(_) => blocked += 1,
+            Verdict::Blocked(_) | Verdict::MissingRequirement(_) => blocked += 1,
         }
     }
     let total = fresh + cached + remote + stale + unknown + blocked;

@@ -1,4 +1,4 @@
-//! What a restore would fetch, for people.
+//! The plan of a restore, for people.
 
 use std::fmt::Write;
 
@@ -9,8 +9,8 @@ use crate::graph::{Graph, NodeId};
 use crate::plan::{Plan, Verdict};
 use crate::spec::show_size;
 
-/// A row for each node that is not fresh, then the totals. `bytes`: what the store lacks of what would be fetched; `None`
-/// for what nobody needs here.
+/// One row for each node that is not fresh, then the totals. `bytes`: the number of bytes that would be fetched; `None` for
+/// results that nothing needs here.
 pub fn restore_text(
     graph: &Graph,
     plan: &Plan,
@@ -27,7 +27,7 @@ pub fn restore_text(
             Verdict::Remote(..) => (if bytes(id).is_some() { "fetch" } else { "leave" }, bytes(id)),
             Verdict::Stale(_) => ("miss", None),
             Verdict::Unknown(_) => ("unknown", None),
-            Verdict::Blocked(_) | Verdict::Lacking(_) => ("blocked", None),
+            Verdict::Blocked(_) | Verdict::MissingRequirement(_) => ("blocked", None),
         };
         total = total.saturating_add(size.unwrap_or(0));
         fetched += usize::from(size.is_some());

@@ -1,8 +1,8 @@
-//! The result table: a row for each build, and below it one for each of its boots.
+//! The result table: one row for each build, and below it one for each of its boots.
 
 use std::collections::BTreeMap;
 
-use super::gather::{build_id, is_boot, is_of_build};
+use super::collect_status::{build_id, is_boot, is_of_build};
 use super::style::Style;
 use super::table::{Cell, columns};
 use crate::graph::{Graph, NodeId};
@@ -12,9 +12,9 @@ use crate::store::Outcome;
 pub(super) struct BuildRow {
     /// Its id.
     pub build: String,
-    /// What it came to.
+    /// Its result.
     pub word: Cell,
-    /// What there is to say of it. With any, it has a row of its own.
+    /// Remarks. A build with remarks has a row of its own.
     pub remarks: Vec<String>,
     /// Its boots.
     pub boots: Vec<BootRow>,
@@ -26,20 +26,20 @@ pub(super) struct BootRow {
     pub board: String,
     /// The test.
     pub test: String,
-    /// What it came to.
+    /// Its result.
     pub word: Cell,
-    /// What there is to say of it, a line each.
+    /// Remarks, one per line.
     pub remarks: Vec<String>,
 }
 
-/// What nodes have come to, as a table of builds and boots. Empty where the graph has neither.
-pub fn results(graph: &Graph, nodes: &[(NodeId, Outcome, Option<String>)], style: Style) -> String {
+/// The outcomes of nodes as a table of builds and boots; empty if there are none.
+pub(super) fn results(graph: &Graph, nodes: &[(NodeId, Outcome, Option<String>)], style: Style) -> String {
     let mut builds: BTreeMap<String, (Outcome, Vec<BootRow>)> = BTreeMap::new();
     for (id, outcome, message) in nodes {
         let Some(action) = graph.node(*id).action().filter(|action| is_of_build(action)) else { continue };
         let (worst, boots) = builds.entry(build_id(action)).or_insert((Outcome::Pass, Vec::new()));
         if is_boot(action) {
-            // What comes after the first line has been told when it happened.
+            // The other lines were printed when the boot ended.
             let message = message.as_deref().and_then(|message| message.lines().next());
             boots.push(BootRow {
                 board: action.bindings.text_of("board"),
@@ -60,7 +60,7 @@ pub fn results(graph: &Graph, nodes: &[(NodeId, Outcome, Option<String>)], style
     table(rows)
 }
 
-/// The table of builds and boots; empty where there are none.
+/// The table of builds and boots; empty if there are none.
 pub(super) fn table(builds: impl IntoIterator<Item = BuildRow>) -> String {
     let head = ["BUILD", "RESULT", "BOARD", "TEST", "RESULT", ""].map(Cell::text);
     let mut rows = vec![Vec::from(head)];
@@ -92,7 +92,7 @@ pub(super) fn table(builds: impl IntoIterator<Item = BuildRow>) -> String {
     if rows.len() == 1 { String::new() } else { columns(&rows) }
 }
 
-/// A row of nothing but its last column.
+/// A row with only the last column.
 fn remark_row(remark: String) -> Vec<Cell> {
     let mut row: Vec<Cell> = std::iter::repeat_with(|| Cell::text("")).take(5).collect();
     row.push(Cell::text(remark));
@@ -109,7 +109,7 @@ fn word(outcome: Outcome, style: Style) -> Cell {
     Cell::styled(text, shown)
 }
 
-/// Which outcome of a build's nodes speaks for the build.
+/// The order of outcomes: the highest among a build's nodes is the outcome of the build.
 const fn rank(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::Pass => 0,

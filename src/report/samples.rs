@@ -1,9 +1,9 @@
-//! Builds and boots that stand in every way there is, for tests of how it is told.
+//! Builds and boots in every state, for tests of reports.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::standing::{Boot, Build, Messages, Node, STANDING_VERSION, Standing, State, Tree};
+use super::status::{Boot, Build, Messages, Node, STATUS_VERSION, State, Status, Tree};
 use crate::digest::Digest;
 
 fn node(rule: &str, build: &str, state: State, message: Option<&str>) -> Node {
@@ -50,8 +50,8 @@ fn build(source: &str, defconfig: &str, nodes: Vec<Node>, boots: Vec<Boot>) -> B
     }
 }
 
-/// Every state of a node, every result of a case.
-pub fn every_outcome() -> Standing {
+/// Every state of a node, and every result of a case.
+pub fn every_outcome() -> Status {
     let mut builds = BTreeMap::new();
     let mut add = |source: &str, defconfig: &str, nodes: &dyn Fn(&str) -> Vec<Node>, boots: Vec<Boot>| {
         let id = format!("{source}/amd64/{defconfig}/gcc");
@@ -109,8 +109,8 @@ pub fn every_outcome() -> Standing {
     unknown.open = Some("not known before match:stable/amd64/unknown/gcc has passed".to_owned());
     let commit = "0123456789abcdef0123456789abcdef01234567".to_owned();
     let tree = |commit, exact| Tree { digest: Digest::of_bytes(b"tree"), commit, exact };
-    Standing {
-        version: STANDING_VERSION,
+    Status {
+        version: STATUS_VERSION,
         sources: BTreeMap::from([
             ("linux".to_owned(), tree(Some(commit), true)),
             ("stable".to_owned(), tree(None, false)),

@@ -1,4 +1,4 @@
-//! Colors, and how figures are written.
+//! Colors, and the notation of durations.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -6,34 +6,34 @@ use std::time::Duration;
 /// Whether text is colored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Escape sequences.
+    /// With escape sequences.
     Color,
-    /// None.
+    /// Without colors.
     Plain,
 }
 
 impl Style {
-    /// What went well.
+    /// Success.
     pub fn good(self, text: impl Display) -> String {
         self.wrap("32", text)
     }
 
-    /// What went wrong.
+    /// Failure.
     pub fn bad(self, text: impl Display) -> String {
         self.wrap("1;31", text)
     }
 
-    /// What deserves a look.
+    /// A warning.
     pub fn warn(self, text: impl Display) -> String {
         self.wrap("33", text)
     }
 
-    /// What is aside.
+    /// Something secondary.
     pub fn dim(self, text: impl Display) -> String {
         self.wrap("2", text)
     }
 
-    /// What stands out.
+    /// Emphasis.
     pub fn bold(self, text: impl Display) -> String {
         self.wrap("1", text)
     }
@@ -46,7 +46,7 @@ impl Style {
     }
 }
 
-/// A duration as people say it: `0.31 s`, `4.2 s`, `1 min 28 s`, `2 h 3 min`.
+/// A duration for people: `0.31 s`, `4.2 s`, `1 min 28 s`, `2 h 3 min`.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     let whole = duration.as_secs();

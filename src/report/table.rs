@@ -1,7 +1,7 @@
 //! Text in columns.
 
-/// Lays rows out in columns, two blanks apart. The last column is as wide as it is. Widths are those of the cells'
-/// plain text: `cells` has it beside what is printed, which may have colors.
+/// Aligns rows in columns, two blanks apart. The last column is not padded. Widths are those of the plain text, as the
+/// printed text may have colors.
 pub fn columns(rows: &[Vec<Cell>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -43,12 +43,12 @@ impl Cell {
         Self { width: shown.chars().count(), shown, right: false }
     }
 
-    /// Text that is printed with colors.
+    /// Text with colors.
     pub fn styled(plain: &str, shown: String) -> Self {
         Self { width: plain.chars().count(), shown, right: false }
     }
 
-    /// Moves it to the right edge of its column.
+    /// Aligns it to the right.
     #[must_use]
     pub fn right(self) -> Self {
         Self { right: true, ..self }

@@ -1,4 +1,4 @@
-//! Boards and builds of a plan that never meet, as notes under it and as part of its JSON (`docs/plan-json.md`).
+//! Boards and builds of a plan without a match, as notes under the plan and in its JSON (`docs/plan-json.md`).
 
 use std::fmt::Write;
 
@@ -6,28 +6,28 @@ use serde::Serialize;
 
 use super::style::Style;
 
-/// How many notes there is room for; a matrix can have hundreds of builds without a board.
+/// The number of notes; a matrix can have hundreds of builds without a board.
 const NOTES: usize = 10;
 
-/// Who meets nobody.
+/// Boards and builds without a match.
 #[derive(Debug, Serialize)]
 pub struct Unmet {
-    /// Boards that no build can boot; `None` where not all builds are known.
+    /// Boards that can boot no build; `None` if not all matches are known.
     pub boards: Option<Vec<UnmetBoard>>,
     /// Builds that no board can boot.
     pub builds: Vec<String>,
-    /// How many builds are not known.
+    /// The number of builds whose matches are not known.
     pub open: usize,
 }
 
-/// A board that no build can boot.
+/// A board that can boot no build.
 #[derive(Debug, Serialize)]
 pub struct UnmetBoard {
     /// The board.
     pub board: String,
-    /// The build of which the least would have to be otherwise.
+    /// The build that is closest to a match.
     pub nearest: Option<String>,
-    /// What of the board's predicate fails there.
+    /// The part of the board's predicate that fails there.
     pub failing: Option<String>,
 }
 

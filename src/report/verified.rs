@@ -1,4 +1,4 @@
-//! What `kiln verify` found, as text and as JSON. The schema is in `docs/verify.md`.
+//! The result of `kiln verify`, as text and as JSON. The schema is in `docs/verify.md`.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use super::difference::Differences;
 use super::style::{Style, duration};
 use crate::digest::Digest;
 
-/// The schema's version. It rises when a field changes its meaning or goes; new fields may come without.
+/// The version of the schema. It is raised when a field is removed or changes its meaning, not when one is added.
 const VERSION: u32 = 1;
 
-/// What became of a node.
+/// The verification of a node.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct VerifiedNode {
     /// Its name.
     pub name: String,
-    /// In a word.
+    /// The result.
     pub result: Comparison,
-    /// In a sentence, where a word is not enough.
+    /// An explanation in one sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The last lines of the log, where the clean run did not pass.
+    /// The last lines of the log, if the clean run did not pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub log_tail: Vec<String>,
-    /// How long the clean run took, where there was one.
+    /// The duration of the clean run, if there was one.
     #[serde(rename = "seconds", serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
     /// Its outputs.
@@ -34,36 +34,36 @@ pub struct VerifiedNode {
     pub outputs: Vec<VerifiedOutput>,
 }
 
-/// An output as it is recorded, and as the clean run made it.
+/// A recorded output and the same output of the clean run.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct VerifiedOutput {
     /// Its name.
     pub name: String,
-    /// The digest of the recorded one, where there is one.
+    /// The digest of the recorded output, if there is one.
     pub recorded: Option<Digest>,
-    /// The digest of the one that was made anew.
+    /// The digest of the clean output, if there is one.
     pub clean: Option<Digest>,
-    /// What differs, where anything does.
+    /// The differences, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub differences: Option<Differences>,
 }
 
-/// What became of a node, in a word.
+/// The result of a verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Comparison {
-    /// The clean run made the recorded bits.
+    /// The clean run made the same bits.
     Same,
-    /// It made others.
+    /// It made other bits.
     Differs,
     /// It failed.
     Failed,
-    /// Something around it failed, or it was stopped.
+    /// The machine failed, or the run was stopped.
     Infra,
-    /// There is no result for the inputs as they are now.
+    /// There is no result for the present inputs.
     Stale,
-    /// It is not compared at all.
+    /// It is not compared.
     Skipped,
 }
 
@@ -81,7 +81,7 @@ impl Comparison {
     }
 }
 
-/// All nodes as text: a line each, and what differs.
+/// All nodes as text: one line each, and the differences.
 pub fn verified_text(nodes: &[VerifiedNode], quiet: bool, style: Style) -> String {
     let mut text = String::new();
     for node in nodes {
@@ -110,7 +110,7 @@ pub fn verified_text(nodes: &[VerifiedNode], quiet: bool, style: Style) -> Strin
     text
 }
 
-/// How many nodes came to what: `2 same, 1 differs`.
+/// The number of nodes by result: `2 same, 1 differs`.
 pub fn verified_counts(nodes: &[VerifiedNode]) -> String {
     let parts = counts(nodes).into_iter().filter(|(_, count)| *count > 0);
     parts.map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")

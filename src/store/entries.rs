@@ -80,6 +80,19 @@ impl EntryTable {
     }
 }
 
+/// Entries without an index, numbered from 0 in canonical order.
+#[cfg(test)]
+impl FromIterator<(EntryKind, Vec<u8>)> for EntryTable {
+    fn from_iter<I: IntoIterator<Item = (EntryKind, Vec<u8>)>>(entries: I) -> Self {
+        let entries: std::collections::BTreeSet<_> = entries.into_iter().collect();
+        let mut table = Self::default();
+        for (id, (kind, path)) in (0..).zip(entries) {
+            table.push(id, kind, &path);
+        }
+        table
+    }
+}
+
 impl Store {
     /// All entries. Damaged ones are removed, so that they can be put again, and are left out: a path set that names
     /// one is a miss.

@@ -377,7 +377,7 @@ fn records_do_not_count_where_reads_can_be_traced() {
     let plan = project.plan("");
     assert_eq!(plan.verdict(KERNEL), "stale");
     let reasons = plan.reasons(KERNEL);
-    let first = "what its last run read is known from kbuild's records alone, and can be traced here\n";
+    let first = "the reads of its last run are known from kbuild's records alone, and can be traced here\n";
     assert!(reasons.starts_with(first), "{reasons}");
     let why = "what was read for it is known from kbuild's records alone, and can be traced here";
     project.build("").exits(0).runs(&[KERNEL]).starts_anew(KERNEL, why);

@@ -104,7 +104,7 @@ fn what_is_kept_can_be_looked_at_with_other_tools() {
     project.write("rules/constant.ron", &shell("echo always >made; echo said").replace("\"it\"", "\"c\""));
     project.kiln("build").exits(0);
     for _ in 0..2 {
-        project.kiln("verify --keep look").exits(1).says("what the clean runs made is in look");
+        project.kiln("verify --keep look").exits(1).says("the outputs of the clean runs are in look");
         assert_eq!(project.read("look/dice_a/recorded/made"), project.read("out/it/made"));
         assert_ne!(project.read("look/dice_a/clean/made"), project.read("out/it/made"));
         assert_eq!(project.read("look/constant_b/clean/made"), "always\n");

@@ -190,8 +190,8 @@ fn a_commit_that_git_has_lost_is_one_line_and_no_error() {
     git(&["init", "--quiet"]);
     git(&["add", "--all"]);
     git(&["commit", "--quiet", "--message", "Begun anew"]);
-    let said = why(&project, "read:it").says("tree: read changed (").says("can't be told: ");
-    assert_eq!(said.out.lines().filter(|line| line.contains("can't be told")).count(), 1, "{said}");
+    let said = why(&project, "read:it").says("tree: read changed (").says("can't be listed: ");
+    assert_eq!(said.out.lines().filter(|line| line.contains("can't be listed")).count(), 1, "{said}");
 }
 
 #[test]

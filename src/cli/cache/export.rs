@@ -2,72 +2,45 @@
 
 use std::path::PathBuf;
 
-use crate::cli::exit::{Exit, Failure};
-use crate::cli::needs::hold_all;
-use crate::cli::project::{Project, select};
-use crate::cli::push::{HELD, recorded};
-use crate::cli::remotes::{signing_key, tell};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::project::{open, print_warnings, remotes};
 use crate::cli::terminal::{Terminal, outln};
 use crate::kinds::AllKinds;
-use crate::plan::{Verdict, plan};
-use crate::remote::{Export, ExportError, PushError};
+use crate::remote::Export;
+use crate::session::{ExportReport, Forced, HELD_BACK, View, add_results};
 use crate::spec::show_size;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where to put the bundle.
+    /// The file to write the bundle to.
     file: PathBuf,
     /// Names, globs, `RULE:`, or builds (source/arch/defconfig/toolchain). Default: everything that has a result.
     targets: Vec<String>,
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
-    let project = Project::open(terminal)?;
-    let key = signing_key(&project.spec)?;
+    let project = open(terminal)?;
+    let key = project.secrets().signing_key(&project.spec)?;
+    // The keys of a result may depend on inputs that only a remote has.
+    let remotes = remotes(&project, false, terminal)?;
     let kinds = AllKinds::new(&project.spec);
-    let (mut graph, mut world) = project.look(&kinds)?;
-    // What is not here, but elsewhere, tells the keys of what is made from it.
-    let remotes = project.remotes(false, terminal)?;
-    world.remotes = Some(&remotes);
-    let selection = select(&args.targets, &graph)?;
-    let plan = plan(&world, &mut graph, &selection)?;
-    world.save();
-    tell(&remotes, terminal);
-    hold_all(&world, &graph, &plan)?;
+    let view = View::plan(&project, &kinds, Some(&remotes), &args.targets, Forced::default())?;
+    print_warnings(&remotes, terminal);
+    view.claim()?;
     let mut export = Export::new(&project.store);
-    let (mut results, mut unsigned, mut held) = (0, 0, 0);
-    for &id in plan.nodes().iter().filter(|&&id| graph.node(id).action().is_some()) {
-        if !matches!(plan.verdict(id), Verdict::Fresh(_) | Verdict::Cached(..)) {
-            continue;
-        }
-        let strong = plan.decision(id).and_then(|decision| decision.keys?.strong);
-        let Some(recorded) = strong.map(|strong| recorded(&project, &strong)).transpose()?.flatten() else {
-            continue;
-        };
-        if recorded.is_unverified() {
-            held += 1;
-            continue;
-        }
-        match export.add(&recorded.outgoing(key.as_ref().ok(), &|_| true)) {
-            Ok(is_signed) => {
-                results += 1;
-                unsigned += usize::from(!is_signed);
-            }
-            Err(ExportError::Result(PushError::Blob { output, error })) => {
-                terminal.warning(&format!("{} is left out: {output} can't be read: {error}", graph.name(id)));
-            }
-            Err(error) => return Err(Failure::new(Exit::Environment, error)),
-        }
-    }
+    let ExportReport { results, unsigned, held_back, left_out } =
+        add_results(&view, key.as_ref().ok(), &mut export)?;
+    left_out.iter().for_each(|warning| terminal.warning(warning));
     let length =
         export.write(&args.file, &mut |_| {}).map_err(|error| Failure::new(Exit::Environment, error))?;
     if unsigned > 0 {
         let why = key.err().unwrap_or_else(|| "this machine did not make them".to_owned());
-        terminal
-            .note(&format!("{unsigned} of them are not signed ({why}): to import these takes `--unsigned`"));
+        let note = format!("{unsigned} of them are not signed ({why}): to import these takes `--unsigned`");
+        terminal.note(&note);
     }
-    if held > 0 {
-        terminal.note(&format!("{held} {HELD}"));
+    if held_back > 0 {
+        terminal.note(&format!("{held_back} {HELD_BACK}"));
     }
     if !terminal.quiet {
         outln!("{results} results, {}: {}", show_size(length), args.file.display());

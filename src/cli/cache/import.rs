@@ -2,25 +2,26 @@
 
 use std::path::PathBuf;
 
-use crate::cli::exit::{Exit, Failure};
-use crate::cli::project::Project;
-use crate::cli::remotes::public_keys;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::project::open;
 use crate::cli::terminal::{Terminal, outln};
 use crate::remote::{Bundle, BundleError, Trust, import};
+use crate::session::public_keys;
 use crate::spec::show_size;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The bundle.
     file: PathBuf,
-    /// Take results without a signature of a key that graph.ron lists. Whoever made the bundle then decides what your
+    /// Import results without a signature of a key that graph.ron lists. The author of the bundle then decides what your
     /// kernels are.
     #[arg(long)]
     unsigned: bool,
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
-    let project = Project::open(terminal)?;
+    let project = open(terminal)?;
     let trust = if args.unsigned { Trust::AsItIs } else { Trust::Signed(public_keys(&project.spec)?) };
     let bundle = Bundle::open(&args.file).map_err(|error| match error {
         BundleError::Io { .. } => Failure::new(Exit::Spec, error),

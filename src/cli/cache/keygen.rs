@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
 use crate::cli::terminal::{Terminal, outln};
 use crate::remote::{KeyError, SigningKey};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// What to call the key. A number comes last, so that its successor has a name, too: gentoo-ci-1.
+    /// The name of the key. End it with a number, so that its successor can have the next: gentoo-ci-1.
     name: String,
-    /// Where to put the secret key. Default: NAME.secret. A file that is there is left as it is.
+    /// The file for the secret key. Default: NAME.secret. An existing file is not overwritten.
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
 }

@@ -1,11 +1,12 @@
 //! `kiln cache stat`.
 
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
 use crate::cli::format::Format;
-use crate::cli::needs::of_graph;
-use crate::cli::project::Project;
+use crate::cli::project::open;
 use crate::cli::terminal::{Terminal, out, outln};
 use crate::report;
+use crate::session::View;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -15,8 +16,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
-    let project = Project::open(terminal)?;
-    let figures = project.store.figures(&of_graph(&project)?)?;
+    let project = open(terminal)?;
+    let figures = project.store.figures(&View::needed(&project)?)?;
     match args.format {
         Format::Text => out!("{}", report::figures_text(&figures, &project.spec.root)),
         Format::Json => outln!("{:#}", report::figures_json(&figures)),

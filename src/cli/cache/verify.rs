@@ -1,19 +1,20 @@
 //! `kiln cache verify`.
 
-use crate::cli::exit::{Exit, Failure};
-use crate::cli::project::Project;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::project::open;
 use crate::cli::terminal::{Terminal, outln};
 use crate::spec::show_size;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Do not hash content: see that all is there, and read all rows. Of unpacked sources, read what was touched.
+    /// Do not hash content: check only that everything is present, read all rows, and read touched files of unpacked sources.
     #[arg(long)]
     quick: bool,
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
-    let project = Project::open(terminal)?;
+    let project = open(terminal)?;
     let audit = project.store.audit(args.quick)?;
     for damage in &audit.damage {
         outln!("{} {damage}", terminal.out.bad("damaged:"));

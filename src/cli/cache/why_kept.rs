@@ -1,13 +1,14 @@
 //! `kiln cache why-kept`.
 
-use crate::cli::exit::{Exit, Failure};
-use crate::cli::needs::of_graph;
-use crate::cli::project::{Project, recorded};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::project::open;
 use crate::cli::terminal::{Terminal, out};
 use crate::report;
+use crate::session::View;
 use crate::store::Subject;
 
-/// Fewer digits tell too little.
+/// The fewest digits that are taken for the beginning of a digest.
 const SHORTEST: usize = 6;
 
 #[derive(Debug, clap::Args)]
@@ -17,13 +18,13 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
-    let project = Project::open(terminal)?;
+    let project = open(terminal)?;
     let digits = args.what.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let is_digest = digits && (SHORTEST..=64).contains(&args.what.len());
-    let name = if is_digest { args.what.clone() } else { recorded(&project, &args.what)? };
+    let name = if is_digest { args.what.clone() } else { project.recorded_node(&args.what)? };
     let subject = if is_digest { Subject::Digest(&name) } else { Subject::Node(&name) };
     let keepers = project.store.keepers(subject)?;
-    let needed = of_graph(&project)?;
+    let needed = View::needed(&project)?;
     out!("{}", report::keepers_text(&name, &keepers, &|key| needed.contains(key), &project.spec.root));
     Ok(Exit::Done)
 }

@@ -33,9 +33,9 @@ use super::sandbox_paths::sandbox_path;
 use super::toolchain_root;
 use super::work_dir::WorkDir;
 use crate::digest::{Digest, Domain, Hasher};
-use crate::plan::World;
-use crate::plan::manifest::{Tree, What};
-use crate::source::PathSet;
+use crate::plan::BuildContext;
+use crate::plan::manifest::{FieldKind, TreeInput};
+use crate::source::{PathSet, diff};
 use crate::spec::root::Root;
 use crate::store::{StoreError, remove_tree};
 use change_class::{ChangeClass, Decision};
@@ -93,8 +93,8 @@ pub(super) enum NotReusable {
 /// The key of a kept directory: of this node, with this configuration.
 fn key(task: &Task<'_>) -> Digest {
     let mut hasher = Hasher::new(Domain::Kept);
-    hasher.text(task.name).digest(&task.basis.keys.action);
-    for tree in task.basis.manifest.trees() {
+    hasher.text(task.name).digest(&task.key_inputs.keys.action);
+    for tree in task.key_inputs.manifest.trees() {
         if source_of(tree).is_none() {
             hasher.text(&tree.input).digest(&tree.digest);
         }
@@ -102,9 +102,9 @@ fn key(task: &Task<'_>) -> Digest {
     hasher.finish()
 }
 
-fn source_of(tree: &Tree) -> Option<&str> {
-    match &tree.what {
-        What::Source { source, .. } => Some(source),
+fn source_of(tree: &TreeInput) -> Option<&str> {
+    match &tree.kind {
+        FieldKind::Source { source, .. } => Some(source),
         _ => None,
     }
 }
@@ -116,9 +116,9 @@ pub(super) fn take(
     work: &WorkDir,
 ) -> Result<Option<IncrementalState>, NotReusable> {
     let (out, key) = (work.out(), key(task));
-    let store = context.world.store;
+    let store = context.build.store;
     let here = store.take_kept(&key, &out)?;
-    let elsewhere = || context.world.remotes.and_then(|remotes| remotes.take_kept(store, &key, &out));
+    let elsewhere = || context.build.remotes.and_then(|remotes| remotes.take_kept(store, &key, &out));
     let Some(record) = here.or_else(elsewhere) else { return Ok(None) };
     let continued = prepare(context, task, &record, &out);
     if continued.is_err() {
@@ -133,28 +133,29 @@ fn prepare(
     record: &[u8],
     out: &Path,
 ) -> Result<IncrementalState, NotReusable> {
-    let world = context.world;
+    let build = context.build;
     let record: Record = postcard::from_bytes(record).map_err(|_| NotReusable::Record)?;
     if record.version != VERSION {
         return Err(NotReusable::Record);
     }
-    let set = world.read_path_set(&record.path_set)?.ok_or(NotReusable::Record)?;
-    if !task.basis.manifest.accepts(set.provenance()) {
+    let set = build.read_path_set(&record.path_set)?.ok_or(NotReusable::Record)?;
+    if !task.key_inputs.manifest.accepts(set.provenance()) {
         return Err(NotReusable::RecordsAlone);
     }
     let mut changed = record.unfinished;
     let mut newest = SystemTime::UNIX_EPOCH;
     let made = names_in(out)?;
-    for tree in task.basis.manifest.trees() {
+    for tree in task.key_inputs.manifest.trees() {
         let Some(source) = source_of(tree) else { continue };
         let (Some(then), Some(reads)) = (record.trees.get(&tree.input), set.reads(&tree.input)) else {
             return Err(NotReusable::Record);
         };
-        let changes = world.changes(then, &tree.digest).map_err(|_| NotReusable::Record)?;
-        let at = world.source_tree(source).map_err(|error| NotReusable::Records(error.to_string()))?;
+        let changes = diff(then, &tree.digest, &build.sources).map_err(|_| NotReusable::Record)?;
+        let at = build.sources.tree(source).map_err(|error| NotReusable::Records(error.to_string()))?;
         let used_for = context.records.uses(out, &sandbox_path(&tree.input), &at.root);
         let used_for = used_for.map_err(NotReusable::Records)?;
-        let snapshot = world.source(source).map_err(|error| NotReusable::Records(error.to_string()))?;
+        let snapshot =
+            build.sources.snapshot(source).map_err(|error| NotReusable::Records(error.to_string()))?;
         let read = TreeReads::new(reads, &made);
         let changed = changed.entry(tree.input.clone()).or_default();
         let decide = |path: &[u8], case: ChangeClass| match case.decision() {
@@ -183,7 +184,7 @@ fn prepare(
     }
     // Files of a root may be newer than the sources, and are older than what was built with them.
     if task.action.root.is_some() {
-        let layers = toolchain_root::layers(world, task.action, task.outputs_of, Root::FILES);
+        let layers = toolchain_root::layers(build, task.action, task.outputs_of, Root::FILES);
         for layer in layers.map_err(|error| NotReusable::Records(error.to_string()))? {
             newest = newest.max(fs::metadata(layer)?.modified()?);
         }
@@ -215,18 +216,18 @@ impl IncrementalState {
     /// Mounts of copies of the changed files, with the present time, over the files.
     pub(super) fn mounts(
         &self,
-        world: &World<'_>,
+        build: &BuildContext<'_>,
         task: &Task<'_>,
         work: &WorkDir,
     ) -> Result<Vec<Mount>, io::Error> {
         let copies = work.root().join("changed");
         fs::create_dir(&copies)?;
         let mut mounts = Vec::new();
-        for tree in task.basis.manifest.trees() {
+        for tree in task.key_inputs.manifest.trees() {
             let (Some(source), Some(changed)) = (source_of(tree), self.changed.get(&tree.input)) else {
                 continue;
             };
-            let root = &world.source_tree(source).map_err(io::Error::other)?.root;
+            let root = &build.sources.tree(source).map_err(io::Error::other)?.root;
             for path in changed {
                 let path = Path::new(OsStr::from_bytes(path));
                 let copy: PathBuf = copies.join(mounts.len().to_string());
@@ -256,9 +257,9 @@ pub(super) fn save(
     set: &PathSet,
     unfinished: BTreeMap<String, BTreeSet<Vec<u8>>>,
 ) -> Result<(), StoreError> {
-    let store = context.world.store;
+    let store = context.build.store;
     let path_set = store.batch(|batch| batch.put_path_set(set))?;
-    let trees = task.basis.manifest.trees();
+    let trees = task.key_inputs.manifest.trees();
     let record = Record {
         version: VERSION,
         trees: trees.iter().map(|tree| (tree.input.clone(), tree.digest)).collect(),
@@ -267,6 +268,6 @@ pub(super) fn save(
     };
     let needs: Vec<Digest> = record.trees.values().copied().chain([path_set]).collect();
     let record = postcard::to_stdvec(&record).expect("a record can be encoded");
-    let limit = context.world.spec.project.cache.kept;
+    let limit = context.build.spec.project.cache.kept;
     store.keep(&key(task), task.name, &work.out(), &record, &needs, limit)
 }

@@ -16,13 +16,13 @@ use super::queue::{Entry, ReadyQueue};
 use super::remote_lookup::RemoteLookups;
 use super::work::{State, Transition, Work};
 use crate::graph::{Action, Graph, NodeId, Selection};
-use crate::plan::{Estimate, Outputs, Progress, State as Progressed, World};
+use crate::plan::{BuildContext, Estimate, Outputs, Progress, State as Progressed};
 use crate::store::{LockGuard, Outcome};
 
 pub(super) struct Scheduler<'a, 'w> {
     pub(super) context: &'a RunContext<'a>,
     pub(super) kinds: &'a dyn Kinds,
-    pub(super) world: &'a World<'w>,
+    pub(super) build: &'a BuildContext<'w>,
     pub(super) graph: &'a mut Graph,
     pub(super) selection: &'a Selection,
     pub(super) options: Options,
@@ -60,7 +60,7 @@ pub(super) struct Holdings {
 impl Progress for Scheduler<'_, '_> {
     fn state(&self, id: NodeId) -> Progressed<'_> {
         match self.node_state(id) {
-            State::Done(known) => Progressed::Known(known),
+            State::Done(known) => Progressed::Done(known),
             State::Failed(_) => Progressed::Failed,
             State::Unwanted | State::Waiting | State::LookingUp | State::Ready(_) | State::Active(_) => {
                 Progressed::Pending

@@ -8,7 +8,7 @@ use super::core::Scheduler;
 use super::options::Goal;
 use super::work::{State, Transition, Work};
 use crate::graph::{NodeId, NodeKind};
-use crate::plan::{Apart, Decided, Decision, Plan, PlanError, Verdict, boards, decide};
+use crate::plan::{Decided, Decision, DetachedDecision, Plan, PlanError, Verdict, decide, expansion_values};
 use crate::remote::{Hit, Remotes};
 use crate::store::Outcome;
 
@@ -33,8 +33,8 @@ impl Scheduler<'_, '_> {
 
     /// Applies a decision to a node that waits for one.
     pub(super) fn apply(&mut self, id: NodeId, decision: Decision) {
-        let Decision { verdict, basis, .. } = decision;
-        let transition = match (verdict, basis) {
+        let Decision { verdict, key_inputs, .. } = decision;
+        let transition = match (verdict, key_inputs) {
             (Verdict::Fresh(known), _) => {
                 let is_action = matches!(self.graph.node(id).kind, NodeKind::Action(_));
                 self.summary.fresh += usize::from(is_action);
@@ -44,12 +44,12 @@ impl Scheduler<'_, '_> {
                 }
                 Transition::Settled(known)
             }
-            (Verdict::Cached(known, _), Some(basis)) => {
-                Transition::Planned(Work::Restore { basis, known, hit: None })
+            (Verdict::Cached(known, _), Some(key_inputs)) => {
+                Transition::Planned(Work::Restore { key_inputs, known, hit: None })
             }
-            (Verdict::Remote(known, hit), Some(basis)) if self.is_fetched(id) => {
+            (Verdict::Remote(known, hit), Some(key_inputs)) if self.is_fetched(id) => {
                 self.expect_transfer(id, &hit);
-                Transition::Planned(Work::Restore { basis, known, hit: Some(hit) })
+                Transition::Planned(Work::Restore { key_inputs, known, hit: Some(hit) })
             }
             // Its readers fetch what they read.
             (Verdict::Remote(known, hit), _) => {
@@ -64,7 +64,9 @@ impl Scheduler<'_, '_> {
                 self.summary.skipped += 1;
                 Transition::Failed(Outcome::Skipped)
             }
-            (Verdict::Stale(reasons), Some(basis)) => Transition::Planned(Work::Run { basis, reasons }),
+            (Verdict::Stale(reasons), Some(key_inputs)) => {
+                Transition::Planned(Work::Run { key_inputs, reasons })
+            }
             (Verdict::Stale(reasons), None) => Transition::Planned(Work::Unpack { reasons }),
             (Verdict::Blocked(by), _) => {
                 self.summary.skipped += 1;
@@ -73,7 +75,7 @@ impl Scheduler<'_, '_> {
                 Transition::Failed(Outcome::Skipped)
             }
             // Nodes that don't depend on it still run, whatever `keep_going` is.
-            (Verdict::Lacking(what), _) => {
+            (Verdict::MissingRequirement(what), _) => {
                 self.summary.infra += 1;
                 let name = self.graph.name(id);
                 let message = format!("{name}: {what}; `kiln doctor` lists all that is missing");
@@ -92,9 +94,9 @@ impl Scheduler<'_, '_> {
 
     /// Adds the size of a remote's result to the expected transfers.
     fn expect_transfer(&mut self, id: NodeId, hit: &Hit) {
-        if let Some(remotes) = self.world.remotes {
+        if let Some(remotes) = self.build.remotes {
             // A remote that can't say is asked again when the result is fetched.
-            self.transfers.expect(id.index(), remotes.lacking(self.world.store, hit).unwrap_or(0));
+            self.transfers.expect(id.index(), remotes.lacking(self.build.store, hit).unwrap_or(0));
         }
     }
 
@@ -130,8 +132,8 @@ impl Scheduler<'_, '_> {
     /// Decides a waiting node, on another thread where remotes are asked. A node that ends by its decision is added to
     /// `ended`.
     fn decide_one(&mut self, id: NodeId, ended: &mut Vec<NodeId>) -> Result<(), ExecError> {
-        if self.world.remotes.is_some_and(Remotes::is_on)
-            && let Some(lookup) = Apart::of(self.graph, id, self)
+        if self.build.remotes.is_some_and(Remotes::is_on)
+            && let Some(lookup) = DetachedDecision::of(self.graph, id, self)
         {
             self.transition(id, Transition::LookupStarted);
             self.lookups.push(id, lookup);
@@ -139,10 +141,10 @@ impl Scheduler<'_, '_> {
         }
         let is_point = matches!(self.graph.node(id).kind, NodeKind::Expansion(_));
         let decided = if is_point && self.graph.expansion(id).is_none() {
-            let boards = boards(self.world, self.graph, id, self);
-            boards.map(|boards| boards.map_or_else(Decided::Node, Decided::Point))
+            let boards = expansion_values(self.build, self.graph, id, self);
+            boards.map(|boards| boards.map_or_else(Decided::Node, Decided::Expansion))
         } else {
-            decide(self.world, self.graph, id, self, false).map(Decided::Node)
+            decide(self.build, self.graph, id, self, false).map(Decided::Node)
         };
         self.decided(id, decided, ended)
     }
@@ -166,7 +168,7 @@ impl Scheduler<'_, '_> {
         ended: &mut Vec<NodeId>,
     ) -> Result<(), ExecError> {
         match decided {
-            Ok(Decided::Point(boards)) => {
+            Ok(Decided::Expansion(boards)) => {
                 self.expand(id, &boards, ended)?;
                 self.apply(id, Decision::expanded());
             }

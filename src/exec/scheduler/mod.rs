@@ -44,14 +44,14 @@ use super::run_loop::run_to_end;
 use super::sandbox::Sandbox;
 use super::transfer_progress::TransferProgress;
 use crate::graph::{Graph, Selection};
-use crate::plan::{Estimate, Plan, World};
+use crate::plan::{BuildContext, Estimate, Plan};
 use crate::remote::Meter;
 use crate::store::Outcome;
 
 /// Executes a plan.
 #[expect(clippy::too_many_arguments, reason = "each is a thing of its own, and there is one caller")]
 pub fn execute(
-    world: &World<'_>,
+    build: &BuildContext<'_>,
     graph: &mut Graph,
     plan: &Plan,
     selection: &Selection,
@@ -62,9 +62,9 @@ pub fn execute(
     cancel: &Cancel,
 ) -> Result<ExecutionResult, ExecError> {
     let began = Instant::now();
-    let resources = ResourcePool::of_project(&world.spec.project, options.jobs)?;
+    let resources = ResourcePool::of_project(&build.spec.project, options.jobs)?;
     let context = RunContext {
-        world,
+        build,
         sandbox: Sandbox::new(),
         records: kinds.records(),
         logs: kinds.logs(),
@@ -81,7 +81,7 @@ pub fn execute(
     let mut scheduler = Scheduler {
         context: &context,
         kinds,
-        world,
+        build,
         graph,
         selection,
         options,

@@ -11,7 +11,7 @@ use super::core::{End, Scheduler};
 use super::options::Goal;
 use super::work::{Transition, Work};
 use crate::graph::NodeId;
-use crate::plan::{Basis, Known, Outputs, Reason, Strong, counts};
+use crate::plan::{ActionResult, KeyInputs, Outputs, Reason, StrongKey, is_reusable};
 use crate::store::{
     Artifact, Built, NodeRecord, NodeState, Origin, Outcome, Placed, Run, RunId, StoredResult,
 };
@@ -20,13 +20,13 @@ impl<'a> Scheduler<'a, '_> {
     /// Handles the end of an action's run.
     pub(super) fn ran(&mut self, id: NodeId, result: RunResult) -> Result<(), ExecError> {
         let (work, lock) = self.release(id)?;
-        let Work::Run { basis, reasons } = work else { unreachable!("an action ran") };
+        let Work::Run { key_inputs, reasons } = work else { unreachable!("an action ran") };
         let name = self.graph.name(id).clone();
         let outputs: Outputs = result.outputs.clone().into();
-        let before = self.world.previous.get(&*name).and_then(NodeState::record);
+        let before = self.build.previous.get(&*name).and_then(NodeState::record);
         let is_unchanged = result.outcome == Outcome::Pass
             && before.is_some_and(|before| self.made(id, &before.outputs).eq(self.made(id, &outputs)));
-        let run = self.record(&name, id, &basis, &reasons, &result)?;
+        let run = self.record(&name, id, &key_inputs, &reasons, &result)?;
         // Not before the result is recorded: a process that waits for the lock then finds it.
         drop(lock);
         if result.outcome == Outcome::Infra && result.lost.is_some() {
@@ -36,9 +36,11 @@ impl<'a> Scheduler<'a, '_> {
         self.summary.ran += 1;
         self.summary.unchanged += usize::from(is_unchanged);
         let transition = match result.outcome {
-            Outcome::Pass => Transition::Settled(Known { outcome: result.outcome, outputs, run: Some(run) }),
+            Outcome::Pass => {
+                Transition::Settled(ActionResult { outcome: result.outcome, outputs, run: Some(run) })
+            }
             Outcome::Fail if !outputs.is_empty() => {
-                Transition::Settled(Known { outcome: result.outcome, outputs, run: Some(run) })
+                Transition::Settled(ActionResult { outcome: result.outcome, outputs, run: Some(run) })
             }
             outcome => Transition::Failed(outcome),
         };
@@ -85,14 +87,14 @@ impl<'a> Scheduler<'a, '_> {
         &self,
         name: &str,
         id: NodeId,
-        basis: &Basis,
+        key_inputs: &KeyInputs,
         reasons: &[Reason],
         result: &RunResult,
     ) -> Result<RunId, ExecError> {
         let action = self.graph.node(id).action().expect("an action ran");
-        let store = self.world.store;
+        let store = self.build.store;
         let outcome = result.own_outcome.unwrap_or(result.outcome);
-        let is_cached = counts(action, outcome);
+        let is_cached = is_reusable(action, outcome);
         let strong = result.read.as_ref().map(|read| read.strong);
         if let (Outcome::Fail, false, Some(strong)) = (outcome, is_cached, strong) {
             // An earlier pass with the same inputs can't be relied on any more.
@@ -100,7 +102,7 @@ impl<'a> Scheduler<'a, '_> {
         }
         let run = Run {
             node: name.to_owned(),
-            action_key: basis.keys.action,
+            action_key: key_inputs.keys.action,
             strong_key: strong.map(|strong| strong.key),
             path_set: strong.map(|strong| strong.path_set),
             outcome: result.outcome,
@@ -109,19 +111,19 @@ impl<'a> Scheduler<'a, '_> {
             cpu: result.usage.user + result.usage.system,
             max_rss: result.usage.max_rss_bytes,
             reasons: serde_json::to_string(reasons).unwrap_or_default(),
-            manifest: Some(basis.manifest.encode()),
+            manifest: Some(key_inputs.manifest.encode()),
             log: result.log,
             pid: process::id(),
             continued: result.continued,
         };
-        let listings = self.world.new_listings(&basis.manifest)?;
-        let project = self.world.project();
+        let listings = self.build.sources.new_listings(&key_inputs.manifest)?;
+        let project = self.build.project();
         Ok(store.batch(|batch| {
             batch.put_listings(listings.iter().map(|(digest, listing)| (digest, listing.bytes())))?;
             let run = batch.record_run(project, &run)?;
             if let (true, Some(read)) = (is_cached, &result.read) {
                 let stored = StoredResult {
-                    action_key: basis.keys.action,
+                    action_key: key_inputs.keys.action,
                     outcome,
                     outputs: result.outputs.clone(),
                     log: result.log,
@@ -131,10 +133,10 @@ impl<'a> Scheduler<'a, '_> {
                 };
                 batch.record(&read.strong.key, &read.set, &stored)?;
             }
-            batch.settle(&basis.keys.given)?;
+            batch.settle(&key_inputs.keys.exact_key)?;
             if matches!(result.outcome, Outcome::Pass | Outcome::Fail) {
                 let (outputs, placed) = (result.outputs.clone(), result.placed.clone());
-                let state = recorded_state(run, result.outcome, basis, strong, outputs, placed);
+                let state = recorded_state(run, result.outcome, key_inputs, strong, outputs, placed);
                 batch.set_node(project, name, &state)?;
             }
             Ok(run)
@@ -154,7 +156,7 @@ impl<'a> Scheduler<'a, '_> {
         match notes {
             Ok(notes) => {
                 notes.into_iter().for_each(|note| self.warn(note));
-                let known = Known { outcome: Outcome::Pass, outputs: Arc::from([]), run: None };
+                let known = ActionResult { outcome: Outcome::Pass, outputs: Arc::from([]), run: None };
                 self.transition(id, Transition::Settled(known));
                 // Which results a restore fetches depends on the whole plan.
                 self.plan_again |= self.options.goal == Goal::Restore;
@@ -175,14 +177,14 @@ impl<'a> Scheduler<'a, '_> {
 pub(super) fn recorded_state(
     run: RunId,
     outcome: Outcome,
-    basis: &Basis,
-    strong: Option<Strong>,
+    key_inputs: &KeyInputs,
+    strong: Option<StrongKey>,
     outputs: Vec<(String, Artifact)>,
     placed: Vec<Placed>,
 ) -> NodeState {
-    let trees = basis.manifest.trees().iter().map(|tree| (tree.input.clone(), tree.digest)).collect();
+    let trees = key_inputs.manifest.trees().iter().map(|tree| (tree.input.clone(), tree.digest)).collect();
     let record = NodeRecord { outputs, placed, trees };
-    let mut state = NodeState::new(run, outcome, basis.keys.action, &record);
+    let mut state = NodeState::new(run, outcome, key_inputs.keys.action, &record);
     state.path_set = strong.map(|strong| strong.path_set);
     state.strong_key = strong.map(|strong| strong.key);
     state

@@ -6,7 +6,7 @@ use super::super::run_loop::Workers;
 use super::super::worker::catch_panic;
 use super::work::Message;
 use crate::graph::NodeId;
-use crate::plan::{Apart, PlanError, World};
+use crate::plan::{BuildContext, DetachedDecision, PlanError};
 
 /// How many look-ups run at the same time.
 const MAX_CONCURRENT: usize = 8;
@@ -14,12 +14,12 @@ const MAX_CONCURRENT: usize = 8;
 /// Look-ups that wait for a thread, and the number of those that run.
 #[derive(Default)]
 pub(super) struct RemoteLookups {
-    waiting: VecDeque<(NodeId, Apart)>,
+    waiting: VecDeque<(NodeId, DetachedDecision)>,
     running: usize,
 }
 
 impl RemoteLookups {
-    pub(super) fn push(&mut self, id: NodeId, lookup: Apart) {
+    pub(super) fn push(&mut self, id: NodeId, lookup: DetachedDecision) {
         self.waiting.push_back((id, lookup));
     }
 
@@ -36,7 +36,7 @@ impl RemoteLookups {
     /// Starts waiting look-ups.
     pub(super) fn start<'scope, 'env>(
         &mut self,
-        world: &'env World<'env>,
+        build: &'env BuildContext<'env>,
         workers: &Workers<'scope, 'env, Message>,
     ) {
         while self.running < MAX_CONCURRENT
@@ -44,7 +44,7 @@ impl RemoteLookups {
         {
             self.running += 1;
             workers.spawn(move || {
-                let decided = catch_panic(|| lookup.decide(world)).unwrap_or_else(|bug| {
+                let decided = catch_panic(|| lookup.decide(build)).unwrap_or_else(|bug| {
                     Err(PlanError::Unusable { node: lookup.name().to_owned(), message: bug.to_string() })
                 });
                 Message::Decided(id, Box::new(decided))

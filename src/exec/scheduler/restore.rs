@@ -12,7 +12,7 @@ use super::record::recorded_state;
 use super::restore_outputs::{RestoreError, Restored};
 use super::work::{Transition, Work};
 use crate::graph::NodeId;
-use crate::plan::{Basis, Decision, Known, Reason, Verdict};
+use crate::plan::{ActionResult, Decision, KeyInputs, Reason, Verdict};
 use crate::remote::Hit;
 use crate::source::PathSet;
 use crate::store::{Built, Origin, Outcome, Run, RunId, StoredResult};
@@ -24,31 +24,39 @@ impl Scheduler<'_, '_> {
         restored: Result<Restored, RestoreError>,
     ) -> Result<(), ExecError> {
         let (work, _) = self.release(id)?;
-        let Work::Restore { basis, known, hit } = work else { unreachable!("a result was restored") };
+        let Work::Restore { key_inputs, known, hit } = work else { unreachable!("a result was restored") };
         let name = self.graph.name(id).clone();
         let restored = match restored {
             Ok(restored) => restored,
             Err(error) if error.is_miss() => {
-                if let (Some(hit), Some(remotes)) = (&hit, self.world.remotes) {
+                if let (Some(hit), Some(remotes)) = (&hit, self.build.remotes) {
                     remotes.spoil(hit);
                 }
                 let then = if self.options.goal == Goal::Build { "; it runs again" } else { "" };
                 self.warn(format!("{name}: {error}{then}"));
-                return self.discard_result(id, basis, &known, hit.as_deref());
+                return self.discard_result(id, key_inputs, &known, hit.as_deref());
             }
             // The result is good, but can't be put in place: running the action again would not help.
             Err(error) => return self.not_restored(id, error.to_string()),
         };
         let run = match (&hit, restored.path_set) {
-            (Some(hit), Some(path_set)) => Some(self.record_fetched(&name, &basis, &known, hit, &path_set)?),
+            (Some(hit), Some(path_set)) => {
+                Some(self.record_fetched(&name, &key_inputs, &known, hit, &path_set)?)
+            }
             _ => known.run,
         };
         if let Some(run) = run {
             let outputs = known.outputs.to_vec();
-            let state =
-                recorded_state(run, known.outcome, &basis, basis.keys.strong, outputs, restored.placed);
-            let project = self.world.project();
-            self.world.store.batch(|batch| batch.set_node(project, &name, &state))?;
+            let state = recorded_state(
+                run,
+                known.outcome,
+                &key_inputs,
+                key_inputs.keys.strong,
+                outputs,
+                restored.placed,
+            );
+            let project = self.build.project();
+            self.build.store.batch(|batch| batch.set_node(project, &name, &state))?;
         }
         self.summary.restored += 1;
         if known.outcome == Outcome::Fail {
@@ -56,7 +64,7 @@ impl Scheduler<'_, '_> {
         }
         let message = hit.map(|hit| format!("from {}", hit.remote));
         self.emit_finished(id, End { message, ..End::new(known.outcome, How::Restored) });
-        self.transition(id, Transition::Settled(Known { run, ..known }));
+        self.transition(id, Transition::Settled(ActionResult { run, ..known }));
         self.decide_readers(id)
     }
 
@@ -64,8 +72,8 @@ impl Scheduler<'_, '_> {
     fn discard_result(
         &mut self,
         id: NodeId,
-        basis: Arc<Basis>,
-        known: &Known,
+        key_inputs: Arc<KeyInputs>,
+        known: &ActionResult,
         hit: Option<&Hit>,
     ) -> Result<(), ExecError> {
         if hit.is_some() {
@@ -74,7 +82,7 @@ impl Scheduler<'_, '_> {
             // Another remote may have the result.
             return self.decide_again(id);
         }
-        let store = self.world.store;
+        let store = self.build.store;
         let gone =
             known.outputs.iter().filter(|(_, artifact)| !store.has_artifact(artifact).unwrap_or(false));
         let mut reasons: Vec<Reason> =
@@ -82,11 +90,14 @@ impl Scheduler<'_, '_> {
         if reasons.is_empty() {
             reasons.push(Reason::LastRun { outcome: known.outcome });
         }
-        if let Some(strong) = basis.keys.strong {
+        if let Some(strong) = key_inputs.keys.strong {
             store.forget(&strong.key)?;
         }
         self.transition(id, Transition::Withdrawn);
-        self.apply(id, Decision { verdict: Verdict::Stale(reasons), keys: None, basis: Some(basis) });
+        self.apply(
+            id,
+            Decision { verdict: Verdict::Stale(reasons), keys: None, key_inputs: Some(key_inputs) },
+        );
         Ok(())
     }
 
@@ -94,17 +105,17 @@ impl Scheduler<'_, '_> {
     fn record_fetched(
         &self,
         name: &str,
-        basis: &Basis,
-        known: &Known,
+        key_inputs: &KeyInputs,
+        known: &ActionResult,
         hit: &Hit,
         path_set: &PathSet,
     ) -> Result<RunId, ExecError> {
-        let strong = basis.keys.strong.expect("a result is found by its strong key");
+        let strong = key_inputs.keys.strong.expect("a result is found by its strong key");
         let reason = Reason::Remote { remote: hit.remote.clone(), signed_by: hit.signed_by.clone() };
         let log = hit.log();
         let run = Run {
             node: name.to_owned(),
-            action_key: basis.keys.action,
+            action_key: key_inputs.keys.action,
             strong_key: Some(strong.key),
             path_set: Some(strong.path_set),
             outcome: known.outcome,
@@ -113,18 +124,18 @@ impl Scheduler<'_, '_> {
             cpu: Duration::ZERO,
             max_rss: 0,
             reasons: serde_json::to_string(&[reason]).unwrap_or_default(),
-            manifest: Some(basis.manifest.encode()),
+            manifest: Some(key_inputs.manifest.encode()),
             log,
             pid: process::id(),
             continued: false,
         };
-        let listings = self.world.new_listings(&basis.manifest)?;
-        let project = self.world.project();
-        Ok(self.world.store.batch(|batch| {
+        let listings = self.build.sources.new_listings(&key_inputs.manifest)?;
+        let project = self.build.project();
+        Ok(self.build.store.batch(|batch| {
             batch.put_listings(listings.iter().map(|(digest, listing)| (digest, listing.bytes())))?;
             let run = batch.record_run(project, &run)?;
             let result = StoredResult {
-                action_key: basis.keys.action,
+                action_key: key_inputs.keys.action,
                 outcome: known.outcome,
                 outputs: known.outputs.to_vec(),
                 log,

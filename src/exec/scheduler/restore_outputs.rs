@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::export::export_outputs;
 use crate::graph::Action;
-use crate::plan::World;
+use crate::plan::BuildContext;
 use crate::remote::{FetchError, Hit};
 use crate::source::PathSet;
 use crate::store::{Artifact, BlobError, Placed};
@@ -39,26 +39,26 @@ impl RestoreError {
 /// Puts outputs in place. Those of a remote's result are fetched first. `declared` is the path set of an action that
 /// reads no more than it declares.
 pub(super) fn restore_outputs(
-    world: &World<'_>,
+    build: &BuildContext<'_>,
     action: &Action,
     outputs: &[(String, Artifact)],
     hit: Option<&Hit>,
     declared: PathSet,
 ) -> Result<Restored, RestoreError> {
     let mut path_set = None;
-    if let (Some(hit), Some(remotes)) = (hit, world.remotes) {
-        remotes.fetch(world.store, hit)?;
+    if let (Some(hit), Some(remotes)) = (hit, build.remotes) {
+        remotes.fetch(build.store, hit)?;
         // A declared path set is known without the remote.
         let known = if hit.entry.path_set_digest == declared.digest() {
             Some(Arc::new(declared))
         } else {
-            world.path_set_of(remotes, hit).map_err(FetchError::Store)?
+            build.path_set_of(remotes, hit).map_err(FetchError::Store)?
         };
         path_set = Some(known.ok_or_else(|| FetchError::Gone {
             remote: hit.remote.clone(),
             why: "has lost what was read for a result".to_owned(),
         })?);
     }
-    let placed = export_outputs(world.store, action, outputs, &world.out)?;
+    let placed = export_outputs(build.store, action, outputs, &build.out)?;
     Ok(Restored { placed, path_set })
 }

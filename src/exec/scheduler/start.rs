@@ -17,7 +17,7 @@ use super::core::{Holdings, Scheduler};
 use super::restore_outputs::restore_outputs;
 use super::work::{Message, State, Transition, Work};
 use crate::graph::{Action, NodeId, NodeKind, SourceName};
-use crate::plan::{Basis, Found, Keys, Known, Outputs, Reason, find};
+use crate::plan::{ActionResult, CacheLookup, KeyInputs, Keys, Outputs, Reason, look_up};
 use crate::remote::Hit;
 use crate::spec::model::Resources;
 use crate::store::{BlobError, LockGuard, Outcome, StoreError};
@@ -105,13 +105,13 @@ impl<'a> Scheduler<'a, '_> {
         workers: &Workers<'scope, 'a, Message>,
     ) -> Result<Start, ExecError> {
         match (&self.graph.node(id).kind, work) {
-            (NodeKind::Action(action), Work::Run { basis, reasons }) => {
+            (NodeKind::Action(action), Work::Run { key_inputs, reasons }) => {
                 let action = Arc::clone(action);
-                self.start_run(id, action, basis, reasons, workers)
+                self.start_run(id, action, key_inputs, reasons, workers)
             }
-            (NodeKind::Action(action), Work::Restore { basis, known, hit }) => {
+            (NodeKind::Action(action), Work::Restore { key_inputs, known, hit }) => {
                 let action = Arc::clone(action);
-                self.start_restore(id, action, &basis, &known, hit, workers)?;
+                self.start_restore(id, action, &key_inputs, &known, hit, workers)?;
                 Ok(Start::Started(None))
             }
             (NodeKind::Source(source), Work::Unpack { reasons }) => {
@@ -127,14 +127,14 @@ impl<'a> Scheduler<'a, '_> {
         &mut self,
         id: NodeId,
         action: Arc<Action>,
-        basis: Arc<Basis>,
+        key_inputs: Arc<KeyInputs>,
         reasons: Vec<Reason>,
         workers: &Workers<'scope, 'a, Message>,
     ) -> Result<Start, ExecError> {
         let name = self.graph.name(id).clone();
-        let store = self.world.store;
-        let Some(lock) = store.try_lock(&basis.keys.given, &name)? else {
-            if let Some(holder) = store.lock_holder(&basis.keys.given) {
+        let store = self.build.store;
+        let Some(lock) = store.try_lock(&key_inputs.keys.exact_key, &name)? else {
+            if let Some(holder) = store.lock_holder(&key_inputs.keys.exact_key) {
                 let is_first = self.messages.insert(id, holder.to_string()).is_none();
                 // Another node of this run may do the same.
                 if is_first && holder.pid != process::id() {
@@ -145,7 +145,7 @@ impl<'a> Scheduler<'a, '_> {
         };
         self.messages.remove(&id);
         // Whoever held the lock may have left the result.
-        if let Some(work) = self.recorded_since(&name, &action, &basis)? {
+        if let Some(work) = self.recorded_since(&name, &action, &key_inputs)? {
             drop(lock);
             self.transition(id, Transition::Withdrawn);
             self.transition(id, Transition::Planned(work.clone()));
@@ -158,7 +158,8 @@ impl<'a> Scheduler<'a, '_> {
         let (context, runner) = (self.context, self.kinds.runner(action.rule.decl.kind));
         workers.spawn(move || {
             let outputs_of = |id| outputs.get(&id).cloned().unwrap_or_else(|| Arc::from([]));
-            let task = Task { name: &name, action: &action, basis: &basis, outputs_of: &outputs_of };
+            let task =
+                Task { name: &name, action: &action, key_inputs: &key_inputs, outputs_of: &outputs_of };
             let result = catch_panic(|| run_action(context, &task, &runner))
                 .unwrap_or_else(|bug| RunResult::new(Outcome::Infra).with_message(bug));
             Message::Ran(id, Box::new(result))
@@ -167,37 +168,47 @@ impl<'a> Scheduler<'a, '_> {
     }
 
     /// A result that another process has recorded since the node was decided.
-    fn recorded_since(&self, name: &str, action: &Action, basis: &Basis) -> Result<Option<Work>, ExecError> {
-        if self.world.forced.contains(name) {
+    fn recorded_since(
+        &self,
+        name: &str,
+        action: &Action,
+        key_inputs: &KeyInputs,
+    ) -> Result<Option<Work>, ExecError> {
+        if self.build.forced.contains(name) {
             return Ok(None);
         }
-        let Found::Result(strong, result) = find(self.world, action, basis)? else { return Ok(None) };
-        let known = Known { outcome: result.outcome, outputs: result.outputs.into(), run: Some(result.run) };
-        let keys = Keys { strong: Some(strong), ..basis.keys };
-        let basis = Arc::new(Basis { keys, manifest: basis.manifest.clone() });
-        Ok(Some(Work::Restore { basis, known, hit: None }))
+        let CacheLookup::Hit(strong, result) =
+            look_up(self.build, action, key_inputs, key_inputs.keys.strong)?
+        else {
+            return Ok(None);
+        };
+        let known =
+            ActionResult { outcome: result.outcome, outputs: result.outputs.into(), run: Some(result.run) };
+        let keys = Keys { strong: Some(strong), ..key_inputs.keys };
+        let key_inputs = Arc::new(KeyInputs { keys, manifest: key_inputs.manifest.clone() });
+        Ok(Some(Work::Restore { key_inputs, known, hit: None }))
     }
 
     fn start_restore<'scope>(
         &mut self,
         id: NodeId,
         action: Arc<Action>,
-        basis: &Basis,
-        known: &Known,
+        key_inputs: &KeyInputs,
+        known: &ActionResult,
         hit: Option<Arc<Hit>>,
         workers: &Workers<'scope, 'a, Message>,
     ) -> Result<(), ExecError> {
-        let world = self.world;
-        if let Some(strong) = basis.keys.strong {
-            world.store.take_result(&strong.key)?;
+        let build = self.build;
+        if let Some(strong) = key_inputs.keys.strong {
+            build.store.take_result(&strong.key)?;
         }
         let outputs = Arc::clone(&known.outputs);
-        let declared = basis.manifest.whole();
+        let declared = key_inputs.manifest.whole();
         self.transfers.begun(id.index());
         workers.spawn(move || {
             let restored =
-                catch_panic(|| restore_outputs(world, &action, &outputs, hit.as_deref(), declared))
-                    .unwrap_or_else(|bug| Err(BlobError::Store(StoreError::io(&world.out, bug)).into()));
+                catch_panic(|| restore_outputs(build, &action, &outputs, hit.as_deref(), declared))
+                    .unwrap_or_else(|bug| Err(BlobError::Store(StoreError::io(&build.out, bug)).into()));
             Message::Restored(id, restored)
         });
         Ok(())
@@ -210,9 +221,9 @@ impl<'a> Scheduler<'a, '_> {
         reasons: Vec<Reason>,
         workers: &Workers<'scope, 'a, Message>,
     ) -> Result<(), ExecError> {
-        let tree = self.world.source_tree(&source)?;
+        let tree = self.build.sources.tree(&source)?;
         let unpacking = Unpacking {
-            store: self.world.store,
+            store: self.build.store,
             threads: self.options.jobs.min(UNPACK_THREADS as usize),
             cancel: self.context.cancel,
         };

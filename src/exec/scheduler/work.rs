@@ -7,22 +7,22 @@ use super::super::run_result::RunResult;
 use super::restore_outputs::{RestoreError, Restored};
 use super::state::{self, RunState};
 use crate::graph::NodeId;
-use crate::plan::{Basis, Decided, Known, PlanError, Reason};
+use crate::plan::{ActionResult, Decided, KeyInputs, PlanError, Reason};
 use crate::remote::Hit;
 
 /// The state of a node of a plan.
-pub(super) type State = RunState<Work, Known>;
+pub(super) type State = RunState<Work, ActionResult>;
 
 /// What happens to a node of a plan.
-pub(super) type Transition = state::Transition<Work, Known>;
+pub(super) type Transition = state::Transition<Work, ActionResult>;
 
 /// What is to be done for a node.
 #[derive(Clone, Debug)]
 pub(super) enum Work {
     /// Run its action.
-    Run { basis: Arc<Basis>, reasons: Vec<Reason> },
+    Run { key_inputs: Arc<KeyInputs>, reasons: Vec<Reason> },
     /// Put the outputs of a cached result in place; fetch them first where a remote has them.
-    Restore { basis: Arc<Basis>, known: Known, hit: Option<Arc<Hit>> },
+    Restore { key_inputs: Arc<KeyInputs>, known: ActionResult, hit: Option<Arc<Hit>> },
     /// Unpack its source tree.
     Unpack { reasons: Vec<Reason> },
 }

@@ -18,7 +18,7 @@ impl<'a> Workload<'a> for Scheduler<'a, '_> {
             return Ok(());
         }
         self.start_ready(workers)?;
-        self.lookups.start(self.world, workers);
+        self.lookups.start(self.build, workers);
         Ok(())
     }
 

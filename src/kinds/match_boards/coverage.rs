@@ -8,7 +8,7 @@ use super::{BOARDS, CONFIG, named};
 use crate::graph::{Graph, NodeId};
 use crate::kernel::config::KConfig;
 use crate::kernel::predicate::Predicate;
-use crate::plan::{Plan, World};
+use crate::plan::{BuildContext, InputName, Plan};
 use crate::spec::model::Kind;
 use crate::store::{Artifact, Outcome};
 
@@ -42,22 +42,22 @@ struct Build<'a> {
 /// The unmatched boards and builds of a plan. `None` where the project has no boards or the graph has no matches.
 ///
 /// Only cached results are known; unreadable ones count as unknown, so this never fails.
-pub fn match_coverage(world: &World<'_>, graph: &Graph, plan: &Plan) -> Option<MatchCoverage> {
+pub fn match_coverage(context: &BuildContext<'_>, graph: &Graph, plan: &Plan) -> Option<MatchCoverage> {
     let is_match =
         |id: &NodeId| graph.node(*id).action().is_some_and(|action| action.rule.decl.kind == Kind::Match);
     let matches: Vec<NodeId> = graph.ids().filter(is_match).collect();
-    if matches.is_empty() || world.spec.project.boards.is_empty() {
+    if matches.is_empty() || context.spec.project.boards.is_empty() {
         return None;
     }
     let mut lists = HashMap::new();
     let (mut builds, mut open) = (Vec::new(), BTreeSet::new());
     for &id in &matches {
-        match known_match(world, graph, plan, id, &mut lists) {
+        match known_match(context, graph, plan, id, &mut lists) {
             Some(build) => builds.push(build),
             None => drop(open.insert(graph.name(id).instance())),
         }
     }
-    let mut unmatched: BTreeMap<&str, &Predicate> = named(world.spec).collect();
+    let mut unmatched: BTreeMap<&str, &Predicate> = named(context.spec).collect();
     // A project may have several match rules; a build that any of them matches is matched.
     let mut matched: BTreeMap<&str, bool> = BTreeMap::new();
     for build in &builds {
@@ -69,7 +69,7 @@ pub fn match_coverage(world: &World<'_>, graph: &Graph, plan: &Plan) -> Option<M
     let builds_without_board =
         matched.into_iter().filter(|(build, matched)| !matched && !open.contains(build));
     Some(MatchCoverage {
-        boards: open.is_empty().then(|| unmatched_boards(world, &builds, &unmatched)),
+        boards: open.is_empty().then(|| unmatched_boards(context, &builds, &unmatched)),
         builds: builds_without_board.map(|(build, _)| build.to_owned()).collect(),
         open: open.len(),
     })
@@ -77,7 +77,7 @@ pub fn match_coverage(world: &World<'_>, graph: &Graph, plan: &Plan) -> Option<M
 
 /// A known match. `lists` caches the boards by artifact, as many builds match the same boards.
 fn known_match<'a>(
-    world: &World<'_>,
+    context: &BuildContext<'_>,
     graph: &'a Graph,
     plan: &Plan,
     id: NodeId,
@@ -88,7 +88,10 @@ fn known_match<'a>(
     let boards = match lists.get(&list) {
         Some(boards) => boards.clone(),
         None => {
-            let bytes = world.read_artifact(Some(&list), id, BOARDS, name).ok()?;
+            let bytes = context
+                .artifacts()
+                .read(Some(&list), InputName { from: id, input: BOARDS, node: name })
+                .ok()?;
             lists.entry(list).or_insert(serde_json::from_slice(&bytes).ok()?).clone()
         }
     };
@@ -106,7 +109,7 @@ fn output(plan: &Plan, id: NodeId, output: &str) -> Option<Artifact> {
 
 /// The unmatched boards with their nearest builds. Reads `.config`s only if there are any.
 fn unmatched_boards(
-    world: &World<'_>,
+    context: &BuildContext<'_>,
     builds: &[Build<'_>],
     boards: &BTreeMap<&str, &Predicate>,
 ) -> Vec<UnmatchedBoard> {
@@ -120,7 +123,10 @@ fn unmatched_boards(
     let distinct: Vec<&Build<'_>> = builds.iter().filter(first).collect();
     let read = |build: &&Build<'_>| {
         let (node, config) = build.config?;
-        let bytes = world.read_artifact(Some(&config), node, CONFIG, build.name).ok()?;
+        let bytes = context
+            .artifacts()
+            .read(Some(&config), InputName { from: node, input: CONFIG, node: build.name })
+            .ok()?;
         let (config, _) = KConfig::parse(&bytes);
         Some(config.projection(symbols.iter().copied()))
     };

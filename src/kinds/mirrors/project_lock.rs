@@ -60,5 +60,8 @@ pub fn takes_ebuilds(spec: &Spec) -> bool {
 
 /// The plan error for a root's node that needs something that is not locked.
 pub(in crate::kinds) fn not_locked(action: &Action, message: String) -> PlanError {
-    PlanError::Lacking { node: format!("{}:{}", action.rule.name, action.bindings.text_of("root")), message }
+    PlanError::MissingRequirement {
+        node: format!("{}:{}", action.rule.name, action.bindings.text_of("root")),
+        message,
+    }
 }

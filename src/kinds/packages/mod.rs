@@ -59,7 +59,7 @@ impl Packages<'_> {
     }
 
     /// What a node needs that is not locked.
-    pub(super) fn lacks(&self, action: &Action) -> Option<String> {
+    pub(super) fn missing_requirement(&self, action: &Action) -> Option<String> {
         self.tree(action).err()
     }
 
