@@ -55,7 +55,9 @@ pub(super) fn remotes(project: &Project, offline: bool, terminal: &Terminal) -> 
     }
     let mut notes = Vec::new();
     let remotes = project.remotes(&mut notes)?;
-    notes.iter().for_each(|note| terminal.note(note));
+    for note in &notes {
+        terminal.note(note);
+    }
     Ok(remotes)
 }
 

@@ -62,7 +62,7 @@ fn tidy(project: &Project, terminal: &Terminal) {
         }
         Ok(_) => {}
         Err(failure) => {
-            terminal.warning(&format!("the cache was not brought within its limits: {}", failure.message))
+            terminal.warning(&format!("the cache was not brought within its limits: {}", failure.message));
         }
     }
     if let Err(warning) = sweep_published(&project.spec) {

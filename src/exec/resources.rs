@@ -20,7 +20,7 @@ use crate::spec::model::{Lab, Project, Resources};
 /// The resources of this machine.
 pub struct ResourcePool {
     client: Client,
-    /// The pipe's read end, opened a second time: reading a token must not block, and O_NONBLOCK on the shared descriptor
+    /// The pipe's read end, opened a second time: reading a token must not block, and `O_NONBLOCK` on the shared descriptor
     /// would affect every make.
     reader: File,
     jobserver: JobServer,

@@ -141,7 +141,7 @@ mod tests {
             Numbers { left: (0..10).collect(), running: 0, handled: Vec::new(), fails_on: None };
         run_to_end(&mut numbers).unwrap();
         numbers.handled.sort_unstable();
-        assert_eq!(numbers.handled, Vec::from_iter(0..10));
+        assert_eq!(numbers.handled, (0..10).collect::<Vec<_>>());
     }
 
     #[test]

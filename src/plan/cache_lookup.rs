@@ -1,7 +1,7 @@
 //! The two-phase lookup of results, in the local cache and at remotes.
 //!
 //! The action key leads to the path sets of earlier runs, newest first. Each of these, with the present content of its paths,
-//! gives the strong key of a possible result. BuildXL calls the two keys weak and strong fingerprint.
+//! gives the strong key of a possible result. `BuildXL` calls the two keys weak and strong fingerprint.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -66,7 +66,7 @@ fn look_up_in(cache: &impl ResultCache, known: Option<StrongKey>) -> Result<Cach
             }
         }
         if reasons.is_empty() {
-            return Ok(Some(CacheLookup::Hit(strong, result)));
+            return Ok(Some(CacheLookup::Hit(strong, Box::new(result))));
         }
         unusable = CacheLookup::Unusable(reasons);
         Ok(None)

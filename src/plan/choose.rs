@@ -46,7 +46,7 @@ pub(super) struct LastResult {
 #[derive(Debug)]
 pub enum CacheLookup {
     /// A result of which all blobs are present.
-    Hit(StrongKey, StoredResult),
+    Hit(StrongKey, Box<StoredResult>),
     /// A result that can't be used, with the reasons: blobs are missing, or it is too old.
     Unusable(Vec<Reason>),
     /// No result.
@@ -77,7 +77,8 @@ pub(super) fn choose(
         expired = last.expired;
     }
     let unusable = match facts.look_up(strong)? {
-        CacheLookup::Hit(key, StoredResult { outcome, outputs, run, .. }) => {
+        CacheLookup::Hit(key, result) => {
+            let StoredResult { outcome, outputs, run, .. } = *result;
             let result = ActionResult { outcome, outputs: outputs.into(), run: Some(run) };
             return Ok((Verdict::Cached(result, restore_reasons), Some(key)));
         }
@@ -147,7 +148,7 @@ mod tests {
                         built: Built::FromNothing,
                         origin: Origin::Local,
                     };
-                    CacheLookup::Hit(known.unwrap_or_else(|| key("found")), result)
+                    CacheLookup::Hit(known.unwrap_or_else(|| key("found")), Box::new(result))
                 }
             })
         }

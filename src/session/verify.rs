@@ -67,7 +67,7 @@ impl VerifyRequest<'_> {
                 Err(Unverifiable::NoAction) if matches!(graph.node(id).kind, NodeKind::Expansion(_)) => {}
                 Err(Unverifiable::NeverRan) if !self.has_targets => {}
                 Err(why) => {
-                    nodes.insert(at, not_compared(graph.name(id), &why));
+                    nodes.insert(at, not_compared(graph.name(id), why));
                 }
             }
         }
@@ -97,7 +97,7 @@ fn is_recorded(store: &Store, key: &Digest, verified: &Verification) -> Result<b
     Ok(verified.outputs.iter().all(|one| result.outputs.contains(&(one.output.clone(), one.clean))))
 }
 
-fn not_compared(name: &str, why: &Unverifiable) -> VerifiedNode {
+fn not_compared(name: &str, why: Unverifiable) -> VerifiedNode {
     let (result, message) = match why {
         Unverifiable::Stale => (Comparison::Stale, "build it first".to_owned()),
         Unverifiable::NeverRan => (Comparison::Stale, why.to_string()),

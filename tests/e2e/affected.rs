@@ -406,24 +406,24 @@ fn apply(project: &Project, edit: &Edit) {
     let full = |path: &str| format!("linux/{path}");
     match edit {
         Edit::Write(path, content) => {
-            let _ = fs::remove_file(project.path(&full(path)));
+            let _ = fs::remove_file(project.path(full(path)));
             project
                 .write(&full(path), &format!("CONFIG_X86_64=y\nCONFIG_SERIAL_8250_CONSOLE=y\n# {content}\n"));
         }
         Edit::Remove(path) => {
             // As git does it: no directory stays empty.
-            let mut path = project.path(&full(path));
+            let mut path = project.path(full(path));
             let _ = fs::remove_file(&path);
             while path.pop() && path != project.path("linux") && fs::remove_dir(&path).is_ok() {}
         }
         Edit::Link(path, to) => {
-            let path = project.path(&full(path));
+            let path = project.path(full(path));
             let _ = fs::remove_file(&path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             symlink(to, path).unwrap();
         }
         Edit::Executable(path) => {
-            if project.exists(&full(path)) && !project.path(&full(path)).is_symlink() {
+            if project.exists(&full(path)) && !project.path(full(path)).is_symlink() {
                 project.chmod(&full(path), 0o755);
             }
         }

@@ -118,7 +118,7 @@ fn what_a_restore_has_in_vain_tried_to_fetch_runs_next_and_finds_what_it_reads()
     let shared = Shared::new();
     let builder = shared.builder();
     builder.build("").exits(0);
-    let image = fs::read(builder.path(&format!("{OUT}/bzImage"))).unwrap();
+    let image = fs::read(builder.path(format!("{OUT}/bzImage"))).unwrap();
     let lost = shared.blobs().into_iter().find(|blob| fs::read(blob).unwrap() == image).unwrap();
     fs::remove_file(lost).unwrap();
 

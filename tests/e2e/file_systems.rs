@@ -59,7 +59,7 @@ fn has(program: &str) -> bool {
 fn squashfs(project: &Project, name: &str, content: &str) -> PathBuf {
     project.write(&format!("{name}/dir/file"), content);
     project.write(&format!("{name}/file"), content);
-    let image = project.path(&format!("{name}.squashfs"));
+    let image = project.path(format!("{name}.squashfs"));
     let fixed = ["-all-root", "-mkfs-time", "1", "-all-time", "1", "-noappend", "-quiet", "-no-progress"];
     let made = Command::new("mksquashfs").arg(project.path(name)).arg(&image).args(fixed).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));

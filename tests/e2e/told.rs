@@ -49,7 +49,7 @@ fn the_make_line_does_it_again_without_kiln() {
     let metadata = json(&project, "metadata.json");
     let again = project.path("again");
     std::fs::create_dir(&again).unwrap();
-    std::fs::copy(project.path(&format!("{OUT}/config")), again.join(".config")).unwrap();
+    std::fs::copy(project.path(format!("{OUT}/config")), again.join(".config")).unwrap();
     let done = std::process::Command::new("sh")
         .args(["-ec", metadata["make"].as_str().unwrap()])
         .env_remove("MAKEFLAGS")
@@ -59,7 +59,7 @@ fn the_make_line_does_it_again_without_kiln() {
         .unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     for (made, out) in [("vmlinux", "vmlinux"), ("arch/x86/boot/bzImage", "bzImage")] {
-        let kilns = std::fs::read(project.path(&format!("{OUT}/{out}"))).unwrap();
+        let kilns = std::fs::read(project.path(format!("{OUT}/{out}"))).unwrap();
         assert!(std::fs::read(again.join(made)).unwrap() == kilns, "{made} differs");
     }
 }
@@ -93,7 +93,7 @@ fn a_build_that_fails_leaves_its_errors() {
     assert_eq!((&error["file"], &error["line"]), (&"drivers/broken.c".into(), &2.into()), "{messages}");
     assert_eq!(json(&project, "metadata.json")["outcome"], "fail");
     assert!(project.read(&format!("{OUT}/build.log")).contains("this driver does not compile"));
-    assert!(!project.path(&format!("{OUT}/vmlinux")).exists());
+    assert!(!project.path(format!("{OUT}/vmlinux")).exists());
 }
 
 #[test]

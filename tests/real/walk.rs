@@ -1,5 +1,5 @@
 //! A short random walk through states of a real kernel tree: what kiln leaves alone, takes from its cache or builds on
-//! is, bit for bit, what a build from nothing gives. The long walks are on the fake tree (tests/e2e/tree_walk); this one sees to
+//! is, bit for bit, what a build from nothing gives. The long walks are on the fake tree (`tests/e2e/tree_walk`); this one sees to
 //! it that the real kbuild does as that one does.
 //!
 //!     cargo test --test real -- --ignored --nocapture walk::      minutes; says what became of each step

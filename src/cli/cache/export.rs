@@ -31,7 +31,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let mut export = Export::new(&project.store);
     let ExportReport { results, unsigned, held_back, left_out } =
         add_results(&view, key.as_ref().ok(), &mut export)?;
-    left_out.iter().for_each(|warning| terminal.warning(warning));
+    for warning in &left_out {
+        terminal.warning(warning);
+    }
     let length =
         export.write(&args.file, &mut |_| {}).map_err(|error| Failure::new(Exit::Environment, error))?;
     if unsigned > 0 {

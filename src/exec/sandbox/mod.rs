@@ -65,7 +65,7 @@ mod memory;
 mod mount_points;
 mod mounts;
 mod network;
-mod os_path;
+mod path_serde;
 mod privileges;
 mod probe;
 mod raw;

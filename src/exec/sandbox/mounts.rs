@@ -117,7 +117,7 @@ fn restrict_those(
             // Another mount covers it, or a directory on the way is inaccessible: steps can't reach it either.
             Err(Errno::ENOENT | Errno::EINVAL | Errno::EACCES) if !must(&mounted.path) => {}
             result => {
-                result.during(SetupPart::Mount, || format!("restrict mount {}", mounted.path.display()))?
+                result.during(SetupPart::Mount, || format!("restrict mount {}", mounted.path.display()))?;
             }
         }
     }

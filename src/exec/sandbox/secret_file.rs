@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use super::os_path::os_path;
+use super::path_serde::os_path;
 
 /// A file that only steps can read. It is on the sandbox's own tmpfs, never on a disk, and goes with the sandbox.
 #[derive(Clone, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::limits::Limits;
-use super::os_path::{os_path, os_paths};
+use super::path_serde::{os_path, os_paths};
 use super::secret_file::SecretFile;
 use super::system_calls::SystemCalls;
 

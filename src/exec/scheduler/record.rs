@@ -155,7 +155,9 @@ impl<'a> Scheduler<'a, '_> {
         let mut end = End { duration, ..End::new(Outcome::Pass, How::Ran) };
         match notes {
             Ok(notes) => {
-                notes.into_iter().for_each(|note| self.warn(note));
+                for note in notes {
+                    self.warn(note);
+                }
                 let known = ActionResult { outcome: Outcome::Pass, outputs: Arc::from([]), run: None };
                 self.transition(id, Transition::Settled(known));
                 // Which results a restore fetches depends on the whole plan.

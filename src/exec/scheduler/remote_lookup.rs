@@ -34,10 +34,10 @@ impl RemoteLookups {
     }
 
     /// Starts waiting look-ups.
-    pub(super) fn start<'scope, 'env>(
+    pub(super) fn start<'env>(
         &mut self,
         build: &'env BuildContext<'env>,
-        workers: &Workers<'scope, 'env, Message>,
+        workers: &Workers<'_, 'env, Message>,
     ) {
         while self.running < MAX_CONCURRENT
             && let Some((id, lookup)) = self.waiting.pop_front()

@@ -75,7 +75,9 @@ impl<'a> Scheduler<'a, '_> {
                 }
             }
         }
-        later.into_iter().for_each(|entry| self.queue.push(entry));
+        for entry in later {
+            self.queue.push(entry);
+        }
         Ok(())
     }
 

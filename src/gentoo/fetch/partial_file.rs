@@ -65,7 +65,7 @@ impl PartialFile {
         }
     }
 
-    /// The ETag of the content, if the bytes came from `url`.
+    /// The `ETag` of the content, if the bytes came from `url`.
     pub fn etag(&self, url: &str) -> Option<String> {
         let text = fs::read_to_string(&self.from).ok()?;
         let (of, etag) = text.split_once('\n')?;

@@ -1,4 +1,4 @@
-//! Parses files of OpenPGP keys and signatures.
+//! Parses files of `OpenPGP` keys and signatures.
 
 use std::io::{BufReader, Read};
 

@@ -1,4 +1,4 @@
-//! Verifies OpenPGP signatures of texts and files against pinned primary keys.
+//! Verifies `OpenPGP` signatures of texts and files against pinned primary keys.
 //!
 //! A signed text is only readable as [`Verified`], which only a check constructs, so text outside the signed block is never
 //! used. A signature is valid if *now* the key is bound to a pinned primary key, is a signing key, and is neither expired nor

@@ -56,7 +56,7 @@ fn bits(project: &Project, toolchain: &str) -> BTreeMap<&'static str, Vec<u8>> {
     let out = format!("out/linux/arm64/tinyconfig/{toolchain}");
     let read = |object: &str| {
         let name = object.rsplit('/').next().unwrap();
-        fs::read(project.path(&format!("{out}/{name}")))
+        fs::read(project.path(format!("{out}/{name}")))
             .unwrap_or_else(|error| panic!("{out}/{name}: {error}"))
     };
     OBJECTS.into_iter().map(|object| (object, read(object))).collect()

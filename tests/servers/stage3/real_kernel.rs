@@ -42,7 +42,7 @@ fn a_kernel_is_built_in_a_root_and_beside_it_and_then_it_is_there() {
     all.sort_unstable();
     assert_eq!(built.ran(), all, "{}", built.said);
     for build in [&hosts, &roots] {
-        let image = fs::read(project.path(&format!("out/{build}/bzImage"))).unwrap();
+        let image = fs::read(project.path(format!("out/{build}/bzImage"))).unwrap();
         assert_eq!(&image[0x202..0x206], b"HdrS", "{build}");
     }
     // Nothing is left to do, and nothing that was done is done again.
