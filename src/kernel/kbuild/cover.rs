@@ -54,8 +54,10 @@ pub enum CoverError {
     Unknown(String),
 }
 
-/// Directories of programs that run during a build, and of the data that they pack.
-const TREES: [&str; 11] = [
+/// Directories of programs that run during a build, and of the data that they read or pack. scripts/checksyscalls.sh reads the
+/// table of x86's system calls, whatever is built.
+const TREES: [&str; 12] = [
+    "arch/x86/entry/syscalls",
     "scripts",
     "certs",
     "usr",
@@ -303,8 +305,11 @@ impl Covering<'_> {
     }
 }
 
-/// Whether a file of a visited directory counts without a record.
+/// Whether a file of a visited directory counts without a record. A linker script may be copied instead of preprocessed.
 fn is_beside(dir: &[u8], name: &[u8]) -> bool {
+    if name.ends_with(b".lds.S") {
+        return true;
+    }
     let left_out = NOT_BESIDE.iter().any(|end| name.ends_with(end.as_bytes()))
         || name.starts_with(b"Kconfig")
         || name.starts_with(b"README")
@@ -333,4 +338,39 @@ fn plain(path: &[u8]) -> Option<Vec<u8>> {
         }
     }
     (!path.starts_with(b"/") && !names.is_empty()).then(|| names.join(&b'/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covered(files: &[&str]) -> Cover {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, out) = (dir.path().join("source"), dir.path().join("out"));
+        for file in files {
+            let path = source.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let settings = out.join(SETTINGS);
+        fs::create_dir_all(settings.parent().unwrap()).unwrap();
+        fs::write(settings, "").unwrap();
+        let visited = Records { dirs: BTreeSet::from([b"arch/powerpc/boot".to_vec()]), ..Records::default() };
+        cover(&visited, &out, Path::new("/kiln/in/source"), &source).unwrap()
+    }
+
+    /// arch/powerpc/boot/Makefile copies two of its linker scripts, and no record has them.
+    #[test]
+    fn linker_scripts_of_visited_directories_count_and_other_sources_do_not() {
+        let cover = covered(&["arch/powerpc/boot/zImage.ps3.lds.S", "arch/powerpc/boot/crt0.S"]);
+        assert!(cover.files.contains(&b"arch/powerpc/boot/zImage.ps3.lds.S".to_vec()), "{cover:?}");
+        assert!(!cover.files.contains(&b"arch/powerpc/boot/crt0.S".to_vec()), "{cover:?}");
+    }
+
+    #[test]
+    fn the_table_of_system_calls_counts_for_every_arch() {
+        let cover = covered(&["arch/powerpc/boot/Makefile", "arch/x86/entry/syscalls/syscall_32.tbl"]);
+        assert!(cover.trees.contains(&b"arch/x86/entry/syscalls".to_vec()), "{cover:?}");
+        assert!(cover.dirs.contains(&b"arch/x86/entry".to_vec()), "{cover:?}");
+    }
 }
