@@ -133,6 +133,11 @@ impl Closure {
         &self.library_dirs
     }
 
+    /// Whether a directory that is an entry has this path, or is it.
+    pub(super) fn has_within(&self, path: &Path) -> bool {
+        path.ancestors().any(|dir| matches!(self.entries.get(dir), Some(HostEntry::Dir(_))))
+    }
+
     /// Adds all of another.
     pub fn extend(&mut self, other: &Self) {
         self.entries.extend(other.entries.iter().map(|(path, entry)| (path.clone(), entry.clone())));

@@ -114,6 +114,32 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
+    /// A directory, and all that links in it lead to: Debian 13's headers of the kernel are links to another directory.
+    pub(super) fn directory_with_links(&mut self, path: &Path) -> Result<(), ToolError> {
+        self.directory(path)?;
+        let mut dirs = vec![path.to_owned()];
+        while let Some(dir) = dirs.pop() {
+            // The digest of the whole reports what can't be read.
+            for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+                let (path, Ok(kind)) = (entry.path(), entry.file_type()) else { continue };
+                if kind.is_dir() {
+                    dirs.push(path);
+                } else if kind.is_symlink()
+                    && let Some(real) = self.real(&path)?
+                    && !self.closure.has_within(&real)
+                {
+                    if real.is_file() {
+                        self.file(&real)?;
+                    } else if real.is_dir() && !dir.starts_with(&real) {
+                        self.directory(&real)?;
+                        dirs.push(real);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A directory, the files to which links lead out of it, and what the libraries in it load.
     pub(super) fn data(&mut self, path: &Path) -> Result<(), ToolError> {
         self.directory(path)?;

@@ -284,6 +284,30 @@ mod tests {
     }
 
     #[test]
+    fn headers_that_are_links_bring_what_they_lead_to() {
+        let bench = Bench::new();
+        let (include, uapi) = (bench.dir.path().join("include/asm"), bench.dir.path().join("uapi"));
+        fs::create_dir_all(&include).unwrap();
+        fs::create_dir_all(uapi.join("linux")).unwrap();
+        fs::write(uapi.join("errno.h"), "").unwrap();
+        fs::write(uapi.join("linux/types.h"), "").unwrap();
+        std::os::unix::fs::symlink("../../uapi/errno.h", include.join("errno.h")).unwrap();
+        std::os::unix::fs::symlink("../../uapi/linux", include.join("linux")).unwrap();
+        // To a directory above: no more than what is there anyway.
+        std::os::unix::fs::symlink("..", include.join("up")).unwrap();
+        let text = format!(
+            "#!/bin/sh\ncase $* in *-v*) printf '#include <...> search starts here:\n {}\nEnd of search list.\n' >&2 ;; \
+             -print-search-dirs) ;; *) echo none ;; esac",
+            bench.dir.path().join("include").display()
+        );
+        bench.script("my-gcc-12", &text);
+        let tool = bench.resolve("my-gcc-12");
+        assert!(has(&tool, "uapi/errno.h") && has(&tool, "uapi/linux"), "{tool:#?}");
+        let whole = |path: &Path| tool.closure.entries().any(|(at, _)| at == path);
+        assert!(whole(&bench.dir.path().join("include")) && !whole(bench.dir.path()), "{tool:#?}");
+    }
+
+    #[test]
     fn the_compiler_of_this_host_is_known_to_its_last_library() {
         let bench = Bench::new();
         let files = bench.files();
