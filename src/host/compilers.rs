@@ -110,13 +110,13 @@ pub(super) fn needs(survey: &mut Survey<'_>, family: Family, driver: &Path) -> R
         Family::Gcc => gcc(survey, driver, &search)?,
         Family::Clang => {
             if let Some(resources) = ask(driver, &["-print-resource-dir"], survey.dirs)? {
-                survey.directory_with_links(Path::new(&resources))?;
+                survey.data(Path::new(&resources))?;
             }
         }
     }
     for dir in include_dirs(driver, survey.dirs)? {
         if !is_private(&dir, driver) {
-            survey.directory_with_links(&dir)?;
+            survey.data(&dir)?;
         }
     }
     for name in LINKED {
@@ -148,7 +148,7 @@ fn gcc(survey: &mut Survey<'_>, driver: &Path, search: &SearchDirs) -> Result<()
     }
     // One that is shared with others, as that of a wrapper may be, is not gcc's.
     if let Some(install) = search.install.as_ref().filter(|dir| dir.join("libgcc.a").is_file()) {
-        survey.directory_with_links(install)?;
+        survey.data(install)?;
     }
     Ok(())
 }

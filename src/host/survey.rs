@@ -114,45 +114,31 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// A directory, and all that links in it lead to: Debian 13's headers of the kernel are links to another directory.
-    pub(super) fn directory_with_links(&mut self, path: &Path) -> Result<(), ToolError> {
+    /// A directory with what links in it lead to, as Debian 13's headers of the kernel do, and what the libraries in it load.
+    pub(super) fn data(&mut self, path: &Path) -> Result<(), ToolError> {
         self.directory(path)?;
         let mut dirs = vec![path.to_owned()];
         while let Some(dir) = dirs.pop() {
             // The digest of the whole reports what can't be read.
             for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
                 let (path, Ok(kind)) = (entry.path(), entry.file_type()) else { continue };
+                let is_library = path.file_name().is_some_and(|name| contains(name, b".so"));
                 if kind.is_dir() {
                     dirs.push(path);
+                } else if kind.is_file() && is_library {
+                    self.file(&path)?;
                 } else if kind.is_symlink()
+                    // One that leads nowhere, or in circles, leads nowhere for steps as well.
+                    && path.exists()
                     && let Some(real) = self.real(&path)?
-                    && !self.closure.has_within(&real)
                 {
-                    if real.is_file() {
+                    let is_shown = self.closure.has_within(&real);
+                    if real.is_file() && (is_library || !is_shown) {
                         self.file(&real)?;
-                    } else if real.is_dir() && !dir.starts_with(&real) {
+                    } else if real.is_dir() && !is_shown && !dir.starts_with(&real) {
                         self.directory(&real)?;
                         dirs.push(real);
                     }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A directory, the files to which links lead out of it, and what the libraries in it load.
-    pub(super) fn data(&mut self, path: &Path) -> Result<(), ToolError> {
-        self.directory(path)?;
-        let mut dirs = vec![path.to_owned()];
-        while let Some(dir) = dirs.pop() {
-            // What can't be read is told by the digest of the whole.
-            for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-                let (path, Ok(kind)) = (entry.path(), entry.file_type()) else { continue };
-                let is_library = || path.file_name().is_some_and(|name| contains(name, b".so"));
-                if kind.is_dir() {
-                    dirs.push(path);
-                } else if kind.is_symlink() && path.is_file() || kind.is_file() && is_library() {
-                    self.file(&path)?;
                 }
             }
         }

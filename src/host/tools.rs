@@ -96,7 +96,7 @@ impl ToolIdentity {
 /// The beginning of a question's key.
 pub(super) fn question(what: &str, dirs: &[PathBuf]) -> Hasher {
     let mut key = Hasher::new(Domain::Tool);
-    key.text("survey 4").text(what).number(dirs.len() as u64);
+    key.text("survey 5").text(what).number(dirs.len() as u64);
     for dir in dirs {
         key.bytes(dir.as_os_str().as_bytes());
     }
@@ -293,8 +293,10 @@ mod tests {
         fs::write(uapi.join("linux/types.h"), "").unwrap();
         std::os::unix::fs::symlink("../../uapi/errno.h", include.join("errno.h")).unwrap();
         std::os::unix::fs::symlink("../../uapi/linux", include.join("linux")).unwrap();
-        // To a directory above: no more than what is there anyway.
-        std::os::unix::fs::symlink("..", include.join("up")).unwrap();
+        // To a directory above, in circles, and nowhere: no more than what is there anyway.
+        for (target, name) in [("..", "up"), ("circle", "circle"), ("none", "nowhere")] {
+            std::os::unix::fs::symlink(target, include.join(name)).unwrap();
+        }
         let text = format!(
             "#!/bin/sh\ncase $* in *-v*) printf '#include <...> search starts here:\n {}\nEnd of search list.\n' >&2 ;; \
              -print-search-dirs) ;; *) echo none ;; esac",
