@@ -2,6 +2,7 @@
 
 use super::cancel::Cancel;
 use super::discover::BuildRecords;
+use super::kind::Kinds;
 use super::messages::LogReader;
 use super::resources::JobServer;
 use super::sandbox::Sandbox;
@@ -25,7 +26,27 @@ pub(super) struct RunContext<'a> {
     pub ephemeral: bool,
 }
 
-impl RunContext<'_> {
+impl<'a> RunContext<'a> {
+    /// For runs that continue where they may, and leave what they made.
+    pub(super) fn new(
+        build: &'a BuildContext<'a>,
+        kinds: &'a dyn Kinds,
+        jobserver: JobServer,
+        cancel: &'a Cancel,
+    ) -> Self {
+        Self {
+            build,
+            sandbox: Sandbox::new(),
+            records: kinds.records(),
+            logs: kinds.logs(),
+            jobserver,
+            cancel,
+            meter: Meter::default(),
+            clean: false,
+            ephemeral: false,
+        }
+    }
+
     /// All downloads so far.
     pub(super) fn traffic(&self) -> Traffic {
         let remotes = self.build.remotes.map(Remotes::traffic).unwrap_or_default();

@@ -17,11 +17,9 @@ use super::kind::{Kinds, Runner};
 use super::resources::{Reservation, ResourcePool};
 use super::run_loop::{Workers, Workload, run_to_end};
 use super::run_result::RunResult;
-use super::sandbox::Sandbox;
 use super::worker::catch_panic;
 use crate::graph::{Graph, NodeId};
 use crate::plan::{ActionResult, BuildContext, Outputs, Plan, Verdict, key_inputs};
-use crate::remote::Meter;
 use crate::store::{Artifact, Blob, Outcome};
 
 /// Why a node has no result to compare a clean run with.
@@ -141,15 +139,9 @@ pub fn verify(
     let began = Instant::now();
     let resources = ResourcePool::of_project(&build.spec.project, jobs)?;
     let context = RunContext {
-        build,
-        sandbox: Sandbox::new(),
-        records: kinds.records(),
-        logs: kinds.logs(),
-        jobserver: resources.jobserver().clone(),
-        cancel,
-        meter: Meter::default(),
         clean: true,
         ephemeral: true,
+        ..RunContext::new(build, kinds, resources.jobserver().clone(), cancel)
     };
     let durations = build.store.durations(build.project())?;
     let expected = |id: NodeId| durations.get(&**graph.name(id)).copied();

@@ -41,11 +41,9 @@ use super::event::{Event, Summary};
 use super::kind::Kinds;
 use super::resources::ResourcePool;
 use super::run_loop::run_to_end;
-use super::sandbox::Sandbox;
 use super::transfer_progress::TransferProgress;
 use crate::graph::{Graph, Selection};
 use crate::plan::{BuildContext, Estimate, Plan};
-use crate::remote::Meter;
 use crate::store::Outcome;
 
 /// Executes a plan.
@@ -64,15 +62,8 @@ pub fn execute(
     let began = Instant::now();
     let resources = ResourcePool::of_project(&build.spec.project, options.jobs)?;
     let context = RunContext {
-        build,
-        sandbox: Sandbox::new(),
-        records: kinds.records(),
-        logs: kinds.logs(),
-        jobserver: resources.jobserver().clone(),
-        cancel,
-        meter: Meter::default(),
         clean: options.clean,
-        ephemeral: false,
+        ..RunContext::new(build, kinds, resources.jobserver().clone(), cancel)
     };
     let to_restore = match options.goal {
         Goal::Build => HashSet::new(),
