@@ -14,7 +14,10 @@ use kiln::exec::trace::Tracer;
 use nix::unistd::geteuid;
 
 use super::roots::{Bench, images, script, whiteout};
-use super::{DAEMON, Host, drain, everyone_is_gone, mount, shell, stdout, witness};
+use super::{
+    DAEMON, Host, daemon_is_up, drain, everyone_is_gone, kill_helper, mount, shell, start_daemon, stdout,
+    witness,
+};
 
 fn output(host: &Host, spec: &SandboxSpec) -> String {
     let (exit, output) = host.run(spec);
@@ -372,16 +375,8 @@ fn killing_the_helper_takes_the_mounts_along() {
     let bench = Bench::new();
     let base = bench.base();
     for host in Host::with_images() {
-        let (reader, writer) = witness();
-        let mut spec = script(&format!("{DAEMON}; echo up; sleep 1000"), &[&base]);
-        spec.inherit = vec![writer.as_raw_fd()];
-        let mut running = host.spawn(&spec);
-        drop(writer);
-        let mut line = String::new();
-        BufReader::new(running.take_output().unwrap()).read_line(&mut line).unwrap();
-        let status = fs::read_to_string(format!("/proc/{}/status", running.init_pid())).unwrap();
-        let helper = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap();
-        assert!(Command::new("kill").args(["-KILL", helper]).status().unwrap().success());
+        let (reader, mut running) = start_daemon(&host, script(&daemon_is_up(), &[&base]));
+        kill_helper(&running);
         running.wait().unwrap_err();
         // Ends when all have.
         assert_eq!(std::io::Read::read(&mut &reader, &mut [0]).unwrap(), 0);

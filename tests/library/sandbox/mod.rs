@@ -497,6 +497,28 @@ fn a_mount_point_may_be_in_a_writable_mount() {
 /// Leaves a process behind that has its own session and has lost its parent.
 const DAEMON: &str = "(setsid sh -c 'trap \"\" TERM HUP INT; sleep 1000' &)";
 
+/// A script that does so, says that it is up, and stays.
+fn daemon_is_up() -> String {
+    format!("{DAEMON}; echo up; sleep 1000")
+}
+
+/// Starts [`daemon_is_up`], waits for it, and returns what runs and a pipe that ends with the last of its processes.
+fn start_daemon(host: &Host, mut spec: SandboxSpec) -> (io::PipeReader, Running) {
+    let (reader, writer) = witness();
+    spec.inherit = vec![writer.as_raw_fd()];
+    let mut running = host.spawn(&spec);
+    let mut line = String::new();
+    BufReader::new(running.take_output().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "up\n");
+    (reader, running)
+}
+
+fn kill_helper(running: &Running) {
+    let status = fs::read_to_string(format!("/proc/{}/status", running.init_pid())).unwrap();
+    let helper = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap();
+    assert!(Command::new("kill").args(["-KILL", helper]).status().unwrap().success());
+}
+
 #[test]
 fn daemons_do_not_outlive_the_last_step() {
     for host in Host::all() {
@@ -513,14 +535,7 @@ fn daemons_do_not_outlive_the_last_step() {
 #[test]
 fn a_kill_reaches_all_and_may_be_repeated() {
     for host in Host::all() {
-        let (reader, writer) = witness();
-        let mut spec = shell(&format!("{DAEMON}; echo up; sleep 1000"));
-        spec.inherit = vec![writer.as_raw_fd()];
-        let mut running = host.spawn(&spec);
-        drop(writer);
-        let mut line = String::new();
-        BufReader::new(running.take_output().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "up\n");
+        let (reader, mut running) = start_daemon(&host, shell(&daemon_is_up()));
         assert_eq!(running.try_wait().unwrap(), None);
         assert_eq!(running.wait_timeout(Duration::from_millis(20)).unwrap(), None);
         assert!(!everyone_is_gone(&reader));
@@ -619,16 +634,8 @@ fn killing_kiln_kills_all() {
 #[test]
 fn killing_the_helper_kills_all() {
     for host in Host::all() {
-        let (mut reader, writer) = witness();
-        let mut spec = shell(&format!("{DAEMON}; echo up; sleep 1000"));
-        spec.inherit = vec![writer.as_raw_fd()];
-        let mut running = host.spawn(&spec);
-        drop(writer);
-        let mut line = String::new();
-        BufReader::new(running.take_output().unwrap()).read_line(&mut line).unwrap();
-        let status = fs::read_to_string(format!("/proc/{}/status", running.init_pid())).unwrap();
-        let helper = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap();
-        assert!(Command::new("kill").args(["-KILL", helper]).status().unwrap().success());
+        let (mut reader, mut running) = start_daemon(&host, shell(&daemon_is_up()));
+        kill_helper(&running);
         let error = running.wait().unwrap_err();
         assert!(matches!(error, SandboxError::HelperLost { .. }), "{error}");
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);

@@ -8,11 +8,11 @@ use std::time::Duration;
 use kiln::digest::Digest;
 use kiln::source::{EntryKind, Listing, PathEntry, PathSet, Provenance, Reads};
 use kiln::store::{
-    Artifact, BlobError, Built, NodeRecord, NodeState, Origin, Outcome, PATH_SETS_PER_KEY, Placed, Store,
-    StoreError, StoredReads, StoredResult, TreeLimit,
+    Artifact, BlobError, NodeRecord, NodeState, Outcome, PATH_SETS_PER_KEY, Placed, Store, StoreError,
+    StoredReads, StoredResult, TreeLimit,
 };
 
-use super::{a_run, blob_path, files, key, names, path_sets, run_id, store, whole_tree};
+use super::{a_run, blob_path, files, key, names, passed, path_sets, store, whole_tree};
 
 #[test]
 fn a_new_cache_keeps_out_of_git_and_says_its_version() {
@@ -157,16 +157,12 @@ fn trees_that_depend_on_their_place_are_refused() {
 fn results_are_found_in_two_phases() {
     let (_dir, store) = store();
     let result = StoredResult {
-        action_key: key("action"),
-        outcome: Outcome::Pass,
         outputs: vec![
             ("image".to_owned(), Artifact::file(store.put_bytes(b"image").unwrap(), false)),
             ("modules".to_owned(), Artifact::Absent),
         ],
         log: Some(store.put_bytes(b"log").unwrap()),
-        run: run_id(&store),
-        built: Built::FromNothing,
-        origin: Origin::Local,
+        ..passed(&store)
     };
     store.batch(|batch| batch.record(&key("strong"), &whole_tree("linux"), &result)).unwrap();
     assert_eq!(path_sets(&store, &key("action")), [whole_tree("linux")]);

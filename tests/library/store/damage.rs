@@ -5,11 +5,11 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 
 use kiln::source::Listing;
-use kiln::store::{BlobError, Built, Origin, Outcome, Store, StoreError, StoredResult, Warning};
+use kiln::store::{BlobError, Outcome, Store, StoreError, Warning};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{a_run, blob_path, files, key, path_sets, run_id, store, whole_tree};
+use super::{a_run, blob_path, files, key, passed, path_sets, store, whole_tree};
 
 #[test]
 fn a_damaged_blob_is_a_miss_and_is_set_aside() {
@@ -46,15 +46,7 @@ fn damaged_rows_are_misses_and_can_be_put_again() {
     let (_dir, store) = store();
     let listing = Listing::encode(std::iter::empty());
     let digest = listing.digest();
-    let result = StoredResult {
-        action_key: key("action"),
-        outcome: Outcome::Pass,
-        outputs: vec![],
-        log: None,
-        run: run_id(&store),
-        built: Built::FromNothing,
-        origin: Origin::Local,
-    };
+    let result = passed(&store);
     let put = || {
         store.put_listings([(&digest, listing.bytes())]).unwrap();
         store.batch(|batch| batch.record(&key("strong"), &whole_tree("linux"), &result)).unwrap();
@@ -95,15 +87,7 @@ fn a_path_set_with_damaged_entries_is_a_miss_and_can_be_put_again() {
     ];
     for damage in damages {
         let (_dir, store) = store();
-        let result = StoredResult {
-            action_key: key("action"),
-            outcome: Outcome::Pass,
-            outputs: vec![],
-            log: None,
-            run: run_id(&store),
-            built: Built::FromNothing,
-            origin: Origin::Local,
-        };
+        let result = passed(&store);
         let (set, other) = (files(&["a", "c"]), files(&["a", "d"]));
         let put = |set| store.batch(|batch| batch.record(&key("strong"), set, &result)).unwrap();
         put(&other);

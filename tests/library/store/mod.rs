@@ -16,7 +16,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use kiln::digest::{Digest, Domain, Hasher};
 use kiln::source::{EntryKind, PathEntry, PathSet, Provenance, Reads};
-use kiln::store::{Outcome, ProjectId, Run, RunId, Store};
+use kiln::store::{Built, Origin, Outcome, ProjectId, Run, RunId, Store, StoredResult};
 use tempfile::TempDir;
 
 /// A directory for a test, and the store in it.
@@ -44,6 +44,19 @@ fn files(paths: &[&str]) -> PathSet {
 fn path_sets(store: &Store, action_key: &Digest) -> Vec<PathSet> {
     let table = store.entries().unwrap();
     store.path_sets(action_key).unwrap().iter().filter_map(|set| set.resolve(&table)).collect()
+}
+
+/// A passed result without outputs, of a run that is recorded.
+fn passed(store: &Store) -> StoredResult {
+    StoredResult {
+        action_key: key("action"),
+        outcome: Outcome::Pass,
+        outputs: vec![],
+        log: None,
+        run: run_id(store),
+        built: Built::FromNothing,
+        origin: Origin::Local,
+    }
 }
 
 fn a_run(node: &str, outcome: Outcome, millis: u64) -> Run {
