@@ -18,6 +18,12 @@ pub enum StoreError {
         /// The format found, as text: it may come from the future.
         found: String,
     },
+    /// Its format is migrated, and another process has it open.
+    #[error("the cache {} is brought to format {VERSION}, and another kiln is using it", home.display())]
+    InUse {
+        /// The cache.
+        home: PathBuf,
+    },
     /// The directory holds something else.
     #[error("{} is not a kiln cache, yet not empty either: {entry:?} is in it", home.display())]
     NotACache {
@@ -113,7 +119,7 @@ impl StoreError {
                 "run kiln again: it checks the index, and sets it aside if it is beyond use".to_owned()
             }
             Self::Busy { .. } => "see whether a stopped or hung kiln holds it (`fuser` tells)".to_owned(),
-            Self::OthersUse { .. } => "wait for it to end".to_owned(),
+            Self::InUse { .. } | Self::OthersUse { .. } => "wait for it to end".to_owned(),
             Self::NotKeepable { .. } => "let the rule make it otherwise, or leave it out".to_owned(),
             Self::NotReadable { .. } | Self::Index { .. } | Self::Io { .. } => return None,
         })

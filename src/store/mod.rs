@@ -44,7 +44,7 @@ mod unpacked;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -150,13 +150,26 @@ impl Store {
         // One at a time from here: making the tables, setting a damaged index aside, telling the dead from the living.
         let opening = lock_file(&home.join("opening"))?;
         opening.lock().at(&home.join("opening"))?;
-        check_version(home)?;
+        let format = Format::of(home)?;
         for dir in ["cas", "tmp", "locks", "work", "kept", "stat", "logs"] {
             make_dir(&home.join(dir))?;
         }
-        let in_use = lock_file(&home.join("in-use"))?;
-        in_use.lock_shared().at(&home.join("in-use"))?;
+        let in_use_path = home.join("in-use");
+        let in_use = lock_file(&in_use_path)?;
+        if format == Format::Previous {
+            // A kiln that has the cache open could not record anything more.
+            in_use.try_lock().map_err(|error| match error {
+                TryLockError::WouldBlock => StoreError::InUse { home: home.to_owned() },
+                TryLockError::Error(error) => StoreError::io(&in_use_path, error),
+            })?;
+        } else {
+            in_use.lock_shared().at(&in_use_path)?;
+        }
         let opened = schema::open(home)?;
+        if format == Format::Previous {
+            write_version(home)?;
+            in_use.lock_shared().at(&in_use_path)?;
+        }
         let (session, left_behind) = Session::begin(home)?;
         drop(opening);
 
@@ -308,32 +321,49 @@ fn refuse_foreign(home: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes sure that the cache is of our version, and says so to others.
-fn check_version(home: &Path) -> Result<(), StoreError> {
-    let path = home.join("VERSION");
-    match fs::read_to_string(&path) {
-        Ok(text) => {
-            let text = text.trim();
-            let found = text.strip_prefix("kiln cache ").unwrap_or(text);
-            if found == VERSION.to_string() {
-                return Ok(());
-            }
-            // The index is migrated when it is opened.
-            if !found.is_empty() && found != schema::MIGRATED_VERSION.to_string() {
-                let found = found.chars().take(40).collect();
-                return Err(StoreError::OtherVersion { home: home.to_owned(), found });
-            }
-            // Empty: a crash came between making and writing it. The index has the version too.
+/// The format of a cache that can be used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    /// [`VERSION`].
+    Current,
+    /// [`schema::MIGRATED_VERSION`]: its index is migrated when it is opened.
+    Previous,
+}
+
+impl Format {
+    /// The format that the file `VERSION` names. The file is written if there is none yet.
+    fn of(home: &Path) -> Result<Self, StoreError> {
+        let path = home.join("VERSION");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(StoreError::io(&path, error)),
+        };
+        let text = text.trim();
+        let found = text.strip_prefix("kiln cache ").unwrap_or(text);
+        if found == VERSION.to_string() {
+            return Ok(Self::Current);
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(StoreError::io(&path, error)),
+        if found == schema::MIGRATED_VERSION.to_string() {
+            return Ok(Self::Previous);
+        }
+        // Empty: a crash came between making and writing it. The index has the version too.
+        if !found.is_empty() {
+            let found = found.chars().take(40).collect();
+            return Err(StoreError::OtherVersion { home: home.to_owned(), found });
+        }
+        write_version(home)?;
+        let ignore = home.join(".gitignore");
+        if !ignore.exists() {
+            fs::write(&ignore, "*\n").at(&ignore)?;
+        }
+        Ok(Self::Current)
     }
-    fs::write(&path, format!("kiln cache {VERSION}\n")).at(&path)?;
-    let ignore = home.join(".gitignore");
-    if !ignore.exists() {
-        fs::write(&ignore, "*\n").at(&ignore)?;
-    }
-    Ok(())
+}
+
+fn write_version(home: &Path) -> Result<(), StoreError> {
+    let path = home.join("VERSION");
+    fs::write(&path, format!("kiln cache {VERSION}\n")).at(&path)
 }
 
 fn lock_file(path: &Path) -> Result<File, StoreError> {

@@ -263,7 +263,8 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
              UPDATE result SET remote = coalesce(
                  (SELECT json_extract(reason.value, '$.remote')
                   FROM run, json_each(CASE WHEN json_valid(run.reasons) THEN run.reasons ELSE '[]' END) AS reason
-                  WHERE run.id = result.run AND json_extract(reason.value, '$.reason') = 'remote'),
+                  WHERE run.id = result.run
+                      AND CASE WHEN reason.type = 'object' THEN json_extract(reason.value, '$.reason') END = 'remote'),
                  'unknown')
              WHERE strong_key IN (SELECT strong_key FROM sealed);",
         )?;
@@ -335,10 +336,12 @@ mod tests {
                INSERT INTO run VALUES (1, 1, 'a', x'', NULL, NULL, 'pass', 0, 0, 0, 0, NULL, NULL, 0, 0, '[{"reason":"never-ran"}]', NULL);
                INSERT INTO run VALUES (2, 1, 'b', x'', NULL, NULL, 'pass', 0, 0, 0, 0, NULL, NULL, 0, 0, '[{"reason":"remote","remote":"lan"}]', NULL);
                INSERT INTO run VALUES (3, 1, 'c', x'', NULL, NULL, 'pass', 0, 0, 0, 0, NULL, NULL, 0, 0, 'torn', NULL);
+               INSERT INTO run VALUES (4, 1, 'd', x'', NULL, NULL, 'pass', 0, 0, 0, 0, NULL, NULL, 0, 0, '["x"]', NULL);
                INSERT INTO result VALUES (x'01', x'', 'pass', x'', NULL, NULL, 1, 0, NULL, 0);
                INSERT INTO result VALUES (x'02', x'', 'pass', x'', NULL, NULL, 2, 0, NULL, 0);
                INSERT INTO result VALUES (x'03', x'', 'pass', x'', NULL, NULL, 3, 0, NULL, 0);
-               INSERT INTO sealed VALUES (x'02', x''), (x'03', x'');
+               INSERT INTO result VALUES (x'04', x'', 'pass', x'', NULL, NULL, 4, 0, NULL, 0);
+               INSERT INTO sealed VALUES (x'02', x''), (x'03', x''), (x'04', x'');
                PRAGMA user_version = 4;"#,
         )
         .unwrap();
@@ -348,6 +351,7 @@ mod tests {
         let mut select = new.prepare("SELECT remote FROM result ORDER BY strong_key").unwrap();
         let remotes: Vec<Option<String>> =
             select.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
-        assert_eq!(remotes, [None, Some("lan".to_owned()), Some("unknown".to_owned())]);
+        let unknown = || Some("unknown".to_owned());
+        assert_eq!(remotes, [None, Some("lan".to_owned()), unknown(), unknown()]);
     }
 }

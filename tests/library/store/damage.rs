@@ -188,3 +188,38 @@ fn another_version_is_refused_and_left_alone() {
     let project = store.project(dir.path()).unwrap();
     assert_eq!(store.runs(project, "node 1", 9).unwrap().len(), 1);
 }
+
+#[test]
+fn a_cache_of_the_previous_format_is_migrated_when_nobody_uses_it() {
+    let (dir, index) = filled_cache();
+    let home = dir.path().join("cache");
+    let version = home.join("VERSION");
+    let make_old = || {
+        let old = Connection::open(&index).unwrap();
+        old.execute_batch("ALTER TABLE result DROP COLUMN remote; PRAGMA user_version = 4;").unwrap();
+        fs::write(&version, "kiln cache 4\n").unwrap();
+    };
+    let open = || {
+        let store = Store::open(&home).unwrap();
+        assert!(store.warnings().is_empty());
+        assert_eq!(fs::read_to_string(&version).unwrap(), "kiln cache 5\n");
+        let project = store.project(dir.path()).unwrap();
+        assert_eq!(store.runs(project, "node 1", 9).unwrap().len(), 1);
+        let result = passed(&store);
+        store.batch(|batch| batch.record(&key("strong"), &whole_tree("linux"), &result)).unwrap();
+        assert_eq!(store.result(&key("strong")).unwrap(), Some(result));
+        store
+    };
+    make_old();
+    let store = open();
+    // An older kiln holds the cache like this one.
+    make_old();
+    let error = Store::open(&home).unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+    assert_eq!(fs::read_to_string(&version).unwrap(), "kiln cache 4\n", "the older one can go on");
+    drop(store);
+    drop(open());
+    // A kill between the migration and the file.
+    fs::write(&version, "kiln cache 4\n").unwrap();
+    open();
+}
