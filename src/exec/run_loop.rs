@@ -95,12 +95,22 @@ mod tests {
 
     use super::*;
 
-    /// Starts one worker for each number, two at a time, and fails on one of them.
+    /// Starts one worker for each number, two at a time.
+    #[derive(Default)]
     struct Numbers {
         left: Vec<u32>,
         running: usize,
         handled: Vec<u32>,
-        fails_on: Option<u32>,
+        /// The call that fails.
+        fails: Option<Call>,
+    }
+
+    #[derive(PartialEq)]
+    enum Call {
+        /// The start of the second worker.
+        Start,
+        /// The handling of the first message.
+        Handle,
     }
 
     impl<'env> Workload<'env> for Numbers {
@@ -110,6 +120,9 @@ mod tests {
             while self.running < 2
                 && let Some(number) = self.left.pop()
             {
+                if self.running == 1 && self.fails == Some(Call::Start) {
+                    return Err(io::Error::other("no start").into());
+                }
                 self.running += 1;
                 workers.spawn(move || number);
             }
@@ -119,11 +132,10 @@ mod tests {
         fn handle(&mut self, number: u32) -> Result<(), ExecError> {
             self.running -= 1;
             self.handled.push(number);
-            if self.fails_on == Some(number) {
-                Err(io::Error::other(number.to_string()).into())
-            } else {
-                Ok(())
+            if self.handled.len() == 1 && self.fails == Some(Call::Handle) {
+                return Err(io::Error::other("no sense").into());
             }
+            Ok(())
         }
 
         fn stop(&mut self) {
@@ -137,8 +149,7 @@ mod tests {
 
     #[test]
     fn everything_is_started_and_handled() {
-        let mut numbers =
-            Numbers { left: (0..10).collect(), running: 0, handled: Vec::new(), fails_on: None };
+        let mut numbers = Numbers { left: (0..10).collect(), ..Numbers::default() };
         run_to_end(&mut numbers).unwrap();
         numbers.handled.sort_unstable();
         assert_eq!(numbers.handled, (0..10).collect::<Vec<_>>());
@@ -146,11 +157,11 @@ mod tests {
 
     #[test]
     fn after_an_error_nothing_starts_and_what_runs_is_handled() {
-        let mut numbers =
-            Numbers { left: (0..10).collect(), running: 0, handled: Vec::new(), fails_on: Some(9) };
-        let error = run_to_end(&mut numbers).unwrap_err();
-        assert_eq!(error.to_string(), "the jobserver failed: 9");
-        assert!(numbers.handled.contains(&9) && numbers.handled.len() < 10);
-        assert_eq!(numbers.running, 0);
+        for (call, said, handled) in [(Call::Handle, "no sense", 2), (Call::Start, "no start", 1)] {
+            let mut numbers = Numbers { left: (0..10).collect(), fails: Some(call), ..Numbers::default() };
+            let error = run_to_end(&mut numbers).unwrap_err();
+            assert_eq!(error.to_string(), format!("the jobserver failed: {said}"));
+            assert_eq!((numbers.handled.len(), numbers.running), (handled, 0));
+        }
     }
 }

@@ -203,10 +203,15 @@ impl<'a> Workload<'a> for CleanRuns<'a> {
         while let Some(id) = self.waiting.pop_front() {
             let action = self.graph.node(id).action().expect("only actions are verified");
             match self.resources.reserve(&action.rule.decl.resources, None)? {
-                Some(reservation) => {
-                    self.running.insert(id, reservation);
-                    self.start_one(id, workers)?;
-                }
+                Some(reservation) => match self.start_one(id, workers) {
+                    Ok(()) => {
+                        self.running.insert(id, reservation);
+                    }
+                    Err(error) => {
+                        self.resources.release(reservation)?;
+                        return Err(error);
+                    }
+                },
                 None => later.push_back(id),
             }
         }
