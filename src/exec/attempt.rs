@@ -26,12 +26,12 @@ use crate::store::{Outcome, remove_tree};
 const DISK_FULL: u64 = 4 * 1024 * 1024;
 
 /// Runs an action.
-pub(super) fn run_action(context: &RunContext<'_>, task: &Task<'_>, runner: &Runner<'_>) -> RunResult {
+pub(super) fn run_action(context: &RunContext<'_>, task: &Task<'_>) -> RunResult {
     let (started, clock) = (SystemTime::now(), Instant::now());
     let mut retries = 0;
     let mut hint = None;
     let mut result = loop {
-        let mut result = run_attempt(context, task, runner, hint.as_deref());
+        let mut result = run_attempt(context, task, hint.as_deref());
         hint = result.hint.take().or(hint);
         let may_retry = result.outcome == Outcome::Infra
             && result.lost.is_none()
@@ -51,18 +51,13 @@ pub(super) fn run_action(context: &RunContext<'_>, task: &Task<'_>, runner: &Run
     result
 }
 
-fn run_attempt(
-    context: &RunContext<'_>,
-    task: &Task<'_>,
-    runner: &Runner<'_>,
-    earlier_hint: Option<&str>,
-) -> RunResult {
+fn run_attempt(context: &RunContext<'_>, task: &Task<'_>, earlier_hint: Option<&str>) -> RunResult {
     let root = match context.build.store.fresh_work_dir(&task.name.replace(['/', ':'], "_")) {
         Ok(root) => root,
         Err(error) => return RunResult::infra(error),
     };
     let result = match WorkDir::new(root.clone()) {
-        Ok(work) => run_in_work_dir(context, task, runner, &work, earlier_hint),
+        Ok(work) => run_in_work_dir(context, task, &work, earlier_hint),
         Err(error) => RunResult::infra(error),
     };
     // The next process that opens the cache removes what can't be removed now.
@@ -73,10 +68,10 @@ fn run_attempt(
 fn run_in_work_dir(
     context: &RunContext<'_>,
     task: &Task<'_>,
-    runner: &Runner<'_>,
     work: &WorkDir,
     earlier_hint: Option<&str>,
 ) -> RunResult {
+    let runner = context.kinds.runner(task.action.rule.decl.kind);
     wait_for_clock_tick(context.build, task);
     let is_incremental = task.action.rule.decl.incremental.is_some();
     let taken =
@@ -88,7 +83,7 @@ fn run_in_work_dir(
     {
         return RunResult::infra(error);
     }
-    let (mut result, discovered) = match *runner {
+    let (mut result, discovered) = match runner {
         Runner::Steps => run_steps(context, task, work, None, state.as_ref()),
         Runner::Checked(check) => run_checked(context, task, work, check),
         Runner::Watched(watcher) => {
@@ -149,7 +144,7 @@ fn run_in_work_dir(
     if result.outcome == Outcome::Cancelled {
         return result;
     }
-    match strong_key_if_unchanged(context.build, task, input_access(runner), &set) {
+    match strong_key_if_unchanged(context.build, task, input_access(&runner), &set) {
         Ok(_) if result.exceeded.is_some() => {}
         Ok(key) => result.read = Some(ReadInputs { strong: StrongKey { key, path_set: set.digest() }, set }),
         // Neither outputs nor the output directory are used: they may be made from something else than the key says.

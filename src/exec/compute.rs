@@ -2,12 +2,11 @@
 
 use std::cell::Cell;
 
-use super::context::{RunContext, Task};
+use super::context::{RunContext, Task, artifact_of};
 use super::kind::Compute;
 use super::output_files::write_outputs;
 use super::run_result::RunResult;
 use super::work_dir::WorkDir;
-use crate::graph::OutputRef;
 use crate::plan::InputName;
 use crate::store::Outcome;
 
@@ -20,11 +19,9 @@ pub(super) fn run_computed(
     let lost = Cell::new(None);
     let read = |input: &str| {
         let declared = task.action.output_read(input);
-        let OutputRef { node, output } = declared.ok_or_else(|| format!("there is no input {input}"))?;
-        let from = *node;
-        let outputs = (task.outputs_of)(from);
-        let artifact = outputs.iter().find(|(name, _)| *name == **output).map(|(_, artifact)| artifact);
-        context.build.artifacts().read(artifact, InputName { from, input, node: task.name }).map_err(
+        let declared = declared.ok_or_else(|| format!("there is no input {input}"))?;
+        let (from, artifact) = (declared.node, artifact_of(task.outputs_of, declared));
+        context.build.artifacts().read(artifact.as_ref(), InputName { from, input, node: task.name }).map_err(
             |error| {
                 lost.set(error.lost());
                 error.to_string()

@@ -1,21 +1,19 @@
 //! What a run of an action is given.
 
 use super::cancel::Cancel;
-use super::discover::BuildRecords;
 use super::kind::Kinds;
-use super::messages::LogReader;
 use super::resources::JobServer;
 use super::sandbox::Sandbox;
-use crate::graph::{Action, NodeId};
+use crate::graph::{Action, NodeId, OutputRef};
 use crate::plan::{BuildContext, KeyInputs, Outputs};
 use crate::remote::{Meter, Remotes, Traffic};
+use crate::store::Artifact;
 
 /// What all runs share.
 pub(super) struct RunContext<'a> {
     pub build: &'a BuildContext<'a>,
     pub sandbox: Sandbox,
-    pub records: &'a dyn BuildRecords,
-    pub logs: &'a dyn LogReader,
+    pub kinds: &'a dyn Kinds,
     pub jobserver: JobServer,
     pub cancel: &'a Cancel,
     /// Counts downloads from servers that are no remotes.
@@ -37,8 +35,7 @@ impl<'a> RunContext<'a> {
         Self {
             build,
             sandbox: Sandbox::new(),
-            records: kinds.records(),
-            logs: kinds.logs(),
+            kinds,
             jobserver,
             cancel,
             meter: Meter::default(),
@@ -61,4 +58,13 @@ pub(super) struct Task<'a> {
     pub key_inputs: &'a KeyInputs,
     /// The outputs of the nodes that the action reads from.
     pub outputs_of: &'a dyn Fn(NodeId) -> Outputs,
+}
+
+/// Another node's output; `None` if it was not made.
+pub(super) fn artifact_of(
+    outputs_of: &dyn Fn(NodeId) -> Outputs,
+    OutputRef { node, output }: &OutputRef,
+) -> Option<Artifact> {
+    let outputs = outputs_of(*node);
+    outputs.iter().find(|(name, _)| **name == **output).map(|(_, artifact)| *artifact)
 }

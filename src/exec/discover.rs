@@ -12,7 +12,7 @@ use super::has_include::asked_for;
 use super::sandbox_paths::sandbox_path;
 use super::trace::{Opened, Tracer};
 use crate::plan::BuildContext;
-use crate::plan::manifest::{FieldKind, Manifest};
+use crate::plan::manifest::{Manifest, TreeInput};
 use crate::source::{EntryKind, PathEntry, PathSet, Provenance, Reads, split};
 use crate::spec::model::{Discover, Discoverer, Rule};
 
@@ -158,7 +158,7 @@ impl<'a> Discovery<'a> {
                 let mut found = Vec::new();
                 for tree in self.manifest.trees().iter().filter(|tree| tree.discovered) {
                     // Records only name files of source trees: of another node's output, all counts.
-                    let FieldKind::Source { source, .. } = &tree.kind else { continue };
+                    let Some(source) = tree.source() else { continue };
                     let entries = build
                         .sources
                         .tree(source)
@@ -193,9 +193,8 @@ fn asked_in(
     input: &str,
     entries: &[PathEntry],
 ) -> Result<Vec<PathEntry>, String> {
-    let tree = manifest.trees().iter().find(|tree| tree.input == input);
     // Outputs of other nodes hold no source code.
-    let Some(FieldKind::Source { source, .. }) = tree.map(|tree| &tree.kind) else { return Ok(Vec::new()) };
+    let Some(source) = manifest.tree(input).and_then(TreeInput::source) else { return Ok(Vec::new()) };
     let at = build.sources.tree(source).map_err(|error| error.to_string())?;
     let is_file = |entry: &&PathEntry| matches!(entry.kind, EntryKind::File | EntryKind::Searched);
     let headers = asked_for(&at.root, entries.iter().filter(is_file).map(|entry| &*entry.path))?;

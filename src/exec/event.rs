@@ -118,6 +118,14 @@ pub struct Finished {
     pub log_tail: Vec<String>,
 }
 
+impl Finished {
+    /// The end of a node, with nothing more to say.
+    pub fn new(node: NodeName, outcome: Outcome, how: How) -> Self {
+        let (message, duration, log_tail) = (None, Duration::ZERO, Vec::new());
+        Self { node, outcome, how, message, duration, continued: false, log_tail }
+    }
+}
+
 /// What led to a node's outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -27,7 +27,7 @@ use super::sandbox_paths::sandbox_path;
 use super::toolchain_root;
 use crate::digest::Digest;
 use crate::graph::Input;
-use crate::plan::manifest::{FieldKind, TreeInput};
+use crate::plan::manifest::TreeInput;
 use crate::plan::{BuildContext, strong_key};
 use crate::source::{DisturbedBy, PathEntry, PathSet, Reads, States, disturbance};
 
@@ -89,18 +89,11 @@ pub(super) enum InputAccess {
 /// Waits until a change of any input would give it another time than the decision saw: a moment if an input was changed just
 /// now, or a few seconds on a file system with times in seconds.
 pub(super) fn wait_for_clock_tick(build: &BuildContext<'_>, task: &Task<'_>) {
-    let sources: Vec<&str> = task.key_inputs.manifest.trees().iter().filter_map(source_of).collect();
+    let sources: Vec<&str> = task.key_inputs.manifest.trees().iter().filter_map(TreeInput::source).collect();
     let Ok(until) = u64::try_from(build.sources.racy_until(&sources)) else { return };
     let until = SystemTime::UNIX_EPOCH + Duration::from_nanos(until);
     if let Ok(left) = until.duration_since(SystemTime::now()) {
         sleep(left.min(LONGEST_WAIT));
-    }
-}
-
-fn source_of(tree: &TreeInput) -> Option<&str> {
-    match &tree.kind {
-        FieldKind::Source { source, .. } => Some(source),
-        _ => None,
     }
 }
 
@@ -120,7 +113,7 @@ pub(super) fn strong_key_if_unchanged(
     for tree in task.key_inputs.manifest.trees() {
         let states = build.states(tree).map_err(|error| unknown(&error))?;
         if let (Some(source), Some(reads), true) =
-            (source_of(tree), set.reads(&tree.input), in_place(&tree.input))
+            (tree.source(), set.reads(&tree.input), in_place(&tree.input))
         {
             source_unchanged(build, source, reads, &states)?;
         }
@@ -148,7 +141,7 @@ pub(super) fn check_visible_sources(
     let trees = task.key_inputs.manifest.trees().iter();
     let trees: Vec<(&TreeInput, &str)> = trees
         .filter(|tree| task.action.rule.decl.discovers(&tree.input))
-        .filter_map(|tree| Some((tree, source_of(tree)?)))
+        .filter_map(|tree| Some((tree, tree.source()?)))
         .collect();
     if trees.is_empty() || fs::metadata(&root).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
     {

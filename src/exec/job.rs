@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 
-use super::context::{RunContext, Task};
+use super::context::{RunContext, Task, artifact_of};
 use super::output_files::write_outputs;
 use super::run_result::RunResult;
 use super::work_dir::WorkDir;
 use crate::digest::Digest;
-use crate::graph::{Action, NodeId, OutputRef};
+use crate::graph::{Action, NodeId};
 use crate::plan::BuildContext;
 use crate::store::{Artifact, BlobError, Outcome, ProjectId, Store, StoreError};
 
@@ -104,7 +104,7 @@ pub(super) fn run_job(
     };
     let JobOutcome { outcome, message, outputs } = submit.submit(&job);
     if let Some(node) = lost.get() {
-        return RunResult { lost: Some(node), ..RunResult::new(Outcome::Infra) }.with_message(message);
+        return RunResult { lost: Some(node), ..RunResult::infra(message) };
     }
     match write_outputs(task.action, work, &outputs) {
         Ok(()) => {
@@ -127,9 +127,6 @@ fn input(build: &BuildContext<'_>, task: &Task<'_>, name: &str) -> Result<Artifa
 /// An input that is another node's output, and that node.
 pub(super) fn input_artifact(task: &Task<'_>, name: &str) -> Result<(NodeId, Artifact), JobInputError> {
     let wanted = task.action.output_read(name);
-    let OutputRef { node, output } = wanted.ok_or_else(|| JobInputError::Unknown(name.to_owned()))?;
-    let from = *node;
-    let outputs = (task.outputs_of)(from);
-    let found = outputs.iter().find(|(name, _)| *name == **output).map(|(_, artifact)| *artifact);
-    Ok((from, found.unwrap_or(Artifact::Absent)))
+    let wanted = wanted.ok_or_else(|| JobInputError::Unknown(name.to_owned()))?;
+    Ok((wanted.node, artifact_of(task.outputs_of, wanted).unwrap_or(Artifact::Absent)))
 }

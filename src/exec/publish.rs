@@ -99,5 +99,5 @@ fn why_not_reusable(context: &RunContext<'_>, work: &WorkDir) -> Result<Option<S
         let path = path.strip_prefix(work.out()).unwrap_or(&path);
         return Ok(Some(format!("{} is a private key", path.display())));
     }
-    context.records.stateful(&work.out())
+    context.kinds.records().stateful(&work.out())
 }

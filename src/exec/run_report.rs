@@ -56,7 +56,7 @@ pub(super) fn report_files(
         .filter(|(_, input)| matches!(input, Input::Source { .. }))
         .map(|(name, _)| sandbox_path(name).display().to_string())
         .collect();
-    let messages = context.logs.messages(&work.log(), &trees).map_err(ReportError::Log)?;
+    let messages = context.kinds.logs().messages(&work.log(), &trees).map_err(ReportError::Log)?;
     let store = context.build.store;
     let mut files = Vec::with_capacity(declared.len());
     for (name, report) in declared {

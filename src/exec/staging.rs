@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::canonical;
+use super::context::artifact_of;
 use super::host_files::files_of;
 use super::limits;
 use super::resources::JobServer;
@@ -19,7 +20,7 @@ use super::staging_error::StagingError;
 use super::toolchain_root;
 use super::work_dir::WorkDir;
 use crate::digest::Digest;
-use crate::graph::{Action, Bindings, Input, NodeId, OutputRef, Value};
+use crate::graph::{Action, Bindings, Input, NodeId, Value};
 use crate::host::FIXED_DIRS;
 use crate::plan::{BuildContext, Outputs, ProjectPath};
 use crate::source::{Snapshot, SnapshotOptions};
@@ -96,21 +97,18 @@ pub(super) fn stage_inputs(
                 continue;
             }
             Input::Concat { files, lines } => concat(build, &work.inputs().join(&**input), files, lines)?,
-            Input::Output(OutputRef { node, output }) => {
-                let outputs = outputs_of(*node);
-                let artifact =
-                    outputs.iter().find(|(name, _)| *name == **output).map(|(_, artifact)| artifact);
+            Input::Output(output) => {
                 let to = work.inputs().join(&**input);
-                match artifact {
+                match artifact_of(outputs_of, output) {
                     None | Some(Artifact::Absent) if action.does_without(input) => continue,
                     None | Some(Artifact::Absent) => {
                         return Err(StagingError::Absent { input: input.to_string() });
                     }
                     Some(artifact) => {
-                        build.artifacts().fetch(artifact).map_err(BlobError::from)?;
-                        build.store.place(artifact, &to).map_err(|source| {
+                        build.artifacts().fetch(&artifact).map_err(BlobError::from)?;
+                        build.store.place(&artifact, &to).map_err(|source| {
                             if source.is_miss() {
-                                StagingError::Lost { node: *node, input: input.to_string(), source }
+                                StagingError::Lost { node: output.node, input: input.to_string(), source }
                             } else {
                                 StagingError::Blob(source)
                             }

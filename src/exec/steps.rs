@@ -83,7 +83,7 @@ pub(super) fn run_steps(
     let result = explain_undeclared(context, task, work, &spec, result);
     // Not before here: the sandbox is gone, and nothing in it reads any more.
     let passed = result.outcome == Outcome::Pass;
-    let discovered = discovery.end(context.build, context.records, &work.out(), passed);
+    let discovered = discovery.end(context.build, context.kinds.records(), &work.out(), passed);
     (result, Some(discovered))
 }
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::context::artifact_of;
 use super::sandbox::{Access, Images, Mount, RunAs, SandboxSpec, Shown};
 use super::staging_error::StagingError;
 use super::work_dir::WorkDir;
@@ -20,7 +21,6 @@ use crate::graph::{Action, Input, NodeId, OutputRef};
 use crate::host;
 use crate::plan::{BuildContext, Outputs};
 use crate::spec::root::{Root, TOOLCHAIN};
-use crate::store::Artifact;
 
 /// Where steps see a root that is not the whole root.
 const ROOT: &str = "/kiln/root";
@@ -99,15 +99,13 @@ fn absent(input: &str) -> StagingError {
 fn file(
     build: &BuildContext<'_>,
     outputs_of: &dyn Fn(NodeId) -> Outputs,
-    OutputRef { node, output }: &OutputRef,
+    output: &OutputRef,
     input: &str,
 ) -> Result<PathBuf, StagingError> {
-    let outputs = outputs_of(*node);
-    let artifact: Option<Artifact> =
-        outputs.iter().find(|(name, _)| **name == **output).map(|(_, artifact)| *artifact);
+    let artifact = artifact_of(outputs_of, output);
     build.artifacts().file(&artifact.ok_or_else(|| absent(input))?).map_err(|source| {
         if source.is_miss() {
-            StagingError::Lost { node: *node, input: input.to_owned(), source }
+            StagingError::Lost { node: output.node, input: input.to_owned(), source }
         } else {
             StagingError::Blob(source)
         }

@@ -12,7 +12,7 @@ use super::sandbox::{MemoryTree, Mount, Output, Prepared, SandboxError, SandboxS
 use super::sandbox_paths::sandbox_path;
 use super::trace::Tracer;
 use super::tree_copy::{self, CopyError};
-use crate::plan::manifest::FieldKind;
+use crate::plan::manifest::TreeInput;
 use crate::plan::{PlanError, Tracing};
 use crate::source::{Snapshot, SnapshotOptions, SourceError};
 
@@ -114,13 +114,13 @@ fn in_memory<'a>(
                 io::Error::other(format!("kiln itself failed here: there is no {}", to.display())).into()
             );
         };
-        let what = task.key_inputs.manifest.tree(input).map(|tree| &tree.kind);
-        let (snapshot, ignored) = match what {
-            Some(FieldKind::Source { source, .. }) => (
+        let source = task.key_inputs.manifest.tree(input).and_then(TreeInput::source);
+        let (snapshot, ignored) = match source {
+            Some(source) => (
                 Arc::clone(context.build.sources.snapshot(source)?),
                 context.build.sources.tree(source)?.ignore,
             ),
-            _ => (Arc::new(Snapshot::take(&from, &SnapshotOptions::default())?), &[][..]),
+            None => (Arc::new(Snapshot::take(&from, &SnapshotOptions::default())?), &[][..]),
         };
         let replaced = over
             .into_iter()

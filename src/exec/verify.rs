@@ -122,8 +122,8 @@ pub fn result_to_compare<'a>(
 }
 
 /// Runs nodes again, each from scratch, with the inputs that the plan knows, in the order given. All must have a
-/// [result to compare](result_to_compare). With a budget, only the first node starts that is not expected to end within
-/// it: the answer has no entries for the others.
+/// [result to compare](result_to_compare). With a budget, nodes that are not expected to end within it are left
+/// out, except the first.
 #[expect(clippy::too_many_arguments, reason = "each is a thing of its own, and there is one caller")]
 pub fn verify(
     build: &BuildContext<'_>,
@@ -149,7 +149,6 @@ pub fn verify(
     emit(&Event::Begun { version: EVENTS_VERSION, nodes: nodes.len(), fresh: 0, expected: all });
     let mut runs = CleanRuns {
         context: &context,
-        kinds,
         graph,
         plan,
         emit,
@@ -177,7 +176,6 @@ pub fn verify(
 /// Clean runs. None depends on another: the inputs of all are in the cache.
 struct CleanRuns<'a> {
     context: &'a RunContext<'a>,
-    kinds: &'a dyn Kinds,
     graph: &'a Graph,
     plan: &'a Plan,
     emit: &'a mut dyn FnMut(&Event),
@@ -251,7 +249,7 @@ impl<'a> CleanRuns<'a> {
         id: NodeId,
         workers: &Workers<'scope, 'a, (NodeId, RunResult)>,
     ) -> Result<(), ExecError> {
-        let (context, graph, plan, kinds) = (self.context, self.graph, self.plan, self.kinds);
+        let (context, graph, plan) = (self.context, self.graph, self.plan);
         let key_inputs = key_inputs(context.build, graph, id, plan)?;
         let key_inputs = key_inputs.expect("the result is known, so the inputs are");
         self.started += 1;
@@ -266,8 +264,7 @@ impl<'a> CleanRuns<'a> {
                 known.map_or_else(|| Arc::from([]), |known| Arc::clone(&known.outputs))
             };
             let task = Task { name: &node.name, action, key_inputs: &key_inputs, outputs_of: &outputs_of };
-            let runner = kinds.runner(action.rule.decl.kind);
-            let result = catch_panic(|| run_action(context, &task, &runner)).unwrap_or_else(RunResult::infra);
+            let result = catch_panic(|| run_action(context, &task)).unwrap_or_else(RunResult::infra);
             (id, result)
         });
         Ok(())
@@ -300,19 +297,14 @@ impl<'a> CleanRuns<'a> {
 }
 
 fn finished(graph: &Graph, verified: &Verification) -> Finished {
+    let how = if verified.is_same() { How::RanUnchanged } else { How::Ran };
     let differs = verified.outcome == Outcome::Pass && !verified.is_same();
+    let message =
+        if differs { Some("other outputs than before".to_owned()) } else { verified.message.clone() };
+    // No `log_tail`: `kiln log` does not know this run.
     Finished {
-        node: graph.name(verified.node).clone(),
-        outcome: verified.outcome,
-        how: if verified.is_same() { How::RanUnchanged } else { How::Ran },
-        message: if differs {
-            Some("other outputs than before".to_owned())
-        } else {
-            verified.message.clone()
-        },
+        message,
         duration: verified.duration,
-        continued: false,
-        // `kiln log` does not know this run.
-        log_tail: Vec::new(),
+        ..Finished::new(graph.name(verified.node).clone(), verified.outcome, how)
     }
 }

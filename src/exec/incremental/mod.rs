@@ -3,9 +3,9 @@
 //! kbuild rebuilds targets that are older than their prerequisites. File times do not say what has changed: a fresh checkout
 //! makes all files new, and a restored file may be old. So:
 //!
-//! a file whose content has changed since the last run is shown to the steps as a copy with the present time, mounted over the
-//! file;
-//! the times of all files in the output directory are moved past the times of all other files that were read, in their order.
+//! * a file whose content has changed since the last run is shown to the steps as a copy with the present time, mounted over the
+//!   file;
+//! * the times of all files in the output directory are moved past the times of all other files that were read, in their order.
 //!
 //! kbuild does not notice every change. [`ChangeClass`] lists the changes that it follows; any other change starts from an
 //! empty directory. So does a run after one that was killed, whose files may be torn. A run that failed by itself leaves a
@@ -34,7 +34,6 @@ use super::toolchain_root;
 use super::work_dir::WorkDir;
 use crate::digest::{Digest, Domain, Hasher};
 use crate::plan::BuildContext;
-use crate::plan::manifest::{FieldKind, TreeInput};
 use crate::source::{PathSet, diff};
 use crate::spec::root::Root;
 use crate::store::{StoreError, remove_tree};
@@ -95,18 +94,11 @@ fn key(task: &Task<'_>) -> Digest {
     let mut hasher = Hasher::new(Domain::Kept);
     hasher.text(task.name).digest(&task.key_inputs.keys.action);
     for tree in task.key_inputs.manifest.trees() {
-        if source_of(tree).is_none() {
+        if tree.source().is_none() {
             hasher.text(&tree.input).digest(&tree.digest);
         }
     }
     hasher.finish()
-}
-
-fn source_of(tree: &TreeInput) -> Option<&str> {
-    match &tree.kind {
-        FieldKind::Source { source, .. } => Some(source),
-        _ => None,
-    }
 }
 
 /// Moves the kept directory of an action, if there is one, to the output directory. If no run can continue in it, it is removed.
@@ -146,13 +138,13 @@ fn prepare(
     let mut newest = SystemTime::UNIX_EPOCH;
     let made = names_in(out)?;
     for tree in task.key_inputs.manifest.trees() {
-        let Some(source) = source_of(tree) else { continue };
+        let Some(source) = tree.source() else { continue };
         let (Some(then), Some(reads)) = (record.trees.get(&tree.input), set.reads(&tree.input)) else {
             return Err(NotReusable::Record);
         };
         let changes = diff(then, &tree.digest, &build.sources).map_err(|_| NotReusable::Record)?;
         let at = build.sources.tree(source).map_err(|error| NotReusable::Records(error.to_string()))?;
-        let used_for = context.records.uses(out, &sandbox_path(&tree.input), &at.root);
+        let used_for = context.kinds.records().uses(out, &sandbox_path(&tree.input), &at.root);
         let used_for = used_for.map_err(NotReusable::Records)?;
         let snapshot =
             build.sources.snapshot(source).map_err(|error| NotReusable::Records(error.to_string()))?;
@@ -224,7 +216,7 @@ impl IncrementalState {
         fs::create_dir(&copies)?;
         let mut mounts = Vec::new();
         for tree in task.key_inputs.manifest.trees() {
-            let (Some(source), Some(changed)) = (source_of(tree), self.changed.get(&tree.input)) else {
+            let (Some(source), Some(changed)) = (tree.source(), self.changed.get(&tree.input)) else {
                 continue;
             };
             let root = &build.sources.tree(source).map_err(io::Error::other)?.root;

@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::mem::replace;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::super::context::RunContext;
 use super::super::error::ExecError;
 use super::super::event::{Event, Finished, How, Summary};
-use super::super::kind::{Kinds, Runner};
+use super::super::kind::Runner;
 use super::super::resources::{Reservation, ResourcePool};
 use super::super::transfer_progress::TransferProgress;
 use super::options::{Goal, Options};
@@ -21,7 +21,6 @@ use crate::store::{LockGuard, Outcome};
 
 pub(super) struct Scheduler<'a, 'w> {
     pub(super) context: &'a RunContext<'a>,
-    pub(super) kinds: &'a dyn Kinds,
     pub(super) build: &'a BuildContext<'w>,
     pub(super) graph: &'a mut Graph,
     pub(super) selection: &'a Selection,
@@ -100,7 +99,7 @@ impl Scheduler<'_, '_> {
 
     /// Whether an action runs as a job on another machine.
     pub(super) fn runs_remotely(&self, action: &Action) -> bool {
-        matches!(self.kinds.runner(action.rule.decl.kind), Runner::Submitted(_))
+        matches!(self.context.kinds.runner(action.rule.decl.kind), Runner::Submitted(_))
     }
 
     pub(super) fn enqueue(&mut self, id: NodeId) {
@@ -142,10 +141,12 @@ impl Scheduler<'_, '_> {
         self.messages.insert(id, message);
     }
 
-    pub(super) fn emit_finished(&mut self, id: NodeId, end: End) {
-        let End { outcome, how, message, duration, continued, log_tail } = end;
-        let node = self.graph.name(id).clone();
-        let finished = Finished { node, outcome, how, message, duration, continued, log_tail };
+    /// The end of a node, for the user.
+    pub(super) fn finished(&self, id: NodeId, outcome: Outcome, how: How) -> Finished {
+        Finished::new(self.graph.name(id).clone(), outcome, how)
+    }
+
+    pub(super) fn emit_finished(&mut self, finished: Finished) {
         (self.emit)(&Event::Finished(finished));
     }
 
@@ -158,22 +159,5 @@ impl Scheduler<'_, '_> {
         if let Some(event) = self.transfers.now(self.context.traffic(), Instant::now()) {
             (self.emit)(&event);
         }
-    }
-}
-
-/// How a node ended, for the user.
-pub(super) struct End {
-    pub(super) outcome: Outcome,
-    pub(super) how: How,
-    pub(super) message: Option<String>,
-    pub(super) duration: Duration,
-    pub(super) continued: bool,
-    pub(super) log_tail: Vec<String>,
-}
-
-impl End {
-    pub(super) fn new(outcome: Outcome, how: How) -> Self {
-        let (message, duration, log_tail) = (None, Duration::ZERO, Vec::new());
-        Self { outcome, how, message, duration, continued: false, log_tail }
     }
 }

@@ -6,6 +6,7 @@
 //! | `work.rs` | what workers do, and the messages that they send |
 //! | `queue.rs` | the order in which ready nodes start |
 //! | `core.rs` | the scheduler's data |
+//! | `options.rs` | how a plan is executed |
 //! | `workload.rs` | the scheduler as a workload of the run loop |
 //! | `decide.rs`, `remote_lookup.rs` | decisions; those that ask remotes |
 //! | `start.rs` | starting work |
@@ -71,7 +72,6 @@ pub fn execute(
     };
     let mut scheduler = Scheduler {
         context: &context,
-        kinds,
         build,
         graph,
         selection,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::error::ExecError;
-use super::super::event::How;
+use super::super::event::{Finished, How};
 use super::super::run_result::RunResult;
-use super::core::{End, Scheduler};
+use super::core::Scheduler;
 use super::options::Goal;
 use super::work::{Transition, Work};
 use crate::graph::NodeId;
@@ -36,11 +36,8 @@ impl<'a> Scheduler<'a, '_> {
         self.summary.ran += 1;
         self.summary.unchanged += usize::from(is_unchanged);
         let transition = match result.outcome {
-            Outcome::Pass => {
-                Transition::Settled(ActionResult { outcome: result.outcome, outputs, run: Some(run) })
-            }
-            Outcome::Fail if !outputs.is_empty() => {
-                Transition::Settled(ActionResult { outcome: result.outcome, outputs, run: Some(run) })
+            outcome @ (Outcome::Pass | Outcome::Fail) if outcome == Outcome::Pass || !outputs.is_empty() => {
+                Transition::Settled(ActionResult { outcome, outputs, run: Some(run) })
             }
             outcome => Transition::Failed(outcome),
         };
@@ -59,17 +56,14 @@ impl<'a> Scheduler<'a, '_> {
         if let Some(message) = &result.message {
             self.messages.insert(id, message.clone());
         }
-        self.emit_finished(
-            id,
-            End {
-                outcome: result.outcome,
-                how: if is_unchanged { How::RanUnchanged } else { How::Ran },
-                message: result.message,
-                duration: result.duration,
-                continued: result.continued,
-                log_tail: result.log_tail,
-            },
-        );
+        let how = if is_unchanged { How::RanUnchanged } else { How::Ran };
+        self.emit_finished(Finished {
+            message: result.message,
+            duration: result.duration,
+            continued: result.continued,
+            log_tail: result.log_tail,
+            ..self.finished(id, result.outcome, how)
+        });
         self.decide_readers(id)
     }
 
@@ -152,7 +146,7 @@ impl<'a> Scheduler<'a, '_> {
     ) -> Result<(), ExecError> {
         self.release(id)?;
         self.summary.ran += 1;
-        let mut end = End { duration, ..End::new(Outcome::Pass, How::Ran) };
+        let mut end = Finished { duration, ..self.finished(id, Outcome::Pass, How::Ran) };
         match notes {
             Ok(notes) => {
                 for note in notes {
@@ -170,7 +164,7 @@ impl<'a> Scheduler<'a, '_> {
                 self.transition(id, Transition::Failed(Outcome::Infra));
             }
         }
-        self.emit_finished(id, end);
+        self.emit_finished(end);
         if self.plan_again { Ok(()) } else { self.decide_readers(id) }
     }
 }

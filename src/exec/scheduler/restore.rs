@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::super::error::ExecError;
-use super::super::event::How;
-use super::core::{End, Scheduler};
+use super::super::event::{Finished, How};
+use super::core::Scheduler;
 use super::options::Goal;
 use super::record::recorded_state;
 use super::restore_outputs::{RestoreError, Restored};
@@ -63,7 +63,7 @@ impl Scheduler<'_, '_> {
             self.count_failure(id);
         }
         let message = hit.map(|hit| format!("from {}", hit.remote));
-        self.emit_finished(id, End { message, ..End::new(known.outcome, How::Restored) });
+        self.emit_finished(Finished { message, ..self.finished(id, known.outcome, How::Restored) });
         self.transition(id, Transition::Settled(ActionResult { run, ..known }));
         self.decide_readers(id)
     }
@@ -153,7 +153,8 @@ impl Scheduler<'_, '_> {
     fn not_restored(&mut self, id: NodeId, message: String) -> Result<(), ExecError> {
         self.count_infra(id, message.clone());
         self.transition(id, Transition::Failed(Outcome::Infra));
-        self.emit_finished(id, End { message: Some(message), ..End::new(Outcome::Infra, How::Restored) });
+        let message = Some(message);
+        self.emit_finished(Finished { message, ..self.finished(id, Outcome::Infra, How::Restored) });
         self.decide_readers(id)
     }
 }

@@ -20,7 +20,7 @@ use crate::graph::{Action, NodeId, NodeKind, SourceName};
 use crate::plan::{ActionResult, CacheLookup, KeyInputs, Keys, Outputs, Reason, look_up};
 use crate::remote::Hit;
 use crate::spec::model::Resources;
-use crate::store::{BlobError, LockGuard, Outcome, StoreError};
+use crate::store::{BlobError, LockGuard, StoreError};
 
 /// How many threads unpack a source tree at most: more don't make a disk or a repository faster.
 const UNPACK_THREADS: u32 = 4;
@@ -157,13 +157,12 @@ impl<'a> Scheduler<'a, '_> {
             self.graph.deps(id).filter_map(|dep| Some((dep, self.outputs(dep)?))).collect();
         let expected = self.estimate.durations.get(&id).copied();
         (self.emit)(&Event::Started { node: name.clone(), reasons, expected });
-        let (context, runner) = (self.context, self.kinds.runner(action.rule.decl.kind));
+        let context = self.context;
         workers.spawn(move || {
             let outputs_of = |id| outputs.get(&id).cloned().unwrap_or_else(|| Arc::from([]));
             let task =
                 Task { name: &name, action: &action, key_inputs: &key_inputs, outputs_of: &outputs_of };
-            let result = catch_panic(|| run_action(context, &task, &runner))
-                .unwrap_or_else(|bug| RunResult::new(Outcome::Infra).with_message(bug));
+            let result = catch_panic(|| run_action(context, &task)).unwrap_or_else(RunResult::infra);
             Message::Ran(id, Box::new(result))
         });
         Ok(Start::Started(Some(lock)))

@@ -48,6 +48,16 @@ pub struct TreeInput {
     pub discovered: bool,
 }
 
+impl TreeInput {
+    /// The name of the source, if the tree is that of a source.
+    pub fn source(&self) -> Option<&str> {
+        match &self.kind {
+            FieldKind::Source { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
 impl Manifest {
     /// The manifest of a node with these parts of its rule, without fields yet. Path sets count from the provenance `least` on.
     pub fn new(rule: Arc<RuleParts>, least: Provenance) -> Self {
