@@ -13,7 +13,7 @@ use super::terminal::{Terminal, out, outln};
 use crate::kinds::AllKinds;
 use crate::plan::{Effect, affected};
 use crate::report;
-use crate::session::{ChangeFrom, View, changed_source};
+use crate::session::{ChangeFrom, changed_source, prepare};
 
 /// Which nodes does a change of a source affect, down to the boards?
 ///
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let source = changed_source(args.source.as_deref(), &project.spec)?;
     let change = change(args)?.paths(source, &project.spec)?;
     let kinds = AllKinds::new(&project.spec);
-    let (mut graph, context) = View::unplanned(&project, &kinds)?;
+    let (mut graph, context) = prepare(&project, &kinds, None)?;
     let affected = affected(&context, &mut graph, source, &change)?;
     if affected.fits == Some(false) {
         terminal.warning(&format!(

@@ -64,8 +64,9 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     thread::scope(|scope| {
         let push = pusher.start(scope);
         let built = run_session(&session, args.format, Some(&push), terminal);
-        let pushed = push.end(matches!(built, Ok(Exit::Interrupted)));
+        // Before the wait for what is still being pushed.
         pusher.excluded().iter().for_each(|why| terminal.note(why));
+        let pushed = push.end(matches!(built, Ok(Exit::Interrupted)));
         if let Some(report) = pushed {
             report.warnings().for_each(|warning| terminal.warning(warning));
             if report.pushed > 0 || !report.held_back.is_empty() {

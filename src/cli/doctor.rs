@@ -20,8 +20,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let root = root().ok();
     let spec = root.is_some().then(|| load_spec(terminal)).transpose()?;
-    let here = || std::env::current_dir().unwrap_or_else(|_| "/".into());
-    let findings = check_host(spec.as_ref(), &root.unwrap_or_else(here))?;
+    let dir = root.or_else(|| std::env::current_dir().ok());
+    let findings = check_host(spec.as_ref(), dir.as_deref())?;
     match args.format {
         Format::Text => print(&findings, terminal.out),
         Format::Json => outln!("{:#}", serde_json::json!({ "version": 1, "findings": findings })),

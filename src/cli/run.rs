@@ -76,7 +76,7 @@ fn exit(report: &BuildReport, goal: Goal) -> Exit {
         Exit::Interrupted
     } else if summary.failed > summary.boots_failed {
         Exit::BuildFailed
-    } else if summary.infra > 0 || report.has_boots_without_lab(goal) || report.is_incomplete {
+    } else if summary.infra > 0 || report.has_boots_without_lab(goal) || report.needs_new_plan {
         Exit::Environment
     } else if summary.boots_failed > 0 {
         Exit::BootFailed

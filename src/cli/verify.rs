@@ -56,9 +56,10 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     };
     let cancel = cancel_on_signals()?;
     let mut progress = Progress::text(terminal);
-    let verification = request.run(&view, &kinds, &cancel, &mut |event| progress.show(event))?;
+    let verification = request.run(&view, &kinds, &cancel, &mut |event| progress.show(event));
+    // A warning may explain why the verification failed.
     print_warnings(&remotes, terminal);
-    let VerifyReport { nodes, selected, left } = &verification;
+    let VerifyReport { nodes, selected, left } = &verification?;
     match args.format {
         Format::Json => outln!("{:#}", report::verified_json(nodes)),
         Format::Text if args.continued && *selected == 0 && nodes.is_empty() => {

@@ -4,7 +4,6 @@
 //! gives the strong key of a possible result. `BuildXL` calls the two keys weak and strong fingerprint.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::choose::CacheLookup;
 use super::context::BuildContext;
@@ -15,7 +14,7 @@ use super::verdict::{KeyInputs, Keys, StrongKey};
 use crate::digest::Digest;
 use crate::graph::Action;
 use crate::remote::{Hit, Remotes};
-use crate::store::{Artifact, Outcome, RunId, StoreError, StoredPathSet, StoredResult};
+use crate::store::{Artifact, Outcome, RunId, StoredPathSet, StoredResult};
 
 /// Whether an outcome is a reusable result of this action.
 pub fn is_reusable(action: &Action, outcome: Outcome) -> bool {
@@ -110,7 +109,7 @@ impl ResultCache for LocalCache<'_, '_> {
     }
 
     fn expired(&self, run: RunId) -> Result<Option<Reason>, PlanError> {
-        expired(self.context, self.action, run)
+        expired(self.context, self.action, Some(run))
     }
 
     fn has_artifact(&self, artifact: &Artifact) -> Result<bool, PlanError> {
@@ -118,23 +117,15 @@ impl ResultCache for LocalCache<'_, '_> {
     }
 }
 
-/// Why the result of a run is too old for its rule, if it is.
+/// Why the result of a run is too old for its rule, if it is. Without a run, nobody knows when it was made.
 pub(super) fn expired(
     context: &BuildContext<'_>,
     action: &Action,
-    run: RunId,
-) -> Result<Option<Reason>, PlanError> {
-    let made_at = || -> Result<Option<SystemTime>, StoreError> { context.made_at(run) };
-    expired_at(context, action, made_at)
-}
-
-fn expired_at(
-    context: &BuildContext<'_>,
-    action: &Action,
-    made_at: impl FnOnce() -> Result<Option<SystemTime>, StoreError>,
+    run: Option<RunId>,
 ) -> Result<Option<Reason>, PlanError> {
     let Some(limit) = action.rule.decl.outcome.older_than else { return Ok(None) };
-    Ok(expiry::reason(context.now, made_at()?, limit))
+    let made = run.map(|run| context.made_at(run)).transpose()?.flatten();
+    Ok(expiry::reason(context.now, made, limit))
 }
 
 /// Looks for a result of an action at the remotes.
@@ -146,7 +137,7 @@ pub(super) fn look_up_remotes(
 ) -> Result<Option<(StrongKey, Hit)>, PlanError> {
     let Some(remotes) = context.remotes else { return Ok(None) };
     // A remote does not say when a result was made.
-    if expired_at(context, action, || Ok(None))?.is_some() {
+    if expired(context, action, None)?.is_some() {
         return Ok(None);
     }
     let KeyInputs { keys: Keys { action: action_key, .. }, manifest } = key_inputs;

@@ -110,6 +110,7 @@ mod tests {
         forced: bool,
         last: Option<(Vec<Reason>, Option<Reason>)>,
         cache: Option<Result<(), Vec<Reason>>>,
+        remotes_fail: bool,
     }
 
     fn key(name: &str) -> StrongKey {
@@ -154,7 +155,8 @@ mod tests {
         }
 
         fn look_up_remotes(&self, _: Option<StrongKey>) -> Result<Option<(StrongKey, Hit)>, PlanError> {
-            Ok(None)
+            let failed = || PlanError::Unusable { node: "node".to_owned(), message: "asked".to_owned() };
+            if self.remotes_fail { Err(failed()) } else { Ok(None) }
         }
 
         fn changes(&self) -> Result<Vec<Reason>, PlanError> {
@@ -174,7 +176,7 @@ mod tests {
         let cases: Vec<(&str, Given, bool, &str, Vec<Reason>, Option<StrongKey>)> = vec![
             ("nothing is known", Given::default(), false, "stale", vec![changed()], None),
             ("in place", Given { last: in_place(), ..Given::default() }, false, "fresh", vec![], Some(key("last"))),
-            ("forced", Given { forced: true, last: in_place(), cache: hit() }, false, "stale", vec![Reason::Forced], None),
+            ("forced", Given { forced: true, last: in_place(), cache: hit(), ..Given::default() }, false, "stale", vec![Reason::Forced], None),
             ("moved, and cached", Given { last: Some((vec![moved()], None)), cache: hit(), ..Given::default() },
                 false, "cached", vec![moved()], Some(key("last"))),
             ("moved, and not cached", Given { last: Some((vec![moved()], None)), ..Given::default() },
@@ -185,6 +187,9 @@ mod tests {
                 false, "stale", vec![old()], Some(key("last"))),
             ("a lost blob", Given { last: in_place(), cache: Some(Err(vec![lost()])), ..Given::default() },
                 true, "stale", vec![lost()], Some(key("last"))),
+            ("too old, and a blob is missing",
+                Given { last: Some((Vec::new(), Some(old()))), cache: Some(Err(vec![lost()])), ..Given::default() },
+                false, "stale", vec![lost()], Some(key("last"))),
             ("a lost blob elsewhere", Given { last: in_place(), cache: hit(), ..Given::default() },
                 true, "cached", vec![], Some(key("last"))),
         ];
@@ -197,6 +202,21 @@ mod tests {
                 continue;
             };
             assert_eq!(*given, reasons, "{case}");
+        }
+    }
+    #[test]
+    fn remotes_are_asked_if_nothing_here_can_be_used() {
+        let in_place = Some((Vec::new(), None));
+        let here = [
+            Given { last: in_place, remotes_fail: true, ..Given::default() },
+            Given { cache: Some(Ok(())), remotes_fail: true, ..Given::default() },
+        ];
+        for facts in here {
+            choose(&facts, None, false).unwrap();
+        }
+        let missing = Reason::BlobMissing { output: "config".to_owned() };
+        for cache in [None, Some(Err(vec![missing]))] {
+            choose(&Given { cache, remotes_fail: true, ..Given::default() }, None, false).unwrap_err();
         }
     }
 }

@@ -157,7 +157,7 @@ impl Facts for NodeFacts<'_, '_> {
         let Some(record) = state.record() else { return Ok(None) };
         let Some(strong) = self.valid_strong_key(state, &record)? else { return Ok(None) };
         let misplaced = misplaced(context, action, &record);
-        let expired = expired(context, action, state.run)?;
+        let expired = expired(context, action, Some(state.run))?;
         let outputs = record.outputs.into();
         let result = ActionResult { outcome: state.outcome, outputs, run: Some(state.run) };
         Ok(Some(LastResult { strong, result, misplaced, expired }))
@@ -175,8 +175,8 @@ impl Facts for NodeFacts<'_, '_> {
         let Self { context, name, key_inputs: KeyInputs { manifest, .. }, .. } = *self;
         let Some(last) = context.last_run(name, manifest.least())? else {
             // A run without an outcome leaves no state, but it did run.
-            let outcome = context.last_outcome(name)?;
-            return Ok(vec![outcome.map_or(Reason::NeverRan, |outcome| Reason::LastRun { outcome })]);
+            let newest = context.newest_run(name)?;
+            return Ok(vec![newest.map_or(Reason::NeverRan, |run| Reason::LastRun { outcome: run.outcome })]);
         };
         let mut reasons = compare(&last, manifest, &context.sources);
         if last.has_low_provenance {

@@ -53,7 +53,6 @@ pub use last_run::LastRun;
 pub use planner::{has_all_blobs, plan};
 pub use progress::{Progress, State};
 pub use projection::{Inputs, Projected, Projection};
-pub use reach::{Reach, ReachedEntry, Touch};
 pub use reason::Reason;
 pub use records::Records;
 pub use source_tree::{SourceTree, Unpacked, UnpackedFrom};

@@ -43,20 +43,6 @@ impl<'a> Touch<'a> {
             }
         }
     }
-
-    /// A change of which only the path is known.
-    pub const fn anything(path: &'a [u8]) -> Self {
-        Self { path, content: true, name: true, added: true, link: true }
-    }
-}
-
-/// An entry of a path set that a change reaches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReachedEntry {
-    /// What the run read of the path.
-    pub kind: EntryKind,
-    /// The path.
-    pub path: Vec<u8>,
 }
 
 /// Finds the entries that changes reach.
@@ -133,26 +119,15 @@ impl Reach {
         self.table.get(id)
     }
 
-    /// An entry of these reads that is among the touched ones.
-    pub fn reached(&self, reads: &StoredReads, touched: &[u32], touch: Touch<'_>) -> Option<ReachedEntry> {
-        let entry = match reads {
-            StoredReads::Whole => {
-                return Some(ReachedEntry { kind: EntryKind::Tree, path: Vec::new() })
-                    .filter(|_| touch.matters());
-            }
-            StoredReads::Only(ids) => *touched.iter().find(|id| ids.contains(**id))?,
-        };
-        let (kind, path) = self.table.get(entry)?;
-        Some(ReachedEntry { kind, path: path.to_vec() })
-    }
-
     /// Whether a change reaches an entry of a path set, for any of these inputs.
     pub fn reaches(&self, set: &StoredPathSet, inputs: &[&str], touch: Touch<'_>) -> bool {
         let touched = self.touched(touch);
-        set.inputs
-            .iter()
-            .filter(|(input, _)| inputs.contains(&input.as_str()))
-            .any(|(_, reads)| self.reached(reads, &touched, touch).is_some())
+        set.inputs.iter().filter(|(input, _)| inputs.contains(&input.as_str())).any(
+            |(_, reads)| match reads {
+                StoredReads::Whole => touch.matters(),
+                StoredReads::Only(ids) => touched.iter().any(|id| ids.contains(*id)),
+            },
+        )
     }
 
     fn searched(&self) -> &HashMap<Box<[u8]>, Vec<u32>> {

@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use super::error::PlanError;
 use super::manifest::{Manifest, TreeInput};
-use super::records::Records;
 use crate::digest::{Digest, Domain, Hasher};
 use crate::source::{PathEntry, PathSet, Reads, States};
-use crate::store::{EntryTable, StoreError, StoredPathSet, StoredReads};
+use crate::store::{EntryTable, Store, StoreError, StoredPathSet, StoredReads};
 
 /// The present content of input trees.
 pub(super) trait TreeContent {
@@ -19,7 +18,7 @@ pub(super) trait TreeContent {
 
 /// Computes strong keys. The state of each path of each tree is computed once per run, however many actions read it.
 pub(super) struct StrongKeys<'a> {
-    records: &'a dyn Records,
+    store: &'a Store,
     /// By the tree's digest.
     trees: Mutex<HashMap<Digest, Arc<TreeStates>>>,
     entries: Mutex<Option<Arc<EntryTable>>>,
@@ -46,8 +45,8 @@ impl TreeStates {
 }
 
 impl<'a> StrongKeys<'a> {
-    pub(super) fn new(records: &'a dyn Records) -> Self {
-        Self { records, trees: Mutex::default(), entries: Mutex::default(), path_sets: Mutex::default() }
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self { store, trees: Mutex::default(), entries: Mutex::default(), path_sets: Mutex::default() }
     }
 
     /// The table of entries. It is read again if the path set names entries that were recorded since.
@@ -60,7 +59,7 @@ impl<'a> StrongKeys<'a> {
         let needed = needed.max();
         match &*entries {
             Some(table) if needed.is_none_or(|id| table.get(id).is_some()) => Ok(Arc::clone(table)),
-            _ => Ok(Arc::clone(entries.insert(Arc::new(self.records.entries()?)))),
+            _ => Ok(Arc::clone(entries.insert(Arc::new(self.store.entries()?)))),
         }
     }
 
@@ -74,7 +73,7 @@ impl<'a> StrongKeys<'a> {
             Some(set) => set,
             // A missing one is asked for again: it may arrive from a remote.
             None => {
-                let Some(set) = self.records.path_set(digest)?.map(Arc::new) else { return Ok(None) };
+                let Some(set) = self.store.path_set(digest)?.map(Arc::new) else { return Ok(None) };
                 self.path_sets.lock().expect("no panic while held").insert(*digest, Arc::clone(&set));
                 set
             }

@@ -82,7 +82,7 @@ pub struct Decision {
     pub verdict: Verdict,
     /// The node's keys, if its inputs are known.
     pub keys: Option<Keys>,
-    /// What a run of the node is recorded under; `None` if it will not run.
+    /// What a run or a restore is recorded under; `None` if the node is fresh, or if its inputs are not known.
     pub key_inputs: Option<Arc<KeyInputs>>,
 }
 

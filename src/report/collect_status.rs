@@ -201,9 +201,8 @@ impl Look<'_> {
             let outputs = state.record().map(|record| self.left_behind(record)).unwrap_or_default();
             return Ok(Some(Ended { outcome: Outcome::Fail, outputs, run: Some(run) }));
         }
-        let last = context.store.runs(context.project(), name, 1)?.into_iter().next();
-        Ok(last
-            .map(|(_, run)| run)
+        Ok(context
+            .newest_run(name)?
             .filter(|run| run.outcome == Outcome::Infra && is_same(run, key_inputs))
             .map(|run| Ended { outcome: Outcome::Infra, outputs: Vec::new(), run: Some(run) }))
     }
@@ -249,8 +248,8 @@ impl Look<'_> {
                 }
             }
         } else {
-            node.log = self.told(RunReport::Log).and_then(|log| self.placed(log));
-            let messages = self.told(RunReport::Messages).and_then(output);
+            node.log = self.report_output(RunReport::Log).and_then(|log| self.placed(log));
+            let messages = self.report_output(RunReport::Messages).and_then(output);
             if let Some(bytes) = messages.map(|made| self.read(made)).transpose()? {
                 node.messages = bytes.ok().and_then(|bytes| read_messages(&bytes));
             }
@@ -266,11 +265,11 @@ impl Look<'_> {
         Ok((node, results))
     }
 
-    /// The output in which that is told of a run.
-    fn told(&self, wanted: RunReport) -> Option<&str> {
+    /// The output that holds this report on a run.
+    fn report_output(&self, wanted: RunReport) -> Option<&str> {
         let mut outputs = self.action.rule.decl.outputs.iter();
         let found = outputs
-            .find(|(_, output)| matches!(output.shape, OutputShape::Report(told, _) if told == wanted));
+            .find(|(_, output)| matches!(output.shape, OutputShape::Report(report, _) if report == wanted));
         found.map(|(name, _)| name.as_str())
     }
 

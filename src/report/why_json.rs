@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::plan_json::{PLAN_VERSION, plan_json};
 use super::timestamp::local_time;
-use super::why_text::last_run;
 use crate::graph::{Graph, NodeId};
 use crate::plan::{BuildContext, Plan, PlanError, Verdict, commits, estimate};
 
@@ -23,7 +22,7 @@ pub fn why_json(
         Verdict::Stale(reasons) => commits(context, name, reasons)?,
         _ => Vec::new(),
     };
-    let last = last_run(context, name)?.map(|run| {
+    let last = context.newest_run(name)?.map(|run| {
         json!({
             "outcome": run.outcome,
             "continued": run.continued,

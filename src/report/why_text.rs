@@ -18,7 +18,7 @@ pub fn why_text(
     verbose: bool,
     style: Style,
 ) -> Result<String, StoreError> {
-    let last = last_run(context, graph.name(id))?;
+    let last = context.newest_run(graph.name(id))?;
     let mut text = Explanation { context, graph, plan, style, text: String::new() };
     text.node(id, 0, &mut HashSet::new());
     text.built(id);
@@ -27,11 +27,6 @@ pub fn why_text(
         text.fields(id);
     }
     Ok(text.text)
-}
-
-/// The last run of a node.
-pub(super) fn last_run(context: &BuildContext<'_>, name: &str) -> Result<Option<Run>, StoreError> {
-    Ok(context.store.runs(context.project(), name, 1)?.into_iter().next().map(|(_, run)| run))
 }
 
 struct Explanation<'a> {
@@ -143,7 +138,7 @@ impl Explanation<'_> {
             if !explained.insert(id) {
                 continue;
             }
-            if let Ok(Some(run)) = last_run(self.context, node) {
+            if let Ok(Some(run)) = self.context.newest_run(node) {
                 self.line(depth + 1, &format!("{} ran {} because", self.style.bold(node), local_time(&run)));
                 let reasons: Vec<Reason> = serde_json::from_str(&run.reasons).unwrap_or_default();
                 self.reasons(depth + 1, &reasons);

@@ -32,10 +32,7 @@ pub(super) fn claim_all(
         let decision = plan.decision(id);
         let known = decision.and_then(|decision| decision.verdict.known());
         let artifacts = known.iter().flat_map(|known| known.outputs.iter()).map(|(_, artifact)| artifact);
-        digests.extend(artifacts.filter_map(|artifact| match artifact {
-            Artifact::File { digest, .. } | Artifact::Tree { digest, .. } => Some(*digest),
-            Artifact::Absent => None,
-        }));
+        digests.extend(artifacts.filter_map(Artifact::digest));
         let key_inputs = decision.and_then(|decision| decision.key_inputs.as_ref());
         digests.extend(key_inputs.iter().flat_map(|inputs| inputs.manifest.trees()).map(|tree| tree.digest));
     }

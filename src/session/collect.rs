@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::claims::recorded_trees;
+use super::claims::{needed_by_graph, recorded_trees};
 use super::error::SessionError;
 use super::project::Project;
+use super::targets::Forced;
 use super::view::View;
 use crate::digest::Digest;
+use crate::kinds::AllKinds;
 use crate::store::{Collected, Limits, Manner, Needs};
 
 /// The space of the file system that stays free by default: this many bytes, but no more than this fraction of it.
@@ -31,7 +33,7 @@ pub fn collect(
     force: bool,
     dry_run: bool,
 ) -> Result<Collected, SessionError> {
-    let needed = if force { HashSet::new() } else { View::needed(project)? };
+    let needed = if force { HashSet::new() } else { needed_of_cache(project)? };
     run(project, limits, &needed, Manner { dry_run, in_passing: false })
 }
 
@@ -42,7 +44,7 @@ pub fn collect_after_build(project: &Project) -> Result<Option<Collected>, Sessi
         return Ok(None);
     }
     let manner = Manner { dry_run: false, in_passing: true };
-    run(project, &limits, &View::needed(project)?, manner).map(Some)
+    run(project, &limits, &needed_of_cache(project)?, manner).map(Some)
 }
 
 fn run(
@@ -53,4 +55,11 @@ fn run(
 ) -> Result<Collected, SessionError> {
     let needs = Needs { digests: needed, trees_of: &recorded_trees };
     Ok(project.store.gc(limits, &needs, manner, &|_| {})?)
+}
+
+/// What the whole present graph of a project needs of the cache: strong keys and the names of unpacked sources.
+pub fn needed_of_cache(project: &Project) -> Result<HashSet<Digest>, SessionError> {
+    let kinds = AllKinds::new(&project.spec);
+    let view = View::plan(project, &kinds, None, &[], Forced::default())?;
+    needed_by_graph(&view.context, &view.graph, &view.plan)
 }

@@ -92,6 +92,6 @@ impl Project {
 }
 
 /// Whether a project has LAVA labs.
-pub fn has_lava_labs(spec: &Spec) -> bool {
+pub(super) fn has_lava_labs(spec: &Spec) -> bool {
     spec.project.labs.values().any(|lab| matches!(lab, Lab::Lava(_)))
 }

@@ -76,13 +76,13 @@ pub struct ExportReport {
     pub left_out: Vec<String>,
 }
 
-/// Adds every local result of a view to an export, signed with `key`.
+/// Adds every local result of a view to an export, signed with `key`. `report` also has what was done before an error.
 pub fn add_results(
     view: &View<'_>,
     key: Option<&SigningKey>,
     export: &mut Export<'_>,
-) -> Result<ExportReport, SessionError> {
-    let mut report = ExportReport::default();
+    report: &mut ExportReport,
+) -> Result<(), SessionError> {
     for id in view.local_results() {
         let strong = view.plan.decision(id).and_then(|decision| decision.keys?.strong);
         let recorded = strong.map(|strong| RecordedResult::read(view.context.store, &strong)).transpose()?;
@@ -103,5 +103,5 @@ pub fn add_results(
             Err(error) => return Err(SessionError::environment(error)),
         }
     }
-    Ok(report)
+    Ok(())
 }

@@ -50,8 +50,8 @@ pub struct BuildReport {
     pub nodes: Vec<(NodeId, Outcome, Option<String>)>,
     /// The figures of all rounds.
     pub summary: Summary,
-    /// Whether the run ended before everything was done, as it was interrupted or lost blobs again and again.
-    pub is_incomplete: bool,
+    /// Whether a new plan is needed to finish, and none was made.
+    pub needs_new_plan: bool,
 }
 
 impl BuildSession<'_> {
@@ -99,10 +99,10 @@ impl BuildSession<'_> {
             }
             summary.duration = began.elapsed();
             observer.event(&Event::Ended(summary.clone()));
-            let ExecutionResult { nodes, plan_again: is_incomplete, .. } = ended;
+            let ExecutionResult { nodes, plan_again: needs_new_plan, .. } = ended;
             // The process is about to end. Freeing the plan of 100,000 nodes piece by piece takes noticeable time.
             std::mem::forget((plan, context));
-            return Ok(BuildReport { graph, nodes, summary, is_incomplete });
+            return Ok(BuildReport { graph, nodes, summary, needs_new_plan });
         }
         Err(SessionError::environment("blobs are lost from the cache faster than they are made")
             .help("look after the disk that holds it"))

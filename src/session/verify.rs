@@ -189,15 +189,8 @@ fn place_output(
     }
     Ok(VerifiedOutput {
         name: compared.output.clone(),
-        recorded: digest(&compared.recorded),
-        clean: digest(&compared.clean),
+        recorded: compared.recorded.digest(),
+        clean: compared.clean.digest(),
         differences,
     })
-}
-
-const fn digest(artifact: &Artifact) -> Option<Digest> {
-    match artifact {
-        Artifact::File { digest, .. } | Artifact::Tree { digest, .. } => Some(*digest),
-        Artifact::Absent => None,
-    }
 }

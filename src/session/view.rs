@@ -1,12 +1,11 @@
 //! A view of a project: its graph, build context and plan at one time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use super::claims::{claim_all, needed_by_graph};
+use super::claims::claim_all;
 use super::error::SessionError;
 use super::project::Project;
 use super::targets::{Forced, select};
-use crate::digest::Digest;
 use crate::exec::sandbox::Sandbox;
 use crate::exec::trace::Tracer;
 use crate::graph::{Graph, NodeId, Selection};
@@ -29,7 +28,7 @@ pub struct View<'a> {
 
 /// The graph and the build context of a project, before anything is planned. The graph is expanded while the records of
 /// the context are read.
-pub(super) fn prepare<'a>(
+pub fn prepare<'a>(
     project: &'a Project,
     kinds: &'a AllKinds<'a>,
     remotes: Option<&'a Remotes>,
@@ -59,14 +58,6 @@ impl<'a> View<'a> {
         let plan = plan(&context, &mut graph, &selection)?;
         context.save();
         Ok(Self { graph, context, selection, plan })
-    }
-
-    /// The graph and the build context, without a plan: for questions that are answered from records.
-    pub fn unplanned(
-        project: &'a Project,
-        kinds: &'a AllKinds<'a>,
-    ) -> Result<(Graph, BuildContext<'a>), SessionError> {
-        prepare(project, kinds, None)
     }
 
     /// The graph, with those expansion points expanded whose values are known.
@@ -104,13 +95,6 @@ impl<'a> View<'a> {
     /// Where the planned builds and boots stand.
     pub fn status(&self) -> Result<Status, SessionError> {
         Ok(collect_status(&self.context, &self.graph, &self.plan)?)
-    }
-
-    /// What the whole present graph needs of the cache: strong keys and the names of unpacked sources.
-    pub fn needed(project: &Project) -> Result<HashSet<Digest>, SessionError> {
-        let kinds = AllKinds::new(&project.spec);
-        let view = View::plan(project, &kinds, None, &[], Forced::default())?;
-        needed_by_graph(&view.context, &view.graph, &view.plan)
     }
 
     /// The number of bytes that a restore would fetch, for each node that a remote has.

@@ -50,6 +50,14 @@ pub enum Artifact {
 }
 
 impl Artifact {
+    /// The digest of its content or its listing; `None` if it was not made.
+    pub const fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::File { digest, .. } | Self::Tree { digest, .. } => Some(*digest),
+            Self::Absent => None,
+        }
+    }
+
     /// A file with a blob's content.
     pub const fn file(blob: Blob, executable: bool) -> Self {
         Self::File { digest: blob.digest, size: blob.size, executable }

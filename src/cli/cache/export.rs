@@ -29,11 +29,13 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     print_warnings(&remotes, terminal);
     view.claim()?;
     let mut export = Export::new(&project.store);
-    let ExportReport { results, unsigned, held_back, left_out } =
-        add_results(&view, key.as_ref().ok(), &mut export)?;
+    let mut report = ExportReport::default();
+    let added = add_results(&view, key.as_ref().ok(), &mut export, &mut report);
+    let ExportReport { results, unsigned, held_back, left_out } = report;
     for warning in &left_out {
         terminal.warning(warning);
     }
+    added?;
     let length =
         export.write(&args.file, &mut |_| {}).map_err(|error| Failure::new(Exit::Environment, error))?;
     if unsigned > 0 {

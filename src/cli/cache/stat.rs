@@ -6,7 +6,7 @@ use crate::cli::format::Format;
 use crate::cli::project::open;
 use crate::cli::terminal::{Terminal, out, outln};
 use crate::report;
-use crate::session::View;
+use crate::session::needed_of_cache;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -17,7 +17,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = open(terminal)?;
-    let figures = project.store.figures(&View::needed(&project)?)?;
+    let figures = project.store.figures(&needed_of_cache(&project)?)?;
     match args.format {
         Format::Text => out!("{}", report::figures_text(&figures, &project.spec.root)),
         Format::Json => outln!("{:#}", report::figures_json(&figures)),

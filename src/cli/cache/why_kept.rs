@@ -5,7 +5,7 @@ use crate::cli::failure::Failure;
 use crate::cli::project::open;
 use crate::cli::terminal::{Terminal, out};
 use crate::report;
-use crate::session::View;
+use crate::session::needed_of_cache;
 use crate::store::Subject;
 
 /// The fewest digits that are taken for the beginning of a digest.
@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> Result<Exit, Failure> {
     let name = if is_digest { args.what.clone() } else { project.recorded_node(&args.what)? };
     let subject = if is_digest { Subject::Digest(&name) } else { Subject::Node(&name) };
     let keepers = project.store.keepers(subject)?;
-    let needed = View::needed(&project)?;
+    let needed = needed_of_cache(&project)?;
     out!("{}", report::keepers_text(&name, &keepers, &|key| needed.contains(key), &project.spec.root));
     Ok(Exit::Done)
 }

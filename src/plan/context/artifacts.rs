@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::digest::Digest;
 use crate::graph::NodeId;
 use crate::plan::error::PlanError;
 use crate::plan::verdict::ActionResult;
@@ -55,9 +56,9 @@ impl Artifacts<'_> {
     }
 
     /// Fetches the listings of a tree if they are not in the cache: a tree can be searched without its files.
-    pub fn fetch_listings(&self, artifact: &crate::digest::Digest) -> Result<(), StoreError> {
-        if let (Some(remotes), false) = (self.remotes, self.store.has_listing(artifact)?) {
-            remotes.bring_listings(self.store, artifact)?;
+    pub fn fetch_listings(&self, tree: &Digest) -> Result<(), StoreError> {
+        if let (Some(remotes), false) = (self.remotes, self.store.has_listing(tree)?) {
+            remotes.bring_listings(self.store, tree)?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::plan::error::PlanError;
 use crate::plan::last_run::LastRun;
 use crate::plan::manifest::Manifest;
 use crate::source::Provenance;
-use crate::store::{Outcome, RunId, StoreError};
+use crate::store::{Run, RunId, StoreError};
 
 impl BuildContext<'_> {
     /// When the run of a result ended. `None` if unknown: for a result of another machine, or a run that is no longer
@@ -19,10 +19,9 @@ impl BuildContext<'_> {
         Ok(self.store.run(run)?.map(|run| run.started + run.duration))
     }
 
-    /// The outcome of a node's last run, cacheable or not.
-    pub fn last_outcome(&self, node: &str) -> Result<Option<Outcome>, PlanError> {
-        let runs = self.store.runs(self.project, node, 1)?;
-        Ok(runs.into_iter().next().map(|(_, run)| run.outcome))
+    /// The newest run of a node, whatever its outcome.
+    pub fn newest_run(&self, node: &str) -> Result<Option<Run>, StoreError> {
+        Ok(self.store.runs(self.project, node, 1)?.into_iter().next().map(|(_, run)| run))
     }
 
     /// The run of a node's last state. Its path set counts from the provenance `least` on.

@@ -18,11 +18,11 @@ use crate::spec::model::Spec;
 /// The programs that are checked without a project.
 const USUAL_PROGRAMS: [&str; 3] = ["make", "gcc", "git"];
 
-/// Checks the host, for a project if there is one. `dir` is on the disk that builds use.
-pub fn check_host(spec: Option<&Arc<Spec>>, dir: &Path) -> Result<Vec<Finding>, SessionError> {
+/// Checks the host, for a project if there is one. `dir` is on the disk that builds use, if there is one.
+pub fn check_host(spec: Option<&Arc<Spec>>, dir: Option<&Path>) -> Result<Vec<Finding>, SessionError> {
     let mut findings = vec![host::sandbox(), host::limits(), host::tracing()];
     findings.extend(roots::roots(spec.map(|spec| &**spec)));
-    findings.extend(host::disk(dir));
+    findings.extend(dir.and_then(host::disk));
     match spec {
         Some(spec) => findings.extend(project::project(spec)?),
         None => findings.extend(USUAL_PROGRAMS.map(|name| tools::program(name, &[], State::Absent))),
