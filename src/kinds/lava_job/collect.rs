@@ -72,7 +72,7 @@ impl JobResult<'_> {
     pub(super) fn confirmed(mut self) -> Self {
         self.verdict = Verdict::Fail;
         self.record.outcome = outcome(self.verdict).to_string();
-        self.record.message.push_str(", as in an earlier job");
+        self.record.message.insert_str(0, "in two jobs: ");
         self
     }
 

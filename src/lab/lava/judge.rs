@@ -160,10 +160,10 @@ fn incomplete(job: &Job, results: &Results) -> (Verdict, String) {
         (_, Some(Phase::Boot | Phase::Test)) if panicked => {
             (Verdict::Fail, format!("the kernel panicked: {said}"))
         }
-        ("Job" | "Test", Some(Phase::Boot)) if timed_out(&said) => {
+        ("Job" | "Test", Some(Phase::Boot)) if timed_out(&fault.message) => {
             (Verdict::TimedOut, format!("the kernel did not boot in time: {said}"))
         }
-        ("Job" | "Test", Some(Phase::Test)) if timed_out(&said) => {
+        ("Job" | "Test", Some(Phase::Test)) if timed_out(&fault.message) => {
             (Verdict::TimedOut, format!("the tests did not end in time: {said}"))
         }
         ("Job" | "Test", Some(Phase::Boot)) => (Verdict::Fail, format!("the kernel did not boot: {said}")),
@@ -183,9 +183,10 @@ fn incomplete(job: &Job, results: &Results) -> (Verdict, String) {
     }
 }
 
-/// Whether LAVA's message says that a time limit ended an action.
+/// Whether LAVA's message says that a time limit ended an action. Lines of the console may follow.
 fn timed_out(message: &str) -> bool {
-    message.contains(" timed out")
+    let own = message.lines().next().unwrap_or_default().trim_end();
+    own.ends_with(" timed out") || own.contains(" timed out after ")
 }
 
 /// The phase in which a job was aborted: that of its last failed action.

@@ -100,8 +100,8 @@ fn a_job_is_read_as_it_is_told() {
     );
     assert_eq!(job.device.as_deref(), Some("qemu01"));
     assert!(job.submitted < job.started && job.started < job.ended);
-    let stages: Vec<_> = job.actions.iter().map(|action| (action.phase, action.defines_tests)).collect();
-    assert_eq!(stages, [(Phase::Deploy, false), (Phase::Boot, false), (Phase::Test, true)]);
+    let phases: Vec<_> = job.actions.iter().map(|action| (action.phase, action.defines_tests)).collect();
+    assert_eq!(phases, [(Phase::Deploy, false), (Phase::Boot, false), (Phase::Test, true)]);
     assert_eq!(results.fault, None);
     let names: Vec<_> = results.suites.iter().map(|suite| &*suite.name).collect();
     assert_eq!(names, ["lava", "0_smoke"]);
@@ -138,6 +138,16 @@ fn a_skip_takes_a_failed_case_away_until_its_day_is_over() {
     for other in ["expected-fail", "0_smoke/expected", "0_smoke/*", "smoke/expected-fail", "0_smoke/good"] {
         assert_eq!(judge(&[skip(other, None)]).verdict, Verdict::Fail, "{other}");
     }
+}
+
+#[test]
+fn a_time_limit_is_told_by_the_lab_and_not_by_the_console() {
+    let (job, mut results) = recorded("hang");
+    let judged = |results: &Results| judge(&job, results, &[], TODAY).verdict;
+    assert_eq!(judged(&results), Verdict::TimedOut);
+    let fault = results.fault.as_mut().unwrap();
+    fault.message = "matched a bug:\nata1: command timed out after 5 seconds".to_owned();
+    assert_eq!(judged(&results), Verdict::Fail);
 }
 
 #[test]
