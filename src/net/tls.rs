@@ -1,4 +1,4 @@
-//! Whom to believe, and where nobody has to prove anything.
+//! TLS: its provider of cryptography, addresses that do not need it, and errors about certificates.
 
 use std::error::Error;
 use std::io;

@@ -129,7 +129,7 @@ impl Spec {
             axes,
             build: None,
             params: BTreeMap::new(),
-            programs: programs(&bindings, &environment),
+            programs: Vec::new(),
             environment,
             bindings,
         }

@@ -18,7 +18,7 @@ const MAX_HEADER: u64 = 1 << 20;
 const MAX_PATH: usize = 4095;
 const MAX_NAME: usize = 255;
 
-/// Attributes by which an overlay is told what to make of a file: no archive has a say in that.
+/// Extended attributes that control overlayfs: no archive may set them.
 const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
 /// What an entry is.

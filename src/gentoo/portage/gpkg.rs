@@ -18,6 +18,7 @@ use tar::{Archive, EntryType};
 
 use crate::gentoo::digests::{Digests, Hashing};
 use crate::gentoo::signed::{Check, Keyring, SignatureError, Signer};
+use crate::text::one_line;
 
 /// The largest manifest or signature, in bytes.
 const MAX_SMALL: u64 = 1 << 20;
@@ -227,9 +228,7 @@ fn listed(text: &str) -> Result<BTreeMap<String, (u64, Digests)>, GpkgError> {
 }
 
 fn wrong(problem: &str) -> GpkgError {
-    GpkgError::Wrong {
-        problem: problem.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect(),
-    }
+    GpkgError::Wrong { problem: one_line(problem) }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! | tables, linker scripts, scripts | all files of visited directories that no compiler reads |
 //! | data in directories of its own | directories without a makefile below visited ones, whole |
 //! | what makefiles name (`$(srctree)/..`) | that file; that directory, whole, if it was not visited |
-//! | programs that run during the build | `scripts`, `certs`, `usr`, parts of `tools`, `arch/*/tools`, whole |
+//! | programs that run during the build, and their data | `scripts`, `certs`, `usr`, parts of `tools`, `arch/*/tools`, `arch/x86/entry/syscalls`, whole |
 //! | `.incbin` | the files that are named where it stands |
 //! | values of the configuration that are paths | that file, or that directory, whole |
 //!

@@ -138,7 +138,8 @@ impl<'a> Run<'a> {
         let written = Writable { upper: dir("upper"), work: dir("work") };
         let ebuilds = tree.map(|(gentoo, tree)| ebuilds::image(gentoo, tree, making)).transpose()?;
         let base = making.input(BASE)?;
-        let run = Self { spec, lock, root, making, install, base, ebuilds, written, step_out: dir("told") };
+        let run =
+            Self { spec, lock, root, making, install, base, ebuilds, written, step_out: dir("step-out") };
         for dir in [&run.written.work, &run.step_out] {
             fs::create_dir(dir)
                 .map_err(|error| BuiltinResult::infra(format!("{}: {error}", dir.display())))?;
@@ -185,7 +186,7 @@ impl<'a> Run<'a> {
         let stage3 = self.root.stage3.name();
         let signed = if self.install.keep { "" } else { ".signed" };
         let dir = self.making.home.join("gentoo/packages").join(format!("{stage3}{signed}"));
-        let _held = LockedDir::take(&dir, self.making)?;
+        let _lock = LockedDir::take(&dir, self.making)?;
         let date = &self.lock.stage3(&self.root.stage3).map_err(BuiltinResult::infra)?.date;
         let cache = PackageCache::open(&dir, date).map_err(BuiltinResult::infra)?;
         let keys = self.root.packages_signed_by.as_ref();

@@ -290,7 +290,7 @@ impl Checker<'_, '_> {
                     let what = format!("output of rule `{target}` called");
                     self.dangling(&what, output, reference.output.span, "outputs", outputs.keys());
                 }
-                Some(told) if !told.value.shape.is_made() => {
+                Some(report) if !report.value.shape.is_made() => {
                     let message =
                         format!("`{output}` of rule `{target}` is a report on a run, and can't be an input");
                     let diagnostic = Diagnostic::error("bad-reference", message);
@@ -298,7 +298,7 @@ impl Checker<'_, '_> {
                     self.push(
                         diagnostic
                             .label(reference.output.span, "taken here")
-                            .label(told.span, "declared here")
+                            .label(report.span, "declared here")
                             .help(help),
                     );
                 }

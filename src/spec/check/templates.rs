@@ -111,12 +111,12 @@ impl Checker<'_, '_> {
                     Diagnostic::error("too-early", message).label(template.span, "needed before that");
                 self.push(diagnostic.help("it may stand in `steps` and `env`"));
             } else if !placeholders.run.contains_key(placeholder) {
-                self.unknown_hole(placeholder, template, place, placeholders);
+                self.unknown_placeholder(placeholder, template, place, placeholders);
             }
         }
     }
 
-    fn unknown_hole(
+    fn unknown_placeholder(
         &mut self,
         placeholder: &str,
         template: &Spanned<Template>,

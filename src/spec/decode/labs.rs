@@ -74,7 +74,11 @@ impl Decode for Board {
     }
 }
 
-record!(Qemu, "`(program: .., args: [..], cmdline: ..)`", "QEMU machines", { program: required, args: default, cmdline: default });
+record!(Qemu, "`(program: .., args: [..], cmdline: ..)`", "QEMU machines", {
+    program: required,
+    args: default,
+    cmdline: default,
+});
 
 impl Decode for Lab {
     const EXPECTED: &'static str = "`Qemu(..)` or `Lava(..)`";
@@ -175,7 +179,11 @@ impl Decode for Visibility {
 /// The default age at which published files that no job uses are removed.
 const PUBLISHED: Duration = Duration::from_hours(14 * 24);
 
-record!(Publish, "`(dir: .., url: ..)`", "places that labs fetch from", { dir: required, url: required, age: or(PUBLISHED) });
+record!(Publish, "`(dir: .., url: ..)`", "places that labs fetch from", {
+    dir: required,
+    url: required,
+    age: or(PUBLISHED),
+});
 
 /// The default time limit of a boot.
 const BOOT_TIME_LIMIT: Duration = Duration::from_mins(2);
@@ -249,7 +257,11 @@ impl Decode for Definition {
     }
 }
 
-record!(Skip, "a skip: `(case: \"SUITE/CASE\", reason: ..)`", "skips", { case: required, reason: required, until: readable });
+record!(Skip, "a skip: `(case: \"SUITE/CASE\", reason: ..)`", "skips", {
+    case: required,
+    reason: required,
+    until: readable,
+});
 
 impl Decode for Date {
     const EXPECTED: &'static str = "a day";

@@ -151,7 +151,12 @@ impl Decode for Source {
     }
 }
 
-record!(Arch, "an arch: `(kernel: .., image: .., targets: [..])`", "archs", { kernel: optional, image: or("vmlinux".into()), targets: or(vec!["all".into()]), attrs: default });
+record!(Arch, "an arch: `(kernel: .., image: .., targets: [..])`", "archs", {
+    kernel: optional,
+    image: or("vmlinux".into()),
+    targets: or(vec!["all".into()]),
+    attrs: default,
+});
 
 impl Decode for Toolchain {
     const EXPECTED: &'static str = "`Gcc(..)`, `Clang(..)` or `Root(..)`";
@@ -229,9 +234,24 @@ impl Decode for Targets {
     }
 }
 
-record!(BuildPart, "a build: `(sources: [..], archs: [..], defconfigs: [..], toolchains: [..])`", "builds", { extends: default, sources: default, archs: default, defconfigs: default, toolchains: default, fixups: default, params: default, exclude: default, include: default });
+record!(BuildPart, "a build: `(sources: [..], archs: [..], defconfigs: [..], toolchains: [..])`", "builds", {
+    extends: default,
+    sources: default,
+    archs: default,
+    defconfigs: default,
+    toolchains: default,
+    fixups: default,
+    params: default,
+    exclude: default,
+    include: default,
+});
 
-record!(AxisFilter, "`(source: .., arch: .., defconfig: .., toolchain: ..)`", "`(source: .., arch: .., defconfig: .., toolchain: ..)`", { source: optional, arch: optional, defconfig: optional, toolchain: optional });
+record!(AxisFilter, "`(source: .., arch: .., defconfig: .., toolchain: ..)`", "`(source: .., arch: .., defconfig: .., toolchain: ..)`", {
+    source: optional,
+    arch: optional,
+    defconfig: optional,
+    toolchain: optional,
+});
 
 record!(ActionEntry, "an action: `(rule: .., params: {..})`", "actions", { rule: required, params: default });
 

@@ -13,7 +13,21 @@ use crate::spec::syntax::{Node, SyntaxKind};
 /// The default time to wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-record!(RemoteCache, "a remote: `(name: .., url: ..)`", "remotes", { name: required, url: required, instance: default, write: default, kept: default, continued: default, unsigned: default, token: optional, user: optional, ca: optional, certificate: optional, certificate_key: optional, timeout: or(TIMEOUT) });
+record!(RemoteCache, "a remote: `(name: .., url: ..)`", "remotes", {
+    name: required,
+    url: required,
+    instance: default,
+    write: default,
+    kept: default,
+    continued: default,
+    unsigned: default,
+    token: optional,
+    user: optional,
+    ca: optional,
+    certificate: optional,
+    certificate_key: optional,
+    timeout: or(TIMEOUT),
+});
 
 impl Decode for SecretFrom {
     const EXPECTED: &'static str = "`Env(\"NAME\")` or `File(\"path\")`";

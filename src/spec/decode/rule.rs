@@ -94,7 +94,11 @@ impl Decode for HostRef {
 
 words!(Kind, "a kind of rule", "kinds", [Command, Config, Match, Job, Lava, Stage3, Binpkg]);
 
-record!(Discover, "`(inputs: [..], by: [..], unsearched: [..])`", "ways to discover inputs", { inputs: required, by: required, unsearched: default });
+record!(Discover, "`(inputs: [..], by: [..], unsearched: [..])`", "ways to discover inputs", {
+    inputs: required,
+    by: required,
+    unsearched: default,
+});
 
 words!(Discoverer, "`Fanotify` or `Kbuild`", "discoverers", [Fanotify, Kbuild]);
 
@@ -131,7 +135,11 @@ impl Decode for ParamType {
     }
 }
 
-record!(Param, "a parameter: `(type: .., default: .., doc: ..)`", "parameters", { ty as "type": required, default: optional, doc: default });
+record!(Param, "a parameter: `(type: .., default: .., doc: ..)`", "parameters", {
+    ty as "type": required,
+    default: optional,
+    doc: default,
+});
 
 impl ParamType {
     /// A description of a value of this type, for messages.
@@ -266,7 +274,11 @@ impl Decode for Output {
     }
 }
 
-record!(SandboxSettings, "`(network: .., root: .., system_calls: ..)`", "sandbox settings", { network: default, root: default, system_calls: default });
+record!(SandboxSettings, "`(network: .., root: .., system_calls: ..)`", "sandbox settings", {
+    network: default,
+    root: default,
+    system_calls: default,
+});
 
 words!(SystemCalls, "`Filtered` or `Unfiltered`", "system calls", [Filtered, Unfiltered]);
 

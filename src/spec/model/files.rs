@@ -3,7 +3,7 @@
 use super::form::{Form, Of, Plain};
 use crate::spec::template::Template;
 
-/// The placeholder that may stand for a rule in a reference: what makes a board's user space is the board's to say.
+/// The placeholder that may stand for a rule in a reference: each board names the rule of its user space.
 pub const ROOTFS: &str = "board.rootfs";
 
 /// A reference to an output of another rule's node: the node with the same values on the axes both have.

@@ -22,10 +22,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All kinds.
-    pub const ALL: [Self; 7] =
-        [Self::Command, Self::Config, Self::Match, Self::Job, Self::Lava, Self::Stage3, Self::Binpkg];
-
     /// Its name in rule files.
     pub const fn name(self) -> &'static str {
         match self {
