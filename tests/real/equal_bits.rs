@@ -4,7 +4,7 @@
 //! language and time zone, one job at a time, and its tree is a git checkout with an edit that is not committed, under
 //! a configuration that asks for the commit in the kernel's release. What differs is told by file.
 //!
-//! It takes minutes and an unpacked kernel tree, so plain `cargo test` leaves it out; `make check` runs it. The tree
+//! It takes minutes and an unpacked kernel tree, so plain `cargo test` leaves it out; `make check-long` runs it. The tree
 //! is the one in `KILN_TEST_TREE`, or else the example project's `cache/sources/linux-6.1`.
 
 use std::collections::BTreeMap;
@@ -157,7 +157,7 @@ fn packed(archive: &Path) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "builds a kernel twice, which takes minutes: `make check` runs it"]
+#[ignore = "builds a kernel twice, which takes minutes: `make check-long` runs it"]
 fn a_kernel_is_the_same_whoever_builds_it_and_wherever() {
     let tree = kernel_tree();
     // Below the target directory: /tmp may be a small one in memory.

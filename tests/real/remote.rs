@@ -1,7 +1,7 @@
 //! A real kernel by way of a remote: what one machine has built, an empty one restores; and a commit of one file is built in
 //! the output directory that came from there.
 //!
-//! It takes minutes and an unpacked kernel tree, as `kernel.rs` does; `make check` runs it.
+//! It takes minutes and an unpacked kernel tree, as `kernel.rs` does; `make check-remote` runs it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -92,7 +92,7 @@ impl<'a> Machine<'a> {
 }
 
 #[test]
-#[ignore = "builds and boots a kernel, which takes minutes: `make check` runs it"]
+#[ignore = "builds and boots a kernel, which takes minutes: `make check-remote` runs it"]
 fn an_empty_machine_goes_on_where_another_one_ended() {
     let tree = kernel_tree();
     let remote = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");

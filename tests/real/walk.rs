@@ -244,7 +244,7 @@ fn each_file(dir: &Path, work: &dyn Fn(&Path)) {
 }
 
 #[test]
-#[ignore = "builds a kernel three times, which takes minutes: `make check` runs it"]
+#[ignore = "builds a kernel three times, which takes minutes: `make check-long` runs it"]
 fn what_is_left_alone_or_built_on_is_what_a_build_from_nothing_gives() {
     let WalkSettings { seed, steps } = WalkSettings::new("KILN_WALK", 1, 1, STEPS);
     let mut random = Random::new(seed);
